@@ -1,0 +1,172 @@
+//! The headers that a user adds to a webhook's requests.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde_json::Value;
+
+/// Bytes of all names and values together.
+pub const LARGEST: usize = 8 * 1024;
+
+/// Why headers are refused. Values may be credentials and are never quoted.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeaderError {
+    /// The JSON is not an object.
+    #[error("headers must be a JSON object of names and strings")]
+    NotAnObject,
+    /// Not a header name (RFC 9110 token).
+    #[error("\"{}\" is not a header name", .0.escape_debug())]
+    Name(String),
+    /// Not a string.
+    #[error("the value of header \"{0}\" is not a string")]
+    NotAString(String),
+    /// Control characters or characters outside ASCII.
+    #[error(
+        "the value of header \"{0}\" has a line break, a control character or a character outside ASCII"
+    )]
+    Value(String),
+    /// Set by us, or dangerous in the hands of a user.
+    #[error("header \"{0}\" is reserved")]
+    Reserved(String),
+    /// The same name twice, in different case.
+    #[error("header \"{0}\" is given twice")]
+    Twice(String),
+    /// Beyond [`LARGEST`].
+    #[error("the headers are larger than {LARGEST} bytes")]
+    TooLarge,
+}
+
+/// Names that only the sender may set: those that frame the message, and those of the signature.
+const RESERVED: [HeaderName; 8] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::TE,
+    header::TRAILER,
+    header::UPGRADE,
+    header::EXPECT,
+];
+
+/// Reads a JSON object of header names and string values.
+///
+/// # Errors
+///
+/// The first header that is refused.
+pub fn parse(object: &Value) -> Result<HeaderMap, HeaderError> {
+    let object = object.as_object().ok_or(HeaderError::NotAnObject)?;
+    let mut headers = HeaderMap::with_capacity(object.len());
+    let mut size = 0;
+    for (text, value) in object {
+        let name = HeaderName::from_bytes(text.as_bytes())
+            .map_err(|_| HeaderError::Name(text.chars().take(100).collect()))?;
+        if RESERVED.contains(&name)
+            || name.as_str().starts_with("webhook-")
+            || name.as_str().starts_with("proxy-")
+            || name == "x-webhook-signature"
+            || name == "keep-alive"
+        {
+            return Err(HeaderError::Reserved(text.clone()));
+        }
+        let value = value
+            .as_str()
+            .ok_or_else(|| HeaderError::NotAString(text.clone()))?;
+        size += text.len() + value.len();
+        let value = HeaderValue::from_str(value)
+            .ok()
+            .filter(|value| value.to_str().is_ok())
+            .ok_or_else(|| HeaderError::Value(text.clone()))?;
+        if headers.insert(name, value).is_some() {
+            return Err(HeaderError::Twice(text.clone()));
+        }
+    }
+    if size > LARGEST {
+        Err(HeaderError::TooLarge)
+    } else {
+        Ok(headers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn refusal(value: Value) -> HeaderError {
+        parse(&value).unwrap_err()
+    }
+
+    #[test]
+    fn good_headers() {
+        let headers =
+            parse(&json!({"Authorization": "Bearer x.y", "X-Tab": "a\tb", "x-empty": ""}));
+        assert_eq!(headers.unwrap()["authorization"], "Bearer x.y");
+        assert!(parse(&json!({})).unwrap().is_empty());
+    }
+
+    #[test]
+    fn splitting_and_framing_are_refused() {
+        for value in [
+            "a\r\nHost: evil",
+            "a\nb",
+            "a\rb",
+            "a\0b",
+            "a\u{7f}b",
+            "caf\u{e9}",
+            "\u{1}",
+        ] {
+            assert_eq!(
+                refusal(json!({"X-A": value})),
+                HeaderError::Value("X-A".into()),
+                "{value:?}"
+            );
+        }
+        for name in ["", "a b", "a:b", "a\r\nb", "caf\u{e9}", "a\0"] {
+            assert!(
+                matches!(refusal(json!({name: "x"})), HeaderError::Name(_)),
+                "{name:?}"
+            );
+        }
+        for name in [
+            "Host",
+            "content-length",
+            "Transfer-Encoding",
+            "CONNECTION",
+            "TE",
+            "Upgrade",
+            "Expect",
+            "Trailer",
+            "webhook-id",
+            "Webhook-Signature",
+            "webhook-anything",
+            "X-Webhook-Signature",
+            "Proxy-Authorization",
+            "Keep-Alive",
+        ] {
+            assert_eq!(
+                refusal(json!({name: "x"})),
+                HeaderError::Reserved(name.into())
+            );
+        }
+    }
+
+    #[test]
+    fn other_shapes_are_refused() {
+        assert_eq!(refusal(json!(["a"])), HeaderError::NotAnObject);
+        assert_eq!(refusal(json!(null)), HeaderError::NotAnObject);
+        assert_eq!(
+            refusal(json!({"X-A": 1})),
+            HeaderError::NotAString("X-A".into())
+        );
+        assert_eq!(
+            refusal(json!({"X-A": null})),
+            HeaderError::NotAString("X-A".into())
+        );
+        assert_eq!(
+            refusal(json!({"X-A": "1", "x-a": "2"})),
+            HeaderError::Twice("x-a".into())
+        );
+        assert_eq!(
+            refusal(json!({"X-A": "x".repeat(LARGEST)})),
+            HeaderError::TooLarge
+        );
+    }
+}

@@ -1,0 +1,20 @@
+//! What a webhook is, without a database, a socket, a thread or a clock.
+//!
+//! Everything here is a function of its arguments: time and randomness are passed in, so that every
+//! rule of `docs/guarantees.md` can be read and tested in one place.
+
+pub mod address;
+pub mod backoff;
+pub mod breaker;
+pub mod event;
+pub mod failure;
+pub mod header;
+pub mod refusal;
+pub mod retry_after;
+pub mod secret;
+pub mod signature;
+pub mod snapshot;
+pub mod time;
+pub mod url;
+pub mod verdict;
+pub mod window;

@@ -1,0 +1,119 @@
+//! Everything that a user can do wrong, typed. `pg::report` maps each to its SQLSTATE.
+
+use super::event::UnknownOperation;
+use super::header::HeaderError;
+use super::secret::SecretError;
+use super::signature::UnknownScheme;
+use super::url::UrlError;
+
+/// A request that is refused. Nothing has been changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// An argument that has no default was null.
+    #[error("{0} must not be null")]
+    Null(&'static str),
+    /// Outside the limits of a setting.
+    #[error("{argument} must be between {least} and {most}")]
+    OutOfRange {
+        /// The argument.
+        argument: &'static str,
+        /// Its least value, with the unit where it has one.
+        least: &'static str,
+        /// Its largest value.
+        most: &'static str,
+    },
+    /// A name that a person could not type back.
+    #[error("\"{0}\" cannot be the name of a webhook")]
+    Name(String),
+    /// Names are unique in a database.
+    #[error("webhook \"{0}\" already exists")]
+    DuplicateName(String),
+    /// Also for webhooks of others: to the caller they do not exist.
+    #[error("webhook \"{0}\" does not exist")]
+    UnknownWebhook(String),
+    /// No such delivery, or not the caller's.
+    #[error("delivery {0} does not exist")]
+    UnknownDelivery(i64),
+    /// Its body is no longer kept.
+    #[error("the payload of delivery {0} is no longer kept")]
+    PayloadGone(i64),
+    /// `pg_webhook.max_webhooks`.
+    #[error("the limit of {0} webhooks is reached")]
+    TooMany(i32),
+    /// The endpoint.
+    #[error("invalid webhook URL")]
+    Url(#[from] UrlError),
+    /// The secret.
+    #[error("invalid secret")]
+    Secret(#[from] SecretError),
+    /// A header.
+    #[error("invalid headers")]
+    Header(#[from] HeaderError),
+    /// The signature scheme.
+    #[error(transparent)]
+    Scheme(#[from] UnknownScheme),
+    /// The list of events.
+    #[error(transparent)]
+    Operation(#[from] UnknownOperation),
+    /// An empty list.
+    #[error("events must name at least one event")]
+    NoEvents,
+    /// What to watch was said, but not where.
+    #[error("{0} needs a table_name")]
+    NeedsTable(&'static str),
+    /// `webhook_update` cannot tell which table is meant.
+    #[error("webhook \"{0}\" watches {1} tables")]
+    WhichTable(String, usize),
+    /// The same table twice.
+    #[error("webhook \"{webhook}\" already watches table {table}")]
+    AlreadyWatched {
+        /// The webhook.
+        webhook: String,
+        /// The table.
+        table: String,
+    },
+    /// The webhook does not watch that table.
+    #[error("webhook \"{webhook}\" does not watch table {table}")]
+    NotWatched {
+        /// The webhook.
+        webhook: String,
+        /// The table.
+        table: String,
+    },
+    /// A relation whose rows cannot be watched.
+    #[error("{table} cannot be watched")]
+    Unwatchable {
+        /// The relation.
+        table: String,
+        /// What it is.
+        reason: &'static str,
+    },
+    /// Rights on the watched table.
+    #[error("permission denied to watch table {table}")]
+    MayNotWatch {
+        /// The table.
+        table: String,
+        /// The right that is missing.
+        missing: &'static str,
+    },
+    /// A column that the table does not have.
+    #[error("column \"{column}\" of table {table} does not exist")]
+    UnknownColumn {
+        /// The column.
+        column: String,
+        /// The table.
+        table: String,
+    },
+    /// `columns` without UPDATE.
+    #[error("columns narrow UPDATE, which is not among the events")]
+    ColumnsWithoutUpdate,
+    /// More than one expression, or none.
+    #[error("the condition is not a single SQL expression")]
+    NotAnExpression,
+    /// A database whose text is not UTF-8.
+    #[error("pg_webhook needs a database with encoding UTF8")]
+    NotUtf8,
+    /// A thread or socket that the system does not give.
+    #[error("could not start a request: {0}")]
+    NoThread(String),
+}

@@ -1,0 +1,245 @@
+//! What an attempt means for its delivery and its webhook.
+
+use std::time::{Duration, SystemTime};
+
+use super::backoff;
+use super::failure::{ErrorClass, Failure};
+use super::retry_after;
+
+/// The least wait after 429 or a timeout: both say that the receiver is overloaded.
+pub const THROTTLED: Duration = Duration::from_secs(60);
+
+/// How a webhook retries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Attempts after the first one; `None` for no limit by count.
+    pub max_retries: Option<u32>,
+    /// The wait after the first failure.
+    pub base: Duration,
+    /// No attempt begins later than this after the first one.
+    pub retry_for: Duration,
+}
+
+/// The end of one HTTP exchange.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// 100 to 999.
+    pub status: u16,
+    /// The `Retry-After` header, if the answer had one.
+    pub retry_after: Option<String>,
+    /// The beginning of the body, as text (see `delivery::attempt`).
+    pub body: String,
+}
+
+/// What becomes of the delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Finished: answered with 200 to 299.
+    Delivered,
+    /// Another attempt after this time.
+    Retry(Duration),
+    /// Finished: the retries are used up.
+    Dead,
+}
+
+/// What is known about a delivery when an attempt ends.
+#[derive(Debug, Clone, Copy)]
+pub struct History {
+    /// Attempts made, this one included.
+    pub attempts: u32,
+    /// Since the first attempt began.
+    pub elapsed: Duration,
+}
+
+/// The failure that an answer amounts to; `None` for 200 to 299.
+pub fn failure(answer: &Answer) -> Option<Failure> {
+    match answer.status {
+        200..=299 => None,
+        300..=399 => Some(Failure::new(
+            ErrorClass::Redirect,
+            format!("status {} is not followed", answer.status),
+        )),
+        status => Some(Failure::new(
+            ErrorClass::HttpStatus,
+            format!("status {status}"),
+        )),
+    }
+}
+
+/// Whether an answer asks never to be called again (410 Gone).
+pub fn gone(answer: &Answer) -> bool {
+    answer.status == 410
+}
+
+/// Judges one ended attempt at `now`, with `jitter` as in [`backoff::wait`].
+///
+/// `Retry-After` can only lengthen a wait: the result lies between the back-off's own step and
+/// [`backoff::LONGEST`], and within `retry_for`, so it never buys an attempt more.
+pub fn judge(
+    outcome: &Result<Answer, Failure>,
+    history: History,
+    policy: &RetryPolicy,
+    now: SystemTime,
+    jitter: f64,
+) -> Verdict {
+    let (asked, throttled) = match outcome {
+        Ok(answer) if failure(answer).is_none() => return Verdict::Delivered,
+        Ok(answer) => {
+            let asked = answer
+                .retry_after
+                .as_deref()
+                .and_then(|v| retry_after::parse(v, now));
+            (asked, answer.status == 429)
+        }
+        Err(failure) => (None, failure.class == ErrorClass::Timeout),
+    };
+    if policy.max_retries.is_some_and(|max| history.attempts > max) {
+        return Verdict::Dead;
+    }
+    let step = backoff::wait(history.attempts, policy.base, jitter);
+    let least = if throttled { step.max(THROTTLED) } else { step };
+    match policy.retry_for.checked_sub(history.elapsed) {
+        Some(left) if least <= left => {
+            let longest = backoff::LONGEST.min(left).max(least);
+            Verdict::Retry(asked.unwrap_or_default().clamp(least, longest))
+        }
+        _ => Verdict::Dead,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: RetryPolicy = RetryPolicy {
+        max_retries: None,
+        base: Duration::from_secs(5),
+        retry_for: Duration::from_secs(3 * 24 * 60 * 60),
+    };
+    const FIRST: History = History {
+        attempts: 1,
+        elapsed: Duration::ZERO,
+    };
+
+    fn answered(status: u16, retry_after: Option<&str>) -> Result<Answer, Failure> {
+        Ok(Answer {
+            status,
+            retry_after: retry_after.map(str::to_owned),
+            body: String::new(),
+        })
+    }
+
+    fn verdict(outcome: Result<Answer, Failure>) -> Verdict {
+        judge(&outcome, FIRST, &POLICY, SystemTime::UNIX_EPOCH, 0.0)
+    }
+
+    fn retry(seconds: u64) -> Verdict {
+        Verdict::Retry(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn statuses() {
+        for status in [200, 201, 202, 204, 226, 299] {
+            assert_eq!(
+                verdict(answered(status, None)),
+                Verdict::Delivered,
+                "{status}"
+            );
+        }
+        for status in [
+            100, 199, 300, 301, 302, 304, 307, 308, 400, 404, 410, 500, 503, 599, 999,
+        ] {
+            assert_eq!(verdict(answered(status, None)), retry(5), "{status}");
+        }
+        assert_eq!(verdict(answered(429, None)), retry(60));
+        let class = |status| failure(&answered(status, None).unwrap()).map(|failure| failure.class);
+        assert_eq!(class(302), Some(ErrorClass::Redirect));
+        assert_eq!(class(500), Some(ErrorClass::HttpStatus));
+        assert_eq!(class(204), None);
+        assert!(gone(&answered(410, None).unwrap()) && !gone(&answered(404, None).unwrap()));
+    }
+
+    #[test]
+    fn failures_without_an_answer() {
+        for (class, seconds) in [
+            (ErrorClass::Dns, 5),
+            (ErrorClass::Connect, 5),
+            (ErrorClass::Reset, 5),
+            (ErrorClass::BlockedAddress, 5),
+            (ErrorClass::Timeout, 60),
+        ] {
+            assert_eq!(
+                verdict(Err(Failure::new(class, ""))),
+                retry(seconds),
+                "{class:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn retry_after_lengthens_within_bounds() {
+        for (value, seconds) in [
+            ("0", 5),
+            ("-1", 5),
+            ("3", 5),
+            ("30", 30),
+            ("1e12", 5),
+            ("1000000000000", 36_000),
+            ("NaN", 5),
+            ("Thu, 01 Jan 1970 00:02:00 GMT", 120),
+            ("Mon, 01 Jan 1900 00:00:00 GMT", 5),
+            ("Tue, 31 Dec 2999 00:00:00 GMT", 36_000),
+        ] {
+            assert_eq!(
+                verdict(answered(503, Some(value))),
+                retry(seconds),
+                "{value}"
+            );
+        }
+        assert_eq!(verdict(answered(429, Some("10"))), retry(60));
+        assert_eq!(verdict(answered(429, Some("90"))), retry(90));
+        assert_eq!(verdict(answered(200, Some("90"))), Verdict::Delivered);
+    }
+
+    #[test]
+    fn count_and_time_end_it() {
+        let outcome = answered(500, Some("1000000"));
+        let at = |attempts, elapsed, policy: RetryPolicy| {
+            let history = History {
+                attempts,
+                elapsed: Duration::from_secs(elapsed),
+            };
+            judge(&outcome, history, &policy, SystemTime::UNIX_EPOCH, 0.0)
+        };
+        let counted = RetryPolicy {
+            max_retries: Some(2),
+            ..POLICY
+        };
+        assert!(matches!(at(1, 0, counted), Verdict::Retry(_)));
+        assert!(matches!(at(2, 0, counted), Verdict::Retry(_)));
+        assert_eq!(at(3, 0, counted), Verdict::Dead);
+        assert_eq!(
+            at(
+                1,
+                0,
+                RetryPolicy {
+                    max_retries: Some(0),
+                    ..POLICY
+                }
+            ),
+            Verdict::Dead
+        );
+
+        let timed = RetryPolicy {
+            retry_for: Duration::from_secs(100),
+            ..POLICY
+        };
+        assert_eq!(
+            at(1, 40, timed),
+            retry(60),
+            "the last attempt is at the end of the window"
+        );
+        assert_eq!(at(1, 96, timed), Verdict::Dead);
+        assert_eq!(at(1, 101, timed), Verdict::Dead);
+    }
+}

@@ -1,0 +1,342 @@
+//! Reading each committed event exactly once.
+//!
+//! Reading by "id greater than the last one" loses the events of transactions that commit later than
+//! others with higher ids. A window is instead the difference of two snapshots: the events whose
+//! transactions had ended in the upper one and had not in the lower one. Consecutive windows share a
+//! snapshot, so together they hold every event once, whatever the order of commits; a transaction
+//! that runs for hours delays nobody and is in the window in which it ends.
+//!
+//! A window is read in pages. A new one is opened before an older one is read to its end, so that a
+//! transaction of a million rows does not hold up those after it. A window is done when it is read and
+//! every event taken from it is settled; the cursor moves to the end of the last window before which
+//! all are done.
+
+use std::collections::VecDeque;
+
+use super::snapshot::{Snapshot, Xid8};
+
+/// Late transactions at most this far behind the lower snapshot's end are read in one scan with the new
+/// ones; those further behind get a scan each, which costs less than reading what lies between again.
+const NEAR: u64 = 64;
+
+/// One read of the ring: events with xid and id in order, beginning after a position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scan {
+    /// Of transactions below `below` that `upper` sees and `lower` does not, after this xid and id.
+    Range {
+        /// Exclusive.
+        after: (Xid8, i64),
+        /// Exclusive.
+        below: Xid8,
+        /// Sees the events.
+        upper: Snapshot,
+        /// Does not.
+        lower: Snapshot,
+    },
+    /// Of one transaction, after this id.
+    Transaction {
+        /// The transaction.
+        xid: Xid8,
+        /// Exclusive.
+        after: i64,
+    },
+}
+
+/// The windows that are not done, oldest first.
+#[derive(Debug)]
+pub struct Windows {
+    open: VecDeque<Window>,
+    /// The upper snapshot of the newest window ever.
+    newest: Snapshot,
+    /// Everything that this sees is settled.
+    settled: Snapshot,
+    next_number: u64,
+}
+
+#[derive(Debug)]
+struct Window {
+    number: u64,
+    upper: Snapshot,
+    scans: VecDeque<Scan>,
+    outstanding: usize,
+}
+
+impl Window {
+    fn done(&self) -> bool {
+        self.scans.is_empty() && self.outstanding == 0
+    }
+}
+
+impl Windows {
+    /// Continues where everything that `settled` sees has been settled.
+    pub fn new(settled: Snapshot) -> Self {
+        Self {
+            open: VecDeque::new(),
+            newest: settled.clone(),
+            settled,
+            next_number: 0,
+        }
+    }
+
+    /// Opens a window up to `now`, unless nothing can be in it.
+    pub fn extend(&mut self, now: Snapshot) {
+        if now == self.newest {
+            return;
+        }
+        let scans = scans(&self.newest, &now);
+        self.open.push_back(Window {
+            number: self.next_number,
+            upper: now.clone(),
+            scans,
+            outstanding: 0,
+        });
+        self.next_number += 1;
+        self.newest = now;
+    }
+
+    /// The next page to read: of the newest window if nothing of it has been read, else of the oldest.
+    /// With the window's number.
+    pub fn next_scan(&self, fresh_first: bool) -> Option<(u64, &Scan)> {
+        let unread = |window: &&Window| !window.scans.is_empty();
+        let newest = self.open.back().filter(unread);
+        let chosen = if fresh_first { newest } else { None };
+        let window = chosen.or_else(|| self.open.iter().find(unread))?;
+        Some((window.number, &window.scans[0]))
+    }
+
+    /// Records a page of window `number`: how many of its events must be settled, and the position of
+    /// the last one, `None` where the scan has come to its end.
+    pub fn took(&mut self, number: u64, outstanding: usize, last: Option<(Xid8, i64)>) {
+        let Some(window) = self.find(number) else {
+            return;
+        };
+        window.outstanding += outstanding;
+        match (last, window.scans.front_mut()) {
+            (Some(position), Some(Scan::Range { after, .. })) => *after = position,
+            (Some((_, id)), Some(Scan::Transaction { after, .. })) => *after = id,
+            (None, _) => drop(window.scans.pop_front()),
+            (Some(_), None) => {}
+        }
+    }
+
+    /// One event of window `number` is settled.
+    pub fn settled(&mut self, number: u64) {
+        if let Some(window) = self.find(number) {
+            window.outstanding = window.outstanding.saturating_sub(1);
+        }
+    }
+
+    /// The snapshot up to which everything is settled, if it has moved since the last call.
+    pub fn advance(&mut self) -> Option<&Snapshot> {
+        let mut moved = false;
+        while self.open.front().is_some_and(Window::done) {
+            if let Some(window) = self.open.pop_front() {
+                self.settled = window.upper;
+                moved = true;
+            }
+        }
+        // Windows that are done behind one that is not count as one.
+        let mut done_after = false;
+        let mut keep: Vec<bool> = Vec::with_capacity(self.open.len());
+        for window in self.open.iter().rev() {
+            keep.push(!(window.done() && done_after));
+            done_after = window.done();
+        }
+        keep.reverse();
+        let mut kept = keep.into_iter();
+        self.open.retain(|_| kept.next().unwrap_or(true));
+        moved.then_some(&self.settled)
+    }
+
+    /// Whether a window is not read to its end.
+    pub fn unread(&self) -> bool {
+        self.open.iter().any(|window| !window.scans.is_empty())
+    }
+
+    fn find(&mut self, number: u64) -> Option<&mut Window> {
+        let index = self
+            .open
+            .binary_search_by_key(&number, |window| window.number)
+            .ok()?;
+        self.open.get_mut(index)
+    }
+}
+
+fn scans(lower: &Snapshot, upper: &Snapshot) -> VecDeque<Scan> {
+    let late = || {
+        lower
+            .in_progress()
+            .iter()
+            .copied()
+            .filter(|xid| upper.sees(*xid))
+    };
+    let near = |xid: &Xid8| xid.0 + NEAR >= lower.xmax().0;
+    let from = late().find(near).unwrap_or(lower.xmax());
+    let range = Scan::Range {
+        // ids begin at 1
+        after: (from, 0),
+        below: upper.xmax(),
+        upper: upper.clone(),
+        lower: lower.clone(),
+    };
+    let far = late()
+        .filter(|xid| !near(xid))
+        .map(|xid| Scan::Transaction { xid, after: 0 });
+    let range = (from < upper.xmax()).then_some(range);
+    range.into_iter().chain(far).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(text: &str) -> Snapshot {
+        text.parse().unwrap()
+    }
+
+    /// Reads every window to its end as the ring would answer: events `(xid, id)` of ended
+    /// transactions, in pages of `page`.
+    fn read(windows: &mut Windows, events: &[(u64, i64)], page: usize) -> Vec<(u64, i64)> {
+        let mut got = Vec::new();
+        let mut turn = 0;
+        while let Some((number, scan)) = windows.next_scan(turn % 2 == 0) {
+            turn += 1;
+            let mut rows: Vec<(u64, i64)> = events
+                .iter()
+                .copied()
+                .filter(|&(xid, id)| match scan {
+                    Scan::Range {
+                        after,
+                        below,
+                        upper,
+                        lower,
+                    } => {
+                        (Xid8(xid), id) > *after
+                            && Xid8(xid) < *below
+                            && upper.sees(Xid8(xid))
+                            && !lower.sees(Xid8(xid))
+                    }
+                    Scan::Transaction { xid: one, after } => Xid8(xid) == *one && id > *after,
+                })
+                .collect();
+            rows.sort_unstable();
+            rows.truncate(page);
+            let last = (rows.len() == page)
+                .then(|| rows[page - 1])
+                .map(|(x, i)| (Xid8(x), i));
+            windows.took(number, rows.len(), last);
+            for _ in &rows {
+                windows.settled(number);
+            }
+            got.extend(rows);
+        }
+        got
+    }
+
+    #[test]
+    fn overlapping_transactions_are_read_once_each_in_any_commit_order() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for round in 0..300 {
+            let begun = 1000;
+            let mut windows = Windows::new(Snapshot::new(Xid8(begun), vec![]));
+            let (mut next, mut id) = (begun, 0);
+            let mut running: Vec<(u64, Vec<(u64, i64)>)> = Vec::new();
+            let (mut committed, mut expected, mut got) = (Vec::new(), Vec::new(), Vec::new());
+            for _ in 0..400 {
+                match random.u8(0..10) {
+                    0..4 => {
+                        running.push((next, Vec::new()));
+                        next += if random.u8(0..50) == 0 { 500 } else { 1 };
+                    }
+                    4..7 if !running.is_empty() => {
+                        id += 1;
+                        let at = random.usize(0..running.len());
+                        let xid = running[at].0;
+                        running[at].1.push((xid, id));
+                    }
+                    7..9 if !running.is_empty() => {
+                        let at = random.usize(0..running.len());
+                        let (_, events) = running.swap_remove(at);
+                        if random.u8(0..5) > 0 {
+                            expected.extend(events.iter().copied());
+                            committed.extend(events);
+                        }
+                    }
+                    _ => {
+                        let xip = running.iter().map(|(xid, _)| Xid8(*xid)).collect();
+                        windows.extend(Snapshot::new(Xid8(next), xip));
+                        if random.bool() {
+                            got.extend(read(&mut windows, &committed, 1 + round % 7));
+                        }
+                    }
+                }
+            }
+            expected.extend(running.drain(..).flat_map(|(_, events)| {
+                committed.extend(events.iter().copied());
+                events
+            }));
+            windows.extend(Snapshot::new(Xid8(next), vec![]));
+            got.extend(read(&mut windows, &committed, 3));
+            got.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(got, expected, "round {round}");
+            assert_eq!(windows.advance(), Some(&Snapshot::new(Xid8(next), vec![])));
+            assert!(windows.open.is_empty());
+        }
+    }
+
+    #[test]
+    fn nothing_new_opens_nothing() {
+        let mut windows = Windows::new(snapshot("5:9:5"));
+        windows.extend(snapshot("5:9:5"));
+        assert!(windows.open.is_empty());
+        // a transaction ended without an event: one scan that finds nothing, and the cursor moves
+        windows.extend(snapshot("9:9:"));
+        let (number, _) = windows.next_scan(true).unwrap();
+        windows.took(number, 0, None);
+        assert_eq!(windows.advance(), Some(&snapshot("9:9:")));
+        assert_eq!(windows.advance(), None);
+    }
+
+    #[test]
+    fn the_cursor_waits_for_the_oldest_and_done_windows_collapse() {
+        let mut windows = Windows::new(snapshot("1:1:"));
+        for xmax in 2..100 {
+            windows.extend(Snapshot::new(Xid8(xmax), vec![]));
+            let (number, _) = windows.next_scan(true).unwrap();
+            let outstanding = usize::from(xmax == 2 || xmax == 50);
+            windows.took(number, outstanding, None);
+        }
+        assert_eq!(windows.advance(), None);
+        assert_eq!(
+            windows.open.len(),
+            4,
+            "the two open ones, and one done behind each"
+        );
+        windows.settled(0);
+        assert_eq!(windows.advance(), Some(&snapshot("49:49:")));
+        windows.settled(48);
+        assert_eq!(windows.advance(), Some(&snapshot("99:99:")));
+    }
+
+    #[test]
+    fn late_transactions_far_behind_are_read_alone() {
+        let scans = scans(&snapshot("10:1000:10,20,990,995"), &snapshot("20:1001:20"));
+        let range = Scan::Range {
+            after: (Xid8(990), 0),
+            below: Xid8(1001),
+            upper: snapshot("20:1001:20"),
+            lower: snapshot("10:1000:10,20,990,995"),
+        };
+        assert_eq!(
+            scans,
+            [
+                range,
+                Scan::Transaction {
+                    xid: Xid8(10),
+                    after: 0
+                }
+            ]
+        );
+    }
+}
