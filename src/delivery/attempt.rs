@@ -1,0 +1,173 @@
+//! One attempt: sign, send, read the answer, say what happened.
+
+use std::error::Error as StdError;
+use std::io::{ErrorKind, Read};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ureq::Error;
+use ureq::http::{HeaderName, HeaderValue, Method, Request, header};
+
+use super::client::Endpoint;
+use crate::domain::failure::{ErrorClass, Failure};
+use crate::domain::verdict::Answer;
+
+/// Bytes of an answer's body that are kept.
+pub const KEPT: usize = 4 * 1024;
+
+/// Bytes of an answer's body that are read so that the connection can serve again; a longer one costs
+/// the connection.
+const READ: usize = 16 * 1024;
+
+/// An event on its way to an endpoint.
+#[derive(Debug)]
+pub struct Message {
+    /// Identifies the message in its outcome.
+    pub delivery: i64,
+    /// The `webhook-id`: the same on every attempt and replay. Only `[A-Za-z0-9_-]`.
+    pub event_id: String,
+    /// Counted from 1.
+    pub attempt: u32,
+    /// The exact bytes.
+    pub body: String,
+}
+
+/// What one attempt brought.
+#[derive(Debug)]
+pub struct Exchange {
+    /// When it began.
+    pub started: SystemTime,
+    /// Until the answer was read, or was known not to come.
+    pub took: Duration,
+    /// An answer with any status, or the reason why there is none.
+    pub result: Result<Answer, Failure>,
+}
+
+/// Makes one attempt. Returns within the endpoint's timeout, whatever the receiver does.
+pub fn perform(endpoint: &Endpoint, message: &Message) -> Exchange {
+    let started = SystemTime::now();
+    let clock = Instant::now();
+    let result = exchange(endpoint, message, started);
+    Exchange {
+        started,
+        took: clock.elapsed(),
+        result,
+    }
+}
+
+fn exchange(endpoint: &Endpoint, message: &Message, now: SystemTime) -> Result<Answer, Failure> {
+    let timestamp = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let signature = endpoint
+        .signer
+        .sign(&message.event_id, timestamp, message.body.as_bytes());
+    let mut request = Request::new(message.body.as_bytes());
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = endpoint.uri.clone();
+    let headers = request.headers_mut();
+    *headers = endpoint.headers.clone();
+    for (name, value) in [
+        ("webhook-id", HeaderValue::from_str(&message.event_id)),
+        ("webhook-timestamp", Ok(timestamp.into())),
+        ("webhook-attempt", Ok(message.attempt.into())),
+        (endpoint.signer.header(), HeaderValue::from_str(&signature)),
+    ] {
+        let value = value.map_err(|_| internal(format!("{name} is not a header value")))?;
+        headers.insert(HeaderName::from_static(name), value);
+    }
+    let response = endpoint
+        .agent
+        .run(request)
+        .map_err(|error| classify(error, endpoint))?;
+    let (parts, body) = response.into_parts();
+    let retry_after = parts
+        .headers
+        .get(header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok());
+    Ok(Answer {
+        status: parts.status.as_u16(),
+        retry_after: retry_after.map(str::to_owned),
+        body: read(body.into_reader()),
+    })
+}
+
+/// The beginning of the body. The status has decided already, so a body that breaks off, drips or
+/// never ends is only cut.
+fn read(mut body: impl Read) -> String {
+    let mut buffer = [0; READ];
+    let mut filled = 0;
+    while filled < READ {
+        match body.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(amount) => filled += amount,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    text(&buffer[..filled.min(KEPT)])
+}
+
+/// Text that PostgreSQL can store: valid UTF-8 without NUL.
+fn text(bytes: &[u8]) -> String {
+    let valid = match std::str::from_utf8(bytes) {
+        // a character that the cut divided
+        Err(error) if error.error_len().is_none() => &bytes[..error.valid_up_to()],
+        _ => bytes,
+    };
+    String::from_utf8_lossy(valid).replace('\0', "\u{fffd}")
+}
+
+fn internal(message: String) -> Failure {
+    Failure::new(ErrorClass::Internal, message)
+}
+
+fn classify(error: Error, endpoint: &Endpoint) -> Failure {
+    let class = match &error {
+        Error::Other(cause) => match cause.downcast_ref::<Failure>() {
+            Some(failure) => return failure.clone(),
+            None => ErrorClass::Internal,
+        },
+        Error::Timeout(_) => {
+            let seconds = endpoint.destination().timeout.as_secs();
+            return Failure::new(ErrorClass::Timeout, format!("no answer within {seconds} s"));
+        }
+        Error::HostNotFound => ErrorClass::Dns,
+        // rustls reports a broken handshake or certificate as invalid data.
+        Error::Io(cause) if cause.kind() == ErrorKind::InvalidData => ErrorClass::Tls,
+        Error::Io(_) => ErrorClass::Reset,
+        Error::Tls(_) | Error::Rustls(_) | Error::Pem(_) | Error::TlsRequired => ErrorClass::Tls,
+        Error::Protocol(_)
+        | Error::Http(_)
+        | Error::LargeResponseHeader(..)
+        | Error::BodyStalled => ErrorClass::Protocol,
+        _ => ErrorClass::Internal,
+    };
+    let cause = match &error {
+        Error::Io(cause) => cause.to_string(),
+        error => error
+            .source()
+            .map_or_else(|| error.to_string(), |source| source.to_string()),
+    };
+    Failure::new(class, cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_become_storable_text() {
+        assert_eq!(text(b"ok"), "ok");
+        assert_eq!(text(b"a\0b"), "a\u{fffd}b");
+        assert_eq!(text(b"a\xffb"), "a\u{fffd}b");
+        assert_eq!(text("aé".as_bytes()), "aé");
+        assert_eq!(
+            text(&"aé".as_bytes()[..2]),
+            "a",
+            "a divided character is left out"
+        );
+        assert_eq!(
+            text(b"\xed\xa0\x80"),
+            "\u{fffd}\u{fffd}\u{fffd}",
+            "a lone surrogate"
+        );
+    }
+}

@@ -1,0 +1,239 @@
+//! How the HTTP client is set up: one agent per endpoint, over shared lookups and TLS.
+//!
+//! An agent of its own gives each endpoint its own idle connections, so that no endpoint evicts
+//! another's. The TLS configuration with its root certificates is built once and shared.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::config::Config;
+use ureq::http::{HeaderMap, HeaderValue, Uri, header};
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::transport::{ConnectionDetails, Connector, RustlsConnector};
+use ureq::{Agent, Error};
+
+use super::lookup::Lookups;
+use super::resolver::JudgingResolver;
+use super::transport::{TcpConnector, TcpTransport};
+use crate::domain::address::AddressPolicy;
+use crate::domain::secret::{Secret, SecretError};
+use crate::domain::signature::{Scheme, Signer};
+use crate::domain::url::EndpointUrl;
+
+/// An idle connection is not used again after this: many receivers close theirs sooner or later.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// The largest head of an answer.
+const LARGEST_HEAD: usize = 32 * 1024;
+
+/// Per connection and direction.
+const BUFFER: usize = 16 * 1024;
+
+/// What all endpoints of one server share.
+#[derive(Clone)]
+pub struct Client {
+    resolver: JudgingResolver,
+    trust: Trust,
+}
+
+/// The certificates that are trusted, and the TLS configuration made of them.
+#[derive(Clone)]
+pub struct Trust {
+    roots: RootCerts,
+    tls: SharedTls,
+}
+
+/// Certificates that could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("could not read certificates from \"{path}\": {reason}")]
+pub struct TrustError {
+    path: String,
+    reason: String,
+}
+
+impl Trust {
+    /// The operating system's certificates and those in `ca_file` (PEM).
+    ///
+    /// # Errors
+    ///
+    /// `ca_file` cannot be read or holds no certificate.
+    pub fn load(ca_file: Option<&Path>) -> Result<Self, TrustError> {
+        let mut roots = system_roots();
+        if let Some(path) = ca_file {
+            roots.extend(certificates(path)?);
+        }
+        Ok(Self {
+            roots: RootCerts::from(roots),
+            tls: SharedTls(Arc::new(RustlsConnector::default())),
+        })
+    }
+}
+
+impl Client {
+    /// A client that connects only where `policy` allows, and trusts `trust`.
+    pub fn new(lookups: Lookups, policy: AddressPolicy, trust: Trust) -> Self {
+        Self {
+            resolver: JudgingResolver::new(lookups, Arc::new(policy)),
+            trust,
+        }
+    }
+
+    /// What it trusts.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// Whether `other` is a clone of this one.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.trust.tls.0, &other.trust.tls.0) && self.resolver.is(&other.resolver)
+    }
+
+    /// For checks before a request is made.
+    pub fn resolver(&self) -> &JudgingResolver {
+        &self.resolver
+    }
+
+    fn agent(&self, timeout: Duration, concurrency: usize) -> Agent {
+        let tls = TlsConfig::builder()
+            .root_certs(self.trust.roots.clone())
+            .build();
+        let config = Config::builder()
+            .tls_config(tls)
+            .timeout_global(Some(timeout))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            // With a proxy from the environment, the proxy would resolve names and the address policy
+            // would never see them.
+            .proxy(None)
+            .user_agent("")
+            .accept("")
+            .accept_encoding("")
+            .max_response_header_size(LARGEST_HEAD)
+            .input_buffer_size(BUFFER)
+            .output_buffer_size(BUFFER)
+            .max_idle_connections(concurrency)
+            .max_idle_connections_per_host(concurrency)
+            .max_idle_age(IDLE)
+            .build();
+        let connector = ().chain(TcpConnector).chain(self.trust.tls.clone());
+        Agent::with_parts(config, connector, self.resolver.clone())
+    }
+}
+
+/// Where and how the requests of one webhook go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Destination {
+    /// The URL.
+    pub url: EndpointUrl,
+    /// The user's headers; they win over the defaults (`Content-Type`, `User-Agent`).
+    pub headers: HeaderMap,
+    /// How requests are signed.
+    pub scheme: Scheme,
+    /// With what.
+    pub secret: Secret,
+    /// The time that an attempt may take.
+    pub timeout: Duration,
+    /// Requests at once, and so the idle connections that are kept.
+    pub concurrency: usize,
+}
+
+/// A destination with its connections.
+pub struct Endpoint {
+    pub(super) agent: Agent,
+    pub(super) uri: Uri,
+    /// The headers that are the same in every request.
+    pub(super) headers: HeaderMap,
+    pub(super) signer: Signer,
+    destination: Destination,
+}
+
+impl Endpoint {
+    /// An endpoint without connections.
+    ///
+    /// # Errors
+    ///
+    /// The secret does not fit the signature scheme.
+    pub fn new(client: &Client, destination: Destination) -> Result<Self, SecretError> {
+        let mut headers = HeaderMap::with_capacity(destination.headers.len() + 6);
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        let agent = concat!("pg_webhook/", env!("CARGO_PKG_VERSION"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
+        headers.extend(destination.headers.clone());
+        Ok(Self {
+            agent: client.agent(destination.timeout, destination.concurrency),
+            uri: destination.url.uri().clone(),
+            headers,
+            signer: Signer::new(destination.scheme, &destination.secret)?,
+            destination,
+        })
+    }
+
+    /// What it was made for.
+    pub fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// Ends every request and connection of this endpoint, now and for good.
+    pub fn shutdown(&self) {
+        self.agent.clone().shutdown();
+    }
+}
+
+/// ureq's TLS connector keeps its configuration to itself; sharing the connector shares that.
+#[derive(Clone)]
+struct SharedTls(Arc<RustlsConnector>);
+
+impl Connector<TcpTransport> for SharedTls {
+    type Out = <RustlsConnector as Connector<TcpTransport>>::Out;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        chained: Option<TcpTransport>,
+    ) -> Result<Option<Self::Out>, Error> {
+        self.0.connect(details, chained)
+    }
+}
+
+impl fmt::Debug for SharedTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SharedTls")
+    }
+}
+
+/// Unreadable ones are left out, as every TLS client does: an endpoint that needs them fails with a
+/// TLS error that says so.
+fn system_roots() -> Vec<Certificate<'static>> {
+    let found = rustls_native_certs::load_native_certs().certs;
+    found
+        .iter()
+        .map(|der| Certificate::from_der(der).to_owned())
+        .collect()
+}
+
+fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, TrustError> {
+    let failed = |reason: String| TrustError {
+        path: path.display().to_string(),
+        reason,
+    };
+    let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
+            Ok(_) => {}
+            Err(error) => return Err(failed(error.to_string())),
+        }
+    }
+    if certificates.is_empty() {
+        Err(failed("no certificate in it".to_owned()))
+    } else {
+        Ok(certificates)
+    }
+}

@@ -1,0 +1,220 @@
+//! Name lookups by a few threads of their own.
+//!
+//! `getaddrinfo` cannot be cancelled, so whoever needs an answer waits for it elsewhere and no longer
+//! than its own deadline. Lookups of one name are made once, however many wait for it; a resolver
+//! that does not answer costs these few threads and nothing else.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::thread;
+
+/// Threads that look up, at the most.
+const THREADS: usize = 4;
+
+/// Names that wait for one of them; further ones fail at once.
+const QUEUE: usize = 64;
+
+/// How long an answer is used. `getaddrinfo` does not tell the records' own time to live.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// How long an answer may serve while a newer one does not come.
+const STALE: Duration = Duration::from_secs(600);
+
+/// How long a caller waits for the newer one before it takes the stale one.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Names kept; beyond that the oldest answers go.
+const KEPT: usize = 10_000;
+
+/// The addresses of a name, or one line that says why there are none.
+pub type Addresses = Result<Vec<IpAddr>, String>;
+
+/// Looks up names; clones share threads and answers.
+#[derive(Clone)]
+pub struct Lookups {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    queue: (Sender<String>, Receiver<String>),
+}
+
+#[derive(Default)]
+struct State {
+    answers: HashMap<String, (Instant, Vec<IpAddr>)>,
+    waiting: HashMap<String, Vec<Sender<Addresses>>>,
+    threads: usize,
+}
+
+impl Default for Lookups {
+    fn default() -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::default(),
+                queue: bounded(QUEUE),
+            }),
+        }
+    }
+}
+
+impl Lookups {
+    /// The addresses of `name`, waiting for at most `patience`.
+    ///
+    /// # Errors
+    ///
+    /// The resolver's refusal, a full queue, or `None` where the time was not enough.
+    pub fn addresses(&self, name: &str, patience: Duration) -> Option<Addresses> {
+        let deadline = Instant::now().checked_add(patience);
+        let (answer, stale) = {
+            let mut state = self.shared.lock();
+            let known = state.answers.get(name).cloned();
+            let now = Instant::now();
+            match known {
+                Some((at, addresses)) if now - at < FRESH => return Some(Ok(addresses)),
+                known => {
+                    let stale = known.filter(|(at, _)| now - *at < STALE).map(|(_, a)| a);
+                    (self.ask(&mut state, name), stale)
+                }
+            }
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(reason) => return Some(stale.ok_or(reason)),
+        };
+        match stale {
+            Some(stale) => match answer.recv_timeout(PATIENCE.min(patience)) {
+                Ok(Ok(addresses)) => Some(Ok(addresses)),
+                _ => Some(Ok(stale)),
+            },
+            None => match deadline {
+                Some(deadline) => answer.recv_deadline(deadline).ok(),
+                None => answer.recv().ok(),
+            },
+        }
+    }
+
+    fn ask(&self, state: &mut State, name: &str) -> Result<Receiver<Addresses>, String> {
+        let (sender, receiver) = bounded(1);
+        if let Some(waiting) = state.waiting.get_mut(name) {
+            waiting.push(sender);
+            return Ok(receiver);
+        }
+        if state.threads < THREADS && state.threads <= state.waiting.len() {
+            let shared = Arc::clone(&self.shared);
+            match thread::spawn("webhook lookup", move || shared.serve()) {
+                Ok(_) => state.threads += 1,
+                Err(error) if state.threads == 0 => return Err(format!("no thread: {error}")),
+                Err(_) => {}
+            }
+        }
+        self.shared
+            .queue
+            .0
+            .try_send(name.to_owned())
+            .map_err(|_| "too many lookups are waiting")?;
+        state.waiting.insert(name.to_owned(), vec![sender]);
+        Ok(receiver)
+    }
+}
+
+impl Shared {
+    /// Every update leaves the state whole, so a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self) {
+        while let Ok(name) = self.queue.1.recv() {
+            let answer = look_up(&name);
+            let mut state = self.lock();
+            if let Ok(addresses) = &answer {
+                state.keep(&name, addresses);
+            }
+            for waiting in state.waiting.remove(&name).unwrap_or_default() {
+                // Whoever gave up waiting is gone.
+                let _ = waiting.send(answer.clone());
+            }
+        }
+    }
+}
+
+impl State {
+    fn keep(&mut self, name: &str, addresses: &[IpAddr]) {
+        if self.answers.len() >= KEPT {
+            self.answers.retain(|_, (at, _)| at.elapsed() < FRESH);
+        }
+        if self.answers.len() < KEPT {
+            self.answers
+                .insert(name.to_owned(), (Instant::now(), addresses.to_vec()));
+        }
+    }
+}
+
+fn look_up(name: &str) -> Addresses {
+    let found: io::Result<Vec<IpAddr>> = (name, 0)
+        .to_socket_addrs()
+        .map(|found| found.map(|a: SocketAddr| a.ip()).collect());
+    match found {
+        Ok(addresses) if addresses.is_empty() => Err("the name has no address".to_owned()),
+        Ok(addresses) => Ok(addresses),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLENTY: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn finds_and_keeps() {
+        let lookups = Lookups::default();
+        let first = lookups.addresses("localhost", PLENTY).unwrap().unwrap();
+        assert!(first.iter().all(IpAddr::is_loopback), "{first:?}");
+        assert_eq!(
+            lookups.addresses("localhost", Duration::ZERO),
+            Some(Ok(first))
+        );
+    }
+
+    #[test]
+    fn every_notation_of_an_address_is_seen_as_the_address() {
+        let lookups = Lookups::default();
+        for name in ["2130706433", "0x7f.1", "127.1", "0177.0.0.1"] {
+            let addresses = lookups.addresses(name, PLENTY).unwrap().unwrap();
+            assert_eq!(
+                addresses,
+                ["127.0.0.1".parse::<IpAddr>().unwrap()],
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn many_callers_share_a_lookup_and_few_threads() {
+        let lookups = Lookups::default();
+        let callers: Vec<_> = (0..32)
+            .map(|n| {
+                let lookups = lookups.clone();
+                std::thread::spawn(move || {
+                    lookups
+                        .addresses(&format!("127.0.0.{}", n % 8 + 1), PLENTY)
+                        .unwrap()
+                        .unwrap()
+                })
+            })
+            .collect();
+        for caller in callers {
+            assert_eq!(caller.join().unwrap().len(), 1);
+        }
+        assert!(lookups.shared.lock().threads <= THREADS);
+    }
+}

@@ -1,0 +1,17 @@
+//! Threads and HTTP: a message goes in, an outcome comes out.
+//!
+//! Nothing here knows PostgreSQL, and no thread of this room may call it. A webhook's messages wait
+//! in its lane ([`lane`]); threads ([`pool`]) take them from there, make one attempt each
+//! ([`attempt`]) and report through a channel. Names are resolved and judged in one place
+//! ([`resolver`]), sockets are opened and read in one other ([`transport`]); both implement traits of
+//! ureq that may change with its minor versions.
+
+pub mod attempt;
+pub mod client;
+pub mod lane;
+pub mod lookup;
+pub mod pool;
+pub mod resolver;
+pub mod route;
+pub mod thread;
+pub mod transport;

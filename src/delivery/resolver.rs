@@ -1,0 +1,108 @@
+//! The one place where a request's addresses are judged.
+//!
+//! ureq connects to what this returns and to nothing else, for names and for literal addresses alike.
+//! One refused address refuses the host: a name that points at a public and a private address is an
+//! attack or a mistake.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::Error;
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
+
+use super::lookup::Lookups;
+use crate::domain::address::AddressPolicy;
+use crate::domain::failure::{ErrorClass, Failure};
+use crate::domain::url::{self, UrlError};
+
+/// Addresses that ureq can take; a name with more is judged by all and called at these.
+const MOST: usize = 16;
+
+/// Resolves and judges.
+#[derive(Clone)]
+pub struct JudgingResolver {
+    lookups: Lookups,
+    policy: Arc<AddressPolicy>,
+}
+
+impl JudgingResolver {
+    /// Judges by `policy` what `lookups` finds.
+    pub fn new(lookups: Lookups, policy: Arc<AddressPolicy>) -> Self {
+        Self { lookups, policy }
+    }
+
+    /// Whether `other` is a clone of this one.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.policy, &other.policy)
+    }
+
+    /// The addresses of `host` (a name, or an address without brackets), all of them allowed.
+    /// Waits for at most `patience`.
+    ///
+    /// # Errors
+    ///
+    /// [`UrlError::Unresolvable`] or [`UrlError::PrivateIp`].
+    pub fn check(&self, host: &str, patience: Duration) -> Result<Vec<IpAddr>, UrlError> {
+        let addresses = match host.parse() {
+            Ok(literal) => vec![literal],
+            Err(_) => match self.lookups.addresses(host, patience) {
+                Some(Ok(addresses)) => addresses,
+                Some(Err(reason)) => {
+                    return Err(UrlError::Unresolvable(format!("\"{host}\": {reason}")));
+                }
+                None => {
+                    return Err(UrlError::Unresolvable(format!(
+                        "\"{host}\": no answer within {} s",
+                        patience.as_secs()
+                    )));
+                }
+            },
+        };
+        for address in &addresses {
+            self.policy
+                .judge(*address)
+                .map_err(|reason| UrlError::PrivateIp {
+                    address: *address,
+                    reason,
+                })?;
+        }
+        Ok(addresses)
+    }
+}
+
+impl Resolver for JudgingResolver {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        _: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        let addresses =
+            self.check(url::host(uri), *timeout.after)
+                .map_err(|error| match error {
+                    UrlError::PrivateIp { .. } => {
+                        other(ErrorClass::BlockedAddress, error.to_string())
+                    }
+                    error => other(ErrorClass::Dns, error.to_string()),
+                })?;
+        let mut resolved = self.empty();
+        for address in addresses.into_iter().take(MOST) {
+            resolved.push(SocketAddr::new(address, url::port(uri)));
+        }
+        Ok(resolved)
+    }
+}
+
+fn other(class: ErrorClass, message: String) -> Error {
+    Error::Other(Box::new(Failure::new(class, message)))
+}
+
+impl std::fmt::Debug for JudgingResolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JudgingResolver")
+    }
+}

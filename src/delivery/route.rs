@@ -1,0 +1,20 @@
+//! A webhook as its messages need it: where they go, and how they are retried.
+
+use super::client::Destination;
+use crate::domain::failure::Failure;
+use crate::domain::verdict::RetryPolicy;
+
+/// One webhook.
+#[derive(Clone)]
+pub struct Route {
+    /// The key of its rows.
+    pub webhook: i32,
+    /// Enabled and not paused.
+    pub sending: bool,
+    /// How it retries.
+    pub policy: RetryPolicy,
+    /// Consecutive failures so far.
+    pub fail_count: u32,
+    /// Where requests go, or why none can: a definition that was good once may be refused now.
+    pub destination: Result<Destination, Failure>,
+}

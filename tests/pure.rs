@@ -1,0 +1,10 @@
+//! Runs the unit tests of the rooms that know no PostgreSQL. They are compiled here without pgrx, which
+//! also proves that they do not need it.
+
+#![allow(dead_code, missing_docs)]
+
+#[path = "../src/domain/mod.rs"]
+mod domain;
+
+#[path = "../src/delivery/mod.rs"]
+mod delivery;
