@@ -1,0 +1,348 @@
+//! The board in shared memory: which databases have a worker, how to wake it, how it is.
+//!
+//! One entry per database, found by its oid. Everything is a plain number: no pointer of one process
+//! means anything in another, and a process that dies leaves nothing to clean up but numbers. Entries
+//! are claimed by compare-and-swap and given back by the launcher when the database is gone.
+
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, Ordering};
+
+use pgrx::prelude::*;
+use pgrx::{AssertPGRXSharedMemory, PgAtomic, pg_shmem_init};
+
+/// Databases of one server that can have the extension.
+pub const DATABASES: usize = 256;
+
+/// Bytes kept of a worker's last error.
+const ERROR: usize = 200;
+
+/// What a worker is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum State {
+    /// Not running.
+    Stopped = 0,
+    /// Connected, reading what an earlier run left.
+    Starting = 1,
+    /// At work.
+    Running = 2,
+    /// This database does not have the extension.
+    Absent = 3,
+    /// The extension in the database is of another version than the library.
+    VersionMismatch = 4,
+    /// The database is a copy that nobody has armed.
+    Unarmed = 5,
+    /// No background worker slot was free.
+    NoSlot = 6,
+}
+
+impl State {
+    /// As `webhook.worker` shows it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Absent => "absent",
+            Self::VersionMismatch => "version mismatch",
+            Self::Unarmed => "unarmed",
+            Self::NoSlot => "no worker slot",
+        }
+    }
+
+    fn from_u8(value: u8) -> Self {
+        [
+            Self::Stopped,
+            Self::Starting,
+            Self::Running,
+            Self::Absent,
+            Self::VersionMismatch,
+            Self::Unarmed,
+            Self::NoSlot,
+        ]
+        .into_iter()
+        .find(|state| *state as u8 == value)
+        .unwrap_or(Self::Stopped)
+    }
+}
+
+/// One database.
+pub struct Entry {
+    database: AtomicU32,
+    /// Process number of the worker plus one; 0 where there is none.
+    process: AtomicI32,
+    /// Set by whoever has something for the worker, cleared by the worker before it looks.
+    wake: AtomicBool,
+    /// Asks the launcher to look whether this database needs a worker.
+    announced: AtomicBool,
+    state: AtomicU8,
+    pid: AtomicI32,
+    started: AtomicI64,
+    in_flight: AtomicU32,
+    threads: AtomicU32,
+    /// Odd while `error` is being written.
+    error_version: AtomicU32,
+    error: [AtomicU8; ERROR],
+}
+
+struct Board {
+    /// Process number of the launcher plus one.
+    launcher: AtomicI32,
+    entries: [Entry; DATABASES],
+}
+
+static BOARD: PgAtomic<AssertPGRXSharedMemory<Board>> =
+    // SAFETY: the name is ours.
+    unsafe { PgAtomic::new(c"pg_webhook board") };
+
+/// Asks for the shared memory; called while the postmaster preloads the library.
+pub fn init() {
+    // SAFETY: the board holds atomics only.
+    pg_shmem_init!(BOARD = unsafe { AssertPGRXSharedMemory::new(Board::new()) });
+}
+
+/// Whether the library was preloaded, so that there is a board.
+pub fn preloaded() -> bool {
+    PRELOADED.load(Ordering::Relaxed)
+}
+
+/// Set by `_PG_init` in the postmaster and inherited by every process.
+pub static PRELOADED: AtomicBool = AtomicBool::new(false);
+
+impl Board {
+    fn new() -> Self {
+        Self {
+            launcher: AtomicI32::new(0),
+            entries: std::array::from_fn(|_| Entry::new()),
+        }
+    }
+}
+
+fn board() -> &'static Board {
+    BOARD.get()
+}
+
+/// The entry of `database`, if it has one.
+pub fn find(database: pg_sys::Oid) -> Option<&'static Entry> {
+    if !preloaded() {
+        return None;
+    }
+    let oid = u32::from(database);
+    board()
+        .entries
+        .iter()
+        .find(|entry| entry.database.load(Ordering::Acquire) == oid)
+}
+
+/// The entry of `database`, a free one if need be; `None` where the board is full or absent.
+pub fn find_or_claim(database: pg_sys::Oid) -> Option<&'static Entry> {
+    if !preloaded() {
+        return None;
+    }
+    let oid = u32::from(database);
+    find(database)
+        .or_else(|| {
+            board().entries.iter().find(|entry| {
+                entry
+                    .database
+                    .compare_exchange(0, oid, Ordering::AcqRel, Ordering::Acquire)
+                    .is_ok()
+            })
+        })
+        // Two processes may have claimed one each for the same database; the first in line is the one.
+        .and_then(|claimed| find(database).or(Some(claimed)))
+}
+
+/// All entries in use.
+pub fn entries() -> impl Iterator<Item = &'static Entry> {
+    board()
+        .entries
+        .iter()
+        .filter(|entry| entry.database.load(Ordering::Acquire) != 0)
+}
+
+/// Asks the launcher to look at `database`. Safe after commit: cannot fail.
+pub fn announce(database: pg_sys::Oid) {
+    if let Some(entry) = find_or_claim(database) {
+        entry.announced.store(true, Ordering::Release);
+        wake_launcher();
+    }
+}
+
+/// Wakes the launcher.
+pub fn wake_launcher() {
+    set_latch_of(board().launcher.load(Ordering::Acquire));
+}
+
+/// This process is the launcher.
+pub fn enter_launcher() {
+    board().launcher.store(own_process(), Ordering::Release);
+}
+
+/// This process is the worker of `entry`, until it ends.
+pub fn enter_worker(entry: &'static Entry, now: i64) {
+    entry.enter(now);
+    let address = pg_sys::Datum::from(std::ptr::from_ref(entry));
+    // SAFETY: the callback gets the address of an entry in shared memory, which outlives the process.
+    unsafe { pg_sys::before_shmem_exit(Some(leave), address) };
+}
+
+unsafe extern "C-unwind" fn leave(_code: i32, entry: pg_sys::Datum) {
+    // SAFETY: the address that `enter_worker` passed.
+    let entry = unsafe { &*entry.cast_mut_ptr::<Entry>() };
+    entry.forget_worker();
+    wake_launcher();
+}
+
+fn own_process() -> i32 {
+    // SAFETY: a background worker has a process slot for life.
+    unsafe { (*pg_sys::MyProc).pgprocno + 1 }
+}
+
+/// Sets the latch of process number `process` - 1. One that has died meanwhile, or been replaced, is
+/// woken for nothing.
+fn set_latch_of(process: i32) {
+    if process > 0 {
+        // SAFETY: process numbers index an array in shared memory that lives as long as the server.
+        unsafe {
+            let proc = (*pg_sys::ProcGlobal).allProcs.add(process as usize - 1);
+            pg_sys::SetLatch(&raw mut (*proc).procLatch);
+        }
+    }
+}
+
+impl Entry {
+    fn new() -> Self {
+        Self {
+            database: AtomicU32::new(0),
+            process: AtomicI32::new(0),
+            wake: AtomicBool::new(false),
+            announced: AtomicBool::new(false),
+            state: AtomicU8::new(0),
+            pid: AtomicI32::new(0),
+            started: AtomicI64::new(0),
+            in_flight: AtomicU32::new(0),
+            threads: AtomicU32::new(0),
+            error_version: AtomicU32::new(0),
+            error: std::array::from_fn(|_| AtomicU8::new(0)),
+        }
+    }
+
+    /// Whose entry this is.
+    pub fn database(&self) -> pg_sys::Oid {
+        self.database.load(Ordering::Acquire).into()
+    }
+
+    /// Gives the entry back.
+    pub fn release(&self) {
+        self.forget_worker();
+        self.set_state(State::Stopped);
+        self.set_error("");
+        self.announced.store(false, Ordering::Release);
+        self.database.store(0, Ordering::Release);
+    }
+
+    /// Wakes the worker, once for any number of calls until it looks.
+    pub fn wake(&self) {
+        if !self.wake.swap(true, Ordering::AcqRel) {
+            set_latch_of(self.process.load(Ordering::Acquire));
+        }
+    }
+
+    /// Whether somebody has woken the worker. To be asked before it looks for work: whoever comes later
+    /// wakes it again.
+    pub fn take_wake(&self) -> bool {
+        self.wake.swap(false, Ordering::SeqCst)
+    }
+
+    /// Takes the announcement.
+    pub fn take_announcement(&self) -> bool {
+        self.announced.swap(false, Ordering::AcqRel)
+    }
+
+    fn enter(&self, now: i64) {
+        self.started.store(now, Ordering::Relaxed);
+        self.process.store(own_process(), Ordering::Release);
+        // SAFETY: reads an int of this process.
+        self.pid
+            .store(unsafe { pg_sys::MyProcPid }, Ordering::Release);
+        self.set_state(State::Starting);
+    }
+
+    /// The worker is gone; its state says why.
+    pub fn forget_worker(&self) {
+        self.process.store(0, Ordering::Release);
+        self.pid.store(0, Ordering::Release);
+        self.set_load(0, 0);
+        if matches!(self.state(), State::Starting | State::Running) {
+            self.set_state(State::Stopped);
+        }
+    }
+
+    /// Process id of the worker, if it runs.
+    pub fn pid(&self) -> Option<i32> {
+        Some(self.pid.load(Ordering::Acquire)).filter(|pid| *pid != 0)
+    }
+
+    /// Since when, in microseconds of `timestamptz`.
+    pub fn started(&self) -> i64 {
+        self.started.load(Ordering::Relaxed)
+    }
+
+    /// What it is doing.
+    pub fn state(&self) -> State {
+        State::from_u8(self.state.load(Ordering::Acquire))
+    }
+
+    /// What it is doing from now on.
+    pub fn set_state(&self, state: State) {
+        self.state.store(state as u8, Ordering::Release);
+    }
+
+    /// Threads, and requests in flight.
+    pub fn load(&self) -> (u32, u32) {
+        (
+            self.threads.load(Ordering::Relaxed),
+            self.in_flight.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Publishes the same.
+    pub fn set_load(&self, threads: usize, in_flight: usize) {
+        self.threads.store(threads as u32, Ordering::Relaxed);
+        self.in_flight.store(in_flight as u32, Ordering::Relaxed);
+    }
+
+    /// The worker's last error, empty where there was none.
+    pub fn error(&self) -> String {
+        for _ in 0..1000 {
+            let before = self.error_version.load(Ordering::Acquire);
+            let bytes: Vec<u8> = self
+                .error
+                .iter()
+                .map(|byte| byte.load(Ordering::Acquire))
+                .take_while(|b| *b != 0)
+                .collect();
+            if before % 2 == 0 && before == self.error_version.load(Ordering::Acquire) {
+                return String::from_utf8_lossy(&bytes).into_owned();
+            }
+        }
+        String::new()
+    }
+
+    /// Publishes it, cut to what fits.
+    pub fn set_error(&self, message: &str) {
+        let mut end = message.len().min(ERROR);
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        self.error_version.fetch_add(1, Ordering::AcqRel);
+        let bytes = message.as_bytes()[..end]
+            .iter()
+            .copied()
+            .chain(std::iter::repeat(0));
+        for (slot, byte) in self.error.iter().zip(bytes) {
+            slot.store(byte, Ordering::Release);
+        }
+        self.error_version.fetch_add(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,78 @@
+//! What the server exports and pgrx has no bindings for, or none in the form needed.
+
+use std::ffi::{c_char, c_int};
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::submodules::ffi::pg_guard_ffi_boundary as guard;
+
+mod raw {
+    use super::*;
+
+    unsafe extern "C-unwind" {
+        pub fn datum_image_eq(
+            a: pg_sys::Datum,
+            b: pg_sys::Datum,
+            by_value: bool,
+            length: c_int,
+        ) -> bool;
+        pub fn nextval_internal(relation: pg_sys::Oid, check_permissions: bool) -> i64;
+        pub fn timestamp2tm(
+            timestamp: i64,
+            tzp: *mut c_int,
+            tm: *mut pg_sys::pg_tm,
+            fsec: *mut i32,
+            tzn: *mut *const c_char,
+            zone: *mut pg_sys::pg_tz,
+        ) -> c_int;
+    }
+}
+
+unsafe extern "C-unwind" {
+    /// tcop/tcopprot.h: the server's handler of SIGTERM.
+    pub fn die(signal: c_int);
+
+    /// postmaster/interrupt.h: the server's handler of SIGHUP.
+    pub fn SignalHandlerForConfigReload(signal: c_int);
+
+    /// utils/bytea.h: the setting of that name.
+    pub static mut bytea_output: c_int;
+}
+
+/// utils/datum.h: equality of stored images, after detoasting.
+///
+/// # Safety
+///
+/// Both are values, not NULL, of a type with this `by_value` and `length`.
+pub unsafe fn datum_image_eq(
+    a: pg_sys::Datum,
+    b: pg_sys::Datum,
+    by_value: bool,
+    length: i16,
+) -> bool {
+    // SAFETY: the caller's.
+    unsafe { guard(|| raw::datum_image_eq(a, b, by_value, length.into())) }
+}
+
+/// commands/sequence.h: the next value, whoever asks.
+///
+/// # Safety
+///
+/// In a transaction; `sequence` is one.
+pub unsafe fn nextval(sequence: pg_sys::Oid) -> i64 {
+    // SAFETY: the caller's.
+    unsafe { guard(|| raw::nextval_internal(sequence, false)) }
+}
+
+/// utils/timestamp.h: the fields of `timestamp` in UTC, and its microseconds.
+pub fn utc_fields(timestamp: i64) -> (pg_sys::pg_tm, i32) {
+    let mut tm = pg_sys::pg_tm::default();
+    let mut fraction = 0;
+    let (tzp, tzn, zone) = (
+        std::ptr::null_mut(),
+        std::ptr::null_mut(),
+        std::ptr::null_mut(),
+    );
+    // SAFETY: writes the two variables; without a zone it reads nothing else.
+    unsafe { guard(|| raw::timestamp2tm(timestamp, tzp, &mut tm, &mut fraction, tzn, zone)) };
+    (tm, fraction)
+}

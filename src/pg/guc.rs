@@ -1,0 +1,54 @@
+//! Settings that hold for a while, or for the life of the process.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+/// Sets `name` for the life of this process, whatever the configuration says.
+pub fn fix(name: &CStr, value: &CStr) {
+    // SAFETY: main thread; strings of the program.
+    unsafe {
+        pg_sys::SetConfigOption(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_OVERRIDE,
+        );
+    }
+}
+
+/// A changed setting; dropping it restores the value from before. After an error the abort of the
+/// (sub)transaction does.
+pub struct Local {
+    level: i32,
+}
+
+impl Local {
+    /// Sets `name` for the lifetime of the result.
+    pub fn set(name: &CStr, value: &CStr) -> Self {
+        // SAFETY: main thread in a transaction; the level is closed in drop, or by the abort.
+        unsafe {
+            let level = pg_sys::NewGUCNestLevel();
+            pg_sys::set_config_option(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
+            Self { level }
+        }
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: closes the level that `set` opened.
+            unsafe { pg_sys::AtEOXact_GUC(true, self.level) };
+        }
+    }
+}

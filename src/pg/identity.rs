@@ -1,0 +1,106 @@
+//! Who asks, and acting as the extension's owner.
+
+use std::ffi::{CStr, CString};
+
+use pgrx::prelude::*;
+
+use super::guc::Local;
+
+/// The role that called, with the path by which it resolves names.
+pub struct Caller {
+    /// The current role.
+    pub role: pg_sys::Oid,
+    search_path: CString,
+}
+
+/// The caller of the function that runs. To be taken before [`as_owner`] changes it.
+pub fn caller() -> Caller {
+    // SAFETY: main thread inside a function call; the setting is never null there.
+    unsafe {
+        Caller {
+            role: pg_sys::GetUserId(),
+            search_path: CStr::from_ptr(pg_sys::namespace_search_path).to_owned(),
+        }
+    }
+}
+
+/// The owner of the extension, and the extension itself; `None` where this database does not have it.
+pub fn extension() -> Option<Extension> {
+    // SAFETY: in a transaction; a plain catalog read.
+    let oid = unsafe { pg_sys::get_extension_oid(c"pg_webhook".as_ptr(), true) };
+    (oid != pg_sys::InvalidOid).then_some(Extension { oid })
+}
+
+/// The extension in this database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extension {
+    /// Another one after DROP and CREATE.
+    pub oid: pg_sys::Oid,
+}
+
+/// Runs `work` with the rights of the owner of our tables and with the search path that every function
+/// of ours has.
+pub fn as_owner<R>(work: impl FnOnce() -> R) -> R {
+    let _rights = Rights::of_owner();
+    let _path = Local::set(c"search_path", c"pg_catalog, pg_temp");
+    work()
+}
+
+/// Runs `work` with the caller's own search path, as the caller's DDL would. To be used inside
+/// [`as_owner`], for expressions that the caller wrote.
+pub fn with_path_of<R>(caller: &Caller, work: impl FnOnce() -> R) -> R {
+    let _path = Local::set(c"search_path", &caller.search_path);
+    work()
+}
+
+/// Restores the role when dropped. After an error the abort of the (sub)transaction does it.
+struct Rights {
+    role: pg_sys::Oid,
+    context: i32,
+}
+
+impl Rights {
+    fn of_owner() -> Self {
+        let mut before = Self {
+            role: pg_sys::InvalidOid,
+            context: 0,
+        };
+        // SAFETY: main thread in a transaction; restored in drop, or by the abort.
+        unsafe {
+            pg_sys::GetUserIdAndSecContext(&mut before.role, &mut before.context);
+            pg_sys::SetUserIdAndSecContext(
+                owner(),
+                before.context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32,
+            );
+        }
+        before
+    }
+}
+
+impl Drop for Rights {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: the values that were read above.
+            unsafe { pg_sys::SetUserIdAndSecContext(self.role, self.context) };
+        }
+    }
+}
+
+/// The owner of schema `webhook`'s tables is the owner of the extension.
+fn owner() -> pg_sys::Oid {
+    // SAFETY: catalog reads in a transaction; the tuple is released before returning.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"webhook".as_ptr(), false);
+        let tuple = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::NAMESPACEOID as i32,
+            pg_sys::Datum::from(schema),
+        );
+        if tuple.is_null() {
+            error!("schema \"webhook\" vanished");
+        }
+        let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_namespace>();
+        let owner = (*form).nspowner;
+        pg_sys::ReleaseSysCache(tuple);
+        owner
+    }
+}

@@ -1,0 +1,119 @@
+//! Signals and waiting in a background worker.
+//!
+//! pgrx's own handlers neither end a worker that waits inside the server nor reload its settings, so
+//! the server's are used: SIGTERM as `die`, SIGHUP as a flag that [`reload_if_asked`] acts on. SIGINT
+//! (pg_cancel_backend) is ignored: there is no user's query to cancel.
+
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use pgrx::pg_sys;
+
+use super::ffi;
+
+/// Installs the handlers and lets signals in. First thing in a worker's main function: until then
+/// they are blocked and kept.
+pub fn install() {
+    // SAFETY: handlers of the server itself, installed before signals are unblocked.
+    unsafe {
+        pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(ffi::die));
+        pg_sys::pqsignal(
+            pg_sys::SIGHUP as i32,
+            Some(ffi::SignalHandlerForConfigReload),
+        );
+        pg_sys::pqsignal(pg_sys::SIGINT as i32, ignore());
+        pg_sys::BackgroundWorkerUnblockSignals();
+    }
+}
+
+/// `SIG_IGN`, which is not a function but the address 1.
+fn ignore() -> pg_sys::pqsigfunc {
+    // SAFETY: the C library compares the address and never calls it.
+    unsafe { std::mem::transmute::<usize, pg_sys::pqsigfunc>(1) }
+}
+
+/// Waits until the latch is set, `bell` is readable or `timeout` is over, whichever is first, and then
+/// serves interrupts: barriers of other processes, and SIGTERM, which does not return. Ends the
+/// process when the postmaster is gone. Rounds `timeout` up to a millisecond.
+pub fn wait(bell: Option<RawFd>, timeout: Duration) {
+    let mut events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    if bell.is_some() {
+        events |= pg_sys::WL_SOCKET_READABLE;
+    }
+    let millis = timeout.as_nanos().div_ceil(1_000_000).min(3_600_000) as i64;
+    // SAFETY: our own latch; the descriptor is open as long as the caller's pool.
+    unsafe {
+        pg_sys::WaitLatchOrSocket(
+            pg_sys::MyLatch,
+            events as i32,
+            bell.unwrap_or(pg_sys::PGINVALID_SOCKET),
+            millis,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    if !ending() {
+        pgrx::check_for_interrupts!();
+    }
+}
+
+/// SIGTERM has come. The process ends at the next [`finish`], or at the next point inside the server
+/// where it looks.
+pub fn ending() -> bool {
+    // SAFETY: reads a flag that a signal handler sets.
+    unsafe { (&raw const pg_sys::ProcDiePending).read_volatile() != 0 }
+}
+
+/// Runs `last` with SIGTERM put off, then ends the process if it had come. A second SIGTERM ends it
+/// at once.
+pub fn finish(last: impl FnOnce()) {
+    if !ending() {
+        return;
+    }
+    // SAFETY: flags of the main thread; a handler may set them again at any moment, which is the wish
+    // to end at once.
+    unsafe {
+        (&raw mut pg_sys::ProcDiePending).write_volatile(0);
+        last();
+        (&raw mut pg_sys::ProcDiePending).write_volatile(1);
+        (&raw mut pg_sys::InterruptPending).write_volatile(1);
+    }
+    pgrx::check_for_interrupts!();
+}
+
+/// Rereads the configuration file if SIGHUP asked for it; says whether it did.
+pub fn reload_if_asked() -> bool {
+    // SAFETY: main thread, outside a transaction.
+    unsafe {
+        if (&raw const pg_sys::ConfigReloadPending).read_volatile() == 0 {
+            return false;
+        }
+        (&raw mut pg_sys::ConfigReloadPending).write_volatile(0);
+        pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
+    }
+    true
+}
+
+/// Waits in a user's session until `bell` is readable. Serves interrupts meanwhile: a cancel or a
+/// termination does not return.
+pub fn wait_in_session(bell: RawFd) {
+    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_SOCKET_READABLE | pg_sys::WL_EXIT_ON_PM_DEATH;
+    loop {
+        // SAFETY: our own latch; the descriptor is open while the caller waits.
+        let happened = unsafe {
+            let happened = pg_sys::WaitLatchOrSocket(
+                pg_sys::MyLatch,
+                events as i32,
+                bell,
+                -1,
+                pg_sys::PG_WAIT_EXTENSION,
+            );
+            pg_sys::ResetLatch(pg_sys::MyLatch);
+            happened
+        };
+        pgrx::check_for_interrupts!();
+        if happened as u32 & pg_sys::WL_SOCKET_READABLE != 0 {
+            return;
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Thin adapters to PostgreSQL, and the home of `unsafe`.
+
+pub mod board;
+pub mod databases;
+pub mod ffi;
+pub mod guc;
+pub mod identity;
+pub mod interrupt;
+pub mod lock;
+pub mod output;
+pub mod parse;
+pub mod random;
+pub mod report;
+pub mod settings;
+pub mod spi;
+pub mod txn;
+pub mod typcache;
+pub mod types;
+pub mod wake;
+pub mod wal;

@@ -1,0 +1,78 @@
+//! Values as text that does not depend on the session.
+//!
+//! Output functions read these settings: TimeZone, DateStyle, IntervalStyle, bytea_output and
+//! extra_float_digits. Setting them through the settings machinery for each row would cost more than
+//! rendering the row, so the variables behind them are set and put back.
+
+use std::ffi::c_int;
+
+use pgrx::pg_sys;
+
+use super::ffi;
+use crate::domain::time::Timestamp;
+
+/// While it lives, output functions write ISO dates in UTC, `postgres` intervals, hex bytea and
+/// shortest-precise floats. Dropping it restores the session's own, also on the way out of an error.
+pub struct Canonical {
+    zone: *mut pg_sys::pg_tz,
+    date_style: c_int,
+    date_order: c_int,
+    interval_style: c_int,
+    bytea: c_int,
+    float_digits: c_int,
+}
+
+/// The values of `bytea_output = hex` (BYTEA_OUTPUT_HEX) and `extra_float_digits = 1` (its default).
+const HEX: c_int = 1;
+const SHORTEST_PRECISE: c_int = 1;
+
+impl Canonical {
+    /// Takes effect at once.
+    pub fn begin() -> Self {
+        // SAFETY: plain variables of the main thread, each set to a value that its setting can have.
+        // `pg_tzset` answers from its cache after the first call and UTC is always known.
+        unsafe {
+            let before = Self {
+                zone: pg_sys::session_timezone,
+                date_style: pg_sys::DateStyle,
+                date_order: pg_sys::DateOrder,
+                interval_style: pg_sys::IntervalStyle,
+                bytea: ffi::bytea_output,
+                float_digits: pg_sys::extra_float_digits,
+            };
+            let utc = pg_sys::pg_tzset(c"UTC".as_ptr());
+            if !utc.is_null() {
+                pg_sys::session_timezone = utc;
+            }
+            pg_sys::DateStyle = pg_sys::USE_ISO_DATES as c_int;
+            pg_sys::DateOrder = pg_sys::DATEORDER_MDY as c_int;
+            pg_sys::IntervalStyle = pg_sys::INTSTYLE_POSTGRES as c_int;
+            ffi::bytea_output = HEX;
+            pg_sys::extra_float_digits = SHORTEST_PRECISE;
+            before
+        }
+    }
+}
+
+impl Drop for Canonical {
+    fn drop(&mut self) {
+        // SAFETY: the values that `begin` found.
+        unsafe {
+            pg_sys::session_timezone = self.zone;
+            pg_sys::DateStyle = self.date_style;
+            pg_sys::DateOrder = self.date_order;
+            pg_sys::IntervalStyle = self.interval_style;
+            ffi::bytea_output = self.bytea;
+            pg_sys::extra_float_digits = self.float_digits;
+        }
+    }
+}
+
+/// RFC 3339 in UTC, with microseconds.
+pub fn rfc3339(timestamp: Timestamp) -> String {
+    let (tm, fraction) = ffi::utc_fields(timestamp.0);
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{fraction:06}Z",
+        tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec
+    )
+}

@@ -1,0 +1,110 @@
+//! Refusals as PostgreSQL errors: the one table of SQLSTATEs.
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use crate::domain::event::Operation;
+use crate::domain::refusal::Refusal;
+use crate::domain::secret::SecretError;
+use crate::domain::signature::Scheme;
+use crate::domain::url::UrlError;
+
+impl From<Refusal> for ErrorReport {
+    fn from(refusal: Refusal) -> Self {
+        let report = ErrorReport::new(sqlstate(&refusal), refusal.to_string(), function_name!());
+        let report = match detail(&refusal) {
+            Some(detail) => report.set_detail(detail),
+            None => report,
+        };
+        match hint(&refusal) {
+            Some(hint) => report.set_hint(hint),
+            None => report,
+        }
+    }
+}
+
+fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
+    use PgSqlErrorCode::*;
+    match refusal {
+        Refusal::Null(_) => ERRCODE_NULL_VALUE_NOT_ALLOWED,
+        Refusal::OutOfRange { .. }
+        | Refusal::Name(_)
+        | Refusal::Url(_)
+        | Refusal::Secret(_)
+        | Refusal::Header(_)
+        | Refusal::Scheme(_)
+        | Refusal::Operation(_)
+        | Refusal::NoEvents
+        | Refusal::NeedsTable(_)
+        | Refusal::WhichTable(..)
+        | Refusal::ColumnsWithoutUpdate => ERRCODE_INVALID_PARAMETER_VALUE,
+        Refusal::NotAnExpression => ERRCODE_SYNTAX_ERROR,
+        Refusal::DuplicateName(_) | Refusal::AlreadyWatched { .. } => ERRCODE_DUPLICATE_OBJECT,
+        Refusal::UnknownWebhook(_) | Refusal::UnknownDelivery(_) | Refusal::NotWatched { .. } => {
+            ERRCODE_UNDEFINED_OBJECT
+        }
+        Refusal::PayloadGone(_) => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        Refusal::NotUtf8 => ERRCODE_FEATURE_NOT_SUPPORTED,
+        Refusal::TooMany(_) => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+        Refusal::Unwatchable { .. } => ERRCODE_WRONG_OBJECT_TYPE,
+        Refusal::MayNotWatch { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
+        Refusal::UnknownColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
+        Refusal::NoThread(_) => ERRCODE_INSUFFICIENT_RESOURCES,
+    }
+}
+
+fn detail(refusal: &Refusal) -> Option<String> {
+    match refusal {
+        Refusal::Url(error) => Some(format!("{}: {error}", error.key())),
+        Refusal::Secret(error) => Some(sentence(&error.to_string())),
+        Refusal::Header(error) => Some(sentence(&error.to_string())),
+        Refusal::Unwatchable { reason, .. } => Some(sentence(reason)),
+        Refusal::MayNotWatch { missing, .. } => Some(sentence(missing)),
+        _ => None,
+    }
+}
+
+fn hint(refusal: &Refusal) -> Option<String> {
+    let text = match refusal {
+        Refusal::Name(_) => {
+            "A name has 1 to 200 characters, no control characters and no space at its ends."
+        }
+        Refusal::Url(UrlError::NotHttps) => "pg_webhook.allow_http allows URLs without TLS.",
+        Refusal::Url(UrlError::PrivateIp { .. }) => {
+            "pg_webhook.allowed_networks lists networks that requests may go to although they are not public."
+        }
+        Refusal::Secret(SecretError::NotBase64) => {
+            "Leave secret out to have one generated, or choose signature => 'sha256'."
+        }
+        Refusal::Scheme(_) => return Some(one_of(Scheme::ALL.map(Scheme::name))),
+        Refusal::Operation(_) => return Some(one_of(Operation::ALL.map(Operation::as_str))),
+        Refusal::WhichTable(..) => "Use webhook_unwatch and webhook_watch to change one of them.",
+        Refusal::AlreadyWatched { .. } => {
+            "Use webhook_update, or webhook_unwatch and webhook_watch in one transaction, to change how."
+        }
+        Refusal::PayloadGone(_) => "pg_webhook.log_retention says how long payloads are kept.",
+        Refusal::TooMany(_) => "pg_webhook.max_webhooks sets the limit.",
+        Refusal::NotAnExpression => {
+            "Write it as in CREATE TRIGGER ... WHEN, for example 'NEW.total > 100'."
+        }
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+/// The line that makes the library preloaded.
+pub fn preload_hint() -> &'static str {
+    "Add shared_preload_libraries = 'pg_webhook' to postgresql.conf (after a comma, if it lists others) \
+     and restart the server."
+}
+
+fn one_of<const N: usize>(names: [&str; N]) -> String {
+    format!("It is one of {}.", names.join(", "))
+}
+
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        format!("{}{}.", first.to_uppercase(), letters.as_str())
+    })
+}

@@ -1,0 +1,194 @@
+//! The settings `pg_webhook.*`.
+
+use std::ffi::{CStr, CString, c_char, c_void};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::prelude::*;
+
+use crate::domain::address::AddressPolicy;
+
+static ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
+static CAPTURE: GucSetting<bool> = GucSetting::<bool>::new(true);
+static ALLOW_HTTP: GucSetting<bool> = GucSetting::<bool>::new(false);
+static ALLOWED_NETWORKS: GucSetting<Option<CString>> =
+    GucSetting::<Option<CString>>::new(Some(c""));
+static CA_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+static MAX_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(100);
+static MAX_WEBHOOKS: GucSetting<i32> = GucSetting::<i32>::new(0);
+static MAX_PAYLOAD_BYTES: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
+static LOG_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * 24 * 60 * 60);
+
+/// Rendering a row takes up to six bytes for one, and PostgreSQL's strings end at 1 GB.
+const LARGEST_PAYLOAD: i32 = 32 * 1024 * 1024;
+
+/// Delivery is on. Off: events are captured and wait.
+pub fn enabled() -> bool {
+    ENABLED.get()
+}
+
+/// This session's changes become events.
+pub fn capture() -> bool {
+    CAPTURE.get()
+}
+
+/// Plain `http` may be used.
+pub fn allow_http() -> bool {
+    ALLOW_HTTP.get()
+}
+
+/// What the administrator allows to connect to.
+pub fn address_policy() -> AddressPolicy {
+    let list = text(&ALLOWED_NETWORKS);
+    // Checked when it was set; a list that cannot be read allows nothing.
+    AddressPolicy::parse(&list).unwrap_or_default()
+}
+
+/// Certificates to trust beside the operating system's.
+pub fn ca_file() -> Option<PathBuf> {
+    Some(text(&CA_FILE))
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+}
+
+/// Requests in flight, per database.
+pub fn max_concurrency() -> usize {
+    MAX_CONCURRENCY.get().unsigned_abs() as usize
+}
+
+/// Webhooks in this database; `None` for no limit.
+pub fn max_webhooks() -> Option<i32> {
+    Some(MAX_WEBHOOKS.get()).filter(|most| *most > 0)
+}
+
+/// The largest body.
+pub fn max_payload_bytes() -> usize {
+    MAX_PAYLOAD_BYTES.get().unsigned_abs() as usize
+}
+
+/// How long events and attempts are kept after their end.
+pub fn log_retention() -> Duration {
+    Duration::from_secs(LOG_RETENTION.get().unsigned_abs().into())
+}
+
+fn text(setting: &GucSetting<Option<CString>>) -> String {
+    setting
+        .get()
+        .map(|value| value.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
+/// Defines all settings; called once per process, from `_PG_init`.
+pub fn define() {
+    GucRegistry::define_bool_guc(
+        c"pg_webhook.enabled",
+        c"Sends requests.",
+        c"When off, events are captured and wait.",
+        &ENABLED,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"pg_webhook.capture",
+        c"Turns this session's row changes into events.",
+        c"When off, changes of this session are lost to webhooks for good; meant for imports.",
+        &CAPTURE,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"pg_webhook.allow_http",
+        c"Allows webhook URLs without TLS.",
+        c"",
+        &ALLOW_HTTP,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    // SAFETY: the hook is guarded against panics.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            c"pg_webhook.allowed_networks",
+            c"Networks that requests may go to although they are not public.",
+            c"Comma-separated addresses and CIDR networks. Link-local and metadata addresses stay refused.",
+            &ALLOWED_NETWORKS,
+            GucContext::Sighup,
+            GucFlags::SUPERUSER_ONLY,
+            Some(check_allowed_networks),
+            None,
+            None,
+        );
+    }
+    GucRegistry::define_string_guc(
+        c"pg_webhook.ca_file",
+        c"PEM file of certificates to trust beside those of the operating system.",
+        c"",
+        &CA_FILE,
+        GucContext::Sighup,
+        GucFlags::SUPERUSER_ONLY,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_webhook.max_concurrency",
+        c"Requests in flight at once, per database.",
+        c"Each costs a thread while there is work, and a connection.",
+        &MAX_CONCURRENCY,
+        1,
+        1000,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pg_webhook.max_webhooks",
+        c"Webhooks that a database may have.",
+        c"0 is no limit.",
+        &MAX_WEBHOOKS,
+        0,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pg_webhook.max_payload_bytes",
+        c"The largest request body.",
+        c"An event beyond it carries the row's primary key only, and says so.",
+        &MAX_PAYLOAD_BYTES,
+        1024,
+        LARGEST_PAYLOAD,
+        GucContext::Suset,
+        GucFlags::UNIT_BYTE,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_webhook.log_retention",
+        c"How long events and attempts are kept.",
+        c"Events that are not finished are kept beyond it.",
+        &LOG_RETENTION,
+        60,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    // SAFETY: all settings of the prefix are defined.
+    unsafe { pg_sys::MarkGUCPrefixReserved(c"pg_webhook".as_ptr()) };
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn check_allowed_networks(
+    new: *mut *mut c_char,
+    _extra: *mut *mut c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: PostgreSQL passes a pointer to a string, or to null.
+    let value = unsafe { (!(*new).is_null()).then(|| CStr::from_ptr(*new).to_string_lossy()) };
+    match AddressPolicy::parse(value.as_deref().unwrap_or_default()) {
+        Ok(_) => true,
+        Err(error) => {
+            // SAFETY: the documented way of a check hook to say why; the string outlives the report.
+            unsafe {
+                pg_sys::GUC_check_errcode(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE as i32);
+                pg_sys::GUC_check_errdetail_string =
+                    pg_sys::pstrdup(CString::new(error.to_string()).unwrap_or_default().as_ptr());
+            }
+            false
+        }
+    }
+}

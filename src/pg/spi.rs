@@ -1,0 +1,218 @@
+//! SQL statements kept as files, run through SPI with plans that are kept.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::{CString, c_char};
+use std::marker::PhantomData;
+
+use pgrx::prelude::*;
+use pgrx::{FromDatum, IntoDatum};
+
+/// A statement in `sql/query/`.
+#[derive(Clone, Copy)]
+pub struct Sql {
+    /// The file's name, for messages.
+    pub name: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+/// The statement in the file of this name under `sql/query/`.
+macro_rules! sql {
+    ($name:literal) => {
+        $crate::pg::spi::Sql {
+            name: $name,
+            text: include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/sql/query/",
+                $name,
+                ".sql"
+            )),
+        }
+    };
+}
+pub(crate) use sql;
+
+/// One argument.
+pub struct Arg {
+    type_oid: pg_sys::Oid,
+    datum: Option<pg_sys::Datum>,
+}
+
+/// Makes the argument of any value that SQL has a type for; `None` is NULL.
+pub fn arg<T: IntoDatum>(value: T) -> Arg {
+    Arg {
+        type_oid: T::type_oid(),
+        datum: value.into_datum(),
+    }
+}
+
+/// An open SPI connection.
+pub struct Session {
+    /// SPI belongs to the main thread.
+    _main_thread: PhantomData<*const ()>,
+}
+
+/// What a statement returned, or how many rows it changed.
+pub struct Rows<'s> {
+    table: *mut pg_sys::SPITupleTable,
+    count: usize,
+    _session: PhantomData<&'s Session>,
+}
+
+/// One row.
+#[derive(Clone, Copy)]
+pub struct Row<'r> {
+    tuple: pg_sys::HeapTuple,
+    descriptor: pg_sys::TupleDesc,
+    _rows: PhantomData<&'r ()>,
+}
+
+/// Runs `work` with SPI connected. Memory of rows ends with it.
+pub fn connect<R>(work: impl FnOnce(&Session) -> R) -> R {
+    // SAFETY: main thread (pgrx checks it); an error on the way out leaves the connection to the
+    // transaction's abort, as PostgreSQL documents.
+    unsafe { pg_sys::SPI_connect() };
+    let result = work(&Session {
+        _main_thread: PhantomData,
+    });
+    // SAFETY: connected above, and `Session` cannot leave `work`.
+    unsafe { pg_sys::SPI_finish() };
+    result
+}
+
+impl Session {
+    /// Runs a statement that changes something. It sees the latest committed state, as each statement
+    /// of a READ COMMITTED transaction does, and what this transaction did.
+    pub fn write(&self, sql: Sql, args: &[Arg]) -> Rows<'_> {
+        self.execute(sql, args, false)
+    }
+
+    /// Runs a statement in the active snapshot.
+    pub fn read(&self, sql: Sql, args: &[Arg]) -> Rows<'_> {
+        self.execute(sql, args, true)
+    }
+
+    fn execute(&self, sql: Sql, args: &[Arg], read_only: bool) -> Rows<'_> {
+        let plan = prepared(sql, args);
+        let mut values: Vec<pg_sys::Datum> = args
+            .iter()
+            .map(|arg| arg.datum.unwrap_or(pg_sys::Datum::from(0usize)))
+            .collect();
+        let nulls: Vec<c_char> = args
+            .iter()
+            .map(|arg| if arg.datum.is_some() { b' ' } else { b'n' } as c_char)
+            .collect();
+        // SAFETY: connected (self exists); the plan is kept and was prepared for these types; values and
+        // nulls have its number of arguments.
+        let (status, table, count) = unsafe {
+            pg_sys::SPI_tuptable = std::ptr::null_mut();
+            let status =
+                pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), read_only, 0);
+            (status, pg_sys::SPI_tuptable, pg_sys::SPI_processed)
+        };
+        check(sql, status);
+        Rows {
+            table,
+            count: count as usize,
+            _session: PhantomData,
+        }
+    }
+
+    /// Runs one statement of data definition, whose text PostgreSQL's own `format()` has quoted.
+    pub fn define(&self, statement: &str) {
+        let text = CString::new(statement).expect("text from PostgreSQL has no NUL");
+        // SAFETY: connected; the text outlives the call.
+        let status = unsafe { pg_sys::SPI_execute(text.as_ptr(), false, 0) };
+        check(
+            Sql {
+                name: "data definition",
+                text: "",
+            },
+            status,
+        );
+    }
+}
+
+fn check(sql: Sql, status: i32) {
+    if status < 0 {
+        // A programming error: everything that data can do arrives as an ERROR of its own.
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            format!("statement \"{}\" failed with SPI status {status}", sql.name)
+        );
+    }
+}
+
+/// The kept plan of a statement. Plans live as long as the process; PostgreSQL replans them when what
+/// they refer to changes.
+fn prepared(sql: Sql, args: &[Arg]) -> pg_sys::SPIPlanPtr {
+    thread_local! {
+        static PLANS: RefCell<HashMap<*const u8, pg_sys::SPIPlanPtr>> = RefCell::default();
+    }
+    let key = sql.text.as_ptr();
+    if let Some(plan) = PLANS.with_borrow(|plans| plans.get(&key).copied()) {
+        return plan;
+    }
+    let text = CString::new(sql.text).expect("statements have no NUL");
+    let mut types: Vec<pg_sys::Oid> = args.iter().map(|arg| arg.type_oid).collect();
+    // SAFETY: connected (the caller holds a Session); text and types outlive the call.
+    let plan =
+        unsafe { pg_sys::SPI_prepare(text.as_ptr(), types.len() as i32, types.as_mut_ptr()) };
+    if plan.is_null() {
+        // SAFETY: reads an int of the main thread.
+        check(sql, unsafe { pg_sys::SPI_result });
+    }
+    // SAFETY: a plan that was just prepared.
+    check(sql, unsafe { pg_sys::SPI_keepplan(plan) }.min(0));
+    PLANS.with_borrow_mut(|plans| plans.insert(key, plan));
+    plan
+}
+
+impl Rows<'_> {
+    /// Rows returned or changed.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The first row.
+    pub fn first(&self) -> Option<Row<'_>> {
+        self.iter().next()
+    }
+
+    /// The rows that were returned.
+    pub fn iter(&self) -> impl Iterator<Item = Row<'_>> {
+        let returned = if self.table.is_null() { 0 } else { self.count };
+        (0..returned).map(|index| {
+            // SAFETY: the table has `count` tuples and lives as long as the session.
+            let (tuple, descriptor) =
+                unsafe { (*(*self.table).vals.add(index), (*self.table).tupdesc) };
+            Row {
+                tuple,
+                descriptor,
+                _rows: PhantomData,
+            }
+        })
+    }
+}
+
+impl Row<'_> {
+    /// Column `number`, counted from 1; `None` for NULL.
+    pub fn get<T: FromDatum>(&self, number: i32) -> Option<T> {
+        let mut null = false;
+        // SAFETY: tuple and descriptor belong together and live as long as the session; the statement's
+        // columns have the types that the caller names.
+        unsafe {
+            let datum = pg_sys::SPI_getbinval(self.tuple, self.descriptor, number, &mut null);
+            let type_oid = pg_sys::SPI_gettypeid(self.descriptor, number);
+            T::from_polymorphic_datum(datum, null, type_oid)
+        }
+    }
+
+    /// A column that is never NULL.
+    pub fn value<T: FromDatum>(&self, number: i32) -> T {
+        self.get(number)
+            .expect("a column that is declared NOT NULL")
+    }
+}

@@ -1,0 +1,97 @@
+//! The worker's transactions.
+//!
+//! pgrx's wrapper does not abort on an error; this one does, and reports it to its caller as a value,
+//! so that one bad turn is one bad turn.
+
+use std::panic::AssertUnwindSafe;
+
+use pgrx::pg_sys::panic::CaughtError;
+use pgrx::prelude::*;
+
+use super::identity::{self, Extension};
+use super::lock;
+use super::spi::{self, Session, arg, sql};
+
+/// Why a transaction did not commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TxnError {
+    /// DROP EXTENSION has committed.
+    ExtensionGone,
+    /// An error of the server, or a panic of ours.
+    Failed(String),
+}
+
+/// Runs `work` in a READ COMMITTED transaction of its own, as the owner of our tables, with DROP
+/// EXTENSION kept out, and commits. Rows of `work` must not leave it.
+///
+/// # Errors
+///
+/// Nothing of it has happened.
+pub fn run<R>(extension: Extension, work: impl FnOnce(&Session) -> R) -> Result<R, TxnError> {
+    // SAFETY: called from the worker's loop, outside a transaction; each step has its counterpart below
+    // or in the abort.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+    }
+    let result = PgTryBuilder::new(AssertUnwindSafe(|| {
+        if !lock::hold_extension(extension) {
+            return Err(TxnError::ExtensionGone);
+        }
+        // SAFETY: as above.
+        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
+        let result = identity::as_owner(|| spi::connect(work));
+        // SAFETY: as above. An error inside the commit is caught here as well.
+        unsafe {
+            pg_sys::PopActiveSnapshot();
+            pg_sys::CommitTransactionCommand();
+        }
+        Ok(result)
+    }))
+    .catch_others(|caught| Err(TxnError::Failed(message(&caught))))
+    .execute();
+    // SAFETY: outside a transaction after the commit; otherwise the abort cleans up whatever there is.
+    unsafe {
+        if result.is_err() {
+            pg_sys::AbortCurrentTransaction();
+        }
+        // Without it autovacuum would never learn of the worker's writes.
+        pg_sys::pgstat_report_stat(false);
+    }
+    result
+}
+
+/// The extension of this database and its version, `None` where it has none. In a transaction of its
+/// own.
+pub fn installed() -> Option<(Extension, String)> {
+    // SAFETY: called from the worker's start, outside a transaction.
+    unsafe {
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+    }
+    let found = identity::extension().and_then(|extension| {
+        let version = spi::connect(|session| {
+            let rows = session.read(sql!("worker/version"), &[arg(extension.oid)]);
+            rows.first().map(|row| row.value::<String>(1))
+        });
+        version.map(|version| (extension, version))
+    });
+    // SAFETY: as above.
+    unsafe {
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+    }
+    found
+}
+
+fn message(caught: &CaughtError) -> String {
+    match caught {
+        CaughtError::PostgresError(report)
+        | CaughtError::ErrorReport(report)
+        | CaughtError::RustPanic {
+            ereport: report, ..
+        } => {
+            format!("{} ({:?})", report.message(), report.sql_error_code())
+        }
+    }
+}

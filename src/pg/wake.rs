@@ -1,0 +1,62 @@
+//! Waking at commit: the worker when there may be events, the launcher when there may be an extension.
+//!
+//! A trigger fires for every row, so arming is one store; the callback is registered once per
+//! backend. It runs after the commit, where nothing may fail: it stores numbers and sets a latch.
+//! The wake is only a hint. A rollback to a savepoint leaves it armed, PREPARE TRANSACTION drops it;
+//! the worker's own slow poll finds what no wake announced.
+
+use std::cell::Cell;
+use std::ffi::c_void;
+
+use pgrx::pg_sys;
+
+use super::board;
+
+thread_local! {
+    static REGISTERED: Cell<bool> = const { Cell::new(false) };
+    static WORKER: Cell<bool> = const { Cell::new(false) };
+    static LAUNCHER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Wakes this database's worker when the transaction commits.
+pub fn worker_at_commit() {
+    WORKER.set(true);
+    register();
+}
+
+/// Has the launcher look at this database when the transaction commits.
+pub fn launcher_at_commit() {
+    LAUNCHER.set(true);
+    register();
+}
+
+fn register() {
+    if !REGISTERED.replace(true) {
+        // SAFETY: the callback lives as long as the library, which is never unloaded.
+        unsafe { pg_sys::RegisterXactCallback(Some(at_end_of_transaction), std::ptr::null_mut()) };
+    }
+}
+
+/// Neither allocates nor raises: after a commit an error would end the whole server.
+unsafe extern "C-unwind" fn at_end_of_transaction(event: pg_sys::XactEvent::Type, _: *mut c_void) {
+    use pg_sys::XactEvent::*;
+    match event {
+        XACT_EVENT_COMMIT => {
+            // SAFETY: reads an oid of this process.
+            let database = unsafe { pg_sys::MyDatabaseId };
+            if LAUNCHER.replace(false) {
+                board::announce(database);
+            }
+            if WORKER.replace(false)
+                && let Some(entry) = board::find(database)
+            {
+                entry.wake();
+            }
+        }
+        XACT_EVENT_ABORT | XACT_EVENT_PREPARE => {
+            LAUNCHER.set(false);
+            WORKER.set(false);
+        }
+        _ => {}
+    }
+}

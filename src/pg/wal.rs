@@ -1,0 +1,29 @@
+//! Announcing only what a crash cannot take back.
+
+use pgrx::pg_sys;
+
+use crate::domain::snapshot::Xid8;
+
+/// Makes sure that the commits of `xids` are on disk.
+///
+/// A transaction with `synchronous_commit = off` is visible before its commit record is flushed; of
+/// the others the server knows no position to wait for, and this costs a look into the commit log.
+/// Each xid must have committed after this process started, so that the commit log still covers it.
+pub fn flush_commits(xids: impl IntoIterator<Item = Xid8>) {
+    let mut target = 0;
+    for Xid8(xid) in xids {
+        let xid = pg_sys::TransactionId::from(xid as u32);
+        // SAFETY: main thread in a transaction; the commit log covers the xid.
+        target = target.max(unsafe { pg_sys::TransactionIdGetCommitLSN(xid) });
+    }
+    if target != 0 {
+        // SAFETY: a position that the server returned.
+        unsafe { pg_sys::XLogFlush(target) };
+    }
+}
+
+/// Makes sure that everything committed so far is on disk.
+pub fn flush_all() {
+    // SAFETY: main thread; the position is the server's own.
+    unsafe { pg_sys::XLogFlush(pg_sys::GetXLogInsertRecPtr()) };
+}
