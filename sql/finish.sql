@@ -1,0 +1,1 @@
+SELECT webhook.install();

@@ -1,0 +1,14 @@
+-- The webhook of delivery $1 if role $2 may manage it: its name, whether it is deleted, and the
+-- transaction that wrote the event. The log and the slow lane find it by its id; the ring, which is
+-- indexed by transaction, is searched only for an event that has never been tried.
+SELECT w.name, w.deleted_at IS NOT NULL, d.xid::text::bigint
+FROM (
+    SELECT a.webhook, a.xid, 1 AS cost FROM webhook.attempt AS a WHERE a.delivery = $1
+    UNION ALL
+    SELECT p.webhook, p.xid, 2 FROM webhook.pending AS p WHERE p.id = $1
+    UNION ALL
+    SELECT e.webhook, e.xid, 3 FROM webhook.event AS e WHERE e.id = $1
+) AS d
+JOIN webhook.webhook AS w ON w.id = d.webhook
+WHERE pg_has_role($2, w.owner::oid, 'USAGE')
+LIMIT 1

@@ -1,0 +1,23 @@
+-- Writes the event of delivery $1, which transaction $2 wrote, into the ring once more: the same body
+-- under the same event id.
+WITH original AS (
+    SELECT e.webhook, e.event_type, e.schema_name, e.table_name, e.event_id, e.payload
+    FROM webhook.event AS e
+    WHERE e.xid = $2::text::xid8 AND e.id = $1
+    UNION ALL
+    SELECT p.webhook, p.event_type, p.schema_name, p.table_name, p.event_id, p.payload
+    FROM webhook.pending AS p
+    WHERE p.id = $1
+    LIMIT 1
+)
+INSERT INTO webhook.event (
+    xid, id, created_at, webhook, slot, event_type, schema_name, table_name, event_id, payload
+)
+SELECT
+    pg_current_xact_id(), nextval('webhook.delivery_id_seq'), clock_timestamp(), o.webhook, r.slot,
+    o.event_type, o.schema_name, o.table_name, coalesce(o.event_id, format('evt_%s_%s', i.id, $1)),
+    o.payload
+FROM original AS o
+CROSS JOIN webhook.ring AS r
+CROSS JOIN webhook.installation AS i
+RETURNING id

@@ -1,0 +1,1 @@
+UPDATE webhook.ring SET slot = $1, since = now()

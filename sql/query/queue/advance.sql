@@ -1,0 +1,1 @@
+UPDATE webhook.cursor SET snap = $1, at = now()

@@ -1,0 +1,1 @@
+SELECT snap::text FROM webhook.cursor

@@ -1,0 +1,1 @@
+SELECT id, system_identifier = $1 AND database = $2 FROM webhook.installation

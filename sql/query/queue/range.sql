@@ -1,0 +1,12 @@
+-- A page of a window: see Scan::Range in src/domain/window.rs. A TEST has been sent by the session that
+-- made it.
+SELECT e.slot, e.xid, e.id, e.webhook, e.event_id,
+       CASE WHEN e.webhook = ANY ($7) THEN NULL ELSE e.payload END
+FROM webhook.event AS e
+WHERE (e.xid, e.id) > ($1, $2)
+  AND e.xid < $3
+  AND pg_visible_in_snapshot(e.xid, $4)
+  AND NOT pg_visible_in_snapshot(e.xid, $5)
+  AND e.event_type <> 'TEST'
+ORDER BY e.xid, e.id
+LIMIT $6

@@ -1,0 +1,9 @@
+-- A page of a late transaction: see Scan::Transaction in src/domain/window.rs.
+SELECT e.slot, e.xid, e.id, e.webhook, e.event_id,
+       CASE WHEN e.webhook = ANY ($4) THEN NULL ELSE e.payload END
+FROM webhook.event AS e
+WHERE e.xid = $1
+  AND e.id > $2
+  AND e.event_type <> 'TEST'
+ORDER BY e.xid, e.id
+LIMIT $3

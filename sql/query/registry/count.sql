@@ -1,0 +1,1 @@
+SELECT count(*) FROM webhook.webhook WHERE deleted_at IS NULL

@@ -1,0 +1,39 @@
+-- The statement that creates the trigger of webhook $1 for operation $2 on relation $3.
+--
+-- UPDATE counts only when the row is distinct. The images decide here, because that works for every
+-- type; the trigger function then lets values decide that are equal in another form. Of listed columns
+-- $4 have an equality, $5 have none. $6 is the user's condition, known to be a single expression; the
+-- line break ends a comment in it.
+WITH clause AS (
+    SELECT 'OLD.* OPERATOR(pg_catalog.*<>) NEW.*' AS expression, 1 AS position
+    WHERE $2 = 'UPDATE'
+    UNION ALL
+    SELECT concat_ws(' OR ', own.typed, own.untyped), 2
+    FROM (
+        SELECT
+            (SELECT format('ROW(%s)::record OPERATOR(pg_catalog.<>) ROW(%s)::record',
+                           string_agg(format('OLD.%I', c), ', '), string_agg(format('NEW.%I', c), ', '))
+             FROM unnest($4) AS c HAVING count(*) > 0) AS typed,
+            (SELECT format('ROW(%s)::record OPERATOR(pg_catalog.*<>) ROW(%s)::record',
+                           string_agg(format('OLD.%I', c), ', '), string_agg(format('NEW.%I', c), ', '))
+             FROM unnest($5) AS c HAVING count(*) > 0) AS untyped
+    ) AS own
+    WHERE $2 = 'UPDATE' AND cardinality($4) + cardinality($5) > 0
+    UNION ALL
+    SELECT $6 || E'\n', 3
+    WHERE $6 IS NOT NULL
+)
+SELECT format(
+    'CREATE TRIGGER %I AFTER %s ON %I.%I FOR EACH ROW %s EXECUTE FUNCTION webhook.capture(%L)',
+    webhook_trigger.name, $2, n.nspname, c.relname,
+    (SELECT 'WHEN ((' || string_agg(expression, ') AND (' ORDER BY position) || '))' FROM clause
+     HAVING count(*) > 0),
+    $1
+)
+FROM pg_class AS c
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (
+    -- sorts behind other triggers, so that it sees what they left
+    SELECT format('zz_webhook_%s_%s', $1, lower($2)) AS name
+) AS webhook_trigger
+WHERE c.oid = $3

@@ -1,0 +1,9 @@
+-- The row stays as the name of its deliveries; whatever of them is not finished is cancelled by that.
+WITH secret AS (
+    DELETE FROM webhook.secret WHERE webhook = $1
+), health AS (
+    DELETE FROM webhook.health WHERE webhook = $1
+), watch AS (
+    DELETE FROM webhook.watch WHERE webhook = $1
+)
+UPDATE webhook.webhook SET deleted_at = now(), enabled = false WHERE id = $1

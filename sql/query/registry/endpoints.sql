@@ -1,0 +1,20 @@
+-- What the worker needs of all webhooks, or of one.
+SELECT
+    w.id,
+    w.url,
+    w.enabled,
+    w.paused,
+    w.signature,
+    w.max_retries,
+    w.timeout_seconds,
+    w.retry_backoff_seconds,
+    extract(epoch FROM w.retry_for)::bigint,
+    w.max_concurrency,
+    s.signing_key,
+    s.headers,
+    coalesce(h.fail_count, 0)
+FROM webhook.webhook AS w
+LEFT JOIN webhook.secret AS s ON s.webhook = w.id
+LEFT JOIN webhook.health AS h ON h.webhook = w.id
+WHERE w.deleted_at IS NULL
+  AND ($1 IS NULL OR w.id = $1)

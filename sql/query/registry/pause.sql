@@ -1,0 +1,1 @@
+UPDATE webhook.webhook SET paused = $2, updated_at = now() WHERE id = $1

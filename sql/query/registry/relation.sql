@@ -1,0 +1,26 @@
+-- What registration must know of a relation, and of the role's rights on it.
+SELECT
+    c.relkind::text,
+    c.relpersistence::text,
+    format('%I.%I', n.nspname, c.relname),
+    n.nspname IN ('pg_catalog', 'information_schema', 'pg_toast') OR c.oid < 16384,
+    EXISTS (
+        SELECT FROM pg_depend AS d
+        WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+          AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+    ),
+    pg_has_role($2, c.relowner, 'USAGE'),
+    has_table_privilege($2, c.oid, 'TRIGGER'),
+    (
+        SELECT bool_and(has_column_privilege($2, c.oid, a.attnum, 'SELECT'))
+        FROM pg_attribute AS a
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    ),
+    c.relrowsecurity AND NOT (SELECT r.rolbypassrls OR r.rolsuper FROM pg_roles AS r WHERE r.oid = $2),
+    EXISTS (
+        SELECT FROM pg_inherits AS i
+        WHERE i.inhparent = c.oid AND c.relkind <> 'p'
+    )
+FROM pg_class AS c
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.oid = $1

@@ -1,0 +1,1 @@
+SELECT signing_key FROM webhook.secret WHERE webhook = $1

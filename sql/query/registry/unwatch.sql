@@ -1,0 +1,1 @@
+DELETE FROM webhook.watch WHERE webhook = $1 AND relation = $2::regclass

@@ -1,0 +1,2 @@
+INSERT INTO webhook.watch (webhook, relation, events, columns, condition)
+VALUES ($1, $2::regclass, $3, $4, $5)

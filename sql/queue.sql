@@ -1,0 +1,123 @@
+-- The event ring, the slow lane, the attempt log and the cursor. The rules that they keep are written
+-- at the head of src/queue/mod.rs.
+
+CREATE SEQUENCE webhook.delivery_id_seq AS bigint;
+
+-- Insert-only. A child is emptied by TRUNCATE when all in it is finished and older than the retention.
+CREATE TABLE webhook.event (
+    xid         xid8 NOT NULL,
+    id          bigint NOT NULL,
+    created_at  timestamptz NOT NULL,
+    webhook     integer NOT NULL,
+    slot        smallint NOT NULL,
+    event_type  text NOT NULL,
+    schema_name text,
+    table_name  text,
+    -- Set on a replay: the id under which the receiver knows the event.
+    event_id    text,
+    payload     text NOT NULL
+) PARTITION BY LIST (slot);
+COMMENT ON TABLE webhook.event IS 'private: one row per event and webhook, the exact body to send';
+
+CREATE TABLE webhook.event_0 PARTITION OF webhook.event FOR VALUES IN (0);
+CREATE TABLE webhook.event_1 PARTITION OF webhook.event FOR VALUES IN (1);
+CREATE TABLE webhook.event_2 PARTITION OF webhook.event FOR VALUES IN (2);
+CREATE TABLE webhook.event_3 PARTITION OF webhook.event FOR VALUES IN (3);
+CREATE TABLE webhook.event_4 PARTITION OF webhook.event FOR VALUES IN (4);
+CREATE TABLE webhook.event_5 PARTITION OF webhook.event FOR VALUES IN (5);
+CREATE TABLE webhook.event_6 PARTITION OF webhook.event FOR VALUES IN (6);
+CREATE TABLE webhook.event_7 PARTITION OF webhook.event FOR VALUES IN (7);
+CREATE INDEX event_xid_id_idx ON webhook.event (xid, id);
+ALTER TABLE webhook.event ALTER COLUMN payload SET STORAGE MAIN;
+
+-- Only events that could not go out at once; with their payload, because the ring may turn over first.
+-- next_at = 'infinity' is a dead letter, which no claim asks for.
+CREATE TABLE webhook.pending (
+    webhook          integer NOT NULL,
+    next_at          timestamptz NOT NULL,
+    id               bigint NOT NULL,
+    xid              xid8 NOT NULL,
+    created_at       timestamptz NOT NULL,
+    first_attempt_at timestamptz,
+    attempts         integer NOT NULL,
+    event_type       text NOT NULL,
+    schema_name      text,
+    table_name       text,
+    event_id         text,
+    payload          text NOT NULL,
+    PRIMARY KEY (webhook, next_at, id)
+) WITH (
+    autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_threshold = 2000,
+    autovacuum_vacuum_cost_delay = 0
+);
+CREATE UNIQUE INDEX pending_id_key ON webhook.pending (id);
+ALTER TABLE webhook.pending ALTER COLUMN payload SET STORAGE MAIN;
+COMMENT ON TABLE webhook.pending IS 'private: events that wait for a retry or for their endpoint, and dead letters';
+
+-- Insert-only, in the same ring: an attempt goes into the slot that is current when it is logged.
+CREATE TABLE webhook.attempt (
+    delivery      bigint NOT NULL,
+    xid           xid8 NOT NULL,
+    started_at    timestamptz NOT NULL,
+    duration_us   bigint NOT NULL,
+    webhook       integer NOT NULL,
+    attempt       integer NOT NULL,
+    slot          smallint NOT NULL,
+    status_code   smallint NOT NULL,
+    -- delivered and dead end the delivery, retry does not.
+    verdict       text NOT NULL,
+    error_class   text,
+    error         text,
+    response_body text
+) PARTITION BY LIST (slot);
+COMMENT ON TABLE webhook.attempt IS 'private: one row per HTTP attempt';
+
+CREATE TABLE webhook.attempt_0 PARTITION OF webhook.attempt FOR VALUES IN (0);
+CREATE TABLE webhook.attempt_1 PARTITION OF webhook.attempt FOR VALUES IN (1);
+CREATE TABLE webhook.attempt_2 PARTITION OF webhook.attempt FOR VALUES IN (2);
+CREATE TABLE webhook.attempt_3 PARTITION OF webhook.attempt FOR VALUES IN (3);
+CREATE TABLE webhook.attempt_4 PARTITION OF webhook.attempt FOR VALUES IN (4);
+CREATE TABLE webhook.attempt_5 PARTITION OF webhook.attempt FOR VALUES IN (5);
+CREATE TABLE webhook.attempt_6 PARTITION OF webhook.attempt FOR VALUES IN (6);
+CREATE TABLE webhook.attempt_7 PARTITION OF webhook.attempt FOR VALUES IN (7);
+CREATE INDEX attempt_delivery_idx ON webhook.attempt (delivery);
+
+-- Where the server can: lz4 takes a fifth of pglz's time on bodies of a few kilobytes.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_settings
+               WHERE name OPERATOR(pg_catalog.=) 'default_toast_compression'
+                 AND 'lz4' OPERATOR(pg_catalog.=) ANY (enumvals)) THEN
+        ALTER TABLE webhook.event ALTER COLUMN payload SET COMPRESSION lz4;
+        ALTER TABLE webhook.pending ALTER COLUMN payload SET COMPRESSION lz4;
+    END IF;
+END
+$$;
+
+-- One row: everything visible in snap is finished or in webhook.pending.
+CREATE TABLE webhook.cursor (
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    snap pg_snapshot NOT NULL,
+    at   timestamptz NOT NULL
+) WITH (fillfactor = 10);
+INSERT INTO webhook.cursor (snap, at) VALUES (pg_catalog.pg_current_snapshot(), pg_catalog.now());
+COMMENT ON TABLE webhook.cursor IS 'private: how far the worker is, at most a second old';
+
+-- One row: the slot that events are written to.
+CREATE TABLE webhook.ring (
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    slot  smallint NOT NULL,
+    since timestamptz NOT NULL
+);
+INSERT INTO webhook.ring (slot, since) VALUES (0, pg_catalog.now());
+COMMENT ON TABLE webhook.ring IS 'private: the current slot of the ring';
+
+-- One row: the database that this queue belongs to. In a copy it does not match, and nothing is sent.
+CREATE TABLE webhook.installation (
+    singleton         boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    id                text NOT NULL,
+    system_identifier bigint NOT NULL,
+    database          oid NOT NULL
+);
+COMMENT ON TABLE webhook.installation IS 'private: the database that may send';

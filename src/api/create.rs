@@ -1,0 +1,108 @@
+//! `webhook_create`
+
+use pgrx::datum::{Interval, JsonB, TimestampWithTimeZone, Uuid};
+use pgrx::iter::TableIterator;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use super::{elsewhere, on_behalf, words};
+use crate::domain::refusal::Refusal;
+use crate::domain::secret::{GENERATED_BYTES, Secret};
+use crate::pg::{random, spi};
+use crate::registry::definition::{Definition, Given};
+use crate::registry::{self, watch, webhook};
+
+#[pg_extern(sql = false)]
+#[allow(
+    clippy::too_many_arguments,
+    reason = "the arguments of the SQL function"
+)]
+fn webhook_create(
+    name: Option<&str>,
+    url: Option<&str>,
+    table_name: Option<pg_sys::Oid>,
+    events: Option<Vec<Option<String>>>,
+    columns: Option<Vec<Option<String>>>,
+    condition: Option<&str>,
+    headers: Option<JsonB>,
+    secret: Option<&str>,
+    description: Option<&str>,
+    enabled: Option<bool>,
+    signature: Option<&str>,
+    max_retries: Option<i32>,
+    timeout_seconds: Option<i32>,
+    retry_backoff_seconds: Option<i32>,
+    retry_for: Option<Interval>,
+    max_concurrency: Option<i32>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(id, Uuid),
+            name!(name, String),
+            name!(url, String),
+            name!(secret, String),
+            name!(enabled, bool),
+            name!(created_at, TimestampWithTimeZone),
+        ),
+    >,
+    ErrorReport,
+> {
+    let given = Given {
+        name: Some(name.ok_or(Refusal::Null("name"))?),
+        url: Some(url.ok_or(Refusal::Null("url"))?),
+        headers,
+        secret,
+        description,
+        enabled,
+        signature,
+        max_retries,
+        timeout_seconds,
+        retry_backoff_seconds,
+        retry_for,
+        max_concurrency,
+    };
+    let watched = watch::Given {
+        events: words(events, "events")?,
+        columns: words(columns, "columns")?,
+        condition: condition.map(str::to_owned),
+    };
+    on_behalf(|caller| {
+        if let (None, Some(part)) = (table_name, watched.any()) {
+            return Err(Refusal::NeedsTable(part));
+        }
+        let definition = Definition::check(given)?;
+        let spec = table_name.map(|_| watched.complete(None)).transpose()?;
+        let secret = match &definition.secret {
+            Some(secret) => secret.clone(),
+            None => generate()?,
+        };
+        let (name, enabled) = (definition.name.clone(), definition.enabled);
+        let url = definition.url.clone().ok_or(Refusal::Null("url"))?;
+        elsewhere::judge_addresses(&url)?;
+        let created = spi::connect(|session| {
+            let created = webhook::insert(session, caller, definition, &secret)?;
+            if let (Some(relation), Some(spec)) = (table_name, spec) {
+                watch::add(session, caller, &created.webhook, relation, &spec)?;
+            }
+            registry::changed();
+            Ok::<_, Refusal>(created)
+        })?;
+        let row = (
+            created.uuid,
+            name.unwrap_or_default(),
+            url.to_string(),
+            secret.reveal().to_owned(),
+            enabled.unwrap_or_default(),
+            created.created_at,
+        );
+        Ok(TableIterator::once(row))
+    })
+}
+
+/// A secret of our own.
+fn generate() -> Result<Secret, Refusal> {
+    let bytes = random::bytes::<GENERATED_BYTES>()
+        .ok_or_else(|| Refusal::NoThread("the server has no random bytes".to_owned()))?;
+    Ok(Secret::generate(&bytes))
+}

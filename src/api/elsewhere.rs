@@ -1,0 +1,70 @@
+//! Network calls that a user waits for, made on another thread so that the session can be cancelled.
+
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::delivery::client::{Client, Trust};
+use crate::delivery::lookup::Lookups;
+use crate::delivery::thread;
+use crate::domain::refusal::Refusal;
+use crate::domain::url::EndpointUrl;
+use crate::pg::{interrupt, settings};
+
+/// How long registration waits for a name's addresses.
+const LOOKUP: Duration = Duration::from_secs(5);
+
+/// Runs `work` on a thread of its own and waits for it. Where the session is cancelled meanwhile, the
+/// thread ends by itself, at its own deadline.
+///
+/// # Errors
+///
+/// The system gives no thread, or it panicked.
+pub fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    let failed = |error: &dyn std::fmt::Display| Refusal::NoThread(error.to_string());
+    let done = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
+        .map(Arc::new)
+        .map_err(|error| failed(&error))?;
+    let signal = Arc::clone(&done);
+    let thread = thread::spawn("webhook session", move || {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        // Fails only when the counter is full, which wakes as well.
+        let _ = signal.write(1);
+        result
+    })
+    .map_err(|error| failed(&error))?;
+    interrupt::wait_in_session(done.as_raw_fd());
+    match thread.join() {
+        Ok(Ok(result)) => Ok(result),
+        _ => Err(failed(&"the thread panicked")),
+    }
+}
+
+/// A client with the settings of this session.
+///
+/// # Errors
+///
+/// The file of certificates cannot be read.
+pub fn client() -> Result<Client, Refusal> {
+    let trust = Trust::load(settings::ca_file().as_deref())
+        .map_err(|error| Refusal::NoThread(error.to_string()))?;
+    Ok(Client::new(
+        Lookups::default(),
+        settings::address_policy(),
+        trust,
+    ))
+}
+
+/// Judges the addresses of a new URL, as every attempt will.
+///
+/// # Errors
+///
+/// [`Refusal::Url`].
+pub fn judge_addresses(url: &EndpointUrl) -> Result<(), Refusal> {
+    let host = url.host().to_owned();
+    let client = client()?;
+    run(move || client.resolver().check(&host, LOOKUP))??;
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! The last step of CREATE EXTENSION.
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use crate::domain::refusal::Refusal;
+use crate::pg::spi::{self, arg, sql};
+use crate::pg::{board, random, report, wake};
+
+/// Makes this database the one that sends, warns where nothing can, and has the launcher start a worker
+/// when the transaction commits.
+#[pg_extern(sql = false)]
+fn webhook_install() -> Result<(), ErrorReport> {
+    // SAFETY: reads an int of this process.
+    if unsafe { pg_sys::GetDatabaseEncoding() } != pg_sys::pg_enc::PG_UTF8 as i32 {
+        return Err(Refusal::NotUtf8.into());
+    }
+    let id = random::bytes::<6>().ok_or_else(|| Refusal::NoThread("no random bytes".to_owned()))?;
+    // SAFETY: reads the control file's copy in shared memory, and an oid of this process.
+    let (system, database) = unsafe { (pg_sys::GetSystemIdentifier(), pg_sys::MyDatabaseId) };
+    spi::connect(|session| {
+        let args = [arg(hex::encode(id)), arg(system as i64), arg(database)];
+        session.write(sql!("api/install"), &args);
+    });
+    if board::preloaded() {
+        wake::launcher_at_commit();
+    } else {
+        ereport!(
+            PgLogLevel::WARNING,
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "pg_webhook is not preloaded: events are captured, but nothing is sent",
+            report::preload_hint()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! `webhook_delete`, `webhook_pause`, `webhook_resume`
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use super::on_behalf;
+use crate::pg::spi;
+use crate::registry::{self, watch, webhook};
+
+#[pg_extern(sql = false)]
+fn webhook_delete(webhook: Option<&str>) -> Result<(), ErrorReport> {
+    on_behalf(|caller| {
+        spi::connect(|session| {
+            let own = webhook::find(session, caller, webhook)?;
+            for watched in watch::list(session, own.id) {
+                watch::remove(session, &own, &watched);
+            }
+            webhook::delete(session, &own);
+            registry::changed();
+            Ok(())
+        })
+    })
+}
+
+#[pg_extern(sql = false)]
+fn webhook_pause(webhook: Option<&str>) -> Result<(), ErrorReport> {
+    set_paused(webhook, true)
+}
+
+#[pg_extern(sql = false)]
+fn webhook_resume(webhook: Option<&str>) -> Result<(), ErrorReport> {
+    set_paused(webhook, false)
+}
+
+fn set_paused(webhook: Option<&str>, paused: bool) -> Result<(), ErrorReport> {
+    on_behalf(|caller| {
+        spi::connect(|session| {
+            let own = webhook::find(session, caller, webhook)?;
+            webhook::pause(session, &own, paused);
+            registry::changed();
+            Ok(())
+        })
+    })
+}

@@ -1,0 +1,199 @@
+//! `webhook_test`
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use pgrx::datum::{AnyNumeric, JsonB};
+use pgrx::iter::TableIterator;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use super::{elsewhere, on_behalf};
+use crate::delivery::attempt::{self, Exchange, Message};
+use crate::delivery::client::Endpoint;
+use crate::domain::event::{Change, Envelope, TEST};
+use crate::domain::failure::{ErrorClass, Failure};
+use crate::domain::refusal::Refusal;
+use crate::domain::snapshot::Xid8;
+use crate::domain::time::Timestamp;
+use crate::domain::verdict::Verdict;
+use crate::domain::verdict::{self, Answer};
+use crate::log::attempt as log;
+use crate::pg::identity::Caller;
+use crate::pg::output;
+use crate::pg::spi::{self, Session, arg, sql};
+use crate::queue::ring::{self, NewEvent, Target};
+use crate::queue::schedule::{Origin, Settlement};
+use crate::registry::{endpoint, webhook};
+
+#[pg_extern(sql = false)]
+fn webhook_test(
+    webhook: Option<&str>,
+    payload: Option<JsonB>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(status_code, i32),
+            name!(response_body, Option<String>),
+            name!(latency_ms, AnyNumeric),
+            name!(error, Option<String>),
+        ),
+    >,
+    ErrorReport,
+> {
+    on_behalf(|caller| {
+        let client = elsewhere::client()?;
+        let test =
+            spi::connect(|session| Test::prepare(session, caller, webhook, payload, &client))?;
+        let exchange = test.perform()?;
+        spi::connect(|session| test.record(session, &exchange));
+        Ok(TableIterator::once(row(exchange)))
+    })
+}
+
+/// A TEST event: sent by this session, recorded in its transaction.
+struct Test {
+    webhook: i32,
+    id: i64,
+    created_at: Timestamp,
+    event_id: String,
+    body: String,
+    target: Target,
+    endpoint: Result<Arc<Endpoint>, Failure>,
+}
+
+impl Test {
+    fn prepare(
+        session: &Session,
+        caller: &Caller,
+        webhook: Option<&str>,
+        payload: Option<JsonB>,
+        client: &crate::delivery::client::Client,
+    ) -> Result<Self, Refusal> {
+        let own = webhook::find(session, caller, webhook)?;
+        let route = endpoint::load(session, Some(own.id)).pop();
+        let route = route.ok_or_else(|| Refusal::UnknownWebhook(own.name.clone()))?;
+        let rows = session.read(sql!("api/target"), &[arg(own.id)]);
+        let row = rows.first().ok_or(Refusal::UnknownWebhook(own.name))?;
+        let target = Target {
+            slot: row.value(1),
+            relation: row.value(2),
+            sequence: row.value(3),
+        };
+        let (installation, uuid): (String, String) = (row.value(4), row.value(5));
+        let id = ring::next_id(&target);
+        let event_id = ring::event_id(&installation, id);
+        let created_at = Timestamp::from(SystemTime::now());
+        let record = payload.map_or_else(|| "null".to_owned(), |JsonB(value)| value.to_string());
+        let change = Change {
+            record: &record,
+            old_record: None,
+            truncated: false,
+        };
+        let timestamp = output::rfc3339(created_at);
+        let body = Envelope::new(None, &uuid).render(&event_id, TEST, change, &timestamp);
+        let endpoint = route.destination.and_then(|destination| {
+            Endpoint::new(client, destination)
+                .map(Arc::new)
+                .map_err(|error| Failure::new(ErrorClass::Internal, error.to_string()))
+        });
+        Ok(Self {
+            webhook: own.id,
+            id,
+            created_at,
+            event_id,
+            body,
+            target,
+            endpoint,
+        })
+    }
+
+    fn perform(&self) -> Result<Exchange, Refusal> {
+        let endpoint = match &self.endpoint {
+            Ok(endpoint) => Arc::clone(endpoint),
+            Err(failure) => {
+                return Ok(Exchange {
+                    started: SystemTime::now(),
+                    took: std::time::Duration::ZERO,
+                    result: Err(failure.clone()),
+                });
+            }
+        };
+        let message = Message {
+            delivery: self.id,
+            event_id: self.event_id.clone(),
+            attempt: 1,
+            body: self.body.clone(),
+        };
+        let _end = EndOfSession(Arc::clone(&endpoint));
+        elsewhere::run(move || attempt::perform(&endpoint, &message))
+    }
+
+    /// The event and its one attempt. The worker leaves TEST events alone.
+    fn record(&self, session: &Session, exchange: &Exchange) {
+        ring::append(
+            &self.target,
+            &NewEvent {
+                id: self.id,
+                created_at: self.created_at,
+                webhook: self.webhook,
+                event_type: TEST,
+                table: None,
+                event_id: None,
+                payload: &self.body,
+            },
+        );
+        let failure = failure(&exchange.result);
+        let verdict = if failure.is_none() {
+            Verdict::Delivered
+        } else {
+            Verdict::Dead
+        };
+        let started = Timestamp::from(exchange.started);
+        let settlement = Settlement {
+            delivery: self.id,
+            // SAFETY: this transaction has an id since the event was written.
+            xid: Xid8(unsafe { pg_sys::GetTopFullTransactionId() }.value),
+            webhook: self.webhook,
+            origin: Origin::Pending,
+            attempt: 1,
+            started,
+            took: exchange.took,
+            first_attempt_at: started,
+            result: exchange.result.clone(),
+            verdict,
+            next_at: None,
+            gone: false,
+            orphan: false,
+        };
+        log::write(session, self.target.slot, &[settlement]);
+    }
+}
+
+/// Ends the request when the session gives up waiting.
+struct EndOfSession(Arc<Endpoint>);
+
+impl Drop for EndOfSession {
+    fn drop(&mut self) {
+        self.0.shutdown();
+    }
+}
+
+fn failure(result: &Result<Answer, Failure>) -> Option<Failure> {
+    match result {
+        Ok(answer) => verdict::failure(answer),
+        Err(failure) => Some(failure.clone()),
+    }
+}
+
+fn row(exchange: Exchange) -> (i32, Option<String>, AnyNumeric, Option<String>) {
+    let error = failure(&exchange.result).map(|failure| failure.to_string());
+    let millis = AnyNumeric::try_from(exchange.took.as_micros() as i64).unwrap_or_default()
+        / AnyNumeric::from(1000);
+    let (status, body) = match exchange.result {
+        Ok(answer) => (i32::from(answer.status), Some(answer.body)),
+        Err(_) => (0, None),
+    };
+    (status, body, millis, error)
+}

@@ -1,0 +1,58 @@
+//! `webhook_watch`, `webhook_unwatch`
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use super::{on_behalf, words};
+use crate::domain::refusal::Refusal;
+use crate::pg::spi;
+use crate::registry::{self, watch, webhook};
+
+#[pg_extern(sql = false)]
+fn webhook_watch(
+    webhook: Option<&str>,
+    table_name: Option<pg_sys::Oid>,
+    events: Option<Vec<Option<String>>>,
+    columns: Option<Vec<Option<String>>>,
+    condition: Option<&str>,
+) -> Result<(), ErrorReport> {
+    let given = watch::Given {
+        events: words(events, "events")?,
+        columns: words(columns, "columns")?,
+        condition: condition.map(str::to_owned),
+    };
+    on_behalf(|caller| {
+        let relation = table_name.ok_or(Refusal::Null("table_name"))?;
+        let spec = given.complete(None)?;
+        spi::connect(|session| {
+            let own = webhook::find(session, caller, webhook)?;
+            watch::add(session, caller, &own, relation, &spec)?;
+            registry::changed();
+            Ok(())
+        })
+    })
+}
+
+#[pg_extern(sql = false)]
+fn webhook_unwatch(
+    webhook: Option<&str>,
+    table_name: Option<pg_sys::Oid>,
+) -> Result<(), ErrorReport> {
+    on_behalf(|caller| {
+        let relation = table_name.ok_or(Refusal::Null("table_name"))?;
+        spi::connect(|session| {
+            let own = webhook::find(session, caller, webhook)?;
+            let watched = watch::list(session, own.id);
+            let Some(watched) = watched.iter().find(|watched| watched.relation == relation) else {
+                let table = watch::name(session, relation);
+                return Err(Refusal::NotWatched {
+                    webhook: own.name,
+                    table,
+                });
+            };
+            watch::remove(session, &own, watched);
+            registry::changed();
+            Ok(())
+        })
+    })
+}

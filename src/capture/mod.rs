@@ -1,0 +1,191 @@
+//! Capture: the trigger that turns a changed row into an event, in the writer's transaction.
+//!
+//! The trigger's WHEN clause has decided already that the row counts; here it becomes the body that
+//! will be sent, and a row of the ring. Nothing is buffered: an event that is not a row could survive
+//! a rollback to a savepoint, or die with PREPARE TRANSACTION.
+
+mod image;
+mod source;
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use self::source::Source;
+use crate::domain::event::{Change, Operation};
+use crate::domain::time::Timestamp;
+use crate::pg::{output, settings, typcache, wake};
+use crate::queue::ring::{self, NewEvent};
+
+/// A row may be this many times as large as the largest body, as stored and uncompressed, before it is
+/// taken as too large without being rendered.
+const LARGEST_ROW: usize = 4;
+
+/// Tells PostgreSQL how `webhook_capture` is called.
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_webhook_capture() -> &'static pg_sys::Pg_finfo_record {
+    const V1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+    &V1
+}
+
+/// The trigger function `webhook.capture`.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn webhook_capture(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: PostgreSQL passes a call's frame; `Firing::new` checks what kind of call it is.
+    if let Some(firing) = unsafe { Firing::new(fcinfo) }
+        && settings::capture()
+    {
+        firing.capture();
+    }
+    pg_sys::Datum::from(0usize)
+}
+
+/// A row trigger that fires after an operation.
+struct Firing {
+    webhook: i32,
+    operation: Operation,
+    relation: pg_sys::Relation,
+    /// The row; of an UPDATE as it was.
+    row: pg_sys::HeapTuple,
+    /// Of an UPDATE as it is now.
+    new: pg_sys::HeapTuple,
+}
+
+impl Firing {
+    /// # Safety
+    ///
+    /// `fcinfo` is the frame of the call.
+    unsafe fn new(fcinfo: pg_sys::FunctionCallInfo) -> Option<Self> {
+        // SAFETY: the caller's; the trigger data is read only if it is that.
+        unsafe {
+            let context = (*fcinfo).context;
+            if context.is_null() || !pgrx::is_a(context, pg_sys::NodeTag::T_TriggerData) {
+                misuse("webhook.capture can only be called by a trigger");
+            }
+            let data = &*context.cast::<pg_sys::TriggerData>();
+            let event = data.tg_event;
+            let after_row = event & pg_sys::TRIGGER_EVENT_TIMINGMASK == pg_sys::TRIGGER_EVENT_AFTER
+                && event & pg_sys::TRIGGER_EVENT_ROW != 0;
+            let operation = match event & pg_sys::TRIGGER_EVENT_OPMASK {
+                pg_sys::TRIGGER_EVENT_INSERT if after_row => Operation::Insert,
+                pg_sys::TRIGGER_EVENT_UPDATE if after_row => Operation::Update,
+                pg_sys::TRIGGER_EVENT_DELETE if after_row => Operation::Delete,
+                _ => misuse(
+                    "webhook.capture can only be called AFTER INSERT, UPDATE or DELETE FOR EACH ROW",
+                ),
+            };
+            let trigger = &*data.tg_trigger;
+            if trigger.tgnargs != 1 {
+                misuse("webhook.capture needs the key of a webhook as its argument");
+            }
+            let argument = CStr::from_ptr(*trigger.tgargs);
+            let webhook = argument.to_str().ok().and_then(|text| text.parse().ok());
+            Some(Self {
+                webhook: webhook?,
+                operation,
+                relation: data.tg_relation,
+                row: data.tg_trigtuple,
+                new: data.tg_newtuple,
+            })
+        }
+    }
+
+    fn capture(&self) {
+        // SAFETY: the relation that fired, open for the duration of the call.
+        let (relation, descriptor) = unsafe { ((*self.relation).rd_id, (*self.relation).rd_att) };
+        let Some(source) = source::find(self.webhook, relation) else {
+            return;
+        };
+        if !source.enabled {
+            return;
+        }
+        if self.operation == Operation::Update {
+            // SAFETY: both rows are of the relation.
+            let distinct = unsafe { typcache::is_distinct(self.row, self.new, descriptor) };
+            if !distinct {
+                return;
+            }
+        }
+        let id = ring::next_id(&source.target);
+        let event_id = ring::event_id(&source.installation, id);
+        // SAFETY: reads the clock.
+        let now = Timestamp(unsafe { pg_sys::GetCurrentTimestamp() });
+        let payload = self.body(&source, &event_id, now);
+        ring::append(
+            &source.target,
+            &NewEvent {
+                id,
+                created_at: now,
+                webhook: self.webhook,
+                event_type: self.operation.as_str(),
+                table: Some((&source.schema, &source.table)),
+                event_id: None,
+                payload: &payload,
+            },
+        );
+        wake::worker_at_commit();
+    }
+
+    /// The body, with the row's primary key only where the row makes it too large.
+    fn body(&self, source: &Source, event_id: &str, now: Timestamp) -> String {
+        let largest = settings::max_payload_bytes();
+        let _canonical = output::Canonical::begin();
+        let timestamp = output::rfc3339(now);
+        let render = |change| {
+            source
+                .envelope
+                .render(event_id, self.operation.as_str(), change, &timestamp)
+        };
+        // SAFETY: rows of the open relation.
+        unsafe {
+            let descriptor = (*self.relation).rd_att;
+            let size: usize = self
+                .rows()
+                .map(|row| image::raw_size(row, descriptor))
+                .sum();
+            if size <= largest.saturating_mul(LARGEST_ROW) {
+                let body = render(self.change(|row| image::json(row, descriptor), false));
+                if body.len() <= largest {
+                    return body;
+                }
+            }
+            render(self.change(|row| image::keys(row, descriptor, &source.key), true))
+        }
+    }
+
+    fn rows(&self) -> impl Iterator<Item = pg_sys::HeapTuple> {
+        [self.row, self.new]
+            .into_iter()
+            .take(if self.operation == Operation::Update {
+                2
+            } else {
+                1
+            })
+    }
+
+    fn change<'a>(
+        &self,
+        image: impl Fn(pg_sys::HeapTuple) -> &'a str,
+        truncated: bool,
+    ) -> Change<'a> {
+        let row = image(self.row);
+        let (record, old_record) = match self.operation {
+            Operation::Insert => (row, None),
+            Operation::Update => (image(self.new), Some(row)),
+            Operation::Delete => (row, Some(row)),
+        };
+        Change {
+            record,
+            old_record,
+            truncated,
+        }
+    }
+}
+
+fn misuse(message: &'static str) -> ! {
+    let code = PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED;
+    ErrorReport::new(code, message, function_name!()).report(PgLogLevel::ERROR);
+    unreachable!()
+}

@@ -1,0 +1,57 @@
+//! pg_webhook: committed row changes as signed HTTP requests.
+//!
+//! Data flows one way: `api` and `registry` define webhooks, `capture` writes events into the ring of
+//! `queue`, the leader in `worker` reads them and hands them to the threads of `delivery`, `log` keeps
+//! what came of it. `domain` holds the rules, `pg` the adapters to the server. `domain` and `delivery`
+//! know no PostgreSQL; `tests/architecture.rs` says who may use whom.
+
+use std::sync::atomic::Ordering;
+
+use pgrx::prelude::*;
+
+mod api;
+mod capture;
+mod delivery;
+mod domain;
+mod log;
+mod pg;
+mod queue;
+mod registry;
+mod worker;
+
+#[cfg(not(panic = "unwind"))]
+compile_error!("pg_webhook needs panic = \"unwind\": an aborting panic would restart the server");
+
+pg_module_magic!(name = c"pg_webhook", version = c"0.1.0");
+
+extension_sql_file!("../sql/schema.sql", name = "schema", bootstrap);
+extension_sql_file!("../sql/queue.sql", name = "queue", requires = ["schema"]);
+extension_sql_file!("../sql/capture.sql", name = "capture", requires = ["queue"]);
+extension_sql_file!("../sql/api.sql", name = "api", requires = ["capture"]);
+extension_sql_file!("../sql/views.sql", name = "views", requires = ["api"]);
+extension_sql_file!("../sql/grants.sql", name = "grants", requires = ["views"]);
+extension_sql_file!(
+    "../sql/finish.sql",
+    name = "finish",
+    requires = ["grants"],
+    finalize
+);
+
+/// Called by PostgreSQL when it loads the library: by the postmaster where it is preloaded, by a
+/// session at the first call of a function otherwise.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    pg::settings::define();
+    // SAFETY: flags that the server has set before it loads libraries.
+    let (preloading, upgrading) = unsafe {
+        (
+            pg_sys::process_shared_preload_libraries_in_progress,
+            pg_sys::IsBinaryUpgrade,
+        )
+    };
+    if preloading && !upgrading {
+        pg::board::init();
+        pg::board::PRELOADED.store(true, Ordering::Relaxed);
+        worker::register_launcher();
+    }
+}

@@ -1,0 +1,42 @@
+//! How endpoints answer: rows of `webhook.health`, and disabling those that ask for it.
+
+use crate::pg::spi::{Session, arg, sql};
+use crate::queue::schedule::Health;
+
+/// Writes what changed.
+pub fn write(session: &Session, healths: &[Health]) {
+    if healths.is_empty() {
+        return;
+    }
+    session.write(
+        sql!("log/health"),
+        &[
+            arg(healths.iter().map(|h| h.webhook).collect::<Vec<_>>()),
+            arg(healths
+                .iter()
+                .map(|h| h.fail_count as i32)
+                .collect::<Vec<_>>()),
+            arg(healths
+                .iter()
+                .map(|h| h.last_success_at)
+                .collect::<Vec<_>>()),
+            arg(healths
+                .iter()
+                .map(|h| h.last_failure_at)
+                .collect::<Vec<_>>()),
+            arg(healths
+                .iter()
+                .map(|h| h.last_error.clone())
+                .collect::<Vec<_>>()),
+        ],
+    );
+}
+
+/// Disables webhooks whose endpoints are gone; returns the names of those that were enabled.
+pub fn disable(session: &Session, webhooks: Vec<i32>) -> Vec<String> {
+    if webhooks.is_empty() {
+        return Vec::new();
+    }
+    let rows = session.write(sql!("log/disable"), &[arg(webhooks)]);
+    rows.iter().map(|row| row.value(1)).collect()
+}

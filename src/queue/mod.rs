@@ -1,0 +1,38 @@
+//! The queue: from a captured event to its end.
+//!
+//! # The life of a delivery
+//!
+//! One row in the ring (`webhook.event`) is one event for one webhook: a delivery. It is *captured*
+//! when the transaction that wrote it commits. From there:
+//!
+//! * captured → sent → **delivered**: the leader reads it in a window, puts it into its endpoint's lane,
+//!   a thread sends it, the receiver answers 2xx. One attempt row says so. Nothing else is written.
+//! * captured → **pending**: the endpoint is paused, broken, behind, or has older events waiting. The
+//!   event moves to the slow lane (`webhook.pending`) and is claimed from there.
+//! * sent → **retrying**: the attempt failed. An attempt row says why, and the event is in the slow lane
+//!   with the time of its next attempt.
+//! * retrying → **dead**: the retries are used up. The row stays in the slow lane, due at infinity, which
+//!   no claim asks for, until somebody replays or removes it.
+//! * captured, pending or retrying → **cancelled**: the webhook has been deleted. Nothing is written; the
+//!   deletion says it.
+//!
+//! # What always holds
+//!
+//! 1. Every committed event is read exactly once per run ([`crate::domain::window`]).
+//! 2. Each delivery is either before the cursor or after it. Before it, it is finished (a final attempt
+//!    row) or in the slow lane. So a start reads what is after the cursor, drops what has a final attempt
+//!    row or is in the slow lane, and has everything.
+//! 3. The consequences of an attempt are written in one transaction: its row in the log and the event's
+//!    way into, within or out of the slow lane. The event leaves the memory only when that has
+//!    committed.
+//! 4. So a crash can repeat the attempts that were under way or not yet written, and lose none.
+//! 5. An event is sent only when the commit of its transaction is on disk.
+//! 6. There is one leader per database, which holds a lock for its life; nobody else claims.
+//! 7. A slot of the ring is emptied only when all in it is before the cursor and older than the
+//!    retention. Writers may still use an old slot meanwhile: the leader reads all of them.
+//! 8. No transaction is open while a request is under way.
+
+pub mod cursor;
+pub mod pending;
+pub mod ring;
+pub mod schedule;

@@ -1,0 +1,185 @@
+//! The settings of a webhook, as a user gives them.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use pgrx::datum::{Interval, JsonB};
+
+use crate::domain::header;
+use crate::domain::refusal::Refusal;
+use crate::domain::secret::Secret;
+use crate::domain::signature::Scheme;
+use crate::domain::url::EndpointUrl;
+use crate::pg::settings;
+
+/// The longest name, in characters.
+const LONGEST_NAME: usize = 200;
+
+/// Days that `retry_for` may last.
+const LONGEST_RETRY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// Checked settings; `None` is a setting that was not given.
+#[derive(Default)]
+pub struct Definition {
+    /// Unique among live webhooks.
+    pub name: Option<String>,
+    /// Its text; its addresses have not been judged.
+    pub url: Option<EndpointUrl>,
+    /// The user's headers as they are stored.
+    pub headers: Option<serde_json::Value>,
+    /// The signing secret.
+    pub secret: Option<Secret>,
+    /// Empty clears it.
+    pub description: Option<String>,
+    /// Whether changes are captured.
+    pub enabled: Option<bool>,
+    /// How requests are signed.
+    pub signature: Option<Scheme>,
+    /// -1 for no limit.
+    pub max_retries: Option<i32>,
+    /// 1 to 600.
+    pub timeout_seconds: Option<i32>,
+    /// 1 to 36000.
+    pub retry_backoff_seconds: Option<i32>,
+    /// Up to 30 days.
+    pub retry_for: Option<Interval>,
+    /// 1 to 1000.
+    pub max_concurrency: Option<i32>,
+}
+
+/// What was typed, before it is checked.
+pub struct Given<'a> {
+    pub name: Option<&'a str>,
+    pub url: Option<&'a str>,
+    pub headers: Option<JsonB>,
+    pub secret: Option<&'a str>,
+    pub description: Option<&'a str>,
+    pub enabled: Option<bool>,
+    pub signature: Option<&'a str>,
+    pub max_retries: Option<i32>,
+    pub timeout_seconds: Option<i32>,
+    pub retry_backoff_seconds: Option<i32>,
+    pub retry_for: Option<Interval>,
+    pub max_concurrency: Option<i32>,
+}
+
+impl Definition {
+    /// Checks everything that can be checked without the network and the catalog.
+    ///
+    /// # Errors
+    ///
+    /// The first setting that is refused.
+    pub fn check(given: Given<'_>) -> Result<Self, Refusal> {
+        in_range(
+            "max_retries",
+            given.max_retries,
+            -1,
+            i32::MAX,
+            "-1 (no limit)",
+            "2147483647",
+        )?;
+        in_range(
+            "timeout_seconds",
+            given.timeout_seconds,
+            1,
+            600,
+            "1",
+            "600 seconds",
+        )?;
+        let backoff = given.retry_backoff_seconds;
+        in_range(
+            "retry_backoff_seconds",
+            backoff,
+            1,
+            36_000,
+            "1",
+            "36000 seconds",
+        )?;
+        in_range(
+            "max_concurrency",
+            given.max_concurrency,
+            1,
+            1000,
+            "1",
+            "1000",
+        )?;
+        if let Some(interval) = &given.retry_for
+            && !(0..=LONGEST_RETRY.as_micros() as i128).contains(&micros(interval))
+        {
+            return Err(Refusal::OutOfRange {
+                argument: "retry_for",
+                least: "0",
+                most: "30 days",
+            });
+        }
+        if let Some(JsonB(headers)) = &given.headers {
+            header::parse(headers)?;
+        }
+        Ok(Self {
+            name: given.name.map(check_name).transpose()?,
+            url: given
+                .url
+                .map(|url| EndpointUrl::parse(url, settings::allow_http()))
+                .transpose()?,
+            headers: given.headers.map(|JsonB(headers)| headers),
+            secret: given.secret.map(Secret::parse).transpose()?,
+            description: given.description.map(str::to_owned),
+            enabled: given.enabled,
+            signature: given.signature.map(str::parse).transpose()?,
+            max_retries: given.max_retries,
+            timeout_seconds: given.timeout_seconds,
+            retry_backoff_seconds: given.retry_backoff_seconds,
+            retry_for: given.retry_for,
+            max_concurrency: given.max_concurrency,
+        })
+    }
+}
+
+/// The user's headers of a stored webhook.
+///
+/// # Errors
+///
+/// As at registration; rules may have changed since.
+pub fn headers(stored: &serde_json::Value) -> Result<HeaderMap, Refusal> {
+    Ok(header::parse(stored)?)
+}
+
+fn check_name(name: &str) -> Result<String, Refusal> {
+    let length = name.chars().count();
+    let good = (1..=LONGEST_NAME).contains(&length)
+        && name.trim() == name
+        && !name.chars().any(char::is_control)
+        // a webhook is addressed by its name or its uuid
+        && uuid::Uuid::try_parse(name).is_err();
+    if good {
+        Ok(name.to_owned())
+    } else {
+        Err(Refusal::Name(name.escape_debug().take(100).collect()))
+    }
+}
+
+fn in_range(
+    argument: &'static str,
+    value: Option<i32>,
+    from: i32,
+    to: i32,
+    least: &'static str,
+    most: &'static str,
+) -> Result<(), Refusal> {
+    match value {
+        Some(value) if !(from..=to).contains(&value) => Err(Refusal::OutOfRange {
+            argument,
+            least,
+            most,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// With 24 hours to the day and 30 days to the month, as `extract(epoch)` counts them.
+fn micros(interval: &Interval) -> i128 {
+    const DAY: i128 = 86_400_000_000;
+    i128::from(interval.micros())
+        + i128::from(interval.days()) * DAY
+        + i128::from(interval.months()) * 30 * DAY
+}

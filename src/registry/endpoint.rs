@@ -1,0 +1,64 @@
+//! Webhooks as the worker needs them.
+
+use std::time::Duration;
+
+use pgrx::datum::JsonB;
+
+use super::definition;
+use crate::delivery::client::Destination;
+use crate::delivery::route::Route;
+use crate::domain::failure::{ErrorClass, Failure};
+use crate::domain::secret::Secret;
+use crate::domain::url::EndpointUrl;
+use crate::domain::verdict::RetryPolicy;
+use crate::pg::settings;
+use crate::pg::spi::{Row, Session, arg, sql};
+
+/// All live webhooks, or the one with this key.
+pub fn load(session: &Session, only: Option<i32>) -> Vec<Route> {
+    let rows = session.read(sql!("registry/endpoints"), &[arg(only)]);
+    rows.iter().map(route).collect()
+}
+
+fn route(row: Row<'_>) -> Route {
+    let (enabled, paused): (bool, bool) = (row.value(3), row.value(4));
+    Route {
+        webhook: row.value(1),
+        sending: enabled && !paused,
+        policy: RetryPolicy {
+            max_retries: row.get::<i32>(6).map(i32::unsigned_abs),
+            base: seconds(row, 8),
+            retry_for: Duration::from_secs(row.value::<i64>(9).unsigned_abs()),
+        },
+        fail_count: row.value::<i32>(13).unsigned_abs(),
+        destination: destination(row),
+    }
+}
+
+/// A definition that was good once may be refused now: its requests fail, and are retried.
+fn destination(row: Row<'_>) -> Result<Destination, Failure> {
+    let url = EndpointUrl::parse(&row.value::<String>(2), settings::allow_http())
+        .map_err(|error| Failure::new(ErrorClass::BlockedAddress, error.to_string()))?;
+    let Some(key) = row.get::<String>(11) else {
+        return Err(internal(
+            "the webhook has no secret; give it one with webhook_update",
+        ));
+    };
+    let JsonB(headers) = row.get(12).unwrap_or_else(|| JsonB(serde_json::json!({})));
+    Ok(Destination {
+        url,
+        headers: definition::headers(&headers).map_err(internal)?,
+        scheme: row.value::<String>(5).parse().map_err(internal)?,
+        secret: Secret::parse(&key).map_err(internal)?,
+        timeout: seconds(row, 7),
+        concurrency: row.value::<i32>(10).unsigned_abs() as usize,
+    })
+}
+
+fn internal(reason: impl ToString) -> Failure {
+    Failure::new(ErrorClass::Internal, reason.to_string())
+}
+
+fn seconds(row: Row<'_>, number: i32) -> Duration {
+    Duration::from_secs(row.value::<i32>(number).unsigned_abs().into())
+}

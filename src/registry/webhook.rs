@@ -1,0 +1,190 @@
+//! The rows of webhooks.
+
+use pgrx::datum::{JsonB, TimestampWithTimeZone, Uuid};
+
+use super::definition::Definition;
+use crate::domain::refusal::Refusal;
+use crate::domain::secret::Secret;
+use crate::domain::signature::{Scheme, Signer};
+use crate::pg::identity::Caller;
+use crate::pg::settings;
+use crate::pg::spi::{Session, arg, sql};
+
+/// A webhook that the caller may manage.
+pub struct Webhook {
+    /// The key of its rows.
+    pub id: i32,
+    /// The name.
+    pub name: String,
+    signature: String,
+}
+
+/// A webhook that has just been made.
+pub struct Created {
+    /// The webhook.
+    pub webhook: Webhook,
+    /// The public id.
+    pub uuid: Uuid,
+    /// When.
+    pub created_at: TimestampWithTimeZone,
+}
+
+/// Finds a webhook by its name or uuid and locks it against other changes.
+///
+/// # Errors
+///
+/// [`Refusal::UnknownWebhook`], also where it belongs to a role that the caller is not a member of.
+pub fn find(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result<Webhook, Refusal> {
+    let webhook = webhook.ok_or(Refusal::Null("webhook"))?;
+    let rows = session.write(sql!("registry/find"), &[arg(webhook), arg(caller.role)]);
+    match rows.first() {
+        Some(row) => Ok(Webhook {
+            id: row.value(1),
+            name: row.value(2),
+            signature: row.value(3),
+        }),
+        None => Err(Refusal::UnknownWebhook(webhook.chars().take(200).collect())),
+    }
+}
+
+/// Makes a webhook of a complete definition, owned by the caller.
+///
+/// # Errors
+///
+/// A name in use, the limit of webhooks, or a secret that does not fit the signature.
+pub fn insert(
+    session: &Session,
+    caller: &Caller,
+    definition: Definition,
+    secret: &Secret,
+) -> Result<Created, Refusal> {
+    let name = definition.name.ok_or(Refusal::Null("name"))?;
+    let url = definition.url.ok_or(Refusal::Null("url"))?;
+    let scheme = definition.signature.ok_or(Refusal::Null("signature"))?;
+    Signer::new(scheme, secret)?;
+    free_name(session, &name, None)?;
+    if let Some(most) = settings::max_webhooks() {
+        let count = session.read(sql!("registry/count"), &[]);
+        if count
+            .first()
+            .is_some_and(|row| row.value::<i64>(1) >= most.into())
+        {
+            return Err(Refusal::TooMany(most));
+        }
+    }
+    let rows = session.write(
+        sql!("registry/insert"),
+        &[
+            arg(name.as_str()),
+            arg(url.to_string()),
+            arg(definition.description),
+            arg(definition.enabled.ok_or(Refusal::Null("enabled"))?),
+            arg(scheme.name()),
+            arg(definition.max_retries),
+            arg(definition
+                .timeout_seconds
+                .ok_or(Refusal::Null("timeout_seconds"))?),
+            arg(definition
+                .retry_backoff_seconds
+                .ok_or(Refusal::Null("retry_backoff_seconds"))?),
+            arg(definition.retry_for.ok_or(Refusal::Null("retry_for"))?),
+            arg(definition
+                .max_concurrency
+                .ok_or(Refusal::Null("max_concurrency"))?),
+            arg(caller.role),
+            arg(secret.reveal()),
+            arg(JsonB(
+                definition.headers.unwrap_or_else(|| serde_json::json!({})),
+            )),
+        ],
+    );
+    let row = rows.first().expect("INSERT RETURNING returns its row");
+    let webhook = Webhook {
+        id: row.value(1),
+        name,
+        signature: scheme.name().to_owned(),
+    };
+    Ok(Created {
+        webhook,
+        uuid: row.value(2),
+        created_at: row.value(3),
+    })
+}
+
+/// Changes what `definition` gives.
+///
+/// # Errors
+///
+/// As for [`insert`].
+pub fn update(session: &Session, webhook: &Webhook, definition: Definition) -> Result<(), Refusal> {
+    if let Some(name) = &definition.name {
+        free_name(session, name, Some(webhook.id))?;
+    }
+    if definition.signature.is_some() || definition.secret.is_some() {
+        check_secret(session, webhook, &definition)?;
+    }
+    session.write(
+        sql!("registry/update"),
+        &[
+            arg(webhook.id),
+            arg(definition.name),
+            arg(definition.url.map(|url| url.to_string())),
+            arg(definition.description),
+            arg(definition.enabled),
+            arg(definition.signature.map(Scheme::name)),
+            arg(definition.max_retries),
+            arg(definition.timeout_seconds),
+            arg(definition.retry_backoff_seconds),
+            arg(definition.retry_for),
+            arg(definition.max_concurrency),
+        ],
+    );
+    session.write(
+        sql!("registry/update_secret"),
+        &[
+            arg(webhook.id),
+            arg(definition.secret.map(|secret| secret.reveal().to_owned())),
+            arg(definition.headers.map(JsonB)),
+        ],
+    );
+    Ok(())
+}
+
+/// Stops or resumes sending.
+pub fn pause(session: &Session, webhook: &Webhook, paused: bool) {
+    session.write(sql!("registry/pause"), &[arg(webhook.id), arg(paused)]);
+}
+
+/// Marks it deleted. Its triggers must be gone.
+pub fn delete(session: &Session, webhook: &Webhook) {
+    session.write(sql!("registry/delete"), &[arg(webhook.id)]);
+}
+
+/// The secret and the signature, of which one or both are new, must fit each other.
+fn check_secret(
+    session: &Session,
+    webhook: &Webhook,
+    definition: &Definition,
+) -> Result<(), Refusal> {
+    let scheme: Scheme = match definition.signature {
+        Some(scheme) => scheme,
+        None => webhook.signature.parse()?,
+    };
+    if let Some(secret) = &definition.secret {
+        Signer::new(scheme, secret)?;
+        return Ok(());
+    }
+    let rows = session.read(sql!("registry/signing_key"), &[arg(webhook.id)]);
+    if let Some(row) = rows.first() {
+        Signer::new(scheme, &Secret::parse(&row.value::<String>(1))?)?;
+    }
+    Ok(())
+}
+
+fn free_name(session: &Session, name: &str, except: Option<i32>) -> Result<(), Refusal> {
+    let rows = session.read(sql!("registry/name_taken"), &[arg(name), arg(except)]);
+    match rows.first() {
+        Some(row) if row.value::<bool>(1) => Err(Refusal::DuplicateName(name.to_owned())),
+        _ => Ok(()),
+    }
+}

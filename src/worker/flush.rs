@@ -1,0 +1,214 @@
+//! Writing down what has happened: one transaction for all that has come in.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use pgrx::prelude::*;
+
+use super::leader::Leader;
+use crate::domain::time::Timestamp;
+use crate::domain::verdict::Verdict;
+use crate::log::{attempt, health};
+use crate::pg::txn::{self, TxnError};
+use crate::queue::cursor;
+use crate::queue::pending::{self, Postponement, Suspension};
+use crate::queue::schedule::{Origin, Settlement, Spill};
+use crate::registry;
+
+/// Attempts that are written at once, if they come fast.
+const BATCH: usize = 500;
+
+/// How long one may wait for others.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// Attempts that may be held in memory; when they cannot be written, the threads come to a stop.
+const MOST: usize = 4 * BATCH;
+
+/// How often the cursor and the health of endpoints are written while they change.
+const RARELY: Duration = Duration::from_secs(1);
+
+impl Leader {
+    /// Takes in what the threads have brought and judges it.
+    pub(super) fn collect(&mut self) {
+        let room = MOST.saturating_sub(self.settlements.len());
+        let mut outcomes = self.pool.collect(room);
+        outcomes.extend(self.schedule.take_untried());
+        let now = Instant::now();
+        for outcome in outcomes {
+            let jitter = fastrand::f64() * 2.0 - 1.0;
+            let Some((settlement, spills)) = self.schedule.judge(outcome, now, jitter) else {
+                continue;
+            };
+            self.settlements.push(settlement);
+            self.spill(spills);
+        }
+        if !self.settlements.is_empty() {
+            self.unwritten_since.get_or_insert(now);
+        }
+    }
+
+    /// Events that must go to the slow lane.
+    pub(super) fn spill(&mut self, spills: impl IntoIterator<Item = Spill>) {
+        self.spills.extend(spills);
+        if !self.spills.is_empty() {
+            self.unwritten_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// How long writing can wait; `None` where there is nothing to write.
+    pub(super) fn flush_wait(&mut self, now: Instant) -> Option<Duration> {
+        if self.settlements.len() >= BATCH || !self.spills.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        if let Some(settled) = self.windows.advance() {
+            self.cursor = Some(settled.clone());
+        }
+        let nothing_else_comes = self.schedule.len() == self.settlements.len();
+        let attempts = self.unwritten_since.map(|since| {
+            if nothing_else_comes {
+                Duration::ZERO
+            } else {
+                PATIENCE.saturating_sub(now - since)
+            }
+        });
+        let rarely =
+            |written: Instant| RARELY.saturating_sub(now.saturating_duration_since(written));
+        let cursor =
+            (self.progressed && self.cursor.is_some()).then(|| rarely(self.cursor_written));
+        let health = self
+            .schedule
+            .health_changed()
+            .then(|| rarely(self.health_written));
+        [attempts, cursor, health].into_iter().flatten().min()
+    }
+
+    /// Writes everything that waits. After an error it still waits.
+    pub(super) fn flush(&mut self) -> Result<(), TxnError> {
+        let now = Instant::now();
+        let rarely = now.duration_since(self.cursor_written) >= RARELY;
+        let cursor = self.cursor.as_ref().filter(|_| rarely && self.progressed);
+        let all_health = now.duration_since(self.health_written) >= RARELY;
+        let healths = self.schedule.take_health(all_health);
+        let (settlements, spills, slot) = (&self.settlements, &self.spills, self.slot);
+        if settlements.is_empty() && spills.is_empty() && healths.is_empty() && cursor.is_none() {
+            return Ok(());
+        }
+        let suspensions = suspensions(settlements, spills);
+        let written = txn::run(self.extension, |session| {
+            attempt::write(session, slot, settlements);
+            let moved = pending::suspend(session, &suspensions);
+            pending::postpone(session, &postponements(settlements));
+            pending::finish(session, delivered(settlements));
+            health::write(session, &healths);
+            let disabled = health::disable(session, gone(settlements));
+            if !disabled.is_empty() {
+                registry::changed();
+            }
+            if let Some(cursor) = cursor {
+                cursor::save(session, cursor);
+            }
+            (moved, disabled)
+        });
+        let (moved, disabled) = match written {
+            Ok(written) => written,
+            Err(error) => {
+                self.schedule.return_health(&healths);
+                return Err(error);
+            }
+        };
+        if moved < suspensions.len() {
+            log!(
+                "pg_webhook: {} events have vanished from the ring",
+                suspensions.len() - moved
+            );
+        }
+        for name in disabled {
+            log!("pg_webhook: webhook \"{name}\" is disabled: its endpoint answered 410");
+        }
+        if cursor.is_some() {
+            self.cursor = None;
+            self.progressed = false;
+            self.cursor_written = now;
+        }
+        if all_health {
+            self.health_written = now;
+        }
+        self.forget();
+        Ok(())
+    }
+
+    /// What has been written leaves the memory.
+    fn forget(&mut self) {
+        for settlement in self.settlements.drain(..) {
+            self.schedule.settled(&settlement);
+            if let Origin::Ring { window, .. } = settlement.origin {
+                self.windows.settled(window);
+            }
+        }
+        for spill in self.spills.drain(..) {
+            self.windows.settled(spill.window);
+        }
+        self.unwritten_since = None;
+    }
+}
+
+/// Events of the ring that go to the slow lane: those that failed, and those that were not tried.
+fn suspensions(settlements: &[Settlement], spills: &[Spill]) -> Vec<Suspension> {
+    let failed =
+        settlements
+            .iter()
+            .filter(|s| !s.orphan)
+            .filter_map(|s| match (s.origin, s.next_at) {
+                (Origin::Ring { slot, window }, Some(next_at)) => Some(Suspension {
+                    event: Spill {
+                        slot,
+                        xid: s.xid,
+                        id: s.delivery,
+                        window,
+                    },
+                    next_at,
+                    attempts: s.attempt as i32,
+                    first_attempt_at: Some(s.first_attempt_at),
+                }),
+                _ => None,
+            });
+    let now = Timestamp::from(SystemTime::now());
+    let untried = spills.iter().map(|spill| Suspension {
+        event: *spill,
+        next_at: now,
+        attempts: 0,
+        first_attempt_at: None,
+    });
+    failed.chain(untried).collect()
+}
+
+fn postponements(settlements: &[Settlement]) -> Vec<Postponement> {
+    let failed = settlements.iter().filter(|s| s.origin == Origin::Pending);
+    failed
+        .filter_map(|s| {
+            s.next_at.map(|next_at| Postponement {
+                id: s.delivery,
+                next_at,
+                attempts: s.attempt as i32,
+                first_attempt_at: s.first_attempt_at,
+            })
+        })
+        .collect()
+}
+
+fn delivered(settlements: &[Settlement]) -> Vec<i64> {
+    let delivered = settlements
+        .iter()
+        .filter(|s| s.origin == Origin::Pending && s.verdict == Verdict::Delivered);
+    delivered.map(|s| s.delivery).collect()
+}
+
+fn gone(settlements: &[Settlement]) -> Vec<i32> {
+    let mut webhooks: Vec<i32> = settlements
+        .iter()
+        .filter(|s| s.gone)
+        .map(|s| s.webhook)
+        .collect();
+    webhooks.sort_unstable();
+    webhooks.dedup();
+    webhooks
+}

@@ -1,0 +1,167 @@
+//! The launcher: sees to it that each database with the extension has a worker.
+//!
+//! Only a process connected to a database can see whether it has the extension, so the launcher starts
+//! a worker in each database that it has not seen before; one that finds nothing leaves a note on the
+//! board and ends. After that a database is looked at again when CREATE EXTENSION announces it. The
+//! launcher itself is connected to no database and is in the way of no DROP DATABASE.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use pgrx::IntoDatum;
+use pgrx::bgworkers::{BackgroundWorkerBuilder, BackgroundWorkerStatus, DynamicBackgroundWorker};
+use pgrx::prelude::*;
+
+use crate::pg::board::{self, Entry, State};
+use crate::pg::{databases, interrupt};
+
+/// Databases made from a template that has the extension announce nothing, so there is a slow look.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Between two starts of a worker that fails; doubled each time up to the longest.
+const SHORTEST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// A worker that ran for this long has not failed at starting.
+const HEALTHY: Duration = Duration::from_secs(60);
+
+/// What the launcher knows of one database.
+struct Database {
+    worker: Option<DynamicBackgroundWorker>,
+    started: Option<Instant>,
+    failures: u32,
+    not_before: Instant,
+    /// Said in the log that there is no slot.
+    complained: bool,
+}
+
+/// Runs until the server stops.
+pub fn run() {
+    // SAFETY: connects to the shared catalogs only.
+    unsafe { pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0) };
+    board::enter_launcher();
+    let mut known: HashMap<pg_sys::Oid, Database> = HashMap::new();
+    loop {
+        interrupt::reload_if_asked();
+        let wait = look(&mut known);
+        interrupt::wait(None, wait);
+    }
+}
+
+/// One look at all databases; returns when the next is due.
+fn look(known: &mut HashMap<pg_sys::Oid, Database>) -> Duration {
+    let present = databases::connectable();
+    known.retain(|oid, _| present.iter().any(|(other, _)| other == oid));
+    for entry in board::entries() {
+        if !present.iter().any(|(oid, _)| *oid == entry.database()) && entry.pid().is_none() {
+            entry.release();
+        }
+    }
+    let mut next = LOOK;
+    for (oid, name) in present {
+        let Some(entry) = board::find_or_claim(oid) else {
+            continue;
+        };
+        let database = known.entry(oid).or_insert_with(Database::new);
+        if let Some(wait) = database.tend(entry, &name) {
+            next = next.min(wait);
+        }
+    }
+    next
+}
+
+impl Database {
+    fn new() -> Self {
+        Self {
+            worker: None,
+            started: None,
+            failures: 0,
+            not_before: Instant::now(),
+            complained: false,
+        }
+    }
+
+    /// Starts the worker if there should be one and is none. Returns when to look again, if soon.
+    fn tend(&mut self, entry: &Entry, name: &str) -> Option<Duration> {
+        if entry.pid().is_some() || self.is_starting() {
+            return None;
+        }
+        if self.worker.take().is_some() {
+            self.ended(entry.state());
+        }
+        let announced = entry.take_announcement();
+        if announced {
+            self.failures = 0;
+            self.not_before = Instant::now();
+        } else if matches!(entry.state(), State::Absent | State::VersionMismatch) {
+            return None;
+        }
+        let wait = self.not_before.saturating_duration_since(Instant::now());
+        if !wait.is_zero() {
+            return Some(wait);
+        }
+        self.start(entry, name);
+        self.worker
+            .is_none()
+            .then_some(self.not_before.saturating_duration_since(Instant::now()))
+    }
+
+    /// Between being asked for and appearing on the board.
+    fn is_starting(&self) -> bool {
+        match &self.worker {
+            Some(worker) => !matches!(worker.pid(), Err(BackgroundWorkerStatus::Stopped)),
+            None => false,
+        }
+    }
+
+    fn ended(&mut self, state: State) {
+        let ran = self
+            .started
+            .take()
+            .map_or(Duration::ZERO, |started| started.elapsed());
+        self.failures = match state {
+            State::Absent | State::VersionMismatch => 0,
+            _ if ran > HEALTHY => 1,
+            _ => self.failures.saturating_add(1),
+        };
+        self.not_before = Instant::now() + self.wait();
+    }
+
+    fn wait(&self) -> Duration {
+        let doublings = self.failures.saturating_sub(1).min(10);
+        (SHORTEST_WAIT * 2u32.pow(doublings)).min(LONGEST_WAIT)
+    }
+
+    fn start(&mut self, entry: &Entry, name: &str) {
+        // SAFETY: reads an int of this process.
+        let own_pid = unsafe { pg_sys::MyProcPid };
+        let started = BackgroundWorkerBuilder::new("pg_webhook worker")
+            .set_library("pg_webhook")
+            .set_function("webhook_worker_main")
+            .enable_shmem_access(None)
+            .enable_spi_access()
+            .set_argument(entry.database().into_datum())
+            .set_notify_pid(own_pid)
+            .load_dynamic();
+        match started {
+            Ok(worker) => {
+                self.worker = Some(worker);
+                self.started = Some(Instant::now());
+                self.complained = false;
+            }
+            Err(_) => {
+                self.failures = self.failures.saturating_add(1);
+                self.not_before = Instant::now() + self.wait();
+                entry.set_state(State::NoSlot);
+                if !std::mem::replace(&mut self.complained, true) {
+                    ereport!(
+                        PgLogLevel::LOG,
+                        PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                        format!("pg_webhook: no background worker slot for database \"{name}\""),
+                        "Increase max_worker_processes: one for each database with the extension, and one."
+                    );
+                }
+            }
+        }
+    }
+}

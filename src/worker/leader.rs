@@ -1,0 +1,362 @@
+//! The leader: the one process of a database that reads the queue, and its loop.
+//!
+//! A turn collects what the threads have brought, writes it down ([`super::flush`]), looks for what is
+//! to be sent ([`super::look`]), and waits. Turns are at least a millisecond apart while there is work,
+//! so that batches form by themselves, and a first event after idleness is taken up at once.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use pgrx::prelude::*;
+
+use super::Exit;
+use crate::delivery::client::{Client, Trust};
+use crate::delivery::lookup::Lookups;
+use crate::delivery::pool::Pool;
+use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Timestamp;
+use crate::domain::window::Windows;
+use crate::log::retention;
+use crate::pg::board::{self, Entry, State};
+use crate::pg::identity::Extension;
+use crate::pg::txn::{self, TxnError};
+use crate::pg::{guc, interrupt, lock, settings, wal};
+use crate::queue::schedule::{Schedule, Settlement, Spill};
+use crate::queue::{cursor, ring};
+use crate::registry;
+
+/// The least time between two turns.
+const SPACING: Duration = Duration::from_millis(1);
+
+/// How often the queue is looked at without a wake: two-phase commits announce nothing.
+const POLL: Duration = Duration::from_secs(5);
+
+/// After an error: doubled each time up to the longest.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// What a session of the worker needs, whatever the database or the role is set to. Plans are kept from
+/// when the tables were empty, so the planner is told what they will look like: by index, always.
+const SESSION: [(&std::ffi::CStr, &std::ffi::CStr); 17] = [
+    (c"application_name", c"pg_webhook"),
+    (c"search_path", c"pg_catalog, pg_temp"),
+    (c"TimeZone", c"UTC"),
+    (c"statement_timeout", c"0"),
+    (c"lock_timeout", c"2s"),
+    (c"idle_in_transaction_session_timeout", c"0"),
+    (c"default_transaction_read_only", c"off"),
+    (c"default_transaction_isolation", c"read committed"),
+    (c"default_transaction_deferrable", c"off"),
+    // as durable as a commit of this server alone can be, without waiting for a standby
+    (c"synchronous_commit", c"local"),
+    (c"row_security", c"on"),
+    (c"plan_cache_mode", c"force_generic_plan"),
+    (c"jit", c"off"),
+    (c"enable_seqscan", c"off"),
+    (c"enable_bitmapscan", c"off"),
+    (c"enable_hashjoin", c"off"),
+    (c"enable_mergejoin", c"off"),
+];
+
+/// The leader of one database.
+pub(super) struct Leader {
+    pub(super) extension: Extension,
+    pub(super) entry: &'static Entry,
+    pub(super) installation: String,
+    pub(super) lookups: Lookups,
+    pub(super) client: Client,
+    pub(super) pool: Pool,
+    pub(super) schedule: Schedule,
+    pub(super) windows: Windows,
+    /// Attempts that are not in the database yet.
+    pub(super) settlements: Vec<Settlement>,
+    /// Events of the ring that are not in the slow lane yet.
+    pub(super) spills: Vec<Spill>,
+    /// Since when either has waited.
+    pub(super) unwritten_since: Option<Instant>,
+    /// The cursor to write, once it is time.
+    pub(super) cursor: Option<Snapshot>,
+    /// Events have been read since the cursor was written.
+    pub(super) progressed: bool,
+    pub(super) cursor_written: Instant,
+    pub(super) health_written: Instant,
+    /// The slot that attempts are logged to.
+    pub(super) slot: i16,
+    retention_asked: Instant,
+    retention_blocked: bool,
+    polled: Instant,
+    errors: u32,
+}
+
+/// Runs in `database` until it has nothing to do there or fails.
+pub(super) fn run(database: pg_sys::Oid) -> Exit {
+    // SAFETY: first connection of this process; as the bootstrap superuser, whose rights each transaction
+    // puts aside.
+    unsafe {
+        pg_sys::BackgroundWorkerInitializeConnectionByOid(database, pg_sys::InvalidOid, 0);
+    }
+    let Some(entry) = board::find_or_claim(database) else {
+        return Exit::Finished;
+    };
+    interrupt::reload_if_asked();
+    SESSION
+        .iter()
+        .for_each(|(name, value)| guc::fix(name, value));
+    let Some((extension, version)) = txn::installed() else {
+        entry.set_state(State::Absent);
+        return Exit::Finished;
+    };
+    if !lock::become_leader() {
+        // The one before is still on its way out.
+        return Exit::Failed;
+    }
+    board::enter_worker(entry, Timestamp::from(SystemTime::now()).0);
+    if version != env!("CARGO_PKG_VERSION") {
+        log!(
+            "pg_webhook: the extension has version {version}, the library {}; run ALTER EXTENSION pg_webhook UPDATE",
+            env!("CARGO_PKG_VERSION")
+        );
+        entry.set_state(State::VersionMismatch);
+        return Exit::Finished;
+    }
+    match begin(extension, entry) {
+        Ok(mut leader) => leader.lead(),
+        Err(exit) => exit,
+    }
+}
+
+/// Reads what an earlier run has left. Waits where this database must not send.
+fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        let state = txn::run(extension, |session| {
+            let (id, armed) = cursor::installation(session)?;
+            registry::listen();
+            Some((
+                id,
+                armed,
+                cursor::load(session)?,
+                ring::current_slot(session)?,
+            ))
+        });
+        match state {
+            Ok(Some((installation, true, snapshot, slot))) => {
+                return Leader::new(extension, entry, installation, snapshot, slot);
+            }
+            Ok(Some((_, false, ..))) => entry.set_state(State::Unarmed),
+            Ok(None) => entry.set_error("a row of webhook.cursor, ring or installation is missing"),
+            Err(TxnError::ExtensionGone) => {
+                entry.set_state(State::Absent);
+                return Err(Exit::Finished);
+            }
+            Err(TxnError::Failed(message)) => entry.set_error(&message),
+        }
+        interrupt::wait(None, pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+impl Leader {
+    fn new(
+        extension: Extension,
+        entry: &'static Entry,
+        installation: String,
+        settled: Snapshot,
+        slot: i16,
+    ) -> Result<Self, Exit> {
+        let lookups = Lookups::default();
+        let client = client(&lookups, None);
+        let pool = Pool::new(settings::max_concurrency()).map_err(|error| {
+            log!("pg_webhook: {error}");
+            Exit::Failed
+        })?;
+        // What committed before this moment is covered by this; later commits one by one.
+        wal::flush_all();
+        let now = Instant::now();
+        entry.set_state(State::Running);
+        entry.set_error("");
+        Ok(Self {
+            extension,
+            entry,
+            installation,
+            lookups,
+            client,
+            pool,
+            schedule: Schedule::default(),
+            windows: Windows::new(settled),
+            settlements: Vec::new(),
+            spills: Vec::new(),
+            unwritten_since: None,
+            cursor: None,
+            progressed: false,
+            cursor_written: now,
+            health_written: now,
+            slot,
+            retention_asked: now,
+            retention_blocked: false,
+            polled: now,
+            errors: 0,
+        })
+    }
+
+    /// The loop.
+    fn lead(&mut self) -> Exit {
+        let mut looked = false;
+        loop {
+            let began = Instant::now();
+            interrupt::finish(|| self.last_words());
+            if interrupt::reload_if_asked() {
+                self.reconfigure();
+            }
+            let woken = self.entry.take_wake() || !looked;
+            match self.turn(woken, began) {
+                Ok(()) => {
+                    looked = true;
+                    if std::mem::take(&mut self.errors) > 0 {
+                        log!("pg_webhook: working again");
+                        self.entry.set_error("");
+                    }
+                }
+                Err(TxnError::ExtensionGone) => {
+                    self.entry.set_state(State::Absent);
+                    return Exit::Finished;
+                }
+                Err(TxnError::Failed(message)) => {
+                    looked = false;
+                    self.trouble(&message);
+                    continue;
+                }
+            }
+            let (threads, in_flight) = self.pool.load();
+            self.entry.set_load(threads, in_flight);
+            self.rest(began);
+        }
+    }
+
+    fn turn(&mut self, woken: bool, now: Instant) -> Result<(), TxnError> {
+        self.collect();
+        let polling = now.duration_since(self.polled) >= POLL;
+        if polling {
+            self.polled = now;
+        }
+        if woken || polling || self.look_is_due() {
+            self.look()?;
+        }
+        // After looking, so that what was found does not wait for the disk.
+        if self.flush_wait(Instant::now()) == Some(Duration::ZERO) {
+            self.flush()?;
+        }
+        if now.duration_since(self.retention_asked) >= retention::interval() {
+            self.retention_asked = now;
+            self.retain()?;
+        }
+        Ok(())
+    }
+
+    /// Turns the ring over when it is time. A slot that somebody reads is tried again later.
+    fn retain(&mut self) -> Result<(), TxnError> {
+        match txn::run(self.extension, retention::turn) {
+            Ok(retention::Turn::Turned(slot)) => self.slot = slot,
+            Ok(retention::Turn::NotDue) => {}
+            Ok(retention::Turn::Blocked) => {
+                if !std::mem::replace(&mut self.retention_blocked, true) {
+                    log!(
+                        "pg_webhook: the oldest slot holds events that are not settled; it is kept"
+                    );
+                }
+                return Ok(());
+            }
+            Err(TxnError::ExtensionGone) => return Err(TxnError::ExtensionGone),
+            Err(TxnError::Failed(_)) => return Ok(()),
+        }
+        self.retention_blocked = false;
+        Ok(())
+    }
+
+    /// Waits for whatever comes first. Never blocks anywhere else.
+    fn rest(&mut self, began: Instant) {
+        let timeout = self.time_to_rest();
+        if timeout.is_zero() {
+            pgrx::check_for_interrupts!();
+        } else {
+            interrupt::wait(Some(self.pool.bell()), timeout);
+        }
+        if !self.may_read_on() {
+            let since = began.elapsed();
+            if since < SPACING {
+                std::thread::sleep(SPACING - since);
+            }
+        }
+    }
+
+    fn time_to_rest(&mut self) -> Duration {
+        if self.may_read_on() || self.pool.uncollected() > 0 {
+            return Duration::ZERO;
+        }
+        let now = Instant::now();
+        let clock = Timestamp::from(SystemTime::now());
+        let enabled = settings::enabled();
+        let schedule = if enabled {
+            self.schedule.next_wake(now, clock)
+        } else {
+            None
+        };
+        let times = [
+            Some(POLL.saturating_sub(self.polled.elapsed())),
+            self.flush_wait(now),
+            schedule,
+        ];
+        times.into_iter().flatten().min().unwrap_or(POLL)
+    }
+
+    /// There is something to read and room for it.
+    pub(super) fn may_read_on(&self) -> bool {
+        settings::enabled() && self.windows.unread() && self.schedule.has_room()
+    }
+
+    fn look_is_due(&self) -> bool {
+        let clock = Timestamp::from(SystemTime::now());
+        self.may_read_on()
+            || settings::enabled()
+                && self.schedule.next_wake(Instant::now(), clock) == Some(Duration::ZERO)
+    }
+
+    /// Settings have changed.
+    fn reconfigure(&mut self) {
+        self.pool.resize(settings::max_concurrency());
+        self.client = client(&self.lookups, Some(&self.client));
+        registry::set_changed();
+        self.entry.wake();
+    }
+
+    fn trouble(&mut self, message: &str) {
+        self.errors = self.errors.saturating_add(1);
+        if self.errors == 1 {
+            log!("pg_webhook: {message}; trying again");
+        }
+        self.entry.set_error(message);
+        let doublings = (self.errors - 1).min(10);
+        let pause = (SHORTEST_PAUSE * 2u32.pow(doublings)).min(LONGEST_PAUSE);
+        // Not on the bell: outcomes that cannot be written would ring it without end.
+        interrupt::wait(None, pause);
+    }
+
+    /// Writes down what has been brought so far. What is still under way will be repeated.
+    fn last_words(&mut self) {
+        self.collect();
+        if let Err(error) = self.flush() {
+            log!("pg_webhook: at the end: {error:?}");
+        }
+    }
+}
+
+/// The HTTP client as the settings want it. A file of certificates that cannot be read changes nothing.
+fn client(lookups: &Lookups, before: Option<&Client>) -> Client {
+    let trust = Trust::load(settings::ca_file().as_deref()).unwrap_or_else(|error| {
+        log!("pg_webhook: {error}");
+        match before {
+            Some(client) => client.trust().clone(),
+            None => Trust::load(None).expect("without a file nothing can fail"),
+        }
+    });
+    Client::new(lookups.clone(), settings::address_policy(), trust)
+}

@@ -1,0 +1,139 @@
+//! Looking for what is to be sent: one short transaction that reads.
+
+use std::time::{Instant, SystemTime};
+
+use pgrx::prelude::*;
+
+use super::leader::Leader;
+use crate::domain::time::Timestamp;
+use crate::pg::spi::Session;
+use crate::pg::txn::{self, TxnError};
+use crate::pg::{settings, wal};
+use crate::queue::schedule::{Decision, Event};
+use crate::queue::{pending, ring};
+use crate::registry::{self, endpoint};
+
+/// Pages of the ring in one transaction, so that it stays short.
+const PAGES: usize = 4;
+
+/// The window that reaches back to the cursor of an earlier run.
+const RECOVERY: u64 = 0;
+
+impl Leader {
+    /// Reads changed definitions, due events of the slow lane and new events of the ring, and hands them
+    /// to the threads when the transaction has ended.
+    pub(super) fn look(&mut self) -> Result<(), TxnError> {
+        let extension = self.extension;
+        let result = txn::run(extension, |session| {
+            if registry::take_changed() {
+                self.read_definitions(session);
+            }
+            if settings::enabled() {
+                self.claim(session);
+                self.windows.extend(ring::current_snapshot());
+                for page in 0..PAGES {
+                    if !self.schedule.has_room() || !self.read_page(session, page == 0) {
+                        break;
+                    }
+                }
+            }
+        });
+        // Whatever was taken is ours to send, even if the transaction failed after it.
+        self.send();
+        if result.is_err() {
+            registry::set_changed();
+        }
+        result
+    }
+
+    fn read_definitions(&mut self, session: &Session) {
+        let mut routes = endpoint::load(session, None);
+        if !settings::enabled() {
+            routes.iter_mut().for_each(|route| route.sending = false);
+        }
+        let recalled = self
+            .schedule
+            .set_routes(routes, &self.client, Instant::now());
+        self.spill(recalled.spilled);
+        recalled
+            .cancelled
+            .iter()
+            .for_each(|event| self.windows.settled(event.window));
+        if let Some(slot) = ring::current_slot(session) {
+            self.slot = slot;
+        }
+    }
+
+    fn claim(&mut self, session: &Session) {
+        let (now, clock) = (Instant::now(), Timestamp::from(SystemTime::now()));
+        let claims = self.schedule.claims(now, clock);
+        if claims.is_empty() {
+            return;
+        }
+        let mut found = pending::claim(session, &claims, clock, &self.installation);
+        let mut exhausted = Vec::new();
+        for claim in &claims {
+            let (own, others) = found
+                .into_iter()
+                .partition(|(_, e): &(_, Event)| e.webhook == claim.webhook);
+            found = others;
+            if self.schedule.claimed(claim, own, now) {
+                exhausted.push(claim.webhook);
+            }
+        }
+        if !exhausted.is_empty() {
+            for (webhook, due) in pending::next_due(session, &exhausted, clock) {
+                self.schedule.set_next_due(webhook, due);
+            }
+        }
+    }
+
+    /// Reads a page of the ring; says whether there was one to read.
+    fn read_page(&mut self, session: &Session, fresh_first: bool) -> bool {
+        let Some((window, scan)) = self.windows.next_scan(fresh_first) else {
+            return false;
+        };
+        let now = Instant::now();
+        let skip = self.schedule.spilling(now);
+        let (mut events, last) = ring::read(session, window, scan, &skip, &self.installation);
+        if window == RECOVERY {
+            let handled = ring::handled(session, &events);
+            events.retain(|event| !handled.contains(&event.id));
+        } else {
+            wal::flush_commits(events.iter().map(|event| event.xid));
+        }
+        self.progressed |= !events.is_empty();
+        if events
+            .iter()
+            .any(|event| !self.schedule.knows(event.webhook))
+        {
+            // Commits are visible a moment before they are told. Whoever is still unknown in the snapshot
+            // that sees its event has been deleted.
+            self.read_definitions(session);
+            events
+                .iter()
+                .for_each(|event| self.schedule.learn(event.webhook));
+        }
+        let mut outstanding = 0;
+        for event in events {
+            match self.schedule.offer(event, now) {
+                Decision::Taken => outstanding += 1,
+                Decision::Spilled(spill) => {
+                    outstanding += 1;
+                    self.spill([spill]);
+                }
+                Decision::Cancelled => {}
+            }
+        }
+        self.windows.took(window, outstanding, last);
+        true
+    }
+
+    fn send(&mut self) {
+        for (lane, messages) in self.schedule.take_outbox() {
+            if let Err(error) = self.pool.send(&lane, messages) {
+                log!("pg_webhook: could not start a thread: {error}; requests wait");
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The processes: a launcher for the server and a worker for each database that has the extension.
+
+mod flush;
+mod launcher;
+mod leader;
+mod look;
+
+use std::time::Duration;
+
+use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
+use pgrx::prelude::*;
+
+use crate::pg::interrupt;
+
+/// How a worker's main function ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    /// There is nothing to do in this database.
+    Finished,
+    /// To be started again.
+    Failed,
+}
+
+/// Registers the launcher; called while the postmaster preloads the library.
+pub fn register_launcher() {
+    BackgroundWorkerBuilder::new("pg_webhook launcher")
+        .set_library("pg_webhook")
+        .set_function("webhook_launcher_main")
+        .enable_shmem_access(None)
+        .set_start_time(BgWorkerStartTime::RecoveryFinished)
+        // enable_spi_access() would set the start time as well; there is no database to query
+        .enable_spi_access()
+        .set_restart_time(Some(Duration::from_secs(1)))
+        .load();
+}
+
+/// Main function of the launcher.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn webhook_launcher_main(_argument: pg_sys::Datum) {
+    interrupt::install();
+    launcher::run();
+}
+
+/// Main function of a database's worker; the argument is the database's oid.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub extern "C-unwind" fn webhook_worker_main(argument: pg_sys::Datum) {
+    interrupt::install();
+    let database = pg_sys::Oid::from(argument.value() as u32);
+    if leader::run(database) == Exit::Failed {
+        // SAFETY: ends the process; a code other than 0 is not final to the postmaster.
+        unsafe { pg_sys::proc_exit(1) };
+    }
+}
