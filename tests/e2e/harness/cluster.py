@@ -1,0 +1,198 @@
+"""A private PostgreSQL cluster with the extension's library."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import psycopg
+
+from .waiting import wait_until
+
+BIN = pathlib.Path(os.environ["PGW_BIN"])
+RUN = pathlib.Path(os.environ["PGW_RUN"])
+
+# Enough of a server for tests; durable, because that is what they are about.
+SETTINGS = {
+    "listen_addresses": "''",
+    "shared_preload_libraries": "'pg_webhook'",
+    "pg_webhook.allow_http": "on",
+    "pg_webhook.allowed_networks": "'127.0.0.0/8, ::1'",
+    "max_connections": "200",
+    "max_worker_processes": "64",
+    "max_prepared_transactions": "20",
+    "shared_buffers": "'64MB'",
+    "log_line_prefix": "'%m [%p] %b %d '",
+    "log_min_messages": "warning",
+    "timezone": "UTC",
+}
+
+
+class Cluster:
+    """One server in a folder of its own, reached through a socket in that folder."""
+
+    def __init__(self, name="cluster", **settings):
+        RUN.mkdir(parents=True, exist_ok=True)
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}.", dir=RUN))
+        self.data = self.folder / "data"
+        self.log = self.folder / "log"
+        self.port = 5432
+        self._as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        if self._as_user:
+            shutil.chown(self.folder, "postgres")
+        self._run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N")
+        self.configure(unix_socket_directories=f"'{self.folder}'", **{**SETTINGS, **settings})
+
+    def _environment(self):
+        # A backtrace in the environment would become part of every error's DETAIL.
+        return {k: v for k, v in os.environ.items() if not k.startswith(("RUST_", "PG"))}
+
+    def _run(self, program, *arguments, check=True, timeout=120):
+        command = [*self._as_user, str(BIN / program), *map(str, arguments)]
+        done = subprocess.run(
+            command, env=self._environment(), cwd="/", timeout=timeout,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        if check and done.returncode != 0:
+            raise RuntimeError(f"{program} failed: {done.stdout}\n{self.log_text()[-4000:]}")
+        return done
+
+    def configure(self, **settings):
+        """Append settings to postgresql.conf; they hold after a start or a reload."""
+        with open(self.data / "postgresql.conf", "a") as conf:
+            for name, value in settings.items():
+                conf.write(f"{name.replace('__', '.')} = {value}\n")
+
+    def start(self, **environment):
+        """Start and wait until connections are accepted."""
+        env = {**self._environment(), **environment}
+        command = [*self._as_user, str(BIN / "pg_ctl"), "start", "-w", "-t", "60", "-D", str(self.data), "-l", str(self.log)]
+        # Not PIPE: the server would inherit the pipe and keep it open.
+        done = subprocess.run(command, env=env, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=90)
+        if done.returncode != 0:
+            raise RuntimeError(f"the server did not start:\n{self.log_text()[-4000:]}")
+        return self
+
+    def stop(self, mode="fast"):
+        self._run("pg_ctl", "stop", "-w", "-D", self.data, "-m", mode)
+
+    def reload(self, **settings):
+        self.configure(**settings)
+        self._run("pg_ctl", "reload", "-D", self.data)
+
+    def crash(self):
+        """Stop as a power failure would: no checkpoint, nothing flushed."""
+        self._run("pg_ctl", "stop", "-w", "-D", self.data, "-m", "immediate")
+
+    def running(self):
+        return self._run("pg_ctl", "status", "-D", self.data, check=False).returncode == 0
+
+    def postmaster_pid(self):
+        return int((self.data / "postmaster.pid").read_text().split()[0])
+
+    def destroy(self):
+        if (self.data / "postmaster.pid").exists():
+            self._run("pg_ctl", "stop", "-D", self.data, "-m", "immediate", check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def dsn(self, database="postgres", user="postgres"):
+        return f"host={self.folder} port={self.port} dbname={database} user={user}"
+
+    def connect(self, database="postgres", user="postgres", autocommit=True, **options):
+        return psycopg.connect(self.dsn(database, user), autocommit=autocommit, **options)
+
+    def log_text(self):
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def log_lines(self, pattern, since=0):
+        """Lines of the server's log, from byte `since` on, that match a regular expression."""
+        return [line for line in self.log_text()[since:].splitlines() if re.search(pattern, line)]
+
+    def signal_process(self, pid, number=signal.SIGKILL):
+        os.kill(pid, number)
+
+
+class Database:
+    """A database of a cluster with the extension in it, and one connection to it."""
+
+    def __init__(self, cluster, name, extension=True):
+        self.cluster = cluster
+        self.name = name
+        with cluster.connect() as admin:
+            admin.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        self.connection = cluster.connect(name)
+        if extension:
+            self.connection.execute("CREATE EXTENSION pg_webhook")
+            self.wait_for_worker()
+
+    def connect(self, **options):
+        return self.cluster.connect(self.name, **options)
+
+    def run(self, statement, *arguments):
+        return self.connection.execute(statement, arguments or None)
+
+    def rows(self, statement, *arguments):
+        return self.run(statement, *arguments).fetchall()
+
+    def value(self, statement, *arguments):
+        row = self.run(statement, *arguments).fetchone()
+        return row and row[0]
+
+    def create(self, name="hook", url=None, **settings):
+        """webhook_create with named arguments; returns its row as a dictionary."""
+        named = {"name": name, "url": url, **settings}
+        arguments = ", ".join(f"{key} => %({key})s{CASTS.get(key, '')}" for key in named)
+        cursor = self.connection.execute(f"SELECT * FROM webhook_create({arguments})", named)
+        names = [column.name for column in cursor.description]
+        return dict(zip(names, cursor.fetchone()))
+
+    def worker(self):
+        """Process id of the running worker, or None."""
+        return self.value("SELECT pid FROM webhook.worker WHERE state = 'running'")
+
+    def wait_for_worker(self, timeout=20, other_than=None):
+        def running():
+            pid = self.worker()
+            return pid if pid != other_than else None
+
+        return wait_until(running, f"a worker in {self.name}", timeout)
+
+    def statuses(self):
+        """How many deliveries have each status."""
+        return dict(self.rows("SELECT status, count(*) FROM webhook.deliveries GROUP BY status"))
+
+    def wait_for_status(self, count=1, status="delivered", timeout=15, webhook=None):
+        """Wait until exactly `count` deliveries have `status`."""
+        def reached():
+            return self.value(
+                "SELECT count(*) FROM webhook.deliveries"
+                " WHERE status = %s AND (%s::text IS NULL OR webhook = %s)",
+                status, webhook, webhook,
+            ) == count
+
+        return wait_until(reached, f"{count} deliveries {status}; there are {self.statuses()}", timeout)
+
+    def settled(self, timeout=60):
+        """Wait until nothing is pending or retrying."""
+        def done():
+            statuses = self.statuses()
+            return not statuses.get("pending") and not statuses.get("retrying")
+
+        return wait_until(done, "all deliveries finished", timeout, interval=0.05)
+
+    def close(self):
+        self.connection.close()
+
+    def drop(self):
+        self.close()
+        with self.cluster.connect() as admin:
+            admin.execute(f'DROP DATABASE IF EXISTS "{self.name}" WITH (FORCE)')
+
+
+CASTS = {
+    "table_name": "::regclass", "events": "::text[]", "columns": "::text[]", "headers": "::jsonb",
+    "retry_for": "::interval",
+}

@@ -1,0 +1,228 @@
+"""A receiver on a real socket that does what a test tells it to, good or bad."""
+
+import asyncio
+import dataclasses
+import socket
+import struct
+import threading
+import time
+
+from .waiting import wait_until
+
+
+@dataclasses.dataclass
+class Request:
+    """One request, as it arrived."""
+
+    time: float
+    path: str
+    headers: dict
+    body: bytes
+    connection: int
+    answered: int | None = None
+
+    @property
+    def id(self):
+        return self.headers.get("webhook-id")
+
+
+# Behaviours: what to do with a request that has been read. Each returns the status it sent completely,
+# or None; a behaviour that ends the connection raises Hangup.
+
+
+class Hangup(Exception):
+    """Close the connection."""
+
+
+def reply(status=200, body=b"ok", headers=None, close=False):
+    """Answer at once."""
+    async def behave(connection):
+        await connection.send(head(status, {"content-length": len(body), **(headers or {})}) + body)
+        if close:
+            raise Hangup
+        return status
+    return behave
+
+
+def after(seconds, then):
+    """Wait, then behave as told."""
+    async def behave(connection):
+        await asyncio.sleep(seconds)
+        return await then(connection)
+    return behave
+
+
+def hang():
+    """Never answer, and keep the connection."""
+    async def behave(connection):
+        await connection.until_closed()
+    return behave
+
+
+def close():
+    """End the connection without an answer."""
+    async def behave(connection):
+        raise Hangup
+    return behave
+
+
+def reset():
+    """End the connection with RST."""
+    async def behave(connection):
+        connection.reset()
+        raise Hangup
+    return behave
+
+
+def raw(data, keep=False):
+    """Send bytes as they are, then close."""
+    async def behave(connection):
+        await connection.send(data)
+        if not keep:
+            raise Hangup
+        await connection.until_closed()
+    return behave
+
+
+def drip(data, interval=0.9):
+    """Send one byte now and then, for ever if need be."""
+    async def behave(connection):
+        for byte in data:
+            await connection.send(bytes([byte]))
+            await asyncio.sleep(interval)
+        await connection.until_closed()
+    return behave
+
+
+def endless(first, chunk):
+    """Send `first`, then `chunk` again and again as fast as the peer reads."""
+    async def behave(connection):
+        await connection.send(first)
+        while True:
+            await connection.send(chunk)
+    return behave
+
+
+def head(status, headers):
+    lines = [f"HTTP/1.1 {status} X"] + [f"{name}: {value}" for name, value in headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+class Connection:
+    def __init__(self, number, reader, writer):
+        self.number = number
+        self.reader = reader
+        self.writer = writer
+
+    async def read_request(self):
+        first = await self.reader.readline()
+        if not first:
+            return None
+        path = first.split()[1].decode()
+        headers = {}
+        while (line := await self.reader.readline()) not in (b"\r\n", b""):
+            name, _, value = line.decode("latin-1").partition(":")
+            headers[name.strip().lower()] = value.strip()
+        body = await self.reader.readexactly(int(headers.get("content-length", 0)))
+        return Request(time.time(), path, headers, body, self.number)
+
+    async def send(self, data):
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def until_closed(self):
+        await self.reader.read()
+        raise Hangup
+
+    def reset(self):
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class Receiver:
+    """Listens on loopback; behaves per path as told, by default with 200."""
+
+    def __init__(self, tls=None, host="127.0.0.1"):
+        self.host = host
+        self.port = None
+        self.requests = []
+        self.connections = 0
+        self._tls = tls
+        self._scripts = {}
+        self._default = reply()
+        self._open = set()
+        self._server = None
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self.up()
+
+    def url(self, path="/"):
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self._tls else 'http'}://{host}:{self.port}{path}"
+
+    def on(self, path, *behaviours):
+        """Behave in turn as told for requests to `path`; the last one stays."""
+        self._scripts[path] = list(behaviours)
+
+    def default(self, behaviour):
+        self._default = behaviour
+
+    def up(self):
+        """Listen, on the same port as before."""
+        self._call(self._listen())
+
+    def down(self):
+        """Refuse connections and cut those there are."""
+        self._call(self._unlisten())
+
+    def close(self):
+        self.down()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def got(self, path=None):
+        """The requests so far, to `path` or to any."""
+        return [r for r in list(self.requests) if path is None or r.path == path]
+
+    def wait(self, count, path=None, timeout=15):
+        """Wait for at least `count` requests and return them."""
+        wait_until(
+            lambda: len(self.got(path)) >= count,
+            f"{count} requests to {path or 'any path'}", timeout,
+        )
+        return self.got(path)
+
+    def _call(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+    async def _listen(self):
+        self._server = await asyncio.start_server(
+            self._serve, self.host, self.port or 0, ssl=self._tls, backlog=1024, limit=2**22,
+            reuse_address=True,
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _unlisten(self):
+        if self._server:
+            self._server.close()
+            for writer in list(self._open):
+                writer.transport.abort()
+            self._server = None
+
+    async def _serve(self, reader, writer):
+        self.connections += 1
+        connection = Connection(self.connections, reader, writer)
+        self._open.add(writer)
+        try:
+            while (request := await connection.read_request()) is not None:
+                self.requests.append(request)
+                script = self._scripts.get(request.path)
+                if script:
+                    behaviour = script.pop(0) if len(script) > 1 else script[0]
+                else:
+                    behaviour = self._default
+                request.answered = await behaviour(connection)
+        except (Hangup, ConnectionError, asyncio.IncompleteReadError, ValueError, IndexError):
+            pass
+        finally:
+            self._open.discard(writer)
+            writer.close()
