@@ -40,6 +40,11 @@ CREATE TABLE webhook.pending (
     created_at       timestamptz NOT NULL,
     first_attempt_at timestamptz,
     attempts         integer NOT NULL,
+    -- how the last of them ended
+    status_code      smallint,
+    duration_us      bigint,
+    error            text,
+    response_body    text,
     event_type       text NOT NULL,
     schema_name      text,
     table_name       text,

@@ -5,7 +5,7 @@ CREATE VIEW webhook.deliveries WITH (security_barrier) AS
 SELECT
     d.id,
     w.name AS webhook,
-    coalesce(d.event_id, pg_catalog.format('evt_%s_%s', i.id, d.id)) AS event_id,
+    coalesce(d.event_id, pg_catalog.format('evt_%s_%s', (SELECT i.id FROM webhook.installation AS i), d.id)) AS event_id,
     d.event_type,
     d.schema_name,
     d.table_name,
@@ -14,14 +14,14 @@ SELECT
         WHEN a.verdict = 'delivered' THEN 'delivered'
         WHEN a.verdict = 'dead' OR p.next_at = 'infinity' THEN 'dead'
         WHEN w.deleted_at IS NOT NULL THEN 'cancelled'
-        WHEN a.verdict = 'retry' OR p.attempts > 0 THEN 'retrying'
+        WHEN p.attempts > 0 THEN 'retrying'
         ELSE 'pending'
     END AS status,
     coalesce(a.attempt, p.attempts, 0) AS attempts,
-    a.status_code,
-    a.response_body,
-    pg_catalog.round(a.duration_us / 1000.0, 3) AS latency_ms,
-    a.error,
+    coalesce(a.status_code, p.status_code) AS status_code,
+    coalesce(a.response_body, p.response_body) AS response_body,
+    pg_catalog.round(coalesce(a.duration_us, p.duration_us) / 1000.0, 3) AS latency_ms,
+    coalesce(a.error, p.error) AS error,
     d.created_at,
     CASE WHEN w.deleted_at IS NULL THEN nullif(p.next_at, 'infinity') END AS next_attempt_at,
     CASE
@@ -37,15 +37,9 @@ FROM (
     WHERE NOT EXISTS (SELECT FROM webhook.event AS e WHERE e.xid = q.xid AND e.id = q.id)
 ) AS d
 JOIN webhook.webhook AS w ON w.id = d.webhook
-CROSS JOIN webhook.installation AS i
+-- A delivery that is finished has one attempt that says so; one that waits is in the slow lane.
+LEFT JOIN webhook.attempt AS a ON a.delivery = d.id AND a.verdict <> 'retry'
 LEFT JOIN webhook.pending AS p ON p.id = d.id
-LEFT JOIN LATERAL (
-    SELECT t.verdict, t.attempt, t.status_code, t.response_body, t.duration_us, t.error, t.started_at
-    FROM webhook.attempt AS t
-    WHERE t.delivery = d.id
-    ORDER BY t.attempt DESC
-    LIMIT 1
-) AS a ON true
 WHERE pg_catalog.pg_has_role(w.owner::oid, 'USAGE');
 COMMENT ON VIEW webhook.deliveries IS
     'one row per event and webhook; status is pending, retrying, delivered, dead or cancelled';

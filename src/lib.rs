@@ -30,12 +30,7 @@ extension_sql_file!("../sql/capture.sql", name = "capture", requires = ["queue"]
 extension_sql_file!("../sql/api.sql", name = "api", requires = ["capture"]);
 extension_sql_file!("../sql/views.sql", name = "views", requires = ["api"]);
 extension_sql_file!("../sql/grants.sql", name = "grants", requires = ["views"]);
-extension_sql_file!(
-    "../sql/finish.sql",
-    name = "finish",
-    requires = ["grants"],
-    finalize
-);
+extension_sql_file!("../sql/finish.sql", name = "finish", requires = ["grants"], finalize);
 
 /// Called by PostgreSQL when it loads the library: by the postmaster where it is preloaded, by a
 /// session at the first call of a function otherwise.
@@ -43,12 +38,8 @@ extension_sql_file!(
 pub extern "C-unwind" fn _PG_init() {
     pg::settings::define();
     // SAFETY: flags that the server has set before it loads libraries.
-    let (preloading, upgrading) = unsafe {
-        (
-            pg_sys::process_shared_preload_libraries_in_progress,
-            pg_sys::IsBinaryUpgrade,
-        )
-    };
+    let (preloading, upgrading) =
+        unsafe { (pg_sys::process_shared_preload_libraries_in_progress, pg_sys::IsBinaryUpgrade) };
     if preloading && !upgrading {
         pg::board::init();
         pg::board::PRELOADED.store(true, Ordering::Relaxed);

@@ -50,11 +50,7 @@ pub fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Resu
 pub fn client() -> Result<Client, Refusal> {
     let trust = Trust::load(settings::ca_file().as_deref())
         .map_err(|error| Refusal::NoThread(error.to_string()))?;
-    Ok(Client::new(
-        Lookups::default(),
-        settings::address_policy(),
-        trust,
-    ))
+    Ok(Client::new(Lookups::default(), settings::address_policy(), trust))
 }
 
 /// Judges the addresses of a new URL, as every attempt will.

@@ -5,7 +5,10 @@ use pgrx::prelude::*;
 
 use crate::domain::refusal::Refusal;
 use crate::pg::spi::{self, arg, sql};
-use crate::pg::{board, random, report, wake};
+use crate::pg::{board, random, wake};
+
+const PRELOAD: &str = "Add shared_preload_libraries = 'pg_webhook' to postgresql.conf (after a comma, if it \
+                       lists others) and restart the server.";
 
 /// Makes this database the one that sends, warns where nothing can, and has the launcher start a worker
 /// when the transaction commits.
@@ -25,12 +28,13 @@ fn webhook_install() -> Result<(), ErrorReport> {
     if board::preloaded() {
         wake::launcher_at_commit();
     } else {
-        ereport!(
-            PgLogLevel::WARNING,
+        ErrorReport::new(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             "pg_webhook is not preloaded: events are captured, but nothing is sent",
-            report::preload_hint()
-        );
+            function_name!(),
+        )
+        .set_hint(PRELOAD)
+        .report(PgLogLevel::WARNING);
     }
     Ok(())
 }

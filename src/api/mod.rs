@@ -28,10 +28,6 @@ fn words(
     list: Option<Vec<Option<String>>>,
     name: &'static str,
 ) -> Result<Option<Vec<String>>, Refusal> {
-    list.map(|list| {
-        list.into_iter()
-            .map(|word| word.ok_or(Refusal::Null(name)))
-            .collect()
-    })
-    .transpose()
+    list.map(|list| list.into_iter().map(|word| word.ok_or(Refusal::Null(name))).collect())
+        .transpose()
 }

@@ -18,10 +18,8 @@ fn webhook_replay(delivery_id: Option<i64>) -> Result<i64, ErrorReport> {
             if row.value::<bool>(2) {
                 return Err(Refusal::UnknownWebhook(row.value(1)));
             }
-            let copied = session.write(
-                sql!("api/replay"),
-                &[arg(delivery), arg(row.value::<i64>(3))],
-            );
+            let copied =
+                session.write(sql!("api/replay"), &[arg(delivery), arg(row.value::<i64>(3))]);
             let copy = copied.first().ok_or(Refusal::PayloadGone(delivery))?;
             wake::worker_at_commit();
             Ok(copy.value(1))

@@ -30,11 +30,7 @@ fn webhook_worker_status() -> TableIterator<
             (state, pid, started, threads as i32, in_flight as i32, error)
         }
         None => {
-            let state = if board::preloaded() {
-                "stopped"
-            } else {
-                "not preloaded"
-            };
+            let state = if board::preloaded() { "stopped" } else { "not preloaded" };
             (state.to_owned(), None, None, 0, 0, None)
         }
     };

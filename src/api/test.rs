@@ -16,8 +16,7 @@ use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::refusal::Refusal;
 use crate::domain::snapshot::Xid8;
 use crate::domain::time::Timestamp;
-use crate::domain::verdict::Verdict;
-use crate::domain::verdict::{self, Answer};
+use crate::domain::verdict::{self, Verdict};
 use crate::log::attempt as log;
 use crate::pg::identity::Caller;
 use crate::pg::output;
@@ -76,21 +75,13 @@ impl Test {
         let route = route.ok_or_else(|| Refusal::UnknownWebhook(own.name.clone()))?;
         let rows = session.read(sql!("api/target"), &[arg(own.id)]);
         let row = rows.first().ok_or(Refusal::UnknownWebhook(own.name))?;
-        let target = Target {
-            slot: row.value(1),
-            relation: row.value(2),
-            sequence: row.value(3),
-        };
+        let target = Target { slot: row.value(1), relation: row.value(2), sequence: row.value(3) };
         let (installation, uuid): (String, String) = (row.value(4), row.value(5));
         let id = ring::next_id(&target);
         let event_id = ring::event_id(&installation, id);
         let created_at = Timestamp::from(SystemTime::now());
         let record = payload.map_or_else(|| "null".to_owned(), |JsonB(value)| value.to_string());
-        let change = Change {
-            record: &record,
-            old_record: None,
-            truncated: false,
-        };
+        let change = Change { record: &record, old_record: None, truncated: false };
         let timestamp = output::rfc3339(created_at);
         let body = Envelope::new(None, &uuid).render(&event_id, TEST, change, &timestamp);
         let endpoint = route.destination.and_then(|destination| {
@@ -98,15 +89,7 @@ impl Test {
                 .map(Arc::new)
                 .map_err(|error| Failure::new(ErrorClass::Internal, error.to_string()))
         });
-        Ok(Self {
-            webhook: own.id,
-            id,
-            created_at,
-            event_id,
-            body,
-            target,
-            endpoint,
-        })
+        Ok(Self { webhook: own.id, id, created_at, event_id, body, target, endpoint })
     }
 
     fn perform(&self) -> Result<Exchange, Refusal> {
@@ -144,12 +127,8 @@ impl Test {
                 payload: &self.body,
             },
         );
-        let failure = failure(&exchange.result);
-        let verdict = if failure.is_none() {
-            Verdict::Delivered
-        } else {
-            Verdict::Dead
-        };
+        let failure = verdict::failure_of(&exchange.result);
+        let verdict = if failure.is_none() { Verdict::Delivered } else { Verdict::Dead };
         let started = Timestamp::from(exchange.started);
         let settlement = Settlement {
             delivery: self.id,
@@ -180,15 +159,8 @@ impl Drop for EndOfSession {
     }
 }
 
-fn failure(result: &Result<Answer, Failure>) -> Option<Failure> {
-    match result {
-        Ok(answer) => verdict::failure(answer),
-        Err(failure) => Some(failure.clone()),
-    }
-}
-
 fn row(exchange: Exchange) -> (i32, Option<String>, AnyNumeric, Option<String>) {
-    let error = failure(&exchange.result).map(|failure| failure.to_string());
+    let error = verdict::failure_of(&exchange.result).map(|failure| failure.to_string());
     let millis = AnyNumeric::try_from(exchange.took.as_micros() as i64).unwrap_or_default()
         / AnyNumeric::from(1000);
     let (status, body) = match exchange.result {

@@ -11,10 +11,7 @@ use crate::registry::definition::{Definition, Given};
 use crate::registry::{self, watch, webhook};
 
 #[pg_extern(sql = false)]
-#[allow(
-    clippy::too_many_arguments,
-    reason = "the arguments of the SQL function"
-)]
+#[allow(clippy::too_many_arguments, reason = "the arguments of the SQL function")]
 fn webhook_update(
     webhook: Option<&str>,
     name: Option<&str>,

@@ -45,10 +45,7 @@ fn webhook_unwatch(
             let watched = watch::list(session, own.id);
             let Some(watched) = watched.iter().find(|watched| watched.relation == relation) else {
                 let table = watch::name(session, relation);
-                return Err(Refusal::NotWatched {
-                    webhook: own.name,
-                    table,
-                });
+                return Err(Refusal::NotWatched { webhook: own.name, table });
             };
             watch::remove(session, &own, watched);
             registry::changed();

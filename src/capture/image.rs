@@ -19,8 +19,7 @@ pub unsafe fn json<'a>(row: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) ->
     unsafe {
         let composite = pg_sys::heap_copy_tuple_as_datum(row, descriptor);
         let text = direct_function_call_as_datum(pg_sys::row_to_json, &[Some(composite)]);
-        text.and_then(|text| <&str>::from_datum(text, false))
-            .unwrap_or("null")
+        text.and_then(|text| <&str>::from_datum(text, false)).unwrap_or("null")
     }
 }
 
@@ -42,12 +41,7 @@ pub unsafe fn keys<'a>(
         for (index, number) in key.iter().enumerate() {
             pg_sys::TupleDescCopyEntry(subset, index as i16 + 1, descriptor, *number);
             let mut null = false;
-            values.push(pg_sys::heap_getattr(
-                row,
-                i32::from(*number),
-                descriptor,
-                &mut null,
-            ));
+            values.push(pg_sys::heap_getattr(row, i32::from(*number), descriptor, &mut null));
             nulls.push(null);
         }
         let subset = pg_sys::BlessTupleDesc(subset);
@@ -71,9 +65,8 @@ pub unsafe fn raw_size(row: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) ->
         }
         let attributes = (0..(*descriptor).natts)
             .map(|index| &*(*descriptor).attrs.as_ptr().add(index as usize));
-        let lengths = attributes
-            .filter(|a| a.attlen == -1 && !a.attisdropped)
-            .filter_map(|attribute| {
+        let lengths =
+            attributes.filter(|a| a.attlen == -1 && !a.attisdropped).filter_map(|attribute| {
                 let mut null = false;
                 let value =
                     pg_sys::heap_getattr(row, i32::from(attribute.attnum), descriptor, &mut null);

@@ -133,18 +133,12 @@ impl Firing {
         let largest = settings::max_payload_bytes();
         let _canonical = output::Canonical::begin();
         let timestamp = output::rfc3339(now);
-        let render = |change| {
-            source
-                .envelope
-                .render(event_id, self.operation.as_str(), change, &timestamp)
-        };
+        let render =
+            |change| source.envelope.render(event_id, self.operation.as_str(), change, &timestamp);
         // SAFETY: rows of the open relation.
         unsafe {
             let descriptor = (*self.relation).rd_att;
-            let size: usize = self
-                .rows()
-                .map(|row| image::raw_size(row, descriptor))
-                .sum();
+            let size: usize = self.rows().map(|row| image::raw_size(row, descriptor)).sum();
             if size <= largest.saturating_mul(LARGEST_ROW) {
                 let body = render(self.change(|row| image::json(row, descriptor), false));
                 if body.len() <= largest {
@@ -156,13 +150,11 @@ impl Firing {
     }
 
     fn rows(&self) -> impl Iterator<Item = pg_sys::HeapTuple> {
-        [self.row, self.new]
-            .into_iter()
-            .take(if self.operation == Operation::Update {
-                2
-            } else {
-                1
-            })
+        [self.row, self.new].into_iter().take(if self.operation == Operation::Update {
+            2
+        } else {
+            1
+        })
     }
 
     fn change<'a>(
@@ -176,11 +168,7 @@ impl Firing {
             Operation::Update => (image(self.new), Some(row)),
             Operation::Delete => (row, Some(row)),
         };
-        Change {
-            record,
-            old_record,
-            truncated,
-        }
+        Change { record, old_record, truncated }
     }
 }
 

@@ -117,9 +117,7 @@ unsafe extern "C-unwind" fn relation_changed(_argument: pg_sys::Datum, relation:
     let used = SOURCES.with(|sources| match sources.try_borrow() {
         Ok(sources) => sources.iter().any(|((_, fired), source)| {
             *fired == relation
-                || source
-                    .as_ref()
-                    .is_some_and(|source| source.registered == relation)
+                || source.as_ref().is_some_and(|source| source.registered == relation)
         }),
         Err(_) => true,
     });

@@ -47,18 +47,12 @@ pub fn perform(endpoint: &Endpoint, message: &Message) -> Exchange {
     let started = SystemTime::now();
     let clock = Instant::now();
     let result = exchange(endpoint, message, started);
-    Exchange {
-        started,
-        took: clock.elapsed(),
-        result,
-    }
+    Exchange { started, took: clock.elapsed(), result }
 }
 
 fn exchange(endpoint: &Endpoint, message: &Message, now: SystemTime) -> Result<Answer, Failure> {
     let timestamp = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let signature = endpoint
-        .signer
-        .sign(&message.event_id, timestamp, message.body.as_bytes());
+    let signature = endpoint.signer.sign(&message.event_id, timestamp, message.body.as_bytes());
     let mut request = Request::new(message.body.as_bytes());
     *request.method_mut() = Method::POST;
     *request.uri_mut() = endpoint.uri.clone();
@@ -73,15 +67,9 @@ fn exchange(endpoint: &Endpoint, message: &Message, now: SystemTime) -> Result<A
         let value = value.map_err(|_| internal(format!("{name} is not a header value")))?;
         headers.insert(HeaderName::from_static(name), value);
     }
-    let response = endpoint
-        .agent
-        .run(request)
-        .map_err(|error| classify(error, endpoint))?;
+    let response = endpoint.agent.run(request).map_err(|error| classify(error, endpoint))?;
     let (parts, body) = response.into_parts();
-    let retry_after = parts
-        .headers
-        .get(header::RETRY_AFTER)
-        .and_then(|value| value.to_str().ok());
+    let retry_after = parts.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
     Ok(Answer {
         status: parts.status.as_u16(),
         retry_after: retry_after.map(str::to_owned),
@@ -142,9 +130,7 @@ fn classify(error: Error, endpoint: &Endpoint) -> Failure {
     };
     let cause = match &error {
         Error::Io(cause) => cause.to_string(),
-        error => error
-            .source()
-            .map_or_else(|| error.to_string(), |source| source.to_string()),
+        error => error.source().map_or_else(|| error.to_string(), |source| source.to_string()),
     };
     Failure::new(class, cause)
 }
@@ -159,15 +145,7 @@ mod tests {
         assert_eq!(text(b"a\0b"), "a\u{fffd}b");
         assert_eq!(text(b"a\xffb"), "a\u{fffd}b");
         assert_eq!(text("aé".as_bytes()), "aé");
-        assert_eq!(
-            text(&"aé".as_bytes()[..2]),
-            "a",
-            "a divided character is left out"
-        );
-        assert_eq!(
-            text(b"\xed\xa0\x80"),
-            "\u{fffd}\u{fffd}\u{fffd}",
-            "a lone surrogate"
-        );
+        assert_eq!(text(&"aé".as_bytes()[..2]), "a", "a divided character is left out");
+        assert_eq!(text(b"\xed\xa0\x80"), "\u{fffd}\u{fffd}\u{fffd}", "a lone surrogate");
     }
 }

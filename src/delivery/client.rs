@@ -74,10 +74,7 @@ impl Trust {
 impl Client {
     /// A client that connects only where `policy` allows, and trusts `trust`.
     pub fn new(lookups: Lookups, policy: AddressPolicy, trust: Trust) -> Self {
-        Self {
-            resolver: JudgingResolver::new(lookups, Arc::new(policy)),
-            trust,
-        }
+        Self { resolver: JudgingResolver::new(lookups, Arc::new(policy)), trust }
     }
 
     /// What it trusts.
@@ -96,9 +93,7 @@ impl Client {
     }
 
     fn agent(&self, timeout: Duration, concurrency: usize) -> Agent {
-        let tls = TlsConfig::builder()
-            .root_certs(self.trust.roots.clone())
-            .build();
+        let tls = TlsConfig::builder().root_certs(self.trust.roots.clone()).build();
         let config = Config::builder()
             .tls_config(tls)
             .timeout_global(Some(timeout))
@@ -158,10 +153,7 @@ impl Endpoint {
     /// The secret does not fit the signature scheme.
     pub fn new(client: &Client, destination: Destination) -> Result<Self, SecretError> {
         let mut headers = HeaderMap::with_capacity(destination.headers.len() + 6);
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let agent = concat!("pg_webhook/", env!("CARGO_PKG_VERSION"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
         headers.extend(destination.headers.clone());
@@ -211,17 +203,11 @@ impl fmt::Debug for SharedTls {
 /// TLS error that says so.
 fn system_roots() -> Vec<Certificate<'static>> {
     let found = rustls_native_certs::load_native_certs().certs;
-    found
-        .iter()
-        .map(|der| Certificate::from_der(der).to_owned())
-        .collect()
+    found.iter().map(|der| Certificate::from_der(der).to_owned()).collect()
 }
 
 fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, TrustError> {
-    let failed = |reason: String| TrustError {
-        path: path.display().to_string(),
-        reason,
-    };
+    let failed = |reason: String| TrustError { path: path.display().to_string(), reason };
     let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
     let mut certificates = Vec::new();
     for item in parse_pem(&pem) {

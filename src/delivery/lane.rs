@@ -2,7 +2,8 @@
 //!
 //! A lane with messages is represented in the pool by runners: each is a claim on one thread, and
 //! there are never more of them than the lane's limit. A slow endpoint therefore holds its own
-//! runners and nothing else.
+//! runners and nothing else. After so many failures in a row that the breaker will open, the lane
+//! holds: its runners end, and the messages wait until the leader has decided.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::attempt::Message;
 use super::client::Endpoint;
+use crate::domain::breaker;
 
 /// One endpoint's waiting messages.
 pub struct Lane {
@@ -22,21 +24,15 @@ struct State {
     queue: VecDeque<(Instant, Message)>,
     limit: usize,
     runners: usize,
+    /// In a row.
+    failures: u32,
 }
 
 impl Lane {
     /// An empty lane of `webhook` that at most `limit` threads serve.
     pub fn new(webhook: i32, endpoint: Arc<Endpoint>, limit: usize) -> Self {
-        let state = State {
-            endpoint,
-            queue: VecDeque::new(),
-            limit,
-            runners: 0,
-        };
-        Self {
-            webhook,
-            state: Mutex::new(state),
-        }
+        let state = State { endpoint, queue: VecDeque::new(), limit, runners: 0, failures: 0 };
+        Self { webhook, state: Mutex::new(state) }
     }
 
     /// Whose messages these are.
@@ -57,28 +53,32 @@ impl Lane {
 
     /// How long the oldest message that no thread has taken has waited.
     pub fn lag(&self) -> Duration {
-        self.lock()
-            .queue
-            .front()
-            .map_or(Duration::ZERO, |(since, _)| since.elapsed())
+        self.lock().queue.front().map_or(Duration::ZERO, |(since, _)| since.elapsed())
     }
 
     /// Removes and returns what no thread has taken.
     pub fn take_back(&self) -> Vec<Message> {
-        self.lock()
-            .queue
-            .drain(..)
-            .map(|(_, message)| message)
-            .collect()
+        self.lock().queue.drain(..).map(|(_, message)| message).collect()
     }
 
-    /// Appends `messages`; returns how many runners the caller must start for them.
+    /// Whether it waits for the leader's decision.
+    pub fn holds(&self) -> bool {
+        self.lock().failures >= breaker::TRIPS_AT
+    }
+
+    /// Counts the end of an attempt.
+    pub(super) fn note(&self, failed: bool) {
+        let mut state = self.lock();
+        state.failures = if failed { state.failures.saturating_add(1) } else { 0 };
+    }
+
+    /// Appends `messages` and ends a hold; returns how many runners the caller must start.
     pub(super) fn push(&self, messages: impl IntoIterator<Item = Message>) -> usize {
         let now = Instant::now();
         let mut state = self.lock();
-        state
-            .queue
-            .extend(messages.into_iter().map(|message| (now, message)));
+        state.queue.extend(messages.into_iter().map(|message| (now, message)));
+        // One more failure makes it hold again.
+        state.failures = state.failures.min(breaker::TRIPS_AT - 1);
         let wanted = state.limit.min(state.queue.len() + state.runners);
         let missing = wanted.saturating_sub(state.runners);
         state.runners += missing;
@@ -89,6 +89,7 @@ impl Lane {
     pub(super) fn next(&self) -> Option<(Arc<Endpoint>, Message)> {
         let mut state = self.lock();
         if state.runners <= state.limit
+            && state.failures < breaker::TRIPS_AT
             && let Some((_, message)) = state.queue.pop_front()
         {
             return Some((Arc::clone(&state.endpoint), message));

@@ -55,12 +55,7 @@ struct State {
 
 impl Default for Lookups {
     fn default() -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                state: Mutex::default(),
-                queue: bounded(QUEUE),
-            }),
-        }
+        Self { shared: Arc::new(Shared { state: Mutex::default(), queue: bounded(QUEUE) }) }
     }
 }
 
@@ -151,16 +146,14 @@ impl State {
             self.answers.retain(|_, (at, _)| at.elapsed() < FRESH);
         }
         if self.answers.len() < KEPT {
-            self.answers
-                .insert(name.to_owned(), (Instant::now(), addresses.to_vec()));
+            self.answers.insert(name.to_owned(), (Instant::now(), addresses.to_vec()));
         }
     }
 }
 
 fn look_up(name: &str) -> Addresses {
-    let found: io::Result<Vec<IpAddr>> = (name, 0)
-        .to_socket_addrs()
-        .map(|found| found.map(|a: SocketAddr| a.ip()).collect());
+    let found: io::Result<Vec<IpAddr>> =
+        (name, 0).to_socket_addrs().map(|found| found.map(|a: SocketAddr| a.ip()).collect());
     match found {
         Ok(addresses) if addresses.is_empty() => Err("the name has no address".to_owned()),
         Ok(addresses) => Ok(addresses),
@@ -179,10 +172,7 @@ mod tests {
         let lookups = Lookups::default();
         let first = lookups.addresses("localhost", PLENTY).unwrap().unwrap();
         assert!(first.iter().all(IpAddr::is_loopback), "{first:?}");
-        assert_eq!(
-            lookups.addresses("localhost", Duration::ZERO),
-            Some(Ok(first))
-        );
+        assert_eq!(lookups.addresses("localhost", Duration::ZERO), Some(Ok(first)));
     }
 
     #[test]
@@ -190,11 +180,7 @@ mod tests {
         let lookups = Lookups::default();
         for name in ["2130706433", "0x7f.1", "127.1", "0177.0.0.1"] {
             let addresses = lookups.addresses(name, PLENTY).unwrap().unwrap();
-            assert_eq!(
-                addresses,
-                ["127.0.0.1".parse::<IpAddr>().unwrap()],
-                "{name}"
-            );
+            assert_eq!(addresses, ["127.0.0.1".parse::<IpAddr>().unwrap()], "{name}");
         }
     }
 
@@ -205,10 +191,7 @@ mod tests {
             .map(|n| {
                 let lookups = lookups.clone();
                 std::thread::spawn(move || {
-                    lookups
-                        .addresses(&format!("127.0.0.{}", n % 8 + 1), PLENTY)
-                        .unwrap()
-                        .unwrap()
+                    lookups.addresses(&format!("127.0.0.{}", n % 8 + 1), PLENTY).unwrap().unwrap()
                 })
             })
             .collect();

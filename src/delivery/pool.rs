@@ -18,6 +18,7 @@ use super::attempt::{self, Exchange, Message};
 use super::lane::Lane;
 use super::thread;
 use crate::domain::failure::{ErrorClass, Failure};
+use crate::domain::verdict;
 
 /// A thread without work ends after this.
 const IDLE: Duration = Duration::from_secs(30);
@@ -76,19 +77,13 @@ impl Pool {
         let shared = Shared {
             runners: unbounded(),
             outcomes: sender,
-            bell: Bell {
-                event,
-                rung: AtomicBool::new(false),
-            },
+            bell: Bell { event, rung: AtomicBool::new(false) },
             most: AtomicUsize::new(most),
             threads: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
         };
-        Ok(Self {
-            shared: Arc::new(shared),
-            outcomes,
-        })
+        Ok(Self { shared: Arc::new(shared), outcomes })
     }
 
     /// Changes the maximum; threads beyond it end after their attempt.
@@ -190,15 +185,9 @@ impl Shared {
             let exchange = catch_unwind(AssertUnwindSafe(|| attempt::perform(&endpoint, &message)))
                 .unwrap_or_else(|_| panicked());
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
-            let Message {
-                delivery, attempt, ..
-            } = message;
-            let outcome = Outcome {
-                webhook: lane.webhook(),
-                delivery,
-                attempt,
-                exchange,
-            };
+            lane.note(verdict::failure_of(&exchange.result).is_some());
+            let Message { delivery, attempt, .. } = message;
+            let outcome = Outcome { webhook: lane.webhook(), delivery, attempt, exchange };
             if self.outcomes.send(outcome).is_err() {
                 return;
             }
@@ -214,11 +203,7 @@ impl Shared {
 /// The time is lost with the panic; the log shows the moment when it was noticed.
 fn panicked() -> Exchange {
     let failure = Failure::new(ErrorClass::Internal, "a delivery thread panicked");
-    Exchange {
-        started: SystemTime::now(),
-        took: Duration::ZERO,
-        result: Err(failure),
-    }
+    Exchange { started: SystemTime::now(), took: Duration::ZERO, result: Err(failure) }
 }
 
 impl Bell {

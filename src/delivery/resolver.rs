@@ -65,10 +65,7 @@ impl JudgingResolver {
         for address in &addresses {
             self.policy
                 .judge(*address)
-                .map_err(|reason| UrlError::PrivateIp {
-                    address: *address,
-                    reason,
-                })?;
+                .map_err(|reason| UrlError::PrivateIp { address: *address, reason })?;
         }
         Ok(addresses)
     }
@@ -82,13 +79,10 @@ impl Resolver for JudgingResolver {
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
         let addresses =
-            self.check(url::host(uri), *timeout.after)
-                .map_err(|error| match error {
-                    UrlError::PrivateIp { .. } => {
-                        other(ErrorClass::BlockedAddress, error.to_string())
-                    }
-                    error => other(ErrorClass::Dns, error.to_string()),
-                })?;
+            self.check(url::host(uri), *timeout.after).map_err(|error| match error {
+                UrlError::PrivateIp { .. } => other(ErrorClass::BlockedAddress, error.to_string()),
+                error => other(ErrorClass::Dns, error.to_string()),
+            })?;
         let mut resolved = self.empty();
         for address in addresses.into_iter().take(MOST) {
             resolved.push(SocketAddr::new(address, url::port(uri)));

@@ -19,10 +19,7 @@ pub fn spawn<T: Send + 'static>(
 ) -> io::Result<JoinHandle<T>> {
     // A thread inherits the mask of the one that starts it.
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-    let started = Builder::new()
-        .name(name.to_owned())
-        .stack_size(STACK)
-        .spawn(run);
+    let started = Builder::new().name(name.to_owned()).stack_size(STACK).spawn(run);
     before.thread_set_mask()?;
     started
 }
@@ -35,17 +32,10 @@ mod tests {
     #[test]
     fn signals_are_blocked_in_the_thread_and_unchanged_outside() {
         let before = SigSet::thread_get_mask().unwrap();
-        let inside = spawn("test", || SigSet::thread_get_mask().unwrap())
-            .unwrap()
-            .join()
-            .unwrap();
-        for signal in [
-            Signal::SIGTERM,
-            Signal::SIGHUP,
-            Signal::SIGURG,
-            Signal::SIGUSR1,
-            Signal::SIGINT,
-        ] {
+        let inside = spawn("test", || SigSet::thread_get_mask().unwrap()).unwrap().join().unwrap();
+        for signal in
+            [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGURG, Signal::SIGUSR1, Signal::SIGINT]
+        {
             assert!(inside.contains(signal), "{signal}");
         }
         assert_eq!(SigSet::thread_get_mask().unwrap(), before);

@@ -39,11 +39,7 @@ impl Connector for TcpConnector {
         (details.register_shutdown)(handle as Weak<dyn ShutdownHandle>)?;
         let config = details.config;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
-        Ok(Some(TcpTransport {
-            stream,
-            buffers,
-            held: Vec::new(),
-        }))
+        Ok(Some(TcpTransport { stream, buffers, held: Vec::new() }))
     }
 }
 
@@ -115,8 +111,7 @@ impl Transport for TcpTransport {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        self.held
-            .extend_from_slice(&self.buffers.output()[..amount]);
+        self.held.extend_from_slice(&self.buffers.output()[..amount]);
         if self.held.len() >= WRITE_AT {
             self.flush(&Deadline::new(timeout))?;
         }
@@ -153,10 +148,7 @@ struct Deadline {
 
 impl Deadline {
     fn new(timeout: NextTimeout) -> Self {
-        Self {
-            at: Instant::now().checked_add(*timeout.after),
-            reason: timeout.reason,
-        }
+        Self { at: Instant::now().checked_add(*timeout.after), reason: timeout.reason }
     }
 
     fn expired(&self) -> Error {
@@ -164,14 +156,8 @@ impl Deadline {
     }
 
     fn left(&self) -> Result<Duration, Error> {
-        let left = self.at.map_or(Duration::MAX, |at| {
-            at.saturating_duration_since(Instant::now())
-        });
-        if left.is_zero() {
-            Err(self.expired())
-        } else {
-            Ok(left)
-        }
+        let left = self.at.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+        if left.is_zero() { Err(self.expired()) } else { Ok(left) }
     }
 
     fn wait(&self, stream: &TcpStream, until: PollFlags) -> Result<(), Error> {

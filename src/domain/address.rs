@@ -123,17 +123,11 @@ impl AddressPolicy {
 }
 
 fn networks(table: &[(&str, Reason)]) -> Networks {
-    table
-        .iter()
-        .map(|(net, reason)| (net.parse().expect("constant network"), *reason))
-        .collect()
+    table.iter().map(|(net, reason)| (net.parse().expect("constant network"), *reason)).collect()
 }
 
 fn lookup(table: &Networks, address: IpAddr) -> Option<Reason> {
-    table
-        .iter()
-        .find(|(net, _)| net.contains(&address))
-        .map(|(_, reason)| *reason)
+    table.iter().find(|(net, _)| net.contains(&address)).map(|(_, reason)| *reason)
 }
 
 /// The IPv4 address inside a mapped, compatible, translated (RFC 6052, RFC 8215), 6to4, Teredo or
@@ -156,12 +150,7 @@ fn embedded_v4(address: IpAddr) -> Option<Ipv4Addr> {
         [0x64, 0xff9b, 0, 0, 0, 0, ..] => at(12),
         [0x64, 0xff9b, 1, ..] => at(12),
         [0x2002, ..] => at(2),
-        [0x2001, 0, ..] => Some(Ipv4Addr::new(
-            !octets[12],
-            !octets[13],
-            !octets[14],
-            !octets[15],
-        )),
+        [0x2001, 0, ..] => Some(Ipv4Addr::new(!octets[12], !octets[13], !octets[14], !octets[15])),
         [_, _, _, _, 0 | 0x0200, 0x5efe, ..] => at(12),
         _ => None,
     }
@@ -172,10 +161,7 @@ mod tests {
     use super::*;
 
     fn judged(policy: &AddressPolicy, text: &str) -> Result<(), Reason> {
-        policy.judge(
-            text.parse()
-                .unwrap_or_else(|_| panic!("test address {text}")),
-        )
+        policy.judge(text.parse().unwrap_or_else(|_| panic!("test address {text}")))
     }
 
     /// Address, and whether the policy without exceptions lets it pass.
@@ -185,10 +171,7 @@ mod tests {
     fn corpus_is_judged_as_written() {
         let policy = AddressPolicy::default();
         let mut count = 0;
-        for line in CORPUS
-            .lines()
-            .filter(|l| !l.is_empty() && !l.starts_with('#'))
-        {
+        for line in CORPUS.lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
             let (address, expected) = line.split_once(char::is_whitespace).expect(line);
             let passes = judged(&policy, address).is_ok();
             assert_eq!(passes, expected.trim() == "allow", "{address}");
@@ -232,19 +215,10 @@ mod tests {
 
     #[test]
     fn a_list_that_is_not_networks_is_refused_with_the_entry() {
-        for bad in [
-            "localhost",
-            "10.0.0.0/33",
-            "1.2.3",
-            "10.0.0.0/8;127.0.0.1",
-            "::1%lo",
-        ] {
+        for bad in ["localhost", "10.0.0.0/33", "1.2.3", "10.0.0.0/8;127.0.0.1", "::1%lo"] {
             let error = AddressPolicy::parse(bad).unwrap_err().to_string();
             assert!(error.contains(bad), "{error}");
         }
-        assert_eq!(
-            AddressPolicy::parse(" , ").unwrap(),
-            AddressPolicy::default()
-        );
+        assert_eq!(AddressPolicy::parse(" , ").unwrap(), AddressPolicy::default());
     }
 }

@@ -15,11 +15,7 @@ pub fn wait(failures: u32, base: Duration, jitter: f64) -> Duration {
     let doublings = failures.saturating_sub(1).min(63) as i32;
     let seconds =
         base.as_secs_f64() * 2f64.powi(doublings) * (1.0 + JITTER * jitter.clamp(-1.0, 1.0));
-    if seconds < LONGEST.as_secs_f64() {
-        Duration::from_secs_f64(seconds)
-    } else {
-        LONGEST
-    }
+    if seconds < LONGEST.as_secs_f64() { Duration::from_secs_f64(seconds) } else { LONGEST }
 }
 
 #[cfg(test)]

@@ -56,10 +56,7 @@ impl Breaker {
         let state = if failures < TRIPS_AT {
             State::Closed
         } else {
-            State::Open {
-                opened: 1,
-                next_probe: now,
-            }
+            State::Open { opened: 1, next_probe: now }
         };
         Self { failures, state }
     }
@@ -89,14 +86,8 @@ impl Breaker {
     /// `delivery` came back unsent at `now`; if it was the probe, another may go.
     pub fn unsent(&mut self, delivery: i64, now: Instant) {
         match self.state {
-            State::Probing {
-                opened,
-                delivery: probe,
-            } if probe == delivery => {
-                self.state = State::Open {
-                    opened,
-                    next_probe: now,
-                };
+            State::Probing { opened, delivery: probe } if probe == delivery => {
+                self.state = State::Open { opened, next_probe: now };
             }
             _ => {}
         }
@@ -113,17 +104,11 @@ impl Breaker {
         self.failures = self.failures.saturating_add(1);
         let opened = match self.state {
             State::Closed if self.failures >= TRIPS_AT => 1,
-            State::Probing {
-                opened,
-                delivery: probe,
-            } if probe == delivery => opened + 1,
+            State::Probing { opened, delivery: probe } if probe == delivery => opened + 1,
             _ => return,
         };
         let wait = backoff::wait(opened, base, jitter).min(LONGEST_WAIT);
-        self.state = State::Open {
-            opened,
-            next_probe: now + wait,
-        };
+        self.state = State::Open { opened, next_probe: now + wait };
     }
 }
 
@@ -172,9 +157,7 @@ mod tests {
         let mut now = Instant::now();
         let mut breaker = tripped(now);
         for expected in [5, 10, 20, 40, 80, 160, 300, 300] {
-            let Admission::Closed(at) = breaker.admits(now) else {
-                panic!()
-            };
+            let Admission::Closed(at) = breaker.admits(now) else { panic!() };
             assert_eq!((at - now).as_secs(), expected);
             now = at;
             breaker.probe_sent(1);
@@ -200,10 +183,7 @@ mod tests {
     #[test]
     fn a_restart_keeps_what_was_known() {
         let now = Instant::now();
-        assert_eq!(
-            Breaker::with_failures(TRIPS_AT, now).admits(now),
-            Admission::Probe
-        );
+        assert_eq!(Breaker::with_failures(TRIPS_AT, now).admits(now), Admission::Probe);
         assert_eq!(Breaker::with_failures(1, now).admits(now), Admission::Free);
     }
 }

@@ -43,10 +43,7 @@ impl Operation {
     pub fn parse_list<'a>(
         words: impl IntoIterator<Item = &'a str>,
     ) -> Result<Vec<Self>, UnknownOperation> {
-        let mut operations = words
-            .into_iter()
-            .map(str::parse)
-            .collect::<Result<Vec<Self>, _>>()?;
+        let mut operations = words.into_iter().map(str::parse).collect::<Result<Vec<Self>, _>>()?;
         operations.sort();
         operations.dedup();
         Ok(operations)
@@ -137,21 +134,14 @@ mod tests {
         );
         assert_eq!(Operation::parse_list([]), Ok(vec![]));
         for bad in ["", "UPSERT", "INSERT,UPDATE", "TRUNCATE"] {
-            assert_eq!(
-                Operation::parse_list([bad]),
-                Err(UnknownOperation(bad.into()))
-            );
+            assert_eq!(Operation::parse_list([bad]), Err(UnknownOperation(bad.into())));
         }
     }
 
     #[test]
     fn body_of_each_operation() {
         let envelope = Envelope::new(Some(("public", "we\"ird\n")), "0199");
-        let change = Change {
-            record: r#"{"id":1}"#,
-            old_record: None,
-            truncated: false,
-        };
+        let change = Change { record: r#"{"id":1}"#, old_record: None, truncated: false };
         let body = envelope.render("evt_1", "INSERT", change, "2026-11-20T12:00:00.000000Z");
         assert_eq!(
             body,
@@ -161,11 +151,7 @@ mod tests {
                 r#""webhook_id":"0199"}"#
             )
         );
-        let change = Change {
-            old_record: Some(r#"{"id":0}"#),
-            truncated: true,
-            ..change
-        };
+        let change = Change { old_record: Some(r#"{"id":0}"#), truncated: true, ..change };
         let body = envelope.render("evt_1", "UPDATE", change, "");
         let value: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(value["old_record"], json!({"id": 0}));
@@ -175,11 +161,7 @@ mod tests {
     #[test]
     fn an_event_without_a_table() {
         let envelope = Envelope::new(None, "0199");
-        let change = Change {
-            record: "null",
-            old_record: None,
-            truncated: false,
-        };
+        let change = Change { record: "null", old_record: None, truncated: false };
         let body = envelope.render("evt_1", TEST, change, "");
         let value: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(value["schema"], Value::Null);

@@ -57,10 +57,7 @@ pub struct Failure {
 impl Failure {
     /// A failure of `class`.
     pub fn new(class: ErrorClass, message: impl Into<String>) -> Self {
-        Self {
-            class,
-            message: message.into(),
-        }
+        Self { class, message: message.into() }
     }
 }
 

@@ -66,9 +66,7 @@ pub fn parse(object: &Value) -> Result<HeaderMap, HeaderError> {
         {
             return Err(HeaderError::Reserved(text.clone()));
         }
-        let value = value
-            .as_str()
-            .ok_or_else(|| HeaderError::NotAString(text.clone()))?;
+        let value = value.as_str().ok_or_else(|| HeaderError::NotAString(text.clone()))?;
         size += text.len() + value.len();
         let value = HeaderValue::from_str(value)
             .ok()
@@ -78,11 +76,7 @@ pub fn parse(object: &Value) -> Result<HeaderMap, HeaderError> {
             return Err(HeaderError::Twice(text.clone()));
         }
     }
-    if size > LARGEST {
-        Err(HeaderError::TooLarge)
-    } else {
-        Ok(headers)
-    }
+    if size > LARGEST { Err(HeaderError::TooLarge) } else { Ok(headers) }
 }
 
 #[cfg(test)]
@@ -104,15 +98,7 @@ mod tests {
 
     #[test]
     fn splitting_and_framing_are_refused() {
-        for value in [
-            "a\r\nHost: evil",
-            "a\nb",
-            "a\rb",
-            "a\0b",
-            "a\u{7f}b",
-            "caf\u{e9}",
-            "\u{1}",
-        ] {
+        for value in ["a\r\nHost: evil", "a\nb", "a\rb", "a\0b", "a\u{7f}b", "caf\u{e9}", "\u{1}"] {
             assert_eq!(
                 refusal(json!({"X-A": value})),
                 HeaderError::Value("X-A".into()),
@@ -120,10 +106,7 @@ mod tests {
             );
         }
         for name in ["", "a b", "a:b", "a\r\nb", "caf\u{e9}", "a\0"] {
-            assert!(
-                matches!(refusal(json!({name: "x"})), HeaderError::Name(_)),
-                "{name:?}"
-            );
+            assert!(matches!(refusal(json!({name: "x"})), HeaderError::Name(_)), "{name:?}");
         }
         for name in [
             "Host",
@@ -141,10 +124,7 @@ mod tests {
             "Proxy-Authorization",
             "Keep-Alive",
         ] {
-            assert_eq!(
-                refusal(json!({name: "x"})),
-                HeaderError::Reserved(name.into())
-            );
+            assert_eq!(refusal(json!({name: "x"})), HeaderError::Reserved(name.into()));
         }
     }
 
@@ -152,21 +132,9 @@ mod tests {
     fn other_shapes_are_refused() {
         assert_eq!(refusal(json!(["a"])), HeaderError::NotAnObject);
         assert_eq!(refusal(json!(null)), HeaderError::NotAnObject);
-        assert_eq!(
-            refusal(json!({"X-A": 1})),
-            HeaderError::NotAString("X-A".into())
-        );
-        assert_eq!(
-            refusal(json!({"X-A": null})),
-            HeaderError::NotAString("X-A".into())
-        );
-        assert_eq!(
-            refusal(json!({"X-A": "1", "x-a": "2"})),
-            HeaderError::Twice("x-a".into())
-        );
-        assert_eq!(
-            refusal(json!({"X-A": "x".repeat(LARGEST)})),
-            HeaderError::TooLarge
-        );
+        assert_eq!(refusal(json!({"X-A": 1})), HeaderError::NotAString("X-A".into()));
+        assert_eq!(refusal(json!({"X-A": null})), HeaderError::NotAString("X-A".into()));
+        assert_eq!(refusal(json!({"X-A": "1", "x-a": "2"})), HeaderError::Twice("x-a".into()));
+        assert_eq!(refusal(json!({"X-A": "x".repeat(LARGEST)})), HeaderError::TooLarge);
     }
 }

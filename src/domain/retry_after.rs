@@ -37,11 +37,7 @@ mod tests {
             ("Fri, 99 Nov 2026 12:01:30 GMT", None),
         ];
         for (value, seconds) in cases {
-            assert_eq!(
-                parse(value, now),
-                seconds.map(Duration::from_secs),
-                "{value:?}"
-            );
+            assert_eq!(parse(value, now), seconds.map(Duration::from_secs), "{value:?}");
         }
     }
 }

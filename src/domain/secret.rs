@@ -103,14 +103,8 @@ mod tests {
         assert!(Secret::parse("sixteen-letters!").is_ok());
         assert!(Secret::parse(&"é".repeat(16)).is_ok());
         assert_eq!(Secret::parse(&"x".repeat(513)), Err(SecretError::TooLong));
-        assert_eq!(
-            Secret::parse("sixteen\nletters!"),
-            Err(SecretError::Unprintable)
-        );
-        assert_eq!(
-            Secret::parse("sixteen-letters! "),
-            Err(SecretError::Unprintable)
-        );
+        assert_eq!(Secret::parse("sixteen\nletters!"), Err(SecretError::Unprintable));
+        assert_eq!(Secret::parse("sixteen-letters! "), Err(SecretError::Unprintable));
         let secret = Secret::parse("not base64 at all").unwrap();
         assert_eq!(secret.standard_key(), Err(SecretError::NotBase64));
     }

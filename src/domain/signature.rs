@@ -129,10 +129,7 @@ mod tests {
     #[test]
     fn sha256_vector() {
         let mac = Hmac::<Sha256>::new_from_slice(b"Jefe").unwrap();
-        let signer = Signer {
-            scheme: Scheme::Sha256,
-            mac,
-        };
+        let signer = Signer { scheme: Scheme::Sha256, mac };
         assert_eq!(
             signer.sign("ignored", 0, b"what do ya want for nothing?"),
             "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"

@@ -27,11 +27,7 @@ impl Snapshot {
         in_progress.retain(|xid| *xid < xmax);
         in_progress.sort_unstable();
         in_progress.dedup();
-        Self {
-            xmin: in_progress.first().copied().unwrap_or(xmax),
-            xmax,
-            xip: in_progress,
-        }
+        Self { xmin: in_progress.first().copied().unwrap_or(xmax), xmax, xip: in_progress }
     }
 
     /// None from this on had begun.

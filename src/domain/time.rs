@@ -48,9 +48,6 @@ mod tests {
         assert_eq!(later, Timestamp(2005));
         assert_eq!(later.since(Timestamp(5)), Duration::from_millis(2));
         assert_eq!(Timestamp(5).since(later), Duration::ZERO);
-        assert_eq!(
-            Timestamp::INFINITY.after(Duration::MAX),
-            Timestamp::INFINITY
-        );
+        assert_eq!(Timestamp::INFINITY.after(Duration::MAX), Timestamp::INFINITY);
     }
 }

@@ -64,10 +64,7 @@ impl EndpointUrl {
             return Err(Invalid("it is longer than 2048 bytes"));
         }
         // The parser below would drop a fragment and take some of the others.
-        if !text
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !br##"\"<>^`{|}"##.contains(&b))
-        {
+        if !text.bytes().all(|b| b.is_ascii_graphic() && !br##"\"<>^`{|}"##.contains(&b)) {
             return Err(Invalid(
                 "it has a character that a URL cannot hold; encode it as %XX, a host name as xn--",
             ));
@@ -75,9 +72,7 @@ impl EndpointUrl {
         if text.contains('#') {
             return Err(Invalid("it has a fragment"));
         }
-        let uri: Uri = text
-            .parse()
-            .map_err(|_| Invalid("it is not an absolute URL"))?;
+        let uri: Uri = text.parse().map_err(|_| Invalid("it is not an absolute URL"))?;
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
             return Err(Invalid("it is not an absolute URL"));
         };
@@ -87,10 +82,7 @@ impl EndpointUrl {
         if *scheme == Scheme::HTTP && !allow_http || !is_http(scheme) {
             return Err(UrlError::NotHttps);
         }
-        let port = authority
-            .as_str()
-            .strip_prefix(authority.host())
-            .unwrap_or_default();
+        let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
         if !port.is_empty() && !is_port(&port[1..]) {
             return Err(Invalid("its port is not a number from 1 to 65535"));
         }
@@ -118,11 +110,7 @@ pub fn host(uri: &Uri) -> &str {
 
 /// The port of an absolute URL, by default that of the scheme.
 pub fn port(uri: &Uri) -> u16 {
-    let default = if uri.scheme() == Some(&Scheme::HTTP) {
-        80
-    } else {
-        443
-    };
+    let default = if uri.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 };
     uri.port_u16().unwrap_or(default)
 }
 
@@ -141,9 +129,7 @@ fn is_port(digits: &str) -> bool {
 }
 
 fn bare(host: &str) -> &str {
-    host.strip_prefix('[')
-        .and_then(|h| h.strip_suffix(']'))
-        .unwrap_or(host)
+    host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host)
 }
 
 /// A bracketed IPv6 address without a zone, or a DNS name (dotted decimal is also one).
@@ -155,9 +141,7 @@ fn is_host(host: &str) -> bool {
         && host.len() <= 253
         && host.split('.').all(|label| {
             (1..=63).contains(&label.len())
-                && label
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
         })
 }
 
@@ -227,10 +211,7 @@ mod tests {
             key(&format!("https://example.com/{}", "x".repeat(2048))),
             "webhook.url.invalid"
         );
-        assert_eq!(
-            key(&format!("https://{}.com/", "x".repeat(64))),
-            "webhook.url.invalid"
-        );
+        assert_eq!(key(&format!("https://{}.com/", "x".repeat(64))), "webhook.url.invalid");
     }
 
     #[test]
@@ -247,9 +228,6 @@ mod tests {
         };
         assert_eq!(parts("https://example.com/x"), ("example.com".into(), 443));
         assert_eq!(parts("http://example.com/x"), ("example.com".into(), 80));
-        assert_eq!(
-            parts("https://[2001:db8::1]:8443/"),
-            ("2001:db8::1".into(), 8443)
-        );
+        assert_eq!(parts("https://[2001:db8::1]:8443/"), ("2001:db8::1".into(), 8443));
     }
 }

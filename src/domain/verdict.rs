@@ -52,17 +52,22 @@ pub struct History {
 }
 
 /// The failure that an answer amounts to; `None` for 200 to 299.
-pub fn failure(answer: &Answer) -> Option<Failure> {
+fn failure(answer: &Answer) -> Option<Failure> {
     match answer.status {
         200..=299 => None,
         300..=399 => Some(Failure::new(
             ErrorClass::Redirect,
             format!("status {} is not followed", answer.status),
         )),
-        status => Some(Failure::new(
-            ErrorClass::HttpStatus,
-            format!("status {status}"),
-        )),
+        status => Some(Failure::new(ErrorClass::HttpStatus, format!("status {status}"))),
+    }
+}
+
+/// The failure that the end of an attempt amounts to, if it is one.
+pub fn failure_of(result: &Result<Answer, Failure>) -> Option<Failure> {
+    match result {
+        Ok(answer) => failure(answer),
+        Err(failure) => Some(failure.clone()),
     }
 }
 
@@ -85,10 +90,7 @@ pub fn judge(
     let (asked, throttled) = match outcome {
         Ok(answer) if failure(answer).is_none() => return Verdict::Delivered,
         Ok(answer) => {
-            let asked = answer
-                .retry_after
-                .as_deref()
-                .and_then(|v| retry_after::parse(v, now));
+            let asked = answer.retry_after.as_deref().and_then(|v| retry_after::parse(v, now));
             (asked, answer.status == 429)
         }
         Err(failure) => (None, failure.class == ErrorClass::Timeout),
@@ -116,17 +118,10 @@ mod tests {
         base: Duration::from_secs(5),
         retry_for: Duration::from_secs(3 * 24 * 60 * 60),
     };
-    const FIRST: History = History {
-        attempts: 1,
-        elapsed: Duration::ZERO,
-    };
+    const FIRST: History = History { attempts: 1, elapsed: Duration::ZERO };
 
     fn answered(status: u16, retry_after: Option<&str>) -> Result<Answer, Failure> {
-        Ok(Answer {
-            status,
-            retry_after: retry_after.map(str::to_owned),
-            body: String::new(),
-        })
+        Ok(Answer { status, retry_after: retry_after.map(str::to_owned), body: String::new() })
     }
 
     fn verdict(outcome: Result<Answer, Failure>) -> Verdict {
@@ -140,15 +135,9 @@ mod tests {
     #[test]
     fn statuses() {
         for status in [200, 201, 202, 204, 226, 299] {
-            assert_eq!(
-                verdict(answered(status, None)),
-                Verdict::Delivered,
-                "{status}"
-            );
+            assert_eq!(verdict(answered(status, None)), Verdict::Delivered, "{status}");
         }
-        for status in [
-            100, 199, 300, 301, 302, 304, 307, 308, 400, 404, 410, 500, 503, 599, 999,
-        ] {
+        for status in [100, 199, 300, 301, 302, 304, 307, 308, 400, 404, 410, 500, 503, 599, 999] {
             assert_eq!(verdict(answered(status, None)), retry(5), "{status}");
         }
         assert_eq!(verdict(answered(429, None)), retry(60));
@@ -168,11 +157,7 @@ mod tests {
             (ErrorClass::BlockedAddress, 5),
             (ErrorClass::Timeout, 60),
         ] {
-            assert_eq!(
-                verdict(Err(Failure::new(class, ""))),
-                retry(seconds),
-                "{class:?}"
-            );
+            assert_eq!(verdict(Err(Failure::new(class, ""))), retry(seconds), "{class:?}");
         }
     }
 
@@ -190,11 +175,7 @@ mod tests {
             ("Mon, 01 Jan 1900 00:00:00 GMT", 5),
             ("Tue, 31 Dec 2999 00:00:00 GMT", 36_000),
         ] {
-            assert_eq!(
-                verdict(answered(503, Some(value))),
-                retry(seconds),
-                "{value}"
-            );
+            assert_eq!(verdict(answered(503, Some(value))), retry(seconds), "{value}");
         }
         assert_eq!(verdict(answered(429, Some("10"))), retry(60));
         assert_eq!(verdict(answered(429, Some("90"))), retry(90));
@@ -205,40 +186,17 @@ mod tests {
     fn count_and_time_end_it() {
         let outcome = answered(500, Some("1000000"));
         let at = |attempts, elapsed, policy: RetryPolicy| {
-            let history = History {
-                attempts,
-                elapsed: Duration::from_secs(elapsed),
-            };
+            let history = History { attempts, elapsed: Duration::from_secs(elapsed) };
             judge(&outcome, history, &policy, SystemTime::UNIX_EPOCH, 0.0)
         };
-        let counted = RetryPolicy {
-            max_retries: Some(2),
-            ..POLICY
-        };
+        let counted = RetryPolicy { max_retries: Some(2), ..POLICY };
         assert!(matches!(at(1, 0, counted), Verdict::Retry(_)));
         assert!(matches!(at(2, 0, counted), Verdict::Retry(_)));
         assert_eq!(at(3, 0, counted), Verdict::Dead);
-        assert_eq!(
-            at(
-                1,
-                0,
-                RetryPolicy {
-                    max_retries: Some(0),
-                    ..POLICY
-                }
-            ),
-            Verdict::Dead
-        );
+        assert_eq!(at(1, 0, RetryPolicy { max_retries: Some(0), ..POLICY }), Verdict::Dead);
 
-        let timed = RetryPolicy {
-            retry_for: Duration::from_secs(100),
-            ..POLICY
-        };
-        assert_eq!(
-            at(1, 40, timed),
-            retry(60),
-            "the last attempt is at the end of the window"
-        );
+        let timed = RetryPolicy { retry_for: Duration::from_secs(100), ..POLICY };
+        assert_eq!(at(1, 40, timed), retry(60), "the last attempt is at the end of the window");
         assert_eq!(at(1, 96, timed), Verdict::Dead);
         assert_eq!(at(1, 101, timed), Verdict::Dead);
     }

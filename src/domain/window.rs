@@ -70,12 +70,7 @@ impl Window {
 impl Windows {
     /// Continues where everything that `settled` sees has been settled.
     pub fn new(settled: Snapshot) -> Self {
-        Self {
-            open: VecDeque::new(),
-            newest: settled.clone(),
-            settled,
-            next_number: 0,
-        }
+        Self { open: VecDeque::new(), newest: settled.clone(), settled, next_number: 0 }
     }
 
     /// Opens a window up to `now`, unless nothing can be in it.
@@ -154,22 +149,13 @@ impl Windows {
     }
 
     fn find(&mut self, number: u64) -> Option<&mut Window> {
-        let index = self
-            .open
-            .binary_search_by_key(&number, |window| window.number)
-            .ok()?;
+        let index = self.open.binary_search_by_key(&number, |window| window.number).ok()?;
         self.open.get_mut(index)
     }
 }
 
 fn scans(lower: &Snapshot, upper: &Snapshot) -> VecDeque<Scan> {
-    let late = || {
-        lower
-            .in_progress()
-            .iter()
-            .copied()
-            .filter(|xid| upper.sees(*xid))
-    };
+    let late = || lower.in_progress().iter().copied().filter(|xid| upper.sees(*xid));
     let near = |xid: &Xid8| xid.0 + NEAR >= lower.xmax().0;
     let from = late().find(near).unwrap_or(lower.xmax());
     let range = Scan::Range {
@@ -179,9 +165,7 @@ fn scans(lower: &Snapshot, upper: &Snapshot) -> VecDeque<Scan> {
         upper: upper.clone(),
         lower: lower.clone(),
     };
-    let far = late()
-        .filter(|xid| !near(xid))
-        .map(|xid| Scan::Transaction { xid, after: 0 });
+    let far = late().filter(|xid| !near(xid)).map(|xid| Scan::Transaction { xid, after: 0 });
     let range = (from < upper.xmax()).then_some(range);
     range.into_iter().chain(far).collect()
 }
@@ -205,12 +189,7 @@ mod tests {
                 .iter()
                 .copied()
                 .filter(|&(xid, id)| match scan {
-                    Scan::Range {
-                        after,
-                        below,
-                        upper,
-                        lower,
-                    } => {
+                    Scan::Range { after, below, upper, lower } => {
                         (Xid8(xid), id) > *after
                             && Xid8(xid) < *below
                             && upper.sees(Xid8(xid))
@@ -221,9 +200,7 @@ mod tests {
                 .collect();
             rows.sort_unstable();
             rows.truncate(page);
-            let last = (rows.len() == page)
-                .then(|| rows[page - 1])
-                .map(|(x, i)| (Xid8(x), i));
+            let last = (rows.len() == page).then(|| rows[page - 1]).map(|(x, i)| (Xid8(x), i));
             windows.took(number, rows.len(), last);
             for _ in &rows {
                 windows.settled(number);
@@ -308,11 +285,7 @@ mod tests {
             windows.took(number, outstanding, None);
         }
         assert_eq!(windows.advance(), None);
-        assert_eq!(
-            windows.open.len(),
-            4,
-            "the two open ones, and one done behind each"
-        );
+        assert_eq!(windows.open.len(), 4, "the two open ones, and one done behind each");
         windows.settled(0);
         assert_eq!(windows.advance(), Some(&snapshot("49:49:")));
         windows.settled(48);
@@ -328,15 +301,6 @@ mod tests {
             upper: snapshot("20:1001:20"),
             lower: snapshot("10:1000:10,20,990,995"),
         };
-        assert_eq!(
-            scans,
-            [
-                range,
-                Scan::Transaction {
-                    xid: Xid8(10),
-                    after: 0
-                }
-            ]
-        );
+        assert_eq!(scans, [range, Scan::Transaction { xid: Xid8(10), after: 0 }]);
     }
 }

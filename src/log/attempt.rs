@@ -11,7 +11,8 @@ pub fn write(session: &Session, slot: i16, settlements: &[Settlement]) {
     if settlements.is_empty() {
         return;
     }
-    let failures: Vec<Option<Failure>> = settlements.iter().map(failure).collect();
+    let failures: Vec<Option<Failure>> =
+        settlements.iter().map(|s| verdict::failure_of(&s.result)).collect();
     let class = |failure: &Option<Failure>| failure.as_ref().map(|f| f.class.as_str());
     let message = |failure: &Option<Failure>| failure.as_ref().map(|f| f.message.clone());
     session.write(
@@ -21,20 +22,11 @@ pub fn write(session: &Session, slot: i16, settlements: &[Settlement]) {
             arg(settlements.iter().map(|s| s.delivery).collect::<Vec<_>>()),
             arg(settlements.iter().map(|s| s.xid).collect::<Vec<_>>()),
             arg(settlements.iter().map(|s| s.started).collect::<Vec<_>>()),
-            arg(settlements
-                .iter()
-                .map(|s| time::micros(s.took))
-                .collect::<Vec<_>>()),
+            arg(settlements.iter().map(|s| time::micros(s.took)).collect::<Vec<_>>()),
             arg(settlements.iter().map(|s| s.webhook).collect::<Vec<_>>()),
-            arg(settlements
-                .iter()
-                .map(|s| s.attempt as i32)
-                .collect::<Vec<_>>()),
+            arg(settlements.iter().map(|s| s.attempt as i32).collect::<Vec<_>>()),
             arg(settlements.iter().map(status_code).collect::<Vec<_>>()),
-            arg(settlements
-                .iter()
-                .map(|s| name(s.verdict))
-                .collect::<Vec<_>>()),
+            arg(settlements.iter().map(|s| name(s.verdict)).collect::<Vec<_>>()),
             arg(failures.iter().map(class).collect::<Vec<_>>()),
             arg(failures.iter().map(message).collect::<Vec<_>>()),
             arg(settlements.iter().map(response_body).collect::<Vec<_>>()),
@@ -51,25 +43,12 @@ pub fn name(verdict: Verdict) -> &'static str {
     }
 }
 
-fn failure(settlement: &Settlement) -> Option<Failure> {
-    match &settlement.result {
-        Ok(answer) => verdict::failure(answer),
-        Err(failure) => Some(failure.clone()),
-    }
-}
-
 /// 0 where there was no answer.
-fn status_code(settlement: &Settlement) -> i16 {
-    settlement
-        .result
-        .as_ref()
-        .map_or(0, |answer| answer.status as i16)
+pub fn status_code(settlement: &Settlement) -> i16 {
+    settlement.result.as_ref().map_or(0, |answer| answer.status as i16)
 }
 
-fn response_body(settlement: &Settlement) -> Option<&str> {
-    settlement
-        .result
-        .as_ref()
-        .ok()
-        .map(|answer| answer.body.as_str())
+/// What is kept of the answer's body.
+pub fn response_body(settlement: &Settlement) -> Option<&str> {
+    settlement.result.as_ref().ok().map(|answer| answer.body.as_str())
 }

@@ -12,22 +12,10 @@ pub fn write(session: &Session, healths: &[Health]) {
         sql!("log/health"),
         &[
             arg(healths.iter().map(|h| h.webhook).collect::<Vec<_>>()),
-            arg(healths
-                .iter()
-                .map(|h| h.fail_count as i32)
-                .collect::<Vec<_>>()),
-            arg(healths
-                .iter()
-                .map(|h| h.last_success_at)
-                .collect::<Vec<_>>()),
-            arg(healths
-                .iter()
-                .map(|h| h.last_failure_at)
-                .collect::<Vec<_>>()),
-            arg(healths
-                .iter()
-                .map(|h| h.last_error.clone())
-                .collect::<Vec<_>>()),
+            arg(healths.iter().map(|h| h.fail_count as i32).collect::<Vec<_>>()),
+            arg(healths.iter().map(|h| h.last_success_at).collect::<Vec<_>>()),
+            arg(healths.iter().map(|h| h.last_failure_at).collect::<Vec<_>>()),
+            arg(healths.iter().map(|h| h.last_error.clone()).collect::<Vec<_>>()),
         ],
     );
 }

@@ -52,10 +52,7 @@ pub fn turn(session: &Session) -> Turn {
         return Turn::Blocked;
     }
     session.write(sql!("log/turn"), &[arg(next)]);
-    session.write(
-        sql!("log/purge"),
-        &[arg(settings::log_retention().as_secs_f64())],
-    );
+    session.write(sql!("log/purge"), &[arg(settings::log_retention().as_secs_f64())]);
     registry::changed();
     Turn::Turned(next)
 }

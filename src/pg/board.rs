@@ -72,9 +72,13 @@ pub struct Entry {
     process: AtomicI32,
     /// Set by whoever has something for the worker, cleared by the worker before it looks.
     wake: AtomicBool,
+    /// Definitions have changed.
+    changed: AtomicBool,
     /// Asks the launcher to look whether this database needs a worker.
     announced: AtomicBool,
     state: AtomicU8,
+    /// The worker has come so far as to work.
+    worked: AtomicBool,
     pid: AtomicI32,
     started: AtomicI64,
     in_flight: AtomicU32,
@@ -110,10 +114,7 @@ pub static PRELOADED: AtomicBool = AtomicBool::new(false);
 
 impl Board {
     fn new() -> Self {
-        Self {
-            launcher: AtomicI32::new(0),
-            entries: std::array::from_fn(|_| Entry::new()),
-        }
+        Self { launcher: AtomicI32::new(0), entries: std::array::from_fn(|_| Entry::new()) }
     }
 }
 
@@ -127,10 +128,7 @@ pub fn find(database: pg_sys::Oid) -> Option<&'static Entry> {
         return None;
     }
     let oid = u32::from(database);
-    board()
-        .entries
-        .iter()
-        .find(|entry| entry.database.load(Ordering::Acquire) == oid)
+    board().entries.iter().find(|entry| entry.database.load(Ordering::Acquire) == oid)
 }
 
 /// The entry of `database`, a free one if need be; `None` where the board is full or absent.
@@ -142,10 +140,7 @@ pub fn find_or_claim(database: pg_sys::Oid) -> Option<&'static Entry> {
     find(database)
         .or_else(|| {
             board().entries.iter().find(|entry| {
-                entry
-                    .database
-                    .compare_exchange(0, oid, Ordering::AcqRel, Ordering::Acquire)
-                    .is_ok()
+                entry.database.compare_exchange(0, oid, Ordering::AcqRel, Ordering::Acquire).is_ok()
             })
         })
         // Two processes may have claimed one each for the same database; the first in line is the one.
@@ -154,10 +149,7 @@ pub fn find_or_claim(database: pg_sys::Oid) -> Option<&'static Entry> {
 
 /// All entries in use.
 pub fn entries() -> impl Iterator<Item = &'static Entry> {
-    board()
-        .entries
-        .iter()
-        .filter(|entry| entry.database.load(Ordering::Acquire) != 0)
+    board().entries.iter().filter(|entry| entry.database.load(Ordering::Acquire) != 0)
 }
 
 /// Asks the launcher to look at `database`. Safe after commit: cannot fail.
@@ -216,8 +208,10 @@ impl Entry {
             database: AtomicU32::new(0),
             process: AtomicI32::new(0),
             wake: AtomicBool::new(false),
+            changed: AtomicBool::new(false),
             announced: AtomicBool::new(false),
             state: AtomicU8::new(0),
+            worked: AtomicBool::new(false),
             pid: AtomicI32::new(0),
             started: AtomicI64::new(0),
             in_flight: AtomicU32::new(0),
@@ -254,6 +248,16 @@ impl Entry {
         self.wake.swap(false, Ordering::SeqCst)
     }
 
+    /// Has the worker read the definitions at its next look.
+    pub fn set_changed(&self) {
+        self.changed.store(true, Ordering::Release);
+    }
+
+    /// Whether they have changed since the last call.
+    pub fn take_changed(&self) -> bool {
+        self.changed.swap(false, Ordering::AcqRel)
+    }
+
     /// Takes the announcement.
     pub fn take_announcement(&self) -> bool {
         self.announced.swap(false, Ordering::AcqRel)
@@ -263,8 +267,7 @@ impl Entry {
         self.started.store(now, Ordering::Relaxed);
         self.process.store(own_process(), Ordering::Release);
         // SAFETY: reads an int of this process.
-        self.pid
-            .store(unsafe { pg_sys::MyProcPid }, Ordering::Release);
+        self.pid.store(unsafe { pg_sys::MyProcPid }, Ordering::Release);
         self.set_state(State::Starting);
     }
 
@@ -293,17 +296,22 @@ impl Entry {
         State::from_u8(self.state.load(Ordering::Acquire))
     }
 
+    /// Whether a worker has been running since the last call.
+    pub fn take_worked(&self) -> bool {
+        self.worked.swap(false, Ordering::AcqRel)
+    }
+
     /// What it is doing from now on.
     pub fn set_state(&self, state: State) {
+        if state == State::Running {
+            self.worked.store(true, Ordering::Release);
+        }
         self.state.store(state as u8, Ordering::Release);
     }
 
     /// Threads, and requests in flight.
     pub fn load(&self) -> (u32, u32) {
-        (
-            self.threads.load(Ordering::Relaxed),
-            self.in_flight.load(Ordering::Relaxed),
-        )
+        (self.threads.load(Ordering::Relaxed), self.in_flight.load(Ordering::Relaxed))
     }
 
     /// Publishes the same.
@@ -336,10 +344,7 @@ impl Entry {
             end -= 1;
         }
         self.error_version.fetch_add(1, Ordering::AcqRel);
-        let bytes = message.as_bytes()[..end]
-            .iter()
-            .copied()
-            .chain(std::iter::repeat(0));
+        let bytes = message.as_bytes()[..end].iter().copied().chain(std::iter::repeat(0));
         for (slot, byte) in self.error.iter().zip(bytes) {
             slot.store(byte, Ordering::Release);
         }

@@ -67,11 +67,7 @@ pub unsafe fn nextval(sequence: pg_sys::Oid) -> i64 {
 pub fn utc_fields(timestamp: i64) -> (pg_sys::pg_tm, i32) {
     let mut tm = pg_sys::pg_tm::default();
     let mut fraction = 0;
-    let (tzp, tzn, zone) = (
-        std::ptr::null_mut(),
-        std::ptr::null_mut(),
-        std::ptr::null_mut(),
-    );
+    let (tzp, tzn, zone) = (std::ptr::null_mut(), std::ptr::null_mut(), std::ptr::null_mut());
     // SAFETY: writes the two variables; without a zone it reads nothing else.
     unsafe { guard(|| raw::timestamp2tm(timestamp, tzp, &mut tm, &mut fraction, tzn, zone)) };
     (tm, fraction)

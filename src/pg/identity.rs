@@ -61,10 +61,7 @@ struct Rights {
 
 impl Rights {
     fn of_owner() -> Self {
-        let mut before = Self {
-            role: pg_sys::InvalidOid,
-            context: 0,
-        };
+        let mut before = Self { role: pg_sys::InvalidOid, context: 0 };
         // SAFETY: main thread in a transaction; restored in drop, or by the abort.
         unsafe {
             pg_sys::GetUserIdAndSecContext(&mut before.role, &mut before.context);

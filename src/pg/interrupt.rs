@@ -17,10 +17,7 @@ pub fn install() {
     // SAFETY: handlers of the server itself, installed before signals are unblocked.
     unsafe {
         pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(ffi::die));
-        pg_sys::pqsignal(
-            pg_sys::SIGHUP as i32,
-            Some(ffi::SignalHandlerForConfigReload),
-        );
+        pg_sys::pqsignal(pg_sys::SIGHUP as i32, Some(ffi::SignalHandlerForConfigReload));
         pg_sys::pqsignal(pg_sys::SIGINT as i32, ignore());
         pg_sys::BackgroundWorkerUnblockSignals();
     }

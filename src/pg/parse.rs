@@ -43,8 +43,6 @@ pub fn is_single_expression(text: &str) -> bool {
             && select.lockingClause.is_null()
             && select.withClause.is_null();
         bare && targets.len() == 1
-            && targets
-                .get_ptr(0)
-                .is_some_and(|target| (*target).name.is_null())
+            && targets.get_ptr(0).is_some_and(|target| (*target).name.is_null())
     }
 }

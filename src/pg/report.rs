@@ -92,19 +92,13 @@ fn hint(refusal: &Refusal) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// The line that makes the library preloaded.
-pub fn preload_hint() -> &'static str {
-    "Add shared_preload_libraries = 'pg_webhook' to postgresql.conf (after a comma, if it lists others) \
-     and restart the server."
-}
-
 fn one_of<const N: usize>(names: [&str; N]) -> String {
     format!("It is one of {}.", names.join(", "))
 }
 
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| {
-        format!("{}{}.", first.to_uppercase(), letters.as_str())
-    })
+    letters
+        .next()
+        .map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }

@@ -47,9 +47,7 @@ pub fn address_policy() -> AddressPolicy {
 
 /// Certificates to trust beside the operating system's.
 pub fn ca_file() -> Option<PathBuf> {
-    Some(text(&CA_FILE))
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from)
+    Some(text(&CA_FILE)).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// Requests in flight, per database.
@@ -73,10 +71,7 @@ pub fn log_retention() -> Duration {
 }
 
 fn text(setting: &GucSetting<Option<CString>>) -> String {
-    setting
-        .get()
-        .map(|value| value.to_string_lossy().into_owned())
-        .unwrap_or_default()
+    setting.get().map(|value| value.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// Defines all settings; called once per process, from `_PG_init`.

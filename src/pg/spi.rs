@@ -22,12 +22,7 @@ macro_rules! sql {
     ($name:literal) => {
         $crate::pg::spi::Sql {
             name: $name,
-            text: include_str!(concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/sql/query/",
-                $name,
-                ".sql"
-            )),
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/sql/query/", $name, ".sql")),
         }
     };
 }
@@ -41,10 +36,7 @@ pub struct Arg {
 
 /// Makes the argument of any value that SQL has a type for; `None` is NULL.
 pub fn arg<T: IntoDatum>(value: T) -> Arg {
-    Arg {
-        type_oid: T::type_oid(),
-        datum: value.into_datum(),
-    }
+    Arg { type_oid: T::type_oid(), datum: value.into_datum() }
 }
 
 /// An open SPI connection.
@@ -73,9 +65,7 @@ pub fn connect<R>(work: impl FnOnce(&Session) -> R) -> R {
     // SAFETY: main thread (pgrx checks it); an error on the way out leaves the connection to the
     // transaction's abort, as PostgreSQL documents.
     unsafe { pg_sys::SPI_connect() };
-    let result = work(&Session {
-        _main_thread: PhantomData,
-    });
+    let result = work(&Session { _main_thread: PhantomData });
     // SAFETY: connected above, and `Session` cannot leave `work`.
     unsafe { pg_sys::SPI_finish() };
     result
@@ -95,10 +85,8 @@ impl Session {
 
     fn execute(&self, sql: Sql, args: &[Arg], read_only: bool) -> Rows<'_> {
         let plan = prepared(sql, args);
-        let mut values: Vec<pg_sys::Datum> = args
-            .iter()
-            .map(|arg| arg.datum.unwrap_or(pg_sys::Datum::from(0usize)))
-            .collect();
+        let mut values: Vec<pg_sys::Datum> =
+            args.iter().map(|arg| arg.datum.unwrap_or(pg_sys::Datum::from(0usize))).collect();
         let nulls: Vec<c_char> = args
             .iter()
             .map(|arg| if arg.datum.is_some() { b' ' } else { b'n' } as c_char)
@@ -112,11 +100,7 @@ impl Session {
             (status, pg_sys::SPI_tuptable, pg_sys::SPI_processed)
         };
         check(sql, status);
-        Rows {
-            table,
-            count: count as usize,
-            _session: PhantomData,
-        }
+        Rows { table, count: count as usize, _session: PhantomData }
     }
 
     /// Runs one statement of data definition, whose text PostgreSQL's own `format()` has quoted.
@@ -124,13 +108,7 @@ impl Session {
         let text = CString::new(statement).expect("text from PostgreSQL has no NUL");
         // SAFETY: connected; the text outlives the call.
         let status = unsafe { pg_sys::SPI_execute(text.as_ptr(), false, 0) };
-        check(
-            Sql {
-                name: "data definition",
-                text: "",
-            },
-            status,
-        );
+        check(Sql { name: "data definition", text: "" }, status);
     }
 }
 
@@ -188,11 +166,7 @@ impl Rows<'_> {
             // SAFETY: the table has `count` tuples and lives as long as the session.
             let (tuple, descriptor) =
                 unsafe { (*(*self.table).vals.add(index), (*self.table).tupdesc) };
-            Row {
-                tuple,
-                descriptor,
-                _rows: PhantomData,
-            }
+            Row { tuple, descriptor, _rows: PhantomData }
         })
     }
 }
@@ -212,7 +186,6 @@ impl Row<'_> {
 
     /// A column that is never NULL.
     pub fn value<T: FromDatum>(&self, number: i32) -> T {
-        self.get(number)
-            .expect("a column that is declared NOT NULL")
+        self.get(number).expect("a column that is declared NOT NULL")
     }
 }

@@ -88,9 +88,7 @@ fn message(caught: &CaughtError) -> String {
     match caught {
         CaughtError::PostgresError(report)
         | CaughtError::ErrorReport(report)
-        | CaughtError::RustPanic {
-            ereport: report, ..
-        } => {
+        | CaughtError::RustPanic { ereport: report, .. } => {
             format!("{} ({:?})", report.message(), report.sql_error_code())
         }
     }

@@ -74,10 +74,7 @@ unsafe fn same(
 }
 
 unsafe fn same_toast_pointer(a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
-    let (a, b) = (
-        a.cast_mut_ptr::<pg_sys::varlena>(),
-        b.cast_mut_ptr::<pg_sys::varlena>(),
-    );
+    let (a, b) = (a.cast_mut_ptr::<pg_sys::varlena>(), b.cast_mut_ptr::<pg_sys::varlena>());
     // SAFETY: the caller's: both are varlena values; external ones have a readable pointer of that size.
     unsafe {
         if !pgrx::varatt_is_1b_e(a) || !pgrx::varatt_is_1b_e(b) {

@@ -15,6 +15,7 @@ use super::board;
 thread_local! {
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
     static WORKER: Cell<bool> = const { Cell::new(false) };
+    static DEFINITIONS: Cell<bool> = const { Cell::new(false) };
     static LAUNCHER: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -22,6 +23,14 @@ thread_local! {
 pub fn worker_at_commit() {
     WORKER.set(true);
     register();
+}
+
+/// Has this database's worker read the definitions again when the transaction commits. The
+/// invalidation that tells other processes is sent a moment after the wake, too late for the worker's
+/// next look.
+pub fn definitions_at_commit() {
+    DEFINITIONS.set(true);
+    worker_at_commit();
 }
 
 /// Has the launcher look at this database when the transaction commits.
@@ -47,14 +56,19 @@ unsafe extern "C-unwind" fn at_end_of_transaction(event: pg_sys::XactEvent::Type
             if LAUNCHER.replace(false) {
                 board::announce(database);
             }
+            let changed = DEFINITIONS.replace(false);
             if WORKER.replace(false)
                 && let Some(entry) = board::find(database)
             {
+                if changed {
+                    entry.set_changed();
+                }
                 entry.wake();
             }
         }
         XACT_EVENT_ABORT | XACT_EVENT_PREPARE => {
             LAUNCHER.set(false);
+            DEFINITIONS.set(false);
             WORKER.set(false);
         }
         _ => {}

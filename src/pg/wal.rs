@@ -21,9 +21,3 @@ pub fn flush_commits(xids: impl IntoIterator<Item = Xid8>) {
         unsafe { pg_sys::XLogFlush(target) };
     }
 }
-
-/// Makes sure that everything committed so far is on disk.
-pub fn flush_all() {
-    // SAFETY: main thread; the position is the server's own.
-    unsafe { pg_sys::XLogFlush(pg_sys::GetXLogInsertRecPtr()) };
-}

@@ -5,13 +5,11 @@ use pgrx::pg_sys;
 use crate::domain::snapshot::Snapshot;
 use crate::pg::spi::{Session, arg, sql};
 
-/// Where an earlier run has come to.
-///
-/// # Errors
-///
-/// The row has been removed by hand.
-pub fn load(session: &Session) -> Option<Snapshot> {
-    let rows = session.read(sql!("queue/cursor"), &[]);
+/// Begins a run; returns where the one before has come to, `None` where the row has been removed by
+/// hand. The commit of this is flushed, and with it every commit before it: what the run finds there
+/// already is on disk.
+pub fn begin(session: &Session) -> Option<Snapshot> {
+    let rows = session.write(sql!("queue/begin"), &[]);
     rows.first()?.value::<String>(1).parse().ok()
 }
 
@@ -24,9 +22,6 @@ pub fn save(session: &Session, settled: &Snapshot) {
 pub fn installation(session: &Session) -> Option<(String, bool)> {
     // SAFETY: reads the control file's copy in shared memory, and an oid of this process.
     let (system, database) = unsafe { (pg_sys::GetSystemIdentifier(), pg_sys::MyDatabaseId) };
-    let rows = session.read(
-        sql!("queue/installation"),
-        &[arg(system as i64), arg(database)],
-    );
+    let rows = session.read(sql!("queue/installation"), &[arg(system as i64), arg(database)]);
     rows.first().map(|row| (row.value(1), row.value(2)))
 }

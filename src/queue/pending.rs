@@ -1,9 +1,11 @@
 //! The slow lane.
 
+use std::time::Duration;
+
 use super::ring;
 use super::schedule::{Claim, Event, Origin, Spill};
-use crate::domain::time::Timestamp;
-use crate::pg::spi::{Session, arg, sql};
+use crate::domain::time::{self, Timestamp};
+use crate::pg::spi::{Arg, Session, arg, sql};
 
 /// Before every time.
 const BEGINNING: Timestamp = Timestamp(i64::MIN);
@@ -16,9 +18,7 @@ pub fn claim(
     installation: &str,
 ) -> Vec<(Timestamp, Event)> {
     let webhooks: Vec<i32> = claims.iter().map(|claim| claim.webhook).collect();
-    let positions = claims
-        .iter()
-        .map(|claim| claim.after.unwrap_or((BEGINNING, i64::MIN)));
+    let positions = claims.iter().map(|claim| claim.after.unwrap_or((BEGINNING, i64::MIN)));
     let (times, ids): (Vec<Timestamp>, Vec<i64>) = positions.unzip();
     let limits: Vec<i64> = claims.iter().map(|claim| claim.limit).collect();
     let args = [arg(webhooks), arg(times), arg(ids), arg(limits), arg(now)];
@@ -33,9 +33,7 @@ pub fn claim(
                 origin: Origin::Pending,
                 attempts: row.value::<i32>(5).unsigned_abs(),
                 first_attempt_at: row.get(6),
-                event_id: row
-                    .get(7)
-                    .unwrap_or_else(|| ring::event_id(installation, id)),
+                event_id: row.get(7).unwrap_or_else(|| ring::event_id(installation, id)),
                 body: row.get(8),
             };
             (row.value(2), event)
@@ -53,70 +51,64 @@ pub fn next_due(
     rows.iter().map(|row| (row.value(1), row.get(2))).collect()
 }
 
-/// An event of the ring on its way into the slow lane.
-pub struct Suspension {
-    /// Which.
-    pub event: Spill,
+/// An event that waits in the slow lane.
+pub struct Waiting {
+    /// Its row.
+    pub id: i64,
     /// Due then.
     pub next_at: Timestamp,
-    /// After so many attempts.
-    pub attempts: i32,
-    /// Of which the first began then.
-    pub first_attempt_at: Option<Timestamp>,
+    /// How the last attempt ended, if there was one.
+    pub last: Option<Last>,
 }
 
-/// Moves events of the ring to the slow lane. Returns how many were moved: fewer than asked for where
-/// somebody has removed rows of the ring by hand.
-pub fn suspend(session: &Session, events: &[Suspension]) -> usize {
+/// The last attempt of an event that waits.
+pub struct Last {
+    /// Its number.
+    pub attempt: u32,
+    /// When the first one began.
+    pub first_attempt_at: Timestamp,
+    /// 0 where there was no answer.
+    pub status_code: i16,
+    /// How long it took.
+    pub took: Duration,
+    /// Why it is not enough.
+    pub error: String,
+    /// The beginning of the answer's body.
+    pub response_body: Option<String>,
+}
+
+/// Moves events of the ring, each from its slot and transaction, to the slow lane. Returns how many
+/// were moved: fewer than asked for where somebody has removed rows of the ring by hand.
+pub fn suspend(session: &Session, events: &[(Spill, Waiting)]) -> usize {
     if events.is_empty() {
         return 0;
     }
-    let rows = session.write(
-        sql!("queue/suspend"),
-        &[
-            arg(events.iter().map(|s| s.event.slot).collect::<Vec<_>>()),
-            arg(events.iter().map(|s| s.event.xid).collect::<Vec<_>>()),
-            arg(events.iter().map(|s| s.event.id).collect::<Vec<_>>()),
-            arg(events.iter().map(|s| s.next_at).collect::<Vec<_>>()),
-            arg(events
-                .iter()
-                .map(|s| s.first_attempt_at)
-                .collect::<Vec<_>>()),
-            arg(events.iter().map(|s| s.attempts).collect::<Vec<_>>()),
-        ],
-    );
-    rows.count()
+    let mut args = columns(events.iter().map(|(_, waiting)| waiting));
+    args.push(arg(events.iter().map(|(spill, _)| spill.slot).collect::<Vec<_>>()));
+    args.push(arg(events.iter().map(|(spill, _)| spill.xid).collect::<Vec<_>>()));
+    session.write(sql!("queue/suspend"), &args).count()
 }
 
-/// A failed attempt of an event in the slow lane.
-pub struct Postponement {
-    /// The event.
-    pub id: i64,
-    /// Due again then.
-    pub next_at: Timestamp,
-    /// After so many attempts.
-    pub attempts: i32,
-    /// Of which the first began then.
-    pub first_attempt_at: Timestamp,
-}
-
-/// Writes when events are due again.
-pub fn postpone(session: &Session, events: &[Postponement]) {
-    if events.is_empty() {
-        return;
+/// Writes when events of the slow lane are due again.
+pub fn postpone(session: &Session, events: &[Waiting]) {
+    if !events.is_empty() {
+        session.write(sql!("queue/postpone"), &columns(events.iter()));
     }
-    session.write(
-        sql!("queue/postpone"),
-        &[
-            arg(events.iter().map(|p| p.id).collect::<Vec<_>>()),
-            arg(events.iter().map(|p| p.next_at).collect::<Vec<_>>()),
-            arg(events
-                .iter()
-                .map(|p| p.first_attempt_at)
-                .collect::<Vec<_>>()),
-            arg(events.iter().map(|p| p.attempts).collect::<Vec<_>>()),
-        ],
-    );
+}
+
+/// An array for each column.
+fn columns<'a>(events: impl Iterator<Item = &'a Waiting> + Clone) -> Vec<Arg> {
+    let last = || events.clone().map(|waiting| waiting.last.as_ref());
+    vec![
+        arg(events.clone().map(|waiting| waiting.id).collect::<Vec<_>>()),
+        arg(events.clone().map(|waiting| waiting.next_at).collect::<Vec<_>>()),
+        arg(last().map(|last| last.map(|l| l.first_attempt_at)).collect::<Vec<_>>()),
+        arg(last().map(|last| last.map_or(0, |l| l.attempt as i32)).collect::<Vec<_>>()),
+        arg(last().map(|last| last.map(|l| l.status_code)).collect::<Vec<_>>()),
+        arg(last().map(|last| last.map(|l| time::micros(l.took))).collect::<Vec<_>>()),
+        arg(last().map(|last| last.map(|l| l.error.as_str())).collect::<Vec<_>>()),
+        arg(last().map(|last| last.and_then(|l| l.response_body.as_deref())).collect::<Vec<_>>()),
+    ]
 }
 
 /// Removes delivered events.

@@ -109,10 +109,7 @@ pub fn current_snapshot() -> Snapshot {
         };
         Snapshot::new(
             widen(snapshot.xmax.into_inner(), next),
-            in_progress
-                .iter()
-                .map(|xid| widen(xid.into_inner(), next))
-                .collect(),
+            in_progress.iter().map(|xid| widen(xid.into_inner(), next)).collect(),
         )
     }
 }
@@ -135,12 +132,7 @@ pub fn read(
 ) -> (Vec<Event>, Option<(Xid8, i64)>) {
     let limit = PAGE as i64;
     let rows = match scan {
-        Scan::Range {
-            after,
-            below,
-            upper,
-            lower,
-        } => session.read(
+        Scan::Range { after, below, upper, lower } => session.read(
             sql!("queue/range"),
             &[
                 arg(after.0),
@@ -157,14 +149,8 @@ pub fn read(
             &[arg(*xid), arg(*after), arg(limit), arg(skip.to_vec())],
         ),
     };
-    let events: Vec<Event> = rows
-        .iter()
-        .map(|row| event(row, window, installation))
-        .collect();
-    let last = events
-        .last()
-        .filter(|_| events.len() == PAGE)
-        .map(|event| (event.xid, event.id));
+    let events: Vec<Event> = rows.iter().map(|row| event(row, window, installation)).collect();
+    let last = events.last().filter(|_| events.len() == PAGE).map(|event| (event.xid, event.id));
     (events, last)
 }
 
@@ -174,10 +160,7 @@ fn event(row: Row<'_>, window: u64, installation: &str) -> Event {
         id,
         xid: row.value(2),
         webhook: row.value(4),
-        origin: Origin::Ring {
-            slot: row.value(1),
-            window,
-        },
+        origin: Origin::Ring { slot: row.value(1), window },
         attempts: 0,
         first_attempt_at: None,
         event_id: row.get(5).unwrap_or_else(|| event_id(installation, id)),

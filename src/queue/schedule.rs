@@ -220,10 +220,7 @@ impl Schedule {
         for route in routes {
             match self.tracks.get_mut(&route.webhook) {
                 Some(track) => track.reconfigure(route, client),
-                None => drop(
-                    self.tracks
-                        .insert(route.webhook, Track::new(route, client, now)),
-                ),
+                None => drop(self.tracks.insert(route.webhook, Track::new(route, client, now))),
             }
         }
         let stopped: Vec<(i32, bool)> = self
@@ -241,8 +238,7 @@ impl Schedule {
                 recalled.spilled.extend(events)
             }
         }
-        self.tracks
-            .retain(|_, track| !track.removed || track.loaded > 0);
+        self.tracks.retain(|_, track| !track.removed || track.loaded > 0);
         recalled
     }
 
@@ -261,9 +257,8 @@ impl Schedule {
     /// Whether more of the ring may be read now.
     pub fn has_room(&self) -> bool {
         let lanes = self.tracks.values().filter(|track| track.loaded > 0);
-        let in_front = lanes
-            .map(|track| (track.loaded, track.lag()))
-            .filter(|(_, lag)| *lag <= BEHIND);
+        let in_front =
+            lanes.map(|track| (track.loaded, track.lag())).filter(|(_, lag)| *lag <= BEHIND);
         let (messages, lag) = in_front
             .fold((0, Duration::ZERO), |(messages, longest), (loaded, lag)| {
                 (messages + loaded, longest.max(lag))
@@ -291,12 +286,7 @@ impl Schedule {
             Some(track) if track.removed => return Decision::Cancelled,
             Some(track) if event.body.is_none() || !track.takes_fresh(now) => {
                 track.backlog = true;
-                return Decision::Spilled(Spill {
-                    slot,
-                    xid: event.xid,
-                    id: event.id,
-                    window,
-                });
+                return Decision::Spilled(Spill { slot, xid: event.xid, id: event.id, window });
             }
             Some(_) => {}
         }
@@ -306,24 +296,16 @@ impl Schedule {
 
     /// What to claim from the slow lane now.
     pub fn claims(&self, now: Instant, clock: Timestamp) -> Vec<Claim> {
-        let claims = self
-            .tracks
-            .values()
-            .filter(|track| track.is_due(clock))
-            .filter_map(|track| {
-                let want = track.room(now);
-                (want > 0).then(|| Claim {
-                    webhook: track.route.webhook,
-                    after: track.position,
-                    // From the beginning, the rows that are in memory already come first.
-                    limit: (want
-                        + if track.position.is_none() {
-                            track.loaded_pending
-                        } else {
-                            0
-                        }) as i64,
-                })
-            });
+        let claims = self.tracks.values().filter(|track| track.is_due(clock)).filter_map(|track| {
+            let want = track.room(now);
+            (want > 0).then(|| Claim {
+                webhook: track.route.webhook,
+                after: track.position,
+                // From the beginning, the rows that are in memory already come first.
+                limit: (want + if track.position.is_none() { track.loaded_pending } else { 0 })
+                    as i64,
+            })
+        });
         claims.collect()
     }
 
@@ -335,10 +317,8 @@ impl Schedule {
         };
         let short = (found.len() as i64) < claim.limit;
         let from_start = claim.after.is_none();
-        track.position = found
-            .last()
-            .map(|(next_at, event)| (*next_at, event.id))
-            .or(track.position);
+        track.position =
+            found.last().map(|(next_at, event)| (*next_at, event.id)).or(track.position);
         if short {
             track.position = None;
             // From a position, rows before it may have become due meanwhile: look again.
@@ -378,10 +358,7 @@ impl Schedule {
 
     /// How long until something is due that nothing else will announce.
     pub fn next_wake(&self, now: Instant, clock: Timestamp) -> Option<Duration> {
-        self.tracks
-            .values()
-            .filter_map(|track| track.next_wake(now, clock))
-            .min()
+        self.tracks.values().filter_map(|track| track.next_wake(now, clock)).min()
     }
 
     /// The messages that were taken, with their lanes.
@@ -394,9 +371,8 @@ impl Schedule {
             match &track.lane {
                 Ok(lane) => sent.push((Arc::clone(lane), messages)),
                 Err(failure) => {
-                    let untried = messages
-                        .into_iter()
-                        .map(|message| untried(webhook, &message, failure));
+                    let untried =
+                        messages.into_iter().map(|message| untried(webhook, &message, failure));
                     self.untried.extend(untried);
                 }
             }
@@ -419,28 +395,22 @@ impl Schedule {
     ) -> Option<(Settlement, Vec<Spill>)> {
         let flight = self.flights.get(&outcome.delivery)?.clone();
         let track = self.tracks.get_mut(&outcome.webhook)?;
-        let Exchange {
-            started,
-            took,
-            result,
-        } = outcome.exchange;
+        let Exchange { started, took, result } = outcome.exchange;
         let wall = SystemTime::now();
         let started = Timestamp::from(started);
         let first_attempt_at = flight.first_attempt_at.unwrap_or(started);
         let elapsed = started.after(took).since(first_attempt_at);
-        let history = History {
-            attempts: outcome.attempt,
-            elapsed,
-        };
+        let history = History { attempts: outcome.attempt, elapsed };
         let verdict = verdict::judge(&result, history, &track.route.policy, wall, jitter);
         self.health_changed = true;
         let trips = track.note(outcome.delivery, &result, started.after(took), now, jitter);
         let orphan = track.removed;
-        let spills = if trips {
-            self.recall(outcome.webhook, now)
-        } else {
-            Vec::new()
-        };
+        let free = track.breaker.admits(now) == Admission::Free;
+        if free && track.lane.as_ref().is_ok_and(|lane| lane.holds()) {
+            // It held for nothing: let it go on.
+            self.outbox.entry(outcome.webhook).or_default();
+        }
+        let spills = if trips { self.recall(outcome.webhook, now) } else { Vec::new() };
         let settlement = Settlement {
             delivery: outcome.delivery,
             xid: flight.xid,
@@ -557,10 +527,7 @@ impl Schedule {
         };
         track.backlog = true;
         track.position = None;
-        let mut messages = track
-            .lane
-            .as_ref()
-            .map_or_else(|_| Vec::new(), |lane| lane.take_back());
+        let mut messages = track.lane.as_ref().map_or_else(|_| Vec::new(), |lane| lane.take_back());
         messages.extend(self.outbox.remove(&webhook).unwrap_or_default());
         for message in &messages {
             track.breaker.unsent(message.delivery, now);
@@ -568,12 +535,9 @@ impl Schedule {
         let unloaded = messages.into_iter().filter_map(|message| {
             let flight = self.unload(message.delivery)?;
             match flight.origin {
-                Origin::Ring { slot, window } => Some(Spill {
-                    slot,
-                    xid: flight.xid,
-                    id: message.delivery,
-                    window,
-                }),
+                Origin::Ring { slot, window } => {
+                    Some(Spill { slot, xid: flight.xid, id: message.delivery, window })
+                }
                 Origin::Pending => None,
             }
         });
@@ -650,11 +614,7 @@ impl Track {
 
     /// Messages that may be claimed now.
     fn room(&self, now: Instant) -> usize {
-        let concurrency = self
-            .route
-            .destination
-            .as_ref()
-            .map_or(1, |to| to.concurrency);
+        let concurrency = self.route.destination.as_ref().map_or(1, |to| to.concurrency);
         let ahead = (2 * concurrency).clamp(AHEAD.0, AHEAD.1);
         match self.breaker.admits(now) {
             Admission::Free if self.loaded <= ahead / 2 => ahead - self.loaded,
@@ -687,12 +647,8 @@ impl Track {
         jitter: f64,
     ) -> bool {
         let was_free = self.breaker.admits(now) == Admission::Free;
-        let failure = match result {
-            Ok(answer) => verdict::failure(answer),
-            Err(failure) => Some(failure.clone()),
-        };
         self.health_changed = true;
-        match failure {
+        match verdict::failure_of(result) {
             None => {
                 self.health_turned |= self.health.fail_count > 0;
                 self.health.last_success_at = Some(at);
@@ -702,8 +658,7 @@ impl Track {
                 self.health_turned |= self.health.fail_count == 0;
                 self.health.last_failure_at = Some(at);
                 self.health.last_error = Some(failure.to_string());
-                self.breaker
-                    .failed(delivery, now, self.route.policy.base, jitter);
+                self.breaker.failed(delivery, now, self.route.policy.base, jitter);
             }
         }
         self.health.fail_count = self.breaker.failures();
@@ -716,23 +671,11 @@ fn lane(route: &Route, client: &Client) -> Result<Arc<Lane>, Failure> {
     let concurrency = destination.concurrency;
     let endpoint = Endpoint::new(client, destination)
         .map_err(|error| Failure::new(ErrorClass::Internal, error.to_string()))?;
-    Ok(Arc::new(Lane::new(
-        route.webhook,
-        Arc::new(endpoint),
-        concurrency,
-    )))
+    Ok(Arc::new(Lane::new(route.webhook, Arc::new(endpoint), concurrency)))
 }
 
 fn untried(webhook: i32, message: &Message, failure: &Failure) -> Outcome {
-    let exchange = Exchange {
-        started: SystemTime::now(),
-        took: Duration::ZERO,
-        result: Err(failure.clone()),
-    };
-    Outcome {
-        webhook,
-        delivery: message.delivery,
-        attempt: message.attempt,
-        exchange,
-    }
+    let exchange =
+        Exchange { started: SystemTime::now(), took: Duration::ZERO, result: Err(failure.clone()) };
+    Outcome { webhook, delivery: message.delivery, attempt: message.attempt, exchange }
 }

@@ -10,9 +10,5 @@ use crate::pg::parse;
 ///
 /// [`Refusal::NotAnExpression`]; a text that does not parse raises the server's own syntax error.
 pub fn check(condition: &str) -> Result<(), Refusal> {
-    if parse::is_single_expression(condition) {
-        Ok(())
-    } else {
-        Err(Refusal::NotAnExpression)
-    }
+    if parse::is_single_expression(condition) { Ok(()) } else { Err(Refusal::NotAnExpression) }
 }

@@ -70,47 +70,15 @@ impl Definition {
     ///
     /// The first setting that is refused.
     pub fn check(given: Given<'_>) -> Result<Self, Refusal> {
-        in_range(
-            "max_retries",
-            given.max_retries,
-            -1,
-            i32::MAX,
-            "-1 (no limit)",
-            "2147483647",
-        )?;
-        in_range(
-            "timeout_seconds",
-            given.timeout_seconds,
-            1,
-            600,
-            "1",
-            "600 seconds",
-        )?;
+        in_range("max_retries", given.max_retries, -1, i32::MAX, "-1 (no limit)", "2147483647")?;
+        in_range("timeout_seconds", given.timeout_seconds, 1, 600, "1", "600 seconds")?;
         let backoff = given.retry_backoff_seconds;
-        in_range(
-            "retry_backoff_seconds",
-            backoff,
-            1,
-            36_000,
-            "1",
-            "36000 seconds",
-        )?;
-        in_range(
-            "max_concurrency",
-            given.max_concurrency,
-            1,
-            1000,
-            "1",
-            "1000",
-        )?;
+        in_range("retry_backoff_seconds", backoff, 1, 36_000, "1", "36000 seconds")?;
+        in_range("max_concurrency", given.max_concurrency, 1, 1000, "1", "1000")?;
         if let Some(interval) = &given.retry_for
             && !(0..=LONGEST_RETRY.as_micros() as i128).contains(&micros(interval))
         {
-            return Err(Refusal::OutOfRange {
-                argument: "retry_for",
-                least: "0",
-                most: "30 days",
-            });
+            return Err(Refusal::OutOfRange { argument: "retry_for", least: "0", most: "30 days" });
         }
         if let Some(JsonB(headers)) = &given.headers {
             header::parse(headers)?;
@@ -167,11 +135,9 @@ fn in_range(
     most: &'static str,
 ) -> Result<(), Refusal> {
     match value {
-        Some(value) if !(from..=to).contains(&value) => Err(Refusal::OutOfRange {
-            argument,
-            least,
-            most,
-        }),
+        Some(value) if !(from..=to).contains(&value) => {
+            Err(Refusal::OutOfRange { argument, least, most })
+        }
         _ => Ok(()),
     }
 }

@@ -40,9 +40,7 @@ fn destination(row: Row<'_>) -> Result<Destination, Failure> {
     let url = EndpointUrl::parse(&row.value::<String>(2), settings::allow_http())
         .map_err(|error| Failure::new(ErrorClass::BlockedAddress, error.to_string()))?;
     let Some(key) = row.get::<String>(11) else {
-        return Err(internal(
-            "the webhook has no secret; give it one with webhook_update",
-        ));
+        return Err(internal("the webhook has no secret; give it one with webhook_update"));
     };
     let JsonB(headers) = row.get(12).unwrap_or_else(|| JsonB(serde_json::json!({})));
     Ok(Destination {

@@ -21,7 +21,7 @@ use crate::pg::wake;
 pub fn changed() {
     // SAFETY: in a transaction; the relation is found by name in our own schema.
     unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation()) };
-    wake::worker_at_commit();
+    wake::definitions_at_commit();
 }
 
 /// The oid of `webhook.webhook`, by whose invalidation changes are told.

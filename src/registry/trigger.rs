@@ -28,15 +28,11 @@ pub struct Columns {
 
 /// Divides column names by whether their types have an equality.
 pub fn divide(columns: Vec<(String, pg_sys::Oid)>) -> Columns {
-    let (typed, untyped): (Vec<_>, Vec<_>) = columns
-        .into_iter()
-        .partition(|(_, type_oid)| typcache::has_equality(*type_oid));
+    let (typed, untyped): (Vec<_>, Vec<_>) =
+        columns.into_iter().partition(|(_, type_oid)| typcache::has_equality(*type_oid));
     let names =
         |columns: Vec<(String, pg_sys::Oid)>| columns.into_iter().map(|(name, _)| name).collect();
-    Columns {
-        typed: names(typed),
-        untyped: names(untyped),
-    }
+    Columns { typed: names(typed), untyped: names(untyped) }
 }
 
 /// Creates the triggers of `spec`. Names in the condition resolve as the caller's own would.
@@ -75,9 +71,7 @@ pub fn create(
             for statement in &create {
                 identity::with_path_of(caller, || session.define(statement));
             }
-            depend
-                .iter()
-                .for_each(|statement| session.define(statement));
+            depend.iter().for_each(|statement| session.define(statement));
         });
     }
 }
@@ -86,20 +80,12 @@ pub fn create(
 pub fn drop(session: &Session, webhook: i32, relation: pg_sys::Oid, table: &str) {
     let args = [arg(webhook), arg(relation)];
     let statements = generate(session, sql!("registry/drop_triggers"), &args);
-    run(table, None, || {
-        statements
-            .iter()
-            .for_each(|statement| session.define(statement))
-    });
+    run(table, None, || statements.iter().for_each(|statement| session.define(statement)));
 }
 
 /// Statements that PostgreSQL's `format()` has written and quoted.
 fn generate(session: &Session, statement: Sql, args: &[crate::pg::spi::Arg]) -> Vec<String> {
-    session
-        .read(statement, args)
-        .iter()
-        .map(|row| row.value(1))
-        .collect()
+    session.read(statement, args).iter().map(|row| row.value(1)).collect()
 }
 
 /// Runs data definition with the short lock timeout; an error says what was being done.
@@ -109,15 +95,8 @@ fn run(table: &str, operation: Option<Operation>, work: impl FnOnce()) {
         .catch_others(|caught| match caught {
             CaughtError::PostgresError(error) => {
                 let code = error.sql_error_code();
-                explain(
-                    table,
-                    operation,
-                    code,
-                    error.message(),
-                    error.detail(),
-                    error.hint(),
-                )
-                .report(PgLogLevel::ERROR);
+                explain(table, operation, code, error.message(), error.detail(), error.hint())
+                    .report(PgLogLevel::ERROR);
             }
             other => other.rethrow(),
         })

@@ -76,10 +76,7 @@ impl Given {
                 None => before.events,
             },
             columns: self.columns.unwrap_or(before.columns),
-            condition: self
-                .condition
-                .or(before.condition)
-                .filter(|text| !text.trim().is_empty()),
+            condition: self.condition.or(before.condition).filter(|text| !text.trim().is_empty()),
         };
         if spec.events.is_empty() {
             return Err(Refusal::NoEvents);
@@ -110,40 +107,23 @@ pub fn add(
     spec: &Spec,
 ) -> Result<(), Refusal> {
     let table = check_table(session, caller, relation)?;
-    if list(session, webhook.id)
-        .iter()
-        .any(|watched| watched.relation == relation)
-    {
-        return Err(Refusal::AlreadyWatched {
-            webhook: webhook.name.clone(),
-            table,
-        });
+    if list(session, webhook.id).iter().any(|watched| watched.relation == relation) {
+        return Err(Refusal::AlreadyWatched { webhook: webhook.name.clone(), table });
     }
     let columns = check_columns(session, relation, &table, &spec.columns)?;
     let events: Vec<&str> = spec.events.iter().map(|event| event.as_str()).collect();
     let names = Some(spec.columns.clone()).filter(|names| !names.is_empty());
     session.write(
         sql!("registry/watch"),
-        &[
-            arg(webhook.id),
-            arg(relation),
-            arg(events),
-            arg(names),
-            arg(spec.condition.clone()),
-        ],
+        &[arg(webhook.id), arg(relation), arg(events), arg(names), arg(spec.condition.clone())],
     );
-    trigger::create(
-        session, caller, webhook.id, relation, &table, spec, &columns,
-    );
+    trigger::create(session, caller, webhook.id, relation, &table, spec, &columns);
     Ok(())
 }
 
 /// Stops watching `relation`; says whether it was watched.
 pub fn remove(session: &Session, webhook: &Webhook, watched: &Watched) {
-    session.write(
-        sql!("registry/unwatch"),
-        &[arg(webhook.id), arg(watched.relation)],
-    );
+    session.write(sql!("registry/unwatch"), &[arg(webhook.id), arg(watched.relation)]);
     trigger::drop(session, webhook.id, watched.relation, &watched.table);
 }
 
@@ -169,13 +149,9 @@ pub fn list(session: &Session, webhook: i32) -> Vec<Watched> {
 
 /// The relation's name, for messages.
 pub fn name(session: &Session, relation: pg_sys::Oid) -> String {
-    let args = [
-        arg(relation),
-        arg(pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID)),
-    ];
+    let args = [arg(relation), arg(pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID))];
     let rows = session.read(sql!("registry/relation"), &args);
-    rows.first()
-        .map_or_else(|| u32::from(relation).to_string(), |row| row.value(3))
+    rows.first().map_or_else(|| u32::from(relation).to_string(), |row| row.value(3))
 }
 
 /// The relation's name, if it is a table that the caller may watch.
@@ -184,16 +160,10 @@ fn check_table(
     caller: &Caller,
     relation: pg_sys::Oid,
 ) -> Result<String, Refusal> {
-    let rows = session.read(
-        sql!("registry/relation"),
-        &[arg(relation), arg(caller.role)],
-    );
+    let rows = session.read(sql!("registry/relation"), &[arg(relation), arg(caller.role)]);
     let Some(row) = rows.first() else {
         let table = format!("with oid {}", u32::from(relation));
-        return Err(Refusal::Unwatchable {
-            table,
-            reason: "it does not exist",
-        });
+        return Err(Refusal::Unwatchable { table, reason: "it does not exist" });
     };
     let (kind, persistence, table): (String, String, String) =
         (row.value(1), row.value(2), row.value(3));
@@ -243,18 +213,13 @@ fn check_columns(
     names: &[String],
 ) -> Result<Columns, Refusal> {
     let rows = session.read(sql!("registry/columns"), &[arg(relation)]);
-    let types: HashMap<String, pg_sys::Oid> = rows
-        .iter()
-        .map(|row| (row.value(1), row.value(2)))
-        .collect();
+    let types: HashMap<String, pg_sys::Oid> =
+        rows.iter().map(|row| (row.value(1), row.value(2))).collect();
     let named = names
         .iter()
         .map(|name| match types.get(name) {
             Some(type_oid) => Ok((name.clone(), *type_oid)),
-            None => Err(Refusal::UnknownColumn {
-                column: name.clone(),
-                table: table.to_owned(),
-            }),
+            None => Err(Refusal::UnknownColumn { column: name.clone(), table: table.to_owned() }),
         })
         .collect::<Result<_, _>>()?;
     Ok(trigger::divide(named))

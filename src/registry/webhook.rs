@@ -38,11 +38,7 @@ pub fn find(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result
     let webhook = webhook.ok_or(Refusal::Null("webhook"))?;
     let rows = session.write(sql!("registry/find"), &[arg(webhook), arg(caller.role)]);
     match rows.first() {
-        Some(row) => Ok(Webhook {
-            id: row.value(1),
-            name: row.value(2),
-            signature: row.value(3),
-        }),
+        Some(row) => Ok(Webhook { id: row.value(1), name: row.value(2), signature: row.value(3) }),
         None => Err(Refusal::UnknownWebhook(webhook.chars().take(200).collect())),
     }
 }
@@ -65,10 +61,7 @@ pub fn insert(
     free_name(session, &name, None)?;
     if let Some(most) = settings::max_webhooks() {
         let count = session.read(sql!("registry/count"), &[]);
-        if count
-            .first()
-            .is_some_and(|row| row.value::<i64>(1) >= most.into())
-        {
+        if count.first().is_some_and(|row| row.value::<i64>(1) >= most.into()) {
             return Err(Refusal::TooMany(most));
         }
     }
@@ -81,34 +74,18 @@ pub fn insert(
             arg(definition.enabled.ok_or(Refusal::Null("enabled"))?),
             arg(scheme.name()),
             arg(definition.max_retries),
-            arg(definition
-                .timeout_seconds
-                .ok_or(Refusal::Null("timeout_seconds"))?),
-            arg(definition
-                .retry_backoff_seconds
-                .ok_or(Refusal::Null("retry_backoff_seconds"))?),
+            arg(definition.timeout_seconds.ok_or(Refusal::Null("timeout_seconds"))?),
+            arg(definition.retry_backoff_seconds.ok_or(Refusal::Null("retry_backoff_seconds"))?),
             arg(definition.retry_for.ok_or(Refusal::Null("retry_for"))?),
-            arg(definition
-                .max_concurrency
-                .ok_or(Refusal::Null("max_concurrency"))?),
+            arg(definition.max_concurrency.ok_or(Refusal::Null("max_concurrency"))?),
             arg(caller.role),
             arg(secret.reveal()),
-            arg(JsonB(
-                definition.headers.unwrap_or_else(|| serde_json::json!({})),
-            )),
+            arg(JsonB(definition.headers.unwrap_or_else(|| serde_json::json!({})))),
         ],
     );
     let row = rows.first().expect("INSERT RETURNING returns its row");
-    let webhook = Webhook {
-        id: row.value(1),
-        name,
-        signature: scheme.name().to_owned(),
-    };
-    Ok(Created {
-        webhook,
-        uuid: row.value(2),
-        created_at: row.value(3),
-    })
+    let webhook = Webhook { id: row.value(1), name, signature: scheme.name().to_owned() };
+    Ok(Created { webhook, uuid: row.value(2), created_at: row.value(3) })
 }
 
 /// Changes what `definition` gives.

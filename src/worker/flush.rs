@@ -6,11 +6,11 @@ use pgrx::prelude::*;
 
 use super::leader::Leader;
 use crate::domain::time::Timestamp;
-use crate::domain::verdict::Verdict;
+use crate::domain::verdict::{self, Verdict};
 use crate::log::{attempt, health};
 use crate::pg::txn::{self, TxnError};
 use crate::queue::cursor;
-use crate::queue::pending::{self, Postponement, Suspension};
+use crate::queue::pending::{self, Last, Waiting};
 use crate::queue::schedule::{Origin, Settlement, Spill};
 use crate::registry;
 
@@ -44,6 +44,7 @@ impl Leader {
         if !self.settlements.is_empty() {
             self.unwritten_since.get_or_insert(now);
         }
+        self.send();
     }
 
     /// Events that must go to the slow lane.
@@ -64,20 +65,13 @@ impl Leader {
         }
         let nothing_else_comes = self.schedule.len() == self.settlements.len();
         let attempts = self.unwritten_since.map(|since| {
-            if nothing_else_comes {
-                Duration::ZERO
-            } else {
-                PATIENCE.saturating_sub(now - since)
-            }
+            if nothing_else_comes { Duration::ZERO } else { PATIENCE.saturating_sub(now - since) }
         });
         let rarely =
             |written: Instant| RARELY.saturating_sub(now.saturating_duration_since(written));
         let cursor =
             (self.progressed && self.cursor.is_some()).then(|| rarely(self.cursor_written));
-        let health = self
-            .schedule
-            .health_changed()
-            .then(|| rarely(self.health_written));
+        let health = self.schedule.health_changed().then(|| rarely(self.health_written));
         [attempts, cursor, health].into_iter().flatten().min()
     }
 
@@ -116,10 +110,7 @@ impl Leader {
             }
         };
         if moved < suspensions.len() {
-            log!(
-                "pg_webhook: {} events have vanished from the ring",
-                suspensions.len() - moved
-            );
+            log!("pg_webhook: {} events have vanished from the ring", suspensions.len() - moved);
         }
         for name in disabled {
             log!("pg_webhook: webhook \"{name}\" is disabled: its endpoint answered 410");
@@ -152,47 +143,34 @@ impl Leader {
 }
 
 /// Events of the ring that go to the slow lane: those that failed, and those that were not tried.
-fn suspensions(settlements: &[Settlement], spills: &[Spill]) -> Vec<Suspension> {
-    let failed =
-        settlements
-            .iter()
-            .filter(|s| !s.orphan)
-            .filter_map(|s| match (s.origin, s.next_at) {
-                (Origin::Ring { slot, window }, Some(next_at)) => Some(Suspension {
-                    event: Spill {
-                        slot,
-                        xid: s.xid,
-                        id: s.delivery,
-                        window,
-                    },
-                    next_at,
-                    attempts: s.attempt as i32,
-                    first_attempt_at: Some(s.first_attempt_at),
-                }),
-                _ => None,
-            });
-    let now = Timestamp::from(SystemTime::now());
-    let untried = spills.iter().map(|spill| Suspension {
-        event: *spill,
-        next_at: now,
-        attempts: 0,
-        first_attempt_at: None,
+fn suspensions(settlements: &[Settlement], spills: &[Spill]) -> Vec<(Spill, Waiting)> {
+    let failed = settlements.iter().filter(|s| !s.orphan).filter_map(|s| match s.origin {
+        Origin::Ring { slot, window } => {
+            Some((Spill { slot, xid: s.xid, id: s.delivery, window }, waiting(s)?))
+        }
+        Origin::Pending => None,
     });
+    let now = Timestamp::from(SystemTime::now());
+    let untried =
+        spills.iter().map(|spill| (*spill, Waiting { id: spill.id, next_at: now, last: None }));
     failed.chain(untried).collect()
 }
 
-fn postponements(settlements: &[Settlement]) -> Vec<Postponement> {
-    let failed = settlements.iter().filter(|s| s.origin == Origin::Pending);
-    failed
-        .filter_map(|s| {
-            s.next_at.map(|next_at| Postponement {
-                id: s.delivery,
-                next_at,
-                attempts: s.attempt as i32,
-                first_attempt_at: s.first_attempt_at,
-            })
-        })
-        .collect()
+fn postponements(settlements: &[Settlement]) -> Vec<Waiting> {
+    settlements.iter().filter(|s| s.origin == Origin::Pending).filter_map(waiting).collect()
+}
+
+/// How the event waits, unless it is delivered.
+fn waiting(settlement: &Settlement) -> Option<Waiting> {
+    let last = Last {
+        attempt: settlement.attempt,
+        first_attempt_at: settlement.first_attempt_at,
+        status_code: attempt::status_code(settlement),
+        took: settlement.took,
+        error: verdict::failure_of(&settlement.result)?.message,
+        response_body: attempt::response_body(settlement).map(str::to_owned),
+    };
+    Some(Waiting { id: settlement.delivery, next_at: settlement.next_at?, last: Some(last) })
 }
 
 fn delivered(settlements: &[Settlement]) -> Vec<i64> {
@@ -203,11 +181,7 @@ fn delivered(settlements: &[Settlement]) -> Vec<i64> {
 }
 
 fn gone(settlements: &[Settlement]) -> Vec<i32> {
-    let mut webhooks: Vec<i32> = settlements
-        .iter()
-        .filter(|s| s.gone)
-        .map(|s| s.webhook)
-        .collect();
+    let mut webhooks: Vec<i32> = settlements.iter().filter(|s| s.gone).map(|s| s.webhook).collect();
     webhooks.sort_unstable();
     webhooks.dedup();
     webhooks

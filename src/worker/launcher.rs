@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::IntoDatum;
 use pgrx::bgworkers::{BackgroundWorkerBuilder, BackgroundWorkerStatus, DynamicBackgroundWorker};
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::pg::board::{self, Entry, State};
@@ -22,13 +23,10 @@ const LOOK: Duration = Duration::from_secs(10);
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// A worker that ran for this long has not failed at starting.
-const HEALTHY: Duration = Duration::from_secs(60);
-
 /// What the launcher knows of one database.
 struct Database {
     worker: Option<DynamicBackgroundWorker>,
-    started: Option<Instant>,
+    /// In a row, without having worked in between.
     failures: u32,
     not_before: Instant,
     /// Said in the log that there is no slot.
@@ -72,13 +70,7 @@ fn look(known: &mut HashMap<pg_sys::Oid, Database>) -> Duration {
 
 impl Database {
     fn new() -> Self {
-        Self {
-            worker: None,
-            started: None,
-            failures: 0,
-            not_before: Instant::now(),
-            complained: false,
-        }
+        Self { worker: None, failures: 0, not_before: Instant::now(), complained: false }
     }
 
     /// Starts the worker if there should be one and is none. Returns when to look again, if soon.
@@ -87,7 +79,7 @@ impl Database {
             return None;
         }
         if self.worker.take().is_some() {
-            self.ended(entry.state());
+            self.ended(entry);
         }
         let announced = entry.take_announcement();
         if announced {
@@ -101,9 +93,7 @@ impl Database {
             return Some(wait);
         }
         self.start(entry, name);
-        self.worker
-            .is_none()
-            .then_some(self.not_before.saturating_duration_since(Instant::now()))
+        self.worker.is_none().then_some(self.not_before.saturating_duration_since(Instant::now()))
     }
 
     /// Between being asked for and appearing on the board.
@@ -114,14 +104,11 @@ impl Database {
         }
     }
 
-    fn ended(&mut self, state: State) {
-        let ran = self
-            .started
-            .take()
-            .map_or(Duration::ZERO, |started| started.elapsed());
-        self.failures = match state {
+    fn ended(&mut self, entry: &Entry) {
+        let worked = entry.take_worked();
+        self.failures = match entry.state() {
             State::Absent | State::VersionMismatch => 0,
-            _ if ran > HEALTHY => 1,
+            _ if worked => 1,
             _ => self.failures.saturating_add(1),
         };
         self.not_before = Instant::now() + self.wait();
@@ -146,7 +133,6 @@ impl Database {
         match started {
             Ok(worker) => {
                 self.worker = Some(worker);
-                self.started = Some(Instant::now());
                 self.complained = false;
             }
             Err(_) => {
@@ -154,12 +140,13 @@ impl Database {
                 self.not_before = Instant::now() + self.wait();
                 entry.set_state(State::NoSlot);
                 if !std::mem::replace(&mut self.complained, true) {
-                    ereport!(
-                        PgLogLevel::LOG,
+                    ErrorReport::new(
                         PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
                         format!("pg_webhook: no background worker slot for database \"{name}\""),
-                        "Increase max_worker_processes: one for each database with the extension, and one."
-                    );
+                        function_name!(),
+                    )
+                    .set_hint("Increase max_worker_processes: pg_webhook needs one for each database that has it, and one.")
+                    .report(PgLogLevel::LOG);
                 }
             }
         }

@@ -19,7 +19,7 @@ use crate::log::retention;
 use crate::pg::board::{self, Entry, State};
 use crate::pg::identity::Extension;
 use crate::pg::txn::{self, TxnError};
-use crate::pg::{guc, interrupt, lock, settings, wal};
+use crate::pg::{guc, interrupt, lock, settings};
 use crate::queue::schedule::{Schedule, Settlement, Spill};
 use crate::queue::{cursor, ring};
 use crate::registry;
@@ -98,9 +98,7 @@ pub(super) fn run(database: pg_sys::Oid) -> Exit {
         return Exit::Finished;
     };
     interrupt::reload_if_asked();
-    SESSION
-        .iter()
-        .for_each(|(name, value)| guc::fix(name, value));
+    SESSION.iter().for_each(|(name, value)| guc::fix(name, value));
     let Some((extension, version)) = txn::installed() else {
         entry.set_state(State::Absent);
         return Exit::Finished;
@@ -131,12 +129,7 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
         let state = txn::run(extension, |session| {
             let (id, armed) = cursor::installation(session)?;
             registry::listen();
-            Some((
-                id,
-                armed,
-                cursor::load(session)?,
-                ring::current_slot(session)?,
-            ))
+            Some((id, armed, cursor::begin(session)?, ring::current_slot(session)?))
         });
         match state {
             Ok(Some((installation, true, snapshot, slot))) => {
@@ -169,8 +162,6 @@ impl Leader {
             log!("pg_webhook: {error}");
             Exit::Failed
         })?;
-        // What committed before this moment is covered by this; later commits one by one.
-        wal::flush_all();
         let now = Instant::now();
         entry.set_state(State::Running);
         entry.set_error("");
@@ -208,6 +199,9 @@ impl Leader {
                 self.reconfigure();
             }
             let woken = self.entry.take_wake() || !looked;
+            if self.entry.take_changed() {
+                registry::set_changed();
+            }
             match self.turn(woken, began) {
                 Ok(()) => {
                     looked = true;
@@ -295,16 +289,9 @@ impl Leader {
         let now = Instant::now();
         let clock = Timestamp::from(SystemTime::now());
         let enabled = settings::enabled();
-        let schedule = if enabled {
-            self.schedule.next_wake(now, clock)
-        } else {
-            None
-        };
-        let times = [
-            Some(POLL.saturating_sub(self.polled.elapsed())),
-            self.flush_wait(now),
-            schedule,
-        ];
+        let schedule = if enabled { self.schedule.next_wake(now, clock) } else { None };
+        let times =
+            [Some(POLL.saturating_sub(self.polled.elapsed())), self.flush_wait(now), schedule];
         times.into_iter().flatten().min().unwrap_or(POLL)
     }
 

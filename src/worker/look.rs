@@ -51,14 +51,9 @@ impl Leader {
         if !settings::enabled() {
             routes.iter_mut().for_each(|route| route.sending = false);
         }
-        let recalled = self
-            .schedule
-            .set_routes(routes, &self.client, Instant::now());
+        let recalled = self.schedule.set_routes(routes, &self.client, Instant::now());
         self.spill(recalled.spilled);
-        recalled
-            .cancelled
-            .iter()
-            .for_each(|event| self.windows.settled(event.window));
+        recalled.cancelled.iter().for_each(|event| self.windows.settled(event.window));
         if let Some(slot) = ring::current_slot(session) {
             self.slot = slot;
         }
@@ -73,9 +68,8 @@ impl Leader {
         let mut found = pending::claim(session, &claims, clock, &self.installation);
         let mut exhausted = Vec::new();
         for claim in &claims {
-            let (own, others) = found
-                .into_iter()
-                .partition(|(_, e): &(_, Event)| e.webhook == claim.webhook);
+            let (own, others) =
+                found.into_iter().partition(|(_, e): &(_, Event)| e.webhook == claim.webhook);
             found = others;
             if self.schedule.claimed(claim, own, now) {
                 exhausted.push(claim.webhook);
@@ -103,16 +97,11 @@ impl Leader {
             wal::flush_commits(events.iter().map(|event| event.xid));
         }
         self.progressed |= !events.is_empty();
-        if events
-            .iter()
-            .any(|event| !self.schedule.knows(event.webhook))
-        {
+        if events.iter().any(|event| !self.schedule.knows(event.webhook)) {
             // Commits are visible a moment before they are told. Whoever is still unknown in the snapshot
             // that sees its event has been deleted.
             self.read_definitions(session);
-            events
-                .iter()
-                .for_each(|event| self.schedule.learn(event.webhook));
+            events.iter().for_each(|event| self.schedule.learn(event.webhook));
         }
         let mut outstanding = 0;
         for event in events {
@@ -129,7 +118,8 @@ impl Leader {
         true
     }
 
-    fn send(&mut self) {
+    /// Hands over what has been taken.
+    pub(super) fn send(&mut self) {
         for (lane, messages) in self.schedule.take_outbox() {
             if let Err(error) = self.pool.send(&lane, messages) {
                 log!("pg_webhook: could not start a thread: {error}; requests wait");

@@ -84,9 +84,10 @@ def raw(data, keep=False):
     return behave
 
 
-def drip(data, interval=0.9):
-    """Send one byte now and then, for ever if need be."""
+def drip(data, interval=0.9, first=b""):
+    """Send `first` at once, then one byte now and then, and never close."""
     async def behave(connection):
+        await connection.send(first)
         for byte in data:
             await connection.send(bytes([byte]))
             await asyncio.sleep(interval)
@@ -100,6 +101,7 @@ def endless(first, chunk):
         await connection.send(first)
         while True:
             await connection.send(chunk)
+            await asyncio.sleep(0)  # drain() alone need not let others run
     return behave
 
 
@@ -142,8 +144,9 @@ class Connection:
 class Receiver:
     """Listens on loopback; behaves per path as told, by default with 200."""
 
-    def __init__(self, tls=None, host="127.0.0.1"):
+    def __init__(self, tls=None, host="127.0.0.1", bytes_per_second=None):
         self.host = host
+        self._rate = bytes_per_second
         self.port = None
         self.requests = []
         self.connections = 0
@@ -151,6 +154,7 @@ class Receiver:
         self._scripts = {}
         self._default = reply()
         self._open = set()
+        self._serving = set()
         self._server = None
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
@@ -206,13 +210,23 @@ class Receiver:
             self._server.close()
             for writer in list(self._open):
                 writer.transport.abort()
+            for task in list(self._serving):
+                task.cancel()
+            await asyncio.gather(*self._serving, return_exceptions=True)
             self._server = None
 
     async def _serve(self, reader, writer):
         self.connections += 1
         connection = Connection(self.connections, reader, writer)
         self._open.add(writer)
+        self._serving.add(asyncio.current_task())
         try:
+            while self._rate:
+                # No more than this is taken from the socket, so the sender's window closes.
+                reader._limit = self._rate
+                if not await reader.read(self._rate):
+                    raise Hangup
+                await asyncio.sleep(1)
             while (request := await connection.read_request()) is not None:
                 self.requests.append(request)
                 script = self._scripts.get(request.path)
@@ -223,6 +237,9 @@ class Receiver:
                 request.answered = await behaviour(connection)
         except (Hangup, ConnectionError, asyncio.IncompleteReadError, ValueError, IndexError):
             pass
+        except asyncio.CancelledError:
+            pass  # the receiver is closing
         finally:
             self._open.discard(writer)
+            self._serving.discard(asyncio.current_task())
             writer.close()

@@ -1,0 +1,1 @@
+UPDATE webhook.cursor SET at = now() RETURNING snap::text

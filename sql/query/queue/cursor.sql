@@ -1,1 +1,0 @@
-SELECT snap::text FROM webhook.cursor
