@@ -103,8 +103,14 @@ $$;
 -- One row: everything visible in snap is finished or in webhook.pending.
 CREATE TABLE webhook.cursor (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
-    snap pg_snapshot NOT NULL,
-    at   timestamptz NOT NULL
+    snap            pg_snapshot NOT NULL,
+    at              timestamptz NOT NULL,
+    -- Runs of the worker since this start of the server that have not ended well.
+    server_start    timestamptz,
+    runs            integer NOT NULL DEFAULT 0,
+    -- The delivery that was under way alone when the last of them ended, and how many it has ended.
+    suspect         bigint,
+    suspicions      integer NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10);
 INSERT INTO webhook.cursor (snap, at) VALUES (pg_catalog.pg_current_snapshot(), pg_catalog.now());
 COMMENT ON TABLE webhook.cursor IS 'private: how far the worker is, at most a second old';

@@ -3,14 +3,53 @@
 use pgrx::pg_sys;
 
 use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Timestamp;
 use crate::pg::spi::{Session, arg, sql};
 
 /// Begins a run; returns where the one before has come to, `None` where the row has been removed by
 /// hand. The commit of this is flushed, and with it every commit before it: what the run finds there
 /// already is on disk.
-pub fn begin(session: &Session) -> Option<Snapshot> {
-    let rows = session.write(sql!("queue/begin"), &[]);
-    rows.first()?.value::<String>(1).parse().ok()
+pub fn begin(session: &Session) -> Option<Start> {
+    // SAFETY: a variable that is set before any process is forked.
+    let server_start = Timestamp(unsafe { pg_sys::PgStartTime });
+    let rows = session.write(sql!("queue/begin"), &[arg(server_start)]);
+    let row = rows.first()?;
+    Some(Start {
+        settled: row.value::<String>(1).parse().ok()?,
+        runs: row.value(2),
+        suspect: row.get(3),
+        suspicions: row.value(4),
+        cautious: false,
+    })
+}
+
+/// What a run begins with.
+pub struct Start {
+    /// Everything that this sees is finished or in the slow lane.
+    pub settled: Snapshot,
+    /// Runs since the server started that have not ended well, this one included.
+    pub runs: i32,
+    /// The delivery that was under way alone when the last one ended.
+    pub suspect: Option<i64>,
+    /// How many runs have ended so.
+    pub suspicions: i32,
+    /// Whether this run sends one event at a time.
+    pub cautious: bool,
+}
+
+/// This run goes well, or ends well.
+pub fn calm(session: &Session) {
+    session.write(sql!("queue/calm"), &[]);
+}
+
+/// `delivery` is about to be sent alone; `None`: it is back.
+pub fn suspect(session: &Session, delivery: Option<i64>) {
+    session.write(sql!("queue/suspect"), &[arg(delivery)]);
+}
+
+/// Makes a delivery a dead letter for `reason`.
+pub fn condemn(session: &Session, delivery: i64, reason: &str) {
+    session.write(sql!("queue/condemn"), &[arg(delivery), arg(reason)]);
 }
 
 /// Everything that `settled` sees is finished or in the slow lane.

@@ -206,6 +206,8 @@ pub struct Schedule {
     /// Webhooks that have been deleted, so that their events ask for no second look.
     deleted: HashSet<i32>,
     health_changed: bool,
+    /// One message at a time, of all webhooks.
+    single: bool,
     /// Messages for lanes, to be handed over when the transaction that read them has ended.
     outbox: HashMap<i32, Vec<Message>>,
 }
@@ -254,8 +256,26 @@ impl Schedule {
         }
     }
 
+    /// One message at a time from now on, or any number.
+    pub fn set_single(&mut self, single: bool) {
+        self.single = single;
+    }
+
+    /// The message in memory, where there is one at a time and there is one.
+    pub fn single(&self) -> Option<i64> {
+        self.flights.keys().next().copied().filter(|_| self.single)
+    }
+
+    /// Events that may be taken of a page of `read`.
+    pub fn page(&self, read: usize) -> usize {
+        if self.single { read.min(1) } else { read }
+    }
+
     /// Whether more of the ring may be read now.
     pub fn has_room(&self) -> bool {
+        if self.single {
+            return self.flights.is_empty();
+        }
         let lanes = self.tracks.values().filter(|track| track.loaded > 0);
         let in_front =
             lanes.map(|track| (track.loaded, track.lag())).filter(|(_, lag)| *lag <= BEHIND);
@@ -296,6 +316,13 @@ impl Schedule {
 
     /// What to claim from the slow lane now.
     pub fn claims(&self, now: Instant, clock: Timestamp) -> Vec<Claim> {
+        if self.single {
+            let one = self.tracks.values().find(|track| track.is_due(clock) && track.room(now) > 0);
+            let one = one.filter(|_| self.flights.is_empty());
+            let claim =
+                |track: &Track| Claim { webhook: track.route.webhook, after: None, limit: 1 };
+            return one.map(claim).into_iter().collect();
+        }
         let claims = self.tracks.values().filter(|track| track.is_due(clock)).filter_map(|track| {
             let want = track.room(now);
             (want > 0).then(|| Claim {

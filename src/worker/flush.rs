@@ -21,7 +21,7 @@ const BATCH: usize = 500;
 const PATIENCE: Duration = Duration::from_millis(5);
 
 /// Attempts that may be held in memory; when they cannot be written, the threads come to a stop.
-const MOST: usize = 4 * BATCH;
+const MOST: usize = 512;
 
 /// How often the cursor and the health of endpoints are written while they change.
 const RARELY: Duration = Duration::from_secs(1);
@@ -87,6 +87,7 @@ impl Leader {
             return Ok(());
         }
         let suspensions = suspensions(settlements, spills);
+        let cleared = settlements.iter().any(|s| Some(s.delivery) == self.suspect);
         let written = txn::run(self.extension, |session| {
             attempt::write(session, slot, settlements);
             let moved = pending::suspend(session, &suspensions);
@@ -99,6 +100,9 @@ impl Leader {
             }
             if let Some(cursor) = cursor {
                 cursor::save(session, cursor);
+            }
+            if cleared {
+                cursor::suspect(session, None);
             }
             (moved, disabled)
         });
@@ -114,6 +118,9 @@ impl Leader {
         }
         for name in disabled {
             log!("pg_webhook: webhook \"{name}\" is disabled: its endpoint answered 410");
+        }
+        if cleared {
+            self.suspect = None;
         }
         if cursor.is_some() {
             self.cursor = None;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use pgrx::prelude::*;
 
-use super::Exit;
+use super::{Exit, caution};
 use crate::delivery::client::{Client, Trust};
 use crate::delivery::lookup::Lookups;
 use crate::delivery::pool::Pool;
@@ -20,8 +20,9 @@ use crate::pg::board::{self, Entry, State};
 use crate::pg::identity::Extension;
 use crate::pg::txn::{self, TxnError};
 use crate::pg::{guc, interrupt, lock, settings};
+use crate::queue::cursor::{self, Start};
+use crate::queue::ring;
 use crate::queue::schedule::{Schedule, Settlement, Spill};
-use crate::queue::{cursor, ring};
 use crate::registry;
 
 /// The least time between two turns.
@@ -83,6 +84,11 @@ pub(super) struct Leader {
     pub(super) slot: i16,
     retention_asked: Instant,
     retention_blocked: bool,
+    pub(super) began: Instant,
+    /// It has been written down that this run goes well.
+    pub(super) calm: bool,
+    /// The event that is written down as under way alone.
+    pub(super) suspect: Option<i64>,
     polled: Instant,
     errors: u32,
 }
@@ -129,11 +135,13 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
         let state = txn::run(extension, |session| {
             let (id, armed) = cursor::installation(session)?;
             registry::listen();
-            Some((id, armed, cursor::begin(session)?, ring::current_slot(session)?))
+            let mut start = cursor::begin(session)?;
+            start.cautious = caution::judge(session, &start);
+            Some((id, armed, start, ring::current_slot(session)?))
         });
         match state {
-            Ok(Some((installation, true, snapshot, slot))) => {
-                return Leader::new(extension, entry, installation, snapshot, slot);
+            Ok(Some((installation, true, start, slot))) => {
+                return Leader::new(extension, entry, installation, start, slot);
             }
             Ok(Some((_, false, ..))) => entry.set_state(State::Unarmed),
             Ok(None) => entry.set_error("a row of webhook.cursor, ring or installation is missing"),
@@ -153,7 +161,7 @@ impl Leader {
         extension: Extension,
         entry: &'static Entry,
         installation: String,
-        settled: Snapshot,
+        start: Start,
         slot: i16,
     ) -> Result<Self, Exit> {
         let lookups = Lookups::default();
@@ -162,6 +170,8 @@ impl Leader {
             log!("pg_webhook: {error}");
             Exit::Failed
         })?;
+        let mut schedule = Schedule::default();
+        schedule.set_single(start.cautious);
         let now = Instant::now();
         entry.set_state(State::Running);
         entry.set_error("");
@@ -172,8 +182,8 @@ impl Leader {
             lookups,
             client,
             pool,
-            schedule: Schedule::default(),
-            windows: Windows::new(settled),
+            schedule,
+            windows: Windows::new(start.settled),
             settlements: Vec::new(),
             spills: Vec::new(),
             unwritten_since: None,
@@ -184,6 +194,9 @@ impl Leader {
             slot,
             retention_asked: now,
             retention_blocked: false,
+            began: now,
+            calm: false,
+            suspect: start.suspect,
             polled: now,
             errors: 0,
         })
@@ -239,6 +252,7 @@ impl Leader {
         if self.flush_wait(Instant::now()) == Some(Duration::ZERO) {
             self.flush()?;
         }
+        self.calm_down(now)?;
         if now.duration_since(self.retention_asked) >= retention::interval() {
             self.retention_asked = now;
             self.retain()?;
@@ -330,7 +344,8 @@ impl Leader {
     /// Writes down what has been brought so far. What is still under way will be repeated.
     fn last_words(&mut self) {
         self.collect();
-        if let Err(error) = self.flush() {
+        let written = self.flush().and_then(|()| txn::run(self.extension, cursor::calm));
+        if let Err(error) = written {
             log!("pg_webhook: at the end: {error:?}");
         }
     }

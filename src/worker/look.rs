@@ -39,6 +39,7 @@ impl Leader {
             }
         });
         // Whatever was taken is ours to send, even if the transaction failed after it.
+        self.declare_suspect()?;
         self.send();
         if result.is_err() {
             registry::set_changed();
@@ -103,6 +104,14 @@ impl Leader {
             self.read_definitions(session);
             events.iter().for_each(|event| self.schedule.learn(event.webhook));
         }
+        let taken = self.schedule.page(events.len());
+        let last = if taken < events.len() {
+            let last = &events[taken - 1];
+            Some((last.xid, last.id))
+        } else {
+            last
+        };
+        events.truncate(taken);
         let mut outstanding = 0;
         for event in events {
             match self.schedule.offer(event, now) {

@@ -1,0 +1,67 @@
+//! An event that crashes the worker is sent again at the next start, and crashes it again.
+//!
+//! Nothing that a receiver answers should be able to do that; this is for what nobody thought of. When
+//! runs of one server have ended badly twice in a row, events are sent one at a time and written down
+//! before, so that the next crash has a name. After two of those the event is a dead letter, and the
+//! others go on.
+
+use std::time::{Duration, Instant};
+
+use pgrx::prelude::*;
+
+use super::leader::Leader;
+use crate::pg::spi::Session;
+use crate::pg::txn::{self, TxnError};
+use crate::queue::cursor::{self, Start};
+
+/// Runs in a row that end badly before the next one is cautious.
+const RUNS: i32 = 2;
+
+/// Crashes with the same event alone under way that make it a dead letter.
+const SUSPICIONS: i32 = 2;
+
+/// A run that has lasted so long goes well.
+const CALM: Duration = Duration::from_secs(10);
+
+/// What the log says of a condemned event.
+const REASON: &str = "internal: the worker crashed each time this was sent";
+
+/// Deals with the event that ended the last runs, if there is one. Says whether the run that begins is
+/// to be cautious.
+pub(super) fn judge(session: &Session, start: &Start) -> bool {
+    match start.suspect {
+        Some(delivery) if start.suspicions >= SUSPICIONS => {
+            log!("pg_webhook: delivery {delivery} has crashed the worker and is a dead letter now");
+            cursor::condemn(session, delivery, REASON);
+            cursor::calm(session);
+            false
+        }
+        _ => start.runs > RUNS,
+    }
+}
+
+impl Leader {
+    /// Writes down what is about to be sent, where caution asks for it.
+    pub(super) fn declare_suspect(&mut self) -> Result<(), TxnError> {
+        match self.schedule.single() {
+            Some(delivery) if self.suspect != Some(delivery) => {
+                txn::run(self.extension, |session| cursor::suspect(session, Some(delivery)))?;
+                self.suspect = Some(delivery);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The run goes well after a while: nothing is suspected any more.
+    pub(super) fn calm_down(&mut self, now: Instant) -> Result<(), TxnError> {
+        if self.calm || now.duration_since(self.began) < CALM {
+            return Ok(());
+        }
+        txn::run(self.extension, cursor::calm)?;
+        self.schedule.set_single(false);
+        self.suspect = None;
+        self.calm = true;
+        Ok(())
+    }
+}
