@@ -102,6 +102,13 @@ COMMENT ON FUNCTION webhook_replay IS
 $$sends the same body once more, under the same event id, as a new delivery; returns its id.
 Example: SELECT webhook_replay(id) FROM webhook.deliveries WHERE status = 'dead'$$;
 
+CREATE FUNCTION webhook_arm() RETURNS boolean
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_arm_wrapper';
+COMMENT ON FUNCTION webhook_arm IS
+$$lets a database send that is a copy of another one: until then its worker is "unarmed" and sends nothing. Forgets the
+  events and the log that came with the copy. False where the database was armed already.
+Example: SELECT webhook_arm()$$;
+
 CREATE FUNCTION webhook.worker_status()
     RETURNS TABLE (state text, pid integer, started_at timestamptz, threads integer, in_flight integer, last_error text)
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_worker_status_wrapper';

@@ -32,7 +32,7 @@ COMMENT ON TABLE webhook.webhook IS 'private: one row per webhook, without its s
 -- Apart from webhook.webhook so that neither a view nor a dump carries them.
 CREATE TABLE webhook.secret (
     webhook     integer PRIMARY KEY REFERENCES webhook.webhook ON DELETE CASCADE,
-    signing_key text NOT NULL,
+    signing_key text,
     headers     jsonb NOT NULL
 );
 COMMENT ON TABLE webhook.secret IS 'private: signing secrets and header values; never dumped';

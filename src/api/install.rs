@@ -4,8 +4,22 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::domain::refusal::Refusal;
-use crate::pg::spi::{self, arg, sql};
+use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::{board, random, wake};
+
+/// Makes this database the one that sends, under an id of its own.
+///
+/// # Errors
+///
+/// The server has no random bytes.
+pub fn claim(session: &Session) -> Result<(), Refusal> {
+    let id = random::bytes::<6>().ok_or_else(|| Refusal::NoThread("no random bytes".to_owned()))?;
+    // SAFETY: reads the control file's copy in shared memory, and an oid of this process.
+    let (system, database) = unsafe { (pg_sys::GetSystemIdentifier(), pg_sys::MyDatabaseId) };
+    let args = [arg(hex::encode(id)), arg(system as i64), arg(database)];
+    session.write(sql!("api/install"), &args);
+    Ok(())
+}
 
 const PRELOAD: &str = "Add shared_preload_libraries = 'pg_webhook' to postgresql.conf (after a comma, if it \
                        lists others) and restart the server.";
@@ -18,13 +32,7 @@ fn webhook_install() -> Result<(), ErrorReport> {
     if unsafe { pg_sys::GetDatabaseEncoding() } != pg_sys::pg_enc::PG_UTF8 as i32 {
         return Err(Refusal::NotUtf8.into());
     }
-    let id = random::bytes::<6>().ok_or_else(|| Refusal::NoThread("no random bytes".to_owned()))?;
-    // SAFETY: reads the control file's copy in shared memory, and an oid of this process.
-    let (system, database) = unsafe { (pg_sys::GetSystemIdentifier(), pg_sys::MyDatabaseId) };
-    spi::connect(|session| {
-        let args = [arg(hex::encode(id)), arg(system as i64), arg(database)];
-        session.write(sql!("api/install"), &args);
-    });
+    spi::connect(claim)?;
     if board::preloaded() {
         wake::launcher_at_commit();
     } else {

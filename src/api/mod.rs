@@ -2,6 +2,7 @@
 //!
 //! Their declarations, with defaults and documentation, are in `sql/api.sql`.
 
+mod arm;
 mod create;
 mod elsewhere;
 mod install;

@@ -161,8 +161,9 @@ impl Drop for EndOfSession {
 
 fn row(exchange: Exchange) -> (i32, Option<String>, AnyNumeric, Option<String>) {
     let error = verdict::failure_of(&exchange.result).map(|failure| failure.to_string());
-    let millis = AnyNumeric::try_from(exchange.took.as_micros() as i64).unwrap_or_default()
-        / AnyNumeric::from(1000);
+    let micros = exchange.took.as_micros();
+    let millis = format!("{}.{:03}", micros / 1000, micros % 1000);
+    let millis = AnyNumeric::try_from(millis.as_str()).unwrap_or_default();
     let (status, body) = match exchange.result {
         Ok(answer) => (i32::from(answer.status), Some(answer.body)),
         Err(_) => (0, None),

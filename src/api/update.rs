@@ -51,12 +51,12 @@ fn webhook_update(
         condition: condition.map(str::to_owned),
     };
     on_behalf(|caller| {
-        let definition = Definition::check(given)?;
-        if let Some(url) = &definition.url {
-            elsewhere::judge_addresses(url)?;
-        }
         spi::connect(|session| {
             let own = webhook::find(session, caller, webhook)?;
+            let definition = Definition::check(given)?;
+            if let Some(url) = &definition.url {
+                elsewhere::judge_addresses(url)?;
+            }
             webhook::update(session, &own, definition)?;
             if table_name.is_some() || watched.any().is_some() {
                 rewatch(session, caller, &own, table_name, watched)?;

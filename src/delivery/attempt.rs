@@ -118,8 +118,6 @@ fn classify(error: Error, endpoint: &Endpoint) -> Failure {
             return Failure::new(ErrorClass::Timeout, format!("no answer within {seconds} s"));
         }
         Error::HostNotFound => ErrorClass::Dns,
-        // rustls reports a broken handshake or certificate as invalid data.
-        Error::Io(cause) if cause.kind() == ErrorKind::InvalidData => ErrorClass::Tls,
         Error::Io(_) => ErrorClass::Reset,
         Error::Tls(_) | Error::Rustls(_) | Error::Pem(_) | Error::TlsRequired => ErrorClass::Tls,
         Error::Protocol(_)

@@ -18,6 +18,7 @@ use super::lookup::Lookups;
 use super::resolver::JudgingResolver;
 use super::transport::{TcpConnector, TcpTransport};
 use crate::domain::address::AddressPolicy;
+use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::secret::{Secret, SecretError};
 use crate::domain::signature::{Scheme, Signer};
 use crate::domain::url::EndpointUrl;
@@ -189,7 +190,13 @@ impl Connector<TcpTransport> for SharedTls {
         details: &ConnectionDetails,
         chained: Option<TcpTransport>,
     ) -> Result<Option<Self::Out>, Error> {
-        self.0.connect(details, chained)
+        self.0.connect(details, chained).map_err(|error| match error {
+            // A connection that ends during the handshake says no as clearly as an alert does.
+            Error::Io(cause) => {
+                Error::Other(Box::new(Failure::new(ErrorClass::Tls, cause.to_string())))
+            }
+            error => error,
+        })
     }
 }
 

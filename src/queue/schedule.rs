@@ -407,6 +407,11 @@ impl Schedule {
         sent
     }
 
+    /// Whether there are outcomes of messages that could not be tried.
+    pub fn has_untried(&self) -> bool {
+        !self.untried.is_empty()
+    }
+
     /// Outcomes of messages that could not be tried.
     pub fn take_untried(&mut self) -> Vec<Outcome> {
         std::mem::take(&mut self.untried)

@@ -152,8 +152,8 @@ fn check_secret(
         return Ok(());
     }
     let rows = session.read(sql!("registry/signing_key"), &[arg(webhook.id)]);
-    if let Some(row) = rows.first() {
-        Signer::new(scheme, &Secret::parse(&row.value::<String>(1))?)?;
+    if let Some(key) = rows.first().and_then(|row| row.get::<String>(1)) {
+        Signer::new(scheme, &Secret::parse(&key)?)?;
     }
     Ok(())
 }

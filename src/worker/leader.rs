@@ -297,7 +297,8 @@ impl Leader {
     }
 
     fn time_to_rest(&mut self) -> Duration {
-        if self.may_read_on() || self.pool.uncollected() > 0 {
+        let outcomes = self.pool.uncollected() > 0 || self.schedule.has_untried();
+        if self.may_read_on() || outcomes {
             return Duration::ZERO;
         }
         let now = Instant::now();

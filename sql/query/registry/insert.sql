@@ -7,7 +7,5 @@ WITH new AS (
     RETURNING id, uuid, created_at
 ), secret AS (
     INSERT INTO webhook.secret (webhook, signing_key, headers) SELECT id, $12, $13 FROM new
-), health AS (
-    INSERT INTO webhook.health (webhook) SELECT id FROM new
 )
 SELECT id, uuid, created_at FROM new

@@ -173,7 +173,10 @@ class Database:
                 status, webhook, webhook,
             ) == count
 
-        return wait_until(reached, f"{count} deliveries {status}; there are {self.statuses()}", timeout)
+        def explain():
+            return f"{count} deliveries {status}; there are {self.statuses()}"
+
+        return wait_until(reached, explain, timeout)
 
     def settled(self, timeout=60):
         """Wait until nothing is pending or retrying."""

@@ -1,0 +1,29 @@
+//! `webhook_arm`
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use super::{install, on_behalf};
+use crate::domain::refusal::Refusal;
+use crate::pg::spi::{self, sql};
+use crate::pg::wake;
+use crate::queue::cursor;
+use crate::registry;
+
+#[pg_extern(sql = false)]
+fn webhook_arm() -> Result<bool, ErrorReport> {
+    on_behalf(|_| {
+        spi::connect(|session| {
+            if cursor::installation(session).is_some_and(|(_, armed)| armed) {
+                return Ok(false);
+            }
+            session.write(sql!("api/forget_installation"), &[]);
+            session.write(sql!("api/forget_queue"), &[]);
+            session.write(sql!("api/restart_cursor"), &[]);
+            install::claim(session)?;
+            registry::changed();
+            wake::launcher_at_commit();
+            Ok::<_, Refusal>(true)
+        })
+    })
+}

@@ -1,0 +1,497 @@
+"""Who may do what, where requests may go, and who sees a secret."""
+
+import datetime
+import ipaddress
+import ssl
+
+import psycopg
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from harness import wait_until
+
+LATER = {"retry_backoff_seconds": 3600}
+
+
+@pytest.fixture
+def items(db):
+    db.run("CREATE TABLE items (id int PRIMARY KEY, note text)")
+    return db
+
+
+def refused(db, statement, *arguments):
+    """Run a statement that must fail; return its SQLSTATE, message and detail."""
+    with pytest.raises(psycopg.Error) as caught:
+        db.run(statement, *arguments)
+    diagnostic = caught.value.diag
+    return diagnostic.sqlstate, diagnostic.message_primary, diagnostic.message_detail
+
+
+# --- privileges ------------------------------------------------------------------------------------
+
+
+def test_nothing_is_granted_to_public(db):
+    db.run("DROP ROLE IF EXISTS nobody_at_all")
+    db.run("CREATE ROLE nobody_at_all")
+    members = """
+        SELECT classid::regclass::text, objid FROM pg_depend
+        WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+          AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_webhook')
+    """
+    checks = {
+        "pg_proc": "SELECT %s::regprocedure::text WHERE has_function_privilege('nobody_at_all', %s, 'EXECUTE')",
+        "pg_namespace": "SELECT %s::regnamespace::text WHERE has_schema_privilege('nobody_at_all', %s, 'USAGE, CREATE')",
+        "pg_class": "SELECT %s::regclass::text WHERE CASE (SELECT relkind FROM pg_class WHERE oid = %s)"
+                    " WHEN 'S' THEN has_sequence_privilege('nobody_at_all', %s, 'USAGE, SELECT, UPDATE')"
+                    " ELSE has_table_privilege('nobody_at_all', %s,"
+                    " 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER') END",
+    }
+    found = db.rows(members)
+    seen = {kind: 0 for kind in checks}
+    for kind, oid in found:
+        if kind in checks:
+            seen[kind] += 1
+            assert db.rows(checks[kind], *[oid] * checks[kind].count("%s")) == []
+    assert seen["pg_proc"] >= 12 and seen["pg_class"] >= 25 and seen["pg_namespace"] == 1
+    db.run("DROP ROLE nobody_at_all")
+
+
+def test_every_function_pins_its_search_path(db):
+    # Those that resolve a caller's condition, and the trigger, do it inside: see sql/api.sql.
+    unpinned = db.rows("""
+        SELECT proname FROM pg_proc
+        JOIN pg_depend ON classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e'
+        JOIN pg_extension ON refobjid = pg_extension.oid AND extname = 'pg_webhook'
+        WHERE NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false)
+        ORDER BY proname
+    """)
+    assert [row[0] for row in unpinned] == ["capture", "webhook_create", "webhook_update", "webhook_watch"]
+
+
+@pytest.fixture
+def roles(items):
+    """Two roles that may call every function, own a schema each, and have no rights on `items`."""
+    names = [f"{items.name}_ann", f"{items.name}_bob"]
+    for name in names:
+        items.run(f"CREATE ROLE {name} LOGIN")
+        items.run(f"CREATE SCHEMA {name} AUTHORIZATION {name}")
+        items.run(f"GRANT USAGE ON SCHEMA webhook TO {name}")
+        items.run(f"GRANT SELECT ON webhook.webhooks, webhook.deliveries, webhook.attempts TO {name}")
+        items.run(f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {name}")
+    yield names
+    for name in names:
+        items.run(f"DROP OWNED BY {name} CASCADE")
+
+
+def test_rights_on_the_watched_table(items, roles, receiver, cluster):
+    ann = roles[0]
+    url = receiver.url("/")
+    create = "SELECT * FROM webhook_create(%s, %s, 'items')"
+    with cluster.connect(items.name, user=ann) as connection:
+        def attempt(name):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege) as caught:
+                connection.execute(create, [name, url])
+            return caught.value.diag.message_detail
+
+        assert "TRIGGER" in attempt("a")
+        items.run(f"GRANT TRIGGER ON items TO {ann}")
+        assert "SELECT" in attempt("b")
+        items.run(f"GRANT SELECT (id) ON items TO {ann}")
+        assert "SELECT" in attempt("c")
+        items.run(f"GRANT SELECT ON items TO {ann}")
+        items.run("ALTER TABLE items ENABLE ROW LEVEL SECURITY")
+        assert "row-level security" in attempt("d")
+        items.run("ALTER TABLE items DISABLE ROW LEVEL SECURITY")
+        connection.execute(create, ["e", url])
+    assert items.rows("SELECT name, owner::text FROM webhook.webhooks") == [("e", ann)]
+    assert items.value("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal") == 3
+
+
+def test_webhooks_of_others_do_not_exist(items, roles, receiver, cluster):
+    ann, bob = roles
+    for name in roles:
+        items.run(f"CREATE TABLE {name}.own (id int)")
+        items.run(f"ALTER TABLE {name}.own OWNER TO {name}")
+    with (
+        cluster.connect(items.name, user=ann) as of_ann,
+        cluster.connect(items.name, user=bob) as of_bob,
+    ):
+        uuid = of_ann.execute(
+            "SELECT id FROM webhook_create('anns', %s, 'own')", [receiver.url("/")]
+        ).fetchone()[0]
+        of_ann.execute("INSERT INTO own VALUES (1)")
+        items.wait_for_status(1)
+        delivery = items.value("SELECT id FROM webhook.deliveries")
+        for statement, arguments in [
+            ("SELECT webhook_update(%s, url => 'https://example.com/')", ["anns"]),
+            ("SELECT webhook_update(%s, enabled => false)", [str(uuid)]),
+            ("SELECT webhook_delete(%s)", ["anns"]),
+            ("SELECT webhook_pause(%s)", ["anns"]),
+            ("SELECT webhook_resume(%s)", ["anns"]),
+            ("SELECT webhook_watch(%s, 'own')", ["anns"]),
+            ("SELECT webhook_unwatch(%s, %s::regclass)", ["anns", f"{ann}.own"]),
+            ("SELECT webhook_test(%s)", ["anns"]),
+            ("SELECT webhook_replay(%s)", [delivery]),
+        ]:
+            with pytest.raises(psycopg.Error) as caught:
+                of_bob.execute(statement, arguments)
+            expected = (psycopg.errors.UndefinedObject, psycopg.errors.InsufficientPrivilege)
+            assert isinstance(caught.value, expected), statement
+        for view in ("webhooks", "deliveries", "attempts"):
+            count = f"SELECT count(*) FROM webhook.{view}"
+            assert of_bob.execute(count).fetchone() == (0,)
+            assert of_ann.execute(count).fetchone() == (1,)
+        assert len(receiver.got()) == 1
+        of_ann.execute("SELECT webhook_delete('anns')")
+
+
+def test_writers_need_no_rights_and_get_none(items, roles, receiver, cluster):
+    ann = roles[0]
+    items.create("hook", receiver.url("/"), table_name="items")
+    items.run(f"REVOKE ALL ON SCHEMA webhook FROM {ann}")
+    items.run(f"REVOKE ALL ON ALL TABLES IN SCHEMA webhook FROM {ann}")
+    items.run(f"GRANT INSERT ON items TO {ann}")
+    with cluster.connect(items.name, user=ann) as connection:
+        connection.execute("INSERT INTO items VALUES (1)")
+        for statement in (
+            "SELECT * FROM webhook.event", "INSERT INTO webhook.event SELECT * FROM webhook.event",
+            "SELECT * FROM webhook.secret", "SELECT nextval('webhook.delivery_id_seq')",
+            "CREATE TRIGGER t AFTER INSERT ON own FOR EACH ROW EXECUTE FUNCTION webhook.capture('1')",
+        ):
+            with pytest.raises(psycopg.Error) as caught:
+                connection.execute(f"CREATE TABLE IF NOT EXISTS {ann}.own (id int)")
+                connection.execute(statement)
+            assert isinstance(caught.value, psycopg.errors.InsufficientPrivilege), statement
+    items.wait_for_status(1)
+
+
+@pytest.mark.parametrize("condition", [
+    "true) EXECUTE FUNCTION evil(); DROP TABLE items; --",
+    "true) EXECUTE FUNCTION evil() --",
+    "true; DROP TABLE items",
+    "true FROM items",
+    "true WHERE true",
+    "true, true",
+    "true AS x",
+    "true x",
+    "true UNION SELECT true",
+    "true ORDER BY 1",
+    "true LIMIT 1",
+    "true /* ",
+    "'unfinished",
+    "$$unfinished",
+    "(SELECT true)",
+    "true)",
+    "",
+    "*",
+])
+def test_a_condition_is_an_expression_and_nothing_else(items, receiver, condition):
+    items.run("CREATE FUNCTION evil() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+    create = "SELECT webhook_create('hook', %s, 'items', '{INSERT}', condition => %s)"
+    if condition.strip() == "":
+        items.run(create, receiver.url("/"), condition)  # an empty condition is none
+        return
+    state, _, _ = refused(items, create, receiver.url("/"), condition)
+    assert state[:2] in ("42", "0A"), state
+    assert items.value("SELECT count(*) FROM webhook.webhooks") == 0
+    assert items.value("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal") == 0
+    assert items.value("SELECT to_regclass('items') IS NOT NULL")
+
+
+def test_comments_and_quotes_in_a_condition_stay_in_it(items, receiver):
+    items.create(
+        "hook", receiver.url("/"), table_name="items", events=["INSERT"],
+        condition="NEW.note = ') OR true -- ' /* ) */ -- )",
+    )
+    items.run("INSERT INTO items VALUES (1, 'x'), (2, ') OR true -- ')")
+    items.wait_for_status(1)
+
+
+# --- secrets ---------------------------------------------------------------------------------------
+
+
+def test_a_secret_is_shown_once_and_is_nowhere_else(own_cluster, make_db, receiver):
+    server = own_cluster(log_min_messages="debug1", log_statement="'all'", log_min_duration_statement="0")
+    db = make_db(server)
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    hook = db.create("hook", receiver.url("/"), table_name="items", **LATER)
+    token = "t0ps3cret-header"
+    db.run("SELECT webhook_update('hook', headers => %s::jsonb)", f'{{"Authorization": "{token}"}}')
+    secret = hook["secret"]
+    assert secret.startswith("whsec_") and len(secret) >= 6 + 32
+    db.run("INSERT INTO items VALUES (1)")
+    db.wait_for_status(1)
+    receiver.down()
+    db.run("INSERT INTO items VALUES (2)")
+    db.wait_for_status(1, "retrying")
+    seen = []
+    for view in ("webhooks", "deliveries", "attempts", "worker"):
+        seen += db.rows(f"SELECT v::text FROM webhook.{view} AS v")
+    seen += db.rows("SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal")
+    dump = server._run("pg_dump", "-h", server.folder, "-U", "postgres", db.name).stdout
+    for text in [*(row[0] for row in seen), dump, server.log_text()]:
+        assert secret not in text and secret[6:] not in text
+    for text in [*(row[0] for row in seen), dump]:
+        assert token not in text
+    assert db.value("SELECT headers FROM webhook.webhooks") == {"Authorization": "***"}
+
+
+def test_a_dump_carries_definitions_and_a_restored_database_sends_nothing(cluster, db, make_db, receiver):
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    db.create("hook", receiver.url("/"), table_name="items", description="of old")
+    db.run("INSERT INTO items VALUES (1)")
+    db.wait_for_status(1)
+    dump = cluster._run("pg_dump", "-h", cluster.folder, "-U", "postgres", db.name).stdout
+    file = cluster.folder / "dump.sql"
+    file.write_text(dump)
+    file.chmod(0o644)
+    copy = make_db(cluster, extension=False)
+    restored = cluster._run(
+        "psql", "-h", cluster.folder, "-U", "postgres", "-d", copy.name, "-v", "ON_ERROR_STOP=1", "-q", "-f", file,
+    )
+    assert restored.returncode == 0
+    assert copy.rows("SELECT name, url, description, enabled FROM webhook.webhooks") == [
+        ("hook", receiver.url("/"), "of old", True)
+    ]
+    assert copy.value("SELECT count(*) FROM webhook.deliveries") == 0
+    copy.run("INSERT INTO items VALUES (2)")
+    copy.wait_for_status(1, "retrying")
+    assert "no secret" in copy.value("SELECT error FROM webhook.deliveries")
+    assert len(receiver.got()) == 1
+    # The restored database has triggers and sequences in order: with a secret it goes on.
+    copy.run("SELECT webhook_update('hook', secret => 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw')")
+    copy.create("another", receiver.url("/another"), table_name="items")
+    copy.run("INSERT INTO items VALUES (3)")
+    copy.wait_for_status(3, timeout=20)
+    copy.drop()
+
+
+def test_an_armed_copy_sends_its_own_events_only(own_cluster, make_db, receiver):
+    server = own_cluster()
+    db = make_db(server, "origin")
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    db.create("hook", receiver.url("/"), table_name="items")
+    db.run("SELECT webhook_pause('hook')")
+    db.run("INSERT INTO items VALUES (1)")
+    db.close()
+
+    def copied():
+        with server.connect() as admin:
+            try:
+                admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'origin'")
+                admin.execute("CREATE DATABASE copy TEMPLATE origin")
+                return True
+            except psycopg.errors.ObjectInUse:
+                return False
+
+    wait_until(copied, "the copy", 20)
+    with server.connect("copy") as copy:
+        state = lambda: copy.execute("SELECT state FROM webhook.worker").fetchone()[0]
+        wait_until(lambda: state() == "unarmed", "the worker of the copy", 30)
+        copy.execute("SELECT webhook_resume('hook')")
+        copy.execute("INSERT INTO items VALUES (2)")
+        assert copy.execute("SELECT webhook_arm()").fetchone() == (True,)
+        wait_until(lambda: state() == "running", "the worker to run", 20)
+        copy.execute("INSERT INTO items VALUES (3)")
+        [request] = receiver.wait(1)
+        assert b'"id":3' in request.body
+        assert copy.execute("SELECT webhook_arm()").fetchone() == (False,)
+    with server.connect("origin") as origin:
+        origin.execute("SELECT webhook_resume('hook')")
+        requests = receiver.wait(2, timeout=30)
+        assert b'"id":1' in requests[1].body
+        assert requests[0].id != requests[1].id
+
+
+# --- where requests may go -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def strict(cluster):
+    """A server with the policy as it is out of the box, and a database in it."""
+    from harness import Cluster
+    from harness.cluster import Database
+
+    server = Cluster("strict", pg_webhook__allow_http="off", pg_webhook__allowed_networks="''").start()
+    yield Database(server, "strict")
+    server.destroy()
+
+
+@pytest.mark.parametrize("url, key", [
+    ("http://127.0.0.1:{port}/", "webhook.url.not_https"),
+    ("ftp://127.0.0.1:{port}/", "webhook.url.not_https"),
+    ("https://127.0.0.1:{port}/", "webhook.url.private_ip"),
+    ("https://localhost:{port}/", "webhook.url.private_ip"),
+    ("https://[::1]:{port}/", "webhook.url.private_ip"),
+    ("https://[::ffff:127.0.0.1]:{port}/", "webhook.url.private_ip"),
+    ("https://[::ffff:7f00:1]:{port}/", "webhook.url.private_ip"),
+    ("https://2130706433:{port}/", "webhook.url.private_ip"),
+    ("https://0x7f000001:{port}/", "webhook.url.private_ip"),
+    ("https://0x7f.1:{port}/", "webhook.url.private_ip"),
+    ("https://0177.0.0.1:{port}/", "webhook.url.private_ip"),
+    ("https://127.1:{port}/", "webhook.url.private_ip"),
+    ("https://0:{port}/", "webhook.url.private_ip"),
+    ("https://0.0.0.0:{port}/", "webhook.url.private_ip"),
+    ("https://10.0.0.1/", "webhook.url.private_ip"),
+    ("https://169.254.169.254/latest/meta-data/", "webhook.url.private_ip"),
+    ("https://[fd00:ec2::254]/", "webhook.url.private_ip"),
+    ("https://100.64.0.1/", "webhook.url.private_ip"),
+    ("https://[64:ff9b::7f00:1]/", "webhook.url.private_ip"),
+    ("https://localhost./", "webhook.url.invalid"),
+    ("https://user@127.0.0.1/", "webhook.url.invalid"),
+    ("https://example.com@127.0.0.1/", "webhook.url.invalid"),
+    ("https://127.0.0.1#@example.com/", "webhook.url.invalid"),
+    ("https://127.0.0.1\\@example.com/", "webhook.url.invalid"),
+    ("https://nothing.invalid/", "webhook.url.unresolvable"),
+])
+def test_urls_that_are_refused_by_default(strict, receiver, url, key):
+    state, _, detail = refused(
+        strict, "SELECT webhook_create('hook', %s)", url.format(port=receiver.port)
+    )
+    assert state == "22023" and detail.startswith(key + ": "), detail
+    assert receiver.connections == 0
+    assert strict.value("SELECT count(*) FROM webhook.webhooks") == 0
+
+
+def test_metadata_addresses_stay_refused_whatever_is_allowed(own_cluster, make_db):
+    server = own_cluster(pg_webhook__allowed_networks="'0.0.0.0/0, ::/0'")
+    db = make_db(server)
+    for host in ("169.254.169.254", "[fd00:ec2::254]", "[::ffff:169.254.169.254]", "100.100.100.200"):
+        _, _, detail = refused(db, "SELECT webhook_create('hook', %s)", f"http://{host}/")
+        assert detail.startswith("webhook.url.private_ip: ")
+
+
+def test_the_policy_holds_at_every_connect(own_cluster, make_db, receiver):
+    server = own_cluster()
+    db = make_db(server)
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    # By name, so that only the resolver can know.
+    db.create("hook", receiver.url("/").replace("127.0.0.1", "localhost"), table_name="items", **LATER)
+    server.reload(pg_webhook__allowed_networks="'10.0.0.0/8'")
+    wait_until(lambda: db.value("SHOW pg_webhook.allowed_networks") == "10.0.0.0/8", "the reload")
+
+    def blocked():
+        db.run("INSERT INTO items SELECT coalesce(max(id), 0) + 1 FROM items")
+        return db.value("SELECT count(*) FROM webhook.attempts WHERE error_class = 'blocked_address'")
+
+    wait_until(blocked, "an attempt that is refused", interval=0.2)
+    connections = receiver.connections
+    error = db.value("SELECT error FROM webhook_test('hook')")
+    assert error in [f"blocked_address: {ip} is not allowed: loopback" for ip in ("127.0.0.1", "::1")]
+    assert receiver.connections == connections
+
+
+def test_proxies_of_the_environment_are_not_used(make_receiver, make_db):
+    from harness import Cluster
+
+    proxy, target = make_receiver(), make_receiver()
+    server = Cluster("proxied")
+    environment = {
+        name: proxy.url() for name in
+        ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    }
+    try:
+        server.start(**environment)
+        db = make_db(server)
+        db.run("CREATE TABLE items (id int PRIMARY KEY)")
+        db.create("hook", target.url("/"), table_name="items")
+        db.run("INSERT INTO items VALUES (1)")
+        db.wait_for_status(1)
+        assert (proxy.connections, target.connections) == (0, 1)
+    finally:
+        server.destroy()
+
+
+# --- TLS -------------------------------------------------------------------------------------------
+
+
+def authority(name):
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    certificate = (
+        builder(subject, subject, key.public_key(), -1, 30)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return key, certificate
+
+
+def builder(subject, issuer, public_key, first_day, last_day):
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return (
+        x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + datetime.timedelta(days=first_day))
+        .not_valid_after(now + datetime.timedelta(days=last_day))
+    )
+
+
+def server_context(folder, signer, name, names, first_day=-1, last_day=10):
+    """A server's TLS context with a certificate for `names`, signed by `signer`."""
+    ca_key, ca = signer
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    certificate = (
+        builder(subject, ca.subject, key.public_key(), first_day, last_day)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    pem = folder / f"{name}.pem"
+    pem.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ) + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
+
+
+def test_tls_certificates(own_cluster, make_db, make_receiver, tmp_path):
+    trusted, unknown = authority("trusted"), authority("unknown")
+    server = own_cluster()
+    ca_file = server.folder / "ca.pem"
+    ca_file.write_bytes(trusted[1].public_bytes(serialization.Encoding.PEM))
+    ca_file.chmod(0o644)
+    server.reload(pg_webhook__ca_file=f"'{ca_file}'", pg_webhook__allow_http="off")
+    db = make_db(server)
+    wait_until(lambda: db.value("SHOW pg_webhook.ca_file") == str(ca_file), "the reload")
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    address = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    old_protocol = server_context(tmp_path, trusted, "old", address)
+    old_protocol.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    old_protocol.maximum_version = ssl.TLSVersion.TLSv1_1
+    tls_12 = server_context(tmp_path, trusted, "tls12", address)
+    tls_12.maximum_version = ssl.TLSVersion.TLSv1_2
+    cases = {
+        "good": (server_context(tmp_path, trusted, "good", address), None),
+        "tls12": (tls_12, None),
+        "unknown-authority": (server_context(tmp_path, unknown, "unknown", address), "tls"),
+        "expired": (server_context(tmp_path, trusted, "expired", address, -10, -1), "tls"),
+        "not-yet-valid": (server_context(tmp_path, trusted, "early", address, 1, 10), "tls"),
+        "other-host": (
+            server_context(tmp_path, trusted, "other", [x509.DNSName("example.com")]), "tls",
+        ),
+        "tls11": (old_protocol, "tls"),
+    }
+    receivers = {name: make_receiver(tls=context) for name, (context, _) in cases.items()}
+    plain = make_receiver()
+    urls = {name: r.url("/") for name, r in receivers.items()}
+    urls["plain-http"] = plain.url("/").replace("http:", "https:")
+    for name, url in urls.items():
+        db.create(name, url, table_name="items", timeout_seconds=5, **LATER)
+    db.run("INSERT INTO items VALUES (1)")
+    wait_until(
+        lambda: db.value("SELECT count(*) FROM webhook.attempts") == len(urls), "an attempt each", 20
+    )
+    classes = dict(db.rows(
+        "SELECT d.webhook, a.error_class FROM webhook.attempts a JOIN webhook.deliveries d ON d.id = delivery_id"
+    ))
+    expected = {name: error for name, (_, error) in cases.items()}
+    assert classes == {**expected, "plain-http": "tls"}
+    received = {name for name, r in receivers.items() if r.got()}
+    assert received == {"good", "tls12"}
+    assert plain.got() == []
