@@ -96,7 +96,22 @@ LEFT JOIN LATERAL (
     SELECT pg_catalog.jsonb_object_agg(
         pg_catalog.format('%I.%I', n.nspname, c.relname),
         pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
-            'events', v.events, 'columns', v.columns, 'condition', v.condition
+            -- those that a trigger is there for: one can be disabled, or dropped with a column
+            'events', ARRAY(
+                SELECT o.event
+                FROM pg_catalog.unnest(v.events) AS o (event)
+                JOIN (VALUES ('INSERT', 4), ('UPDATE', 16), ('DELETE', 8)) AS b (event, bit) ON b.event = o.event
+                WHERE EXISTS (
+                    SELECT FROM pg_catalog.pg_trigger AS g
+                    WHERE g.tgrelid = v.relation
+                      AND g.tgfoid = 'webhook.capture()'::pg_catalog.regprocedure
+                      AND g.tgargs = pg_catalog.convert_to(w.id::text, 'UTF8') || '\x00'
+                      AND (g.tgtype & b.bit) <> 0
+                      AND g.tgenabled <> 'D'
+                )
+            ),
+            'columns', v.columns,
+            'condition', v.condition
         ))
     ) AS tables
     FROM webhook.watch AS v

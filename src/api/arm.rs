@@ -17,9 +17,9 @@ fn webhook_arm() -> Result<bool, ErrorReport> {
             if cursor::installation(session).is_some_and(|(_, armed)| armed) {
                 return Ok(false);
             }
-            session.write(sql!("api/forget_installation"), &[]);
-            session.write(sql!("api/forget_queue"), &[]);
-            session.write(sql!("api/restart_cursor"), &[]);
+            session.run(sql!("api/forget_installation"), &[]);
+            session.run(sql!("api/forget_queue"), &[]);
+            session.run(sql!("api/restart_cursor"), &[]);
             install::claim(session)?;
             registry::changed();
             wake::launcher_at_commit();

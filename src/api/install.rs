@@ -17,7 +17,7 @@ pub fn claim(session: &Session) -> Result<(), Refusal> {
     // SAFETY: reads the control file's copy in shared memory, and an oid of this process.
     let (system, database) = unsafe { (pg_sys::GetSystemIdentifier(), pg_sys::MyDatabaseId) };
     let args = [arg(hex::encode(id)), arg(system as i64), arg(database)];
-    session.write(sql!("api/install"), &args);
+    session.run(sql!("api/install"), &args);
     Ok(())
 }
 

@@ -73,7 +73,7 @@ impl Test {
         let own = webhook::find(session, caller, webhook)?;
         let route = endpoint::load(session, Some(own.id)).pop();
         let route = route.ok_or_else(|| Refusal::UnknownWebhook(own.name.clone()))?;
-        let rows = session.read(sql!("api/target"), &[arg(own.id)]);
+        let rows = session.run(sql!("api/target"), &[arg(own.id)]);
         let row = rows.first().ok_or(Refusal::UnknownWebhook(own.name))?;
         let target = Target { slot: row.value(1), relation: row.value(2), sequence: row.value(3) };
         let (installation, uuid): (String, String) = (row.value(4), row.value(5));

@@ -6,8 +6,11 @@
 use pgrx::prelude::*;
 use pgrx::{FromDatum, direct_function_call_as_datum};
 
-/// Rows shorter than this, with nothing stored elsewhere, are as long as they look, near enough.
-const SHORT: u32 = 2048;
+/// No compression that PostgreSQL has makes values smaller than by this factor (LZ4's is the higher).
+const COMPRESSION: usize = 255;
+
+/// Rows up to this many bytes, with nothing stored elsewhere, need not be looked into for their size.
+const SHORT: usize = super::HARMLESS / COMPRESSION;
 
 /// The row as a JSON object.
 ///
@@ -58,20 +61,21 @@ pub unsafe fn keys<'a>(
 pub unsafe fn raw_size(row: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) -> usize {
     // SAFETY: the caller's; only values of variable length are looked into.
     unsafe {
-        let stored = (*row).t_len;
+        let stored = (*row).t_len as usize;
         let elsewhere = (*(*row).t_data).t_infomask & pg_sys::HEAP_HASEXTERNAL as u16 != 0;
-        if stored < SHORT && !elsewhere {
-            return stored as usize;
+        if stored <= SHORT && !elsewhere {
+            return stored;
         }
-        let attributes = (0..(*descriptor).natts)
-            .map(|index| &*(*descriptor).attrs.as_ptr().add(index as usize));
+        let columns = (*descriptor).natts as usize;
+        let attributes = std::slice::from_raw_parts((*descriptor).attrs.as_ptr(), columns);
+        let mut values = vec![pg_sys::Datum::null(); columns];
+        let mut nulls = vec![false; columns];
+        pg_sys::heap_deform_tuple(row, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
         let lengths =
-            attributes.filter(|a| a.attlen == -1 && !a.attisdropped).filter_map(|attribute| {
-                let mut null = false;
-                let value =
-                    pg_sys::heap_getattr(row, i32::from(attribute.attnum), descriptor, &mut null);
-                (!null).then(|| pg_sys::toast_raw_datum_size(value))
+            attributes.iter().zip(&values).zip(&nulls).filter_map(|((attribute, value), null)| {
+                let varying = attribute.attlen == -1 && !attribute.attisdropped && !null;
+                varying.then(|| pg_sys::toast_raw_datum_size(*value))
             });
-        lengths.sum::<usize>() + stored as usize
+        lengths.sum::<usize>() + stored
     }
 }

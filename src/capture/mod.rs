@@ -15,12 +15,20 @@ use pgrx::prelude::*;
 use self::source::Source;
 use crate::domain::event::{Change, Operation};
 use crate::domain::time::Timestamp;
-use crate::pg::{output, settings, typcache, wake};
+use crate::pg::{output, settings, subtransaction, typcache, wake};
 use crate::queue::ring::{self, NewEvent};
 
 /// A row may be this many times as large as the largest body, as stored and uncompressed, before it is
 /// taken as too large without being rendered.
 const LARGEST_ROW: usize = 4;
+
+/// A row of this size has no text that PostgreSQL could not build: the worst is an array of numerics,
+/// of which eight bytes can be 130,000 digits.
+const HARMLESS: usize = 32 * 1024;
+
+/// How PostgreSQL says that a text becomes too large for it.
+const TOO_LARGE: [PgSqlErrorCode; 2] =
+    [PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY];
 
 /// Tells PostgreSQL how `webhook_capture` is called.
 #[unsafe(no_mangle)]
@@ -128,24 +136,31 @@ impl Firing {
         wake::worker_at_commit();
     }
 
-    /// The body, with the row's primary key only where the row makes it too large.
+    /// The body; where the row makes it too large, with the row's primary key only.
     fn body(&self, source: &Source, event_id: &str, now: Timestamp) -> String {
         let largest = settings::max_payload_bytes();
         let _canonical = output::Canonical::begin();
         let timestamp = output::rfc3339(now);
-        let render =
-            |change| source.envelope.render(event_id, self.operation.as_str(), change, &timestamp);
-        // SAFETY: rows of the open relation.
+        let event = self.operation.as_str();
+        let render = |change| source.envelope.render(event_id, event, change, &timestamp);
+        // SAFETY: the descriptor of the open relation, and rows of it.
         unsafe {
             let descriptor = (*self.relation).rd_att;
+            let whole = || render(self.change(|row| image::json(row, descriptor), false));
             let size: usize = self.rows().map(|row| image::raw_size(row, descriptor)).sum();
-            if size <= largest.saturating_mul(LARGEST_ROW) {
-                let body = render(self.change(|row| image::json(row, descriptor), false));
-                if body.len() <= largest {
-                    return body;
+            let body = match size {
+                0..=HARMLESS => Some(whole()),
+                size if size <= largest.saturating_mul(LARGEST_ROW) => {
+                    subtransaction::tolerating(&TOO_LARGE, whole)
                 }
-            }
-            render(self.change(|row| image::keys(row, descriptor, &source.key), true))
+                _ => None,
+            };
+            body.filter(|body| body.len() <= largest)
+                .or_else(|| {
+                    let keys = |row| image::keys(row, descriptor, &source.key);
+                    Some(render(self.change(keys, true))).filter(|body| body.len() <= largest)
+                })
+                .unwrap_or_else(|| render(self.change(|_| "{}", true)))
         }
     }
 

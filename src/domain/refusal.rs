@@ -72,6 +72,16 @@ pub enum Refusal {
         /// The table.
         table: String,
     },
+    /// A table and a partition of it.
+    #[error("webhook \"{webhook}\" already watches table {other}")]
+    Overlap {
+        /// The webhook.
+        webhook: String,
+        /// The table that it watches.
+        other: String,
+        /// The table to be watched.
+        table: String,
+    },
     /// The webhook does not watch that table.
     #[error("webhook \"{webhook}\" does not watch table {table}")]
     NotWatched {

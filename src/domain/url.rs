@@ -22,8 +22,8 @@ pub struct EndpointUrl(Uri);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// `http` without the setting that allows it, or another scheme.
-    #[error("the scheme is not https")]
-    NotHttps,
+    #[error("the scheme is {0}, not https")]
+    NotHttps(String),
     /// An address of the host is not allowed.
     #[error("{address} is not allowed: {reason}")]
     PrivateIp {
@@ -44,7 +44,7 @@ impl UrlError {
     /// The stable name of the refusal.
     pub fn key(&self) -> &'static str {
         match self {
-            Self::NotHttps => "webhook.url.not_https",
+            Self::NotHttps(_) => "webhook.url.not_https",
             Self::PrivateIp { .. } => "webhook.url.private_ip",
             Self::Unresolvable(_) => "webhook.url.unresolvable",
             Self::Invalid(_) => "webhook.url.invalid",
@@ -80,7 +80,7 @@ impl EndpointUrl {
             return Err(Invalid("it has a user name or password"));
         }
         if *scheme == Scheme::HTTP && !allow_http || !is_http(scheme) {
-            return Err(UrlError::NotHttps);
+            return Err(UrlError::NotHttps(scheme.to_string()));
         }
         let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
         if !port.is_empty() && !is_port(&port[1..]) {

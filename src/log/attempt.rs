@@ -15,7 +15,7 @@ pub fn write(session: &Session, slot: i16, settlements: &[Settlement]) {
         settlements.iter().map(|s| verdict::failure_of(&s.result)).collect();
     let class = |failure: &Option<Failure>| failure.as_ref().map(|f| f.class.as_str());
     let message = |failure: &Option<Failure>| failure.as_ref().map(|f| f.message.clone());
-    session.write(
+    session.run(
         sql!("log/attempts"),
         &[
             arg(slot),

@@ -8,7 +8,7 @@ pub fn write(session: &Session, healths: &[Health]) {
     if healths.is_empty() {
         return;
     }
-    session.write(
+    session.run(
         sql!("log/health"),
         &[
             arg(healths.iter().map(|h| h.webhook).collect::<Vec<_>>()),
@@ -25,6 +25,6 @@ pub fn disable(session: &Session, webhooks: Vec<i32>) -> Vec<String> {
     if webhooks.is_empty() {
         return Vec::new();
     }
-    let rows = session.write(sql!("log/disable"), &[arg(webhooks)]);
+    let rows = session.run(sql!("log/disable"), &[arg(webhooks)]);
     rows.iter().map(|row| row.value(1)).collect()
 }

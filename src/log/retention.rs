@@ -51,15 +51,15 @@ pub fn turn(session: &Session) -> Turn {
     if !empty(session, next) {
         return Turn::Blocked;
     }
-    session.write(sql!("log/turn"), &[arg(next)]);
-    session.write(sql!("log/purge"), &[arg(settings::log_retention().as_secs_f64())]);
+    session.run(sql!("log/turn"), &[arg(next)]);
+    session.run(sql!("log/purge"), &[arg(settings::log_retention().as_secs_f64())]);
     registry::changed();
     Turn::Turned(next)
 }
 
 /// The current slot, its age, and whether the next one is settled. In a snapshot of its own.
 fn state(session: &Session) -> Option<(i16, Duration, bool)> {
-    let rows = session.write(sql!("log/ring"), &[]);
+    let rows = session.run(sql!("log/ring"), &[]);
     let row = rows.first()?;
     Some((
         row.value(1),

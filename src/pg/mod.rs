@@ -13,6 +13,7 @@ pub mod random;
 pub mod report;
 pub mod settings;
 pub mod spi;
+pub mod subtransaction;
 pub mod txn;
 pub mod typcache;
 pub mod types;

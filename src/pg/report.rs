@@ -39,7 +39,9 @@ fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::WhichTable(..)
         | Refusal::ColumnsWithoutUpdate => ERRCODE_INVALID_PARAMETER_VALUE,
         Refusal::NotAnExpression => ERRCODE_SYNTAX_ERROR,
-        Refusal::DuplicateName(_) | Refusal::AlreadyWatched { .. } => ERRCODE_DUPLICATE_OBJECT,
+        Refusal::DuplicateName(_) | Refusal::AlreadyWatched { .. } | Refusal::Overlap { .. } => {
+            ERRCODE_DUPLICATE_OBJECT
+        }
         Refusal::UnknownWebhook(_) | Refusal::UnknownDelivery(_) | Refusal::NotWatched { .. } => {
             ERRCODE_UNDEFINED_OBJECT
         }
@@ -58,6 +60,9 @@ fn detail(refusal: &Refusal) -> Option<String> {
         Refusal::Url(error) => Some(format!("{}: {error}", error.key())),
         Refusal::Secret(error) => Some(sentence(&error.to_string())),
         Refusal::Header(error) => Some(sentence(&error.to_string())),
+        Refusal::Overlap { other, table, .. } => Some(format!(
+            "One of {other} and {table} is a partition of the other, so a change would be two events."
+        )),
         Refusal::Unwatchable { reason, .. } => Some(sentence(reason)),
         Refusal::MayNotWatch { missing, .. } => Some(sentence(missing)),
         _ => None,
@@ -67,9 +72,11 @@ fn detail(refusal: &Refusal) -> Option<String> {
 fn hint(refusal: &Refusal) -> Option<String> {
     let text = match refusal {
         Refusal::Name(_) => {
-            "A name has 1 to 200 characters, no control characters and no space at its ends."
+            "A name has 1 to 200 characters, no control characters and no space at its ends, and is not a uuid."
         }
-        Refusal::Url(UrlError::NotHttps) => "pg_webhook.allow_http allows URLs without TLS.",
+        Refusal::Url(UrlError::NotHttps(scheme)) if scheme == "http" => {
+            "pg_webhook.allow_http allows URLs without TLS."
+        }
         Refusal::Url(UrlError::PrivateIp { .. }) => {
             "pg_webhook.allowed_networks lists networks that requests may go to although they are not public."
         }

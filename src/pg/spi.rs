@@ -72,13 +72,14 @@ pub fn connect<R>(work: impl FnOnce(&Session) -> R) -> R {
 }
 
 impl Session {
-    /// Runs a statement that changes something. It sees the latest committed state, as each statement
-    /// of a READ COMMITTED transaction does, and what this transaction did.
-    pub fn write(&self, sql: Sql, args: &[Arg]) -> Rows<'_> {
+    /// Runs a statement as a client would: it sees what has committed by now (by the begin of the
+    /// transaction from REPEATABLE READ on) and all that this transaction did, and may change things.
+    pub fn run(&self, sql: Sql, args: &[Arg]) -> Rows<'_> {
         self.execute(sql, args, false)
     }
 
-    /// Runs a statement in the active snapshot.
+    /// Runs a statement that only reads, in the active snapshot: it sees nothing that happened after
+    /// that was taken, not even in this transaction.
     pub fn read(&self, sql: Sql, args: &[Arg]) -> Rows<'_> {
         self.execute(sql, args, true)
     }

@@ -4,12 +4,18 @@ use pgrx::pg_sys;
 
 use super::ffi;
 
-/// Whether the type has an equality, for arrays, rows and ranges that of what they hold.
-pub fn has_equality(type_oid: pg_sys::Oid) -> bool {
+/// Whether the type has an equality, for arrays and ranges that of what they hold, and cannot lose it.
+/// A composite type can: by an attribute that is added to it.
+pub fn has_lasting_equality(type_oid: pg_sys::Oid) -> bool {
     // SAFETY: in a transaction; entries of the type cache live as long as the process.
     unsafe {
-        let entry = pg_sys::lookup_type_cache(type_oid, pg_sys::TYPECACHE_EQ_OPR as i32);
-        (*entry).eq_opr != pg_sys::InvalidOid
+        let base = pg_sys::getBaseType(type_oid);
+        let element = pg_sys::get_element_type(base);
+        if element != pg_sys::InvalidOid {
+            return has_lasting_equality(element);
+        }
+        let entry = pg_sys::lookup_type_cache(base, pg_sys::TYPECACHE_EQ_OPR as i32);
+        (*entry).typtype as u8 != pg_sys::TYPTYPE_COMPOSITE && (*entry).eq_opr != pg_sys::InvalidOid
     }
 }
 

@@ -12,7 +12,7 @@ use crate::pg::spi::{Session, arg, sql};
 pub fn begin(session: &Session) -> Option<Start> {
     // SAFETY: a variable that is set before any process is forked.
     let server_start = Timestamp(unsafe { pg_sys::PgStartTime });
-    let rows = session.write(sql!("queue/begin"), &[arg(server_start)]);
+    let rows = session.run(sql!("queue/begin"), &[arg(server_start)]);
     let row = rows.first()?;
     Some(Start {
         settled: row.value::<String>(1).parse().ok()?,
@@ -39,22 +39,22 @@ pub struct Start {
 
 /// This run goes well, or ends well.
 pub fn calm(session: &Session) {
-    session.write(sql!("queue/calm"), &[]);
+    session.run(sql!("queue/calm"), &[]);
 }
 
 /// `delivery` is about to be sent alone; `None`: it is back.
 pub fn suspect(session: &Session, delivery: Option<i64>) {
-    session.write(sql!("queue/suspect"), &[arg(delivery)]);
+    session.run(sql!("queue/suspect"), &[arg(delivery)]);
 }
 
 /// Makes a delivery a dead letter for `reason`.
 pub fn condemn(session: &Session, delivery: i64, reason: &str) {
-    session.write(sql!("queue/condemn"), &[arg(delivery), arg(reason)]);
+    session.run(sql!("queue/condemn"), &[arg(delivery), arg(reason)]);
 }
 
 /// Everything that `settled` sees is finished or in the slow lane.
 pub fn save(session: &Session, settled: &Snapshot) {
-    session.write(sql!("queue/advance"), &[arg(settled.clone())]);
+    session.run(sql!("queue/advance"), &[arg(settled.clone())]);
 }
 
 /// The installation's id and whether this database is the one that may send.

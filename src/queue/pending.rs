@@ -86,13 +86,13 @@ pub fn suspend(session: &Session, events: &[(Spill, Waiting)]) -> usize {
     let mut args = columns(events.iter().map(|(_, waiting)| waiting));
     args.push(arg(events.iter().map(|(spill, _)| spill.slot).collect::<Vec<_>>()));
     args.push(arg(events.iter().map(|(spill, _)| spill.xid).collect::<Vec<_>>()));
-    session.write(sql!("queue/suspend"), &args).count()
+    session.run(sql!("queue/suspend"), &args).count()
 }
 
 /// Writes when events of the slow lane are due again.
 pub fn postpone(session: &Session, events: &[Waiting]) {
     if !events.is_empty() {
-        session.write(sql!("queue/postpone"), &columns(events.iter()));
+        session.run(sql!("queue/postpone"), &columns(events.iter()));
     }
 }
 
@@ -114,6 +114,6 @@ fn columns<'a>(events: impl Iterator<Item = &'a Waiting> + Clone) -> Vec<Arg> {
 /// Removes delivered events.
 pub fn finish(session: &Session, ids: Vec<i64>) {
     if !ids.is_empty() {
-        session.write(sql!("queue/finish"), &[arg(ids)]);
+        session.run(sql!("queue/finish"), &[arg(ids)]);
     }
 }

@@ -1,5 +1,10 @@
 //! The user's condition: an SQL expression that becomes part of a trigger's WHEN clause.
 
+use std::panic::AssertUnwindSafe;
+
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
+use pgrx::prelude::*;
+
 use crate::domain::refusal::Refusal;
 use crate::pg::parse;
 
@@ -8,7 +13,18 @@ use crate::pg::parse;
 ///
 /// # Errors
 ///
-/// [`Refusal::NotAnExpression`]; a text that does not parse raises the server's own syntax error.
+/// [`Refusal::NotAnExpression`]; a text that does not parse raises the server's own error.
 pub fn check(condition: &str) -> Result<(), Refusal> {
-    if parse::is_single_expression(condition) { Ok(()) } else { Err(Refusal::NotAnExpression) }
+    let single = PgTryBuilder::new(AssertUnwindSafe(|| parse::is_single_expression(condition)))
+        .catch_others(|caught| match caught {
+            CaughtError::PostgresError(error) => {
+                let message = format!("the condition does not parse: {}", error.message());
+                ErrorReport::new(error.sql_error_code(), message, function_name!())
+                    .report(PgLogLevel::ERROR);
+                false
+            }
+            other => other.rethrow(),
+        })
+        .execute();
+    if single { Ok(()) } else { Err(Refusal::NotAnExpression) }
 }

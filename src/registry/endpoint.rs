@@ -16,7 +16,7 @@ use crate::pg::spi::{Row, Session, arg, sql};
 
 /// All live webhooks, or the one with this key.
 pub fn load(session: &Session, only: Option<i32>) -> Vec<Route> {
-    let rows = session.read(sql!("registry/endpoints"), &[arg(only)]);
+    let rows = session.run(sql!("registry/endpoints"), &[arg(only)]);
     rows.iter().map(route).collect()
 }
 

@@ -20,7 +20,7 @@ const LOCK_SECONDS: u32 = 2;
 
 /// The columns of a table that an UPDATE must change.
 pub struct Columns {
-    /// Those whose type has an equality.
+    /// Those whose type has an equality for good.
     pub typed: Vec<String>,
     /// The others.
     pub untyped: Vec<String>,
@@ -29,7 +29,7 @@ pub struct Columns {
 /// Divides column names by whether their types have an equality.
 pub fn divide(columns: Vec<(String, pg_sys::Oid)>) -> Columns {
     let (typed, untyped): (Vec<_>, Vec<_>) =
-        columns.into_iter().partition(|(_, type_oid)| typcache::has_equality(*type_oid));
+        columns.into_iter().partition(|(_, type_oid)| typcache::has_lasting_equality(*type_oid));
     let names =
         |columns: Vec<(String, pg_sys::Oid)>| columns.into_iter().map(|(name, _)| name).collect();
     Columns { typed: names(typed), untyped: names(untyped) }
@@ -85,7 +85,7 @@ pub fn drop(session: &Session, webhook: i32, relation: pg_sys::Oid, table: &str)
 
 /// Statements that PostgreSQL's `format()` has written and quoted.
 fn generate(session: &Session, statement: Sql, args: &[crate::pg::spi::Arg]) -> Vec<String> {
-    session.read(statement, args).iter().map(|row| row.value(1)).collect()
+    session.run(statement, args).iter().map(|row| row.value(1)).collect()
 }
 
 /// Runs data definition with the short lock timeout; an error says what was being done.

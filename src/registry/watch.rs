@@ -98,7 +98,7 @@ impl Given {
 /// # Errors
 ///
 /// A relation that cannot be watched or that the caller may not watch, an unknown column, or a table
-/// that is watched already. Raises the server's error where a trigger cannot be created.
+/// that is watched already, itself or through its partitions or its parent. Raises the server's error where a trigger cannot be created.
 pub fn add(
     session: &Session,
     caller: &Caller,
@@ -110,10 +110,14 @@ pub fn add(
     if list(session, webhook.id).iter().any(|watched| watched.relation == relation) {
         return Err(Refusal::AlreadyWatched { webhook: webhook.name.clone(), table });
     }
+    let overlap = session.run(sql!("registry/overlap"), &[arg(webhook.id), arg(relation)]);
+    if let Some(row) = overlap.first() {
+        return Err(Refusal::Overlap { webhook: webhook.name.clone(), other: row.value(1), table });
+    }
     let columns = check_columns(session, relation, &table, &spec.columns)?;
     let events: Vec<&str> = spec.events.iter().map(|event| event.as_str()).collect();
     let names = Some(spec.columns.clone()).filter(|names| !names.is_empty());
-    session.write(
+    session.run(
         sql!("registry/watch"),
         &[arg(webhook.id), arg(relation), arg(events), arg(names), arg(spec.condition.clone())],
     );
@@ -123,13 +127,13 @@ pub fn add(
 
 /// Stops watching `relation`; says whether it was watched.
 pub fn remove(session: &Session, webhook: &Webhook, watched: &Watched) {
-    session.write(sql!("registry/unwatch"), &[arg(webhook.id), arg(watched.relation)]);
+    session.run(sql!("registry/unwatch"), &[arg(webhook.id), arg(watched.relation)]);
     trigger::drop(session, webhook.id, watched.relation, &watched.table);
 }
 
 /// The tables of a webhook, without those that have been dropped.
 pub fn list(session: &Session, webhook: i32) -> Vec<Watched> {
-    let rows = session.read(sql!("registry/watched"), &[arg(webhook)]);
+    let rows = session.run(sql!("registry/watched"), &[arg(webhook)]);
     rows.iter()
         .map(|row| {
             let events: Vec<String> = row.value(3);
@@ -150,7 +154,7 @@ pub fn list(session: &Session, webhook: i32) -> Vec<Watched> {
 /// The relation's name, for messages.
 pub fn name(session: &Session, relation: pg_sys::Oid) -> String {
     let args = [arg(relation), arg(pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID))];
-    let rows = session.read(sql!("registry/relation"), &args);
+    let rows = session.run(sql!("registry/relation"), &args);
     rows.first().map_or_else(|| u32::from(relation).to_string(), |row| row.value(3))
 }
 
@@ -160,9 +164,9 @@ fn check_table(
     caller: &Caller,
     relation: pg_sys::Oid,
 ) -> Result<String, Refusal> {
-    let rows = session.read(sql!("registry/relation"), &[arg(relation), arg(caller.role)]);
+    let rows = session.run(sql!("registry/relation"), &[arg(relation), arg(caller.role)]);
     let Some(row) = rows.first() else {
-        let table = format!("with oid {}", u32::from(relation));
+        let table = format!("relation with oid {}", u32::from(relation));
         return Err(Refusal::Unwatchable { table, reason: "it does not exist" });
     };
     let (kind, persistence, table): (String, String, String) =
@@ -212,7 +216,7 @@ fn check_columns(
     table: &str,
     names: &[String],
 ) -> Result<Columns, Refusal> {
-    let rows = session.read(sql!("registry/columns"), &[arg(relation)]);
+    let rows = session.run(sql!("registry/columns"), &[arg(relation)]);
     let types: HashMap<String, pg_sys::Oid> =
         rows.iter().map(|row| (row.value(1), row.value(2))).collect();
     let named = names

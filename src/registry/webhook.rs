@@ -36,7 +36,7 @@ pub struct Created {
 /// [`Refusal::UnknownWebhook`], also where it belongs to a role that the caller is not a member of.
 pub fn find(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result<Webhook, Refusal> {
     let webhook = webhook.ok_or(Refusal::Null("webhook"))?;
-    let rows = session.write(sql!("registry/find"), &[arg(webhook), arg(caller.role)]);
+    let rows = session.run(sql!("registry/find"), &[arg(webhook), arg(caller.role)]);
     match rows.first() {
         Some(row) => Ok(Webhook { id: row.value(1), name: row.value(2), signature: row.value(3) }),
         None => Err(Refusal::UnknownWebhook(webhook.chars().take(200).collect())),
@@ -60,12 +60,12 @@ pub fn insert(
     Signer::new(scheme, secret)?;
     free_name(session, &name, None)?;
     if let Some(most) = settings::max_webhooks() {
-        let count = session.read(sql!("registry/count"), &[]);
+        let count = session.run(sql!("registry/count"), &[]);
         if count.first().is_some_and(|row| row.value::<i64>(1) >= most.into()) {
             return Err(Refusal::TooMany(most));
         }
     }
-    let rows = session.write(
+    let rows = session.run(
         sql!("registry/insert"),
         &[
             arg(name.as_str()),
@@ -100,7 +100,7 @@ pub fn update(session: &Session, webhook: &Webhook, definition: Definition) -> R
     if definition.signature.is_some() || definition.secret.is_some() {
         check_secret(session, webhook, &definition)?;
     }
-    session.write(
+    session.run(
         sql!("registry/update"),
         &[
             arg(webhook.id),
@@ -116,7 +116,7 @@ pub fn update(session: &Session, webhook: &Webhook, definition: Definition) -> R
             arg(definition.max_concurrency),
         ],
     );
-    session.write(
+    session.run(
         sql!("registry/update_secret"),
         &[
             arg(webhook.id),
@@ -129,12 +129,12 @@ pub fn update(session: &Session, webhook: &Webhook, definition: Definition) -> R
 
 /// Stops or resumes sending.
 pub fn pause(session: &Session, webhook: &Webhook, paused: bool) {
-    session.write(sql!("registry/pause"), &[arg(webhook.id), arg(paused)]);
+    session.run(sql!("registry/pause"), &[arg(webhook.id), arg(paused)]);
 }
 
 /// Marks it deleted. Its triggers must be gone.
 pub fn delete(session: &Session, webhook: &Webhook) {
-    session.write(sql!("registry/delete"), &[arg(webhook.id)]);
+    session.run(sql!("registry/delete"), &[arg(webhook.id)]);
 }
 
 /// The secret and the signature, of which one or both are new, must fit each other.
@@ -151,7 +151,7 @@ fn check_secret(
         Signer::new(scheme, secret)?;
         return Ok(());
     }
-    let rows = session.read(sql!("registry/signing_key"), &[arg(webhook.id)]);
+    let rows = session.run(sql!("registry/signing_key"), &[arg(webhook.id)]);
     if let Some(key) = rows.first().and_then(|row| row.get::<String>(1)) {
         Signer::new(scheme, &Secret::parse(&key)?)?;
     }
@@ -159,7 +159,7 @@ fn check_secret(
 }
 
 fn free_name(session: &Session, name: &str, except: Option<i32>) -> Result<(), Refusal> {
-    let rows = session.read(sql!("registry/name_taken"), &[arg(name), arg(except)]);
+    let rows = session.run(sql!("registry/name_taken"), &[arg(name), arg(except)]);
     match rows.first() {
         Some(row) if row.value::<bool>(1) => Err(Refusal::DuplicateName(name.to_owned())),
         _ => Ok(()),

@@ -210,6 +210,16 @@ def test_comments_and_quotes_in_a_condition_stay_in_it(items, receiver):
     items.wait_for_status(1)
 
 
+def test_the_number_of_webhooks_is_limited(own_cluster, make_db, receiver):
+    db = make_db(own_cluster(pg_webhook__max_webhooks="2"))
+    for name in ("one", "two"):
+        db.create(name, receiver.url("/"))
+    state, message, _ = refused(db, "SELECT webhook_create('three', %s)", receiver.url("/"))
+    assert (state, message) == ("53400", "the limit of 2 webhooks is reached")
+    db.run("SELECT webhook_delete('one')")
+    db.create("three", receiver.url("/"))
+
+
 # --- secrets ---------------------------------------------------------------------------------------
 
 

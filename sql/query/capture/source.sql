@@ -6,7 +6,7 @@ SELECT
     n.nspname::text,
     c.relname::text,
     (
-        SELECT string_to_array(x.indkey::text, ' ')::smallint[]
+        SELECT (string_to_array(x.indkey::text, ' ')::smallint[])[:x.indnkeyatts]
         FROM pg_index AS x
         WHERE x.indrelid = $2 AND x.indisprimary
     ),

@@ -33,7 +33,8 @@ SELECT format(
 FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (
-    -- sorts behind other triggers, so that it sees what they left
-    SELECT format('zz_webhook_%s_%s', $1, lower($2)) AS name
+    -- Sorts before what users call their triggers: an AFTER trigger that changes the row again makes a
+    -- later event.
+    SELECT format('_webhook_%s_%s', $1, lower($2)) AS name
 ) AS webhook_trigger
 WHERE c.oid = $3

@@ -2,7 +2,10 @@
 SELECT
     c.relkind::text,
     c.relpersistence::text,
-    format('%I.%I', n.nspname, c.relname),
+    CASE c.relpersistence
+        WHEN 't' THEN format('%I', c.relname)
+        ELSE format('%I.%I', n.nspname, c.relname)
+    END,
     n.nspname IN ('pg_catalog', 'information_schema', 'pg_toast') OR c.oid < 16384,
     EXISTS (
         SELECT FROM pg_depend AS d
