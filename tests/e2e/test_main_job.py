@@ -72,7 +72,7 @@ def test_a_webhook_captures_its_own_transaction_and_a_rollback_undoes_it(orders,
         other.commit()
     orders.wait_for_status(1)
     assert [r.path for r in receiver.got()] == ["/kept"]
-    assert orders.value("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'zz_webhook%'") == 3
+    assert orders.value("SELECT count(*) FROM pg_trigger WHERE tgname LIKE '\\_webhook\\_%'") == 3
 
 
 def test_reference_libraries_accept_every_request_and_no_forgery(orders, receiver):

@@ -185,7 +185,9 @@ class Receiver:
 
     def got(self, path=None):
         """The requests so far, to `path` or to any."""
-        return [r for r in list(self.requests) if path is None or r.path == path]
+        # Through the loop, so that an answer that the client has seen is on record here too.
+        requests = self._call(self._so_far())
+        return [r for r in requests if path is None or r.path == path]
 
     def wait(self, count, path=None, timeout=15):
         """Wait for at least `count` requests and return them."""
@@ -194,6 +196,9 @@ class Receiver:
             f"{count} requests to {path or 'any path'}", timeout,
         )
         return self.got(path)
+
+    async def _so_far(self):
+        return list(self.requests)
 
     def _call(self, coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
