@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 
 use crate::domain::refusal::Refusal;
 use crate::pg::spi::{self, Session, arg, sql};
-use crate::pg::{board, random, wake};
+use crate::pg::{board, random, server, wake};
 
 /// Makes this database the one that sends, under an id of its own.
 ///
@@ -14,10 +14,8 @@ use crate::pg::{board, random, wake};
 /// The server has no random bytes.
 pub fn claim(session: &Session) -> Result<(), Refusal> {
     let id = random::bytes::<6>().ok_or_else(|| Refusal::NoThread("no random bytes".to_owned()))?;
-    // SAFETY: reads the control file's copy in shared memory, and an oid of this process.
-    let (system, database) = unsafe { (pg_sys::GetSystemIdentifier(), pg_sys::MyDatabaseId) };
-    let args = [arg(hex::encode(id)), arg(system as i64), arg(database)];
-    session.run(sql!("api/install"), &args);
+    let (system, database) = (server::system_identifier() as i64, server::database());
+    session.run(sql!("api/install"), &[arg(hex::encode(id)), arg(system), arg(database)]);
     Ok(())
 }
 
@@ -28,8 +26,7 @@ const PRELOAD: &str = "Add shared_preload_libraries = 'pg_webhook' to postgresql
 /// when the transaction commits.
 #[pg_extern(sql = false)]
 fn webhook_install() -> Result<(), ErrorReport> {
-    // SAFETY: reads an int of this process.
-    if unsafe { pg_sys::GetDatabaseEncoding() } != pg_sys::pg_enc::PG_UTF8 as i32 {
+    if !server::is_utf8() {
         return Err(Refusal::NotUtf8.into());
     }
     spi::connect(claim)?;

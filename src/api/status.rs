@@ -4,7 +4,7 @@ use pgrx::datum::TimestampWithTimeZone;
 use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 
-use crate::pg::board;
+use crate::pg::{board, server};
 
 #[pg_extern(sql = false)]
 fn webhook_worker_status() -> TableIterator<
@@ -18,9 +18,7 @@ fn webhook_worker_status() -> TableIterator<
         name!(last_error, Option<String>),
     ),
 > {
-    // SAFETY: reads an oid of this process.
-    let database = unsafe { pg_sys::MyDatabaseId };
-    let row = match board::find(database) {
+    let row = match board::find(server::database()) {
         Some(entry) => {
             let pid = entry.pid();
             let (threads, in_flight) = entry.load();

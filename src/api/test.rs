@@ -14,15 +14,14 @@ use crate::delivery::client::Endpoint;
 use crate::domain::event::{Change, Envelope, TEST};
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::refusal::Refusal;
-use crate::domain::snapshot::Xid8;
 use crate::domain::time::Timestamp;
 use crate::domain::verdict::{self, Verdict};
 use crate::log::attempt as log;
 use crate::pg::identity::Caller;
-use crate::pg::output;
 use crate::pg::spi::{self, Session, arg, sql};
+use crate::pg::{output, snapshot};
+use crate::queue::event::{Origin, Settlement};
 use crate::queue::ring::{self, NewEvent, Target};
-use crate::queue::schedule::{Origin, Settlement};
 use crate::registry::{endpoint, webhook};
 
 #[pg_extern(sql = false)]
@@ -132,8 +131,7 @@ impl Test {
         let started = Timestamp::from(exchange.started);
         let settlement = Settlement {
             delivery: self.id,
-            // SAFETY: this transaction has an id since the event was written.
-            xid: Xid8(unsafe { pg_sys::GetTopFullTransactionId() }.value),
+            xid: snapshot::top_xid(),
             webhook: self.webhook,
             origin: Origin::Pending,
             attempt: 1,

@@ -10,8 +10,8 @@ use std::rc::Rc;
 use pgrx::prelude::*;
 
 use crate::domain::event::Envelope;
-use crate::pg::identity;
 use crate::pg::spi::{self, arg, sql};
+use crate::pg::{identity, invalidation, snapshot};
 use crate::queue::ring::Target;
 use crate::registry;
 
@@ -64,9 +64,7 @@ pub fn find(webhook: i32, relation: pg_sys::Oid) -> Option<Rc<Source>> {
 /// Reads in the latest snapshot, not in the transaction's: what an old snapshot sees must not stay in
 /// the cache after its transaction.
 fn load(webhook: i32, relation: pg_sys::Oid) -> Option<Source> {
-    // SAFETY: in a transaction; popped below, or by the abort.
-    unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot()) };
-    let source = identity::as_owner(|| {
+    let read = || {
         REGISTRY.set(registry::relation());
         spi::connect(|session| {
             let rows = session.read(sql!("capture/source"), &[arg(webhook), arg(relation)]);
@@ -89,22 +87,14 @@ fn load(webhook: i32, relation: pg_sys::Oid) -> Option<Source> {
                 }
             })
         })
-    });
-    // SAFETY: pushed above.
-    unsafe { pg_sys::PopActiveSnapshot() };
-    source
+    };
+    snapshot::with_latest(|| identity::as_owner(read))
 }
 
 fn listen() {
     if !LISTENING.replace(true) {
-        let nothing = pg_sys::Datum::from(0usize);
-        // SAFETY: the callbacks live as long as the library, allocate nothing and raise nothing.
-        unsafe {
-            pg_sys::CacheRegisterRelcacheCallback(Some(relation_changed), nothing);
-            // Renaming a schema invalidates no relation.
-            let schemas = pg_sys::SysCacheIdentifier::NAMESPACEOID as i32;
-            pg_sys::CacheRegisterSyscacheCallback(schemas, Some(schema_changed), nothing);
-        }
+        invalidation::on_relation(relation_changed);
+        invalidation::on_schema(schema_changed);
     }
 }
 

@@ -30,7 +30,6 @@ static NEVER: LazyLock<Networks> = LazyLock::new(|| {
 });
 
 /// Refused unless excepted; the first network that holds the address gives the reason.
-
 static REFUSED: LazyLock<Networks> = LazyLock::new(|| {
     networks(&[
         ("0.0.0.0/8", "this network"),

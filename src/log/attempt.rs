@@ -4,7 +4,7 @@ use crate::domain::failure::Failure;
 use crate::domain::time;
 use crate::domain::verdict::{self, Verdict};
 use crate::pg::spi::{Session, arg, sql};
-use crate::queue::schedule::Settlement;
+use crate::queue::event::Settlement;
 
 /// Writes a row for each attempt into slot `slot` of the ring.
 pub fn write(session: &Session, slot: i16, settlements: &[Settlement]) {

@@ -9,61 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, O
 use pgrx::prelude::*;
 use pgrx::{AssertPGRXSharedMemory, PgAtomic, pg_shmem_init};
 
+use super::server;
+use super::state::State;
+
 /// Databases of one server that can have the extension.
 pub const DATABASES: usize = 256;
 
 /// Bytes kept of a worker's last error.
 const ERROR: usize = 200;
-
-/// What a worker is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum State {
-    /// Not running.
-    Stopped = 0,
-    /// Connected, reading what an earlier run left.
-    Starting = 1,
-    /// At work.
-    Running = 2,
-    /// This database does not have the extension.
-    Absent = 3,
-    /// The extension in the database is of another version than the library.
-    VersionMismatch = 4,
-    /// The database is a copy that nobody has armed.
-    Unarmed = 5,
-    /// No background worker slot was free.
-    NoSlot = 6,
-}
-
-impl State {
-    /// As `webhook.worker` shows it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stopped => "stopped",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Absent => "absent",
-            Self::VersionMismatch => "version mismatch",
-            Self::Unarmed => "unarmed",
-            Self::NoSlot => "no worker slot",
-        }
-    }
-
-    fn from_u8(value: u8) -> Self {
-        [
-            Self::Stopped,
-            Self::Starting,
-            Self::Running,
-            Self::Absent,
-            Self::VersionMismatch,
-            Self::Unarmed,
-            Self::NoSlot,
-        ]
-        .into_iter()
-        .find(|state| *state as u8 == value)
-        .unwrap_or(Self::Stopped)
-    }
-}
 
 /// One database.
 pub struct Entry {
@@ -100,8 +53,11 @@ static BOARD: PgAtomic<AssertPGRXSharedMemory<Board>> =
 
 /// Asks for the shared memory; called while the postmaster preloads the library.
 pub fn init() {
-    // SAFETY: the board holds atomics only.
-    pg_shmem_init!(BOARD = unsafe { AssertPGRXSharedMemory::new(Board::new()) });
+    pg_shmem_init!(
+        BOARD =
+            // SAFETY: the board holds atomics only.
+            unsafe { AssertPGRXSharedMemory::new(Board::new()) }
+    );
 }
 
 /// Whether the library was preloaded, so that there is a board.
@@ -266,8 +222,7 @@ impl Entry {
     fn enter(&self, now: i64) {
         self.started.store(now, Ordering::Relaxed);
         self.process.store(own_process(), Ordering::Release);
-        // SAFETY: reads an int of this process.
-        self.pid.store(unsafe { pg_sys::MyProcPid }, Ordering::Release);
+        self.pid.store(server::pid(), Ordering::Release);
         self.set_state(State::Starting);
     }
 
@@ -330,7 +285,7 @@ impl Entry {
                 .map(|byte| byte.load(Ordering::Acquire))
                 .take_while(|b| *b != 0)
                 .collect();
-            if before % 2 == 0 && before == self.error_version.load(Ordering::Acquire) {
+            if before.is_multiple_of(2) && before == self.error_version.load(Ordering::Acquire) {
                 return String::from_utf8_lossy(&bytes).into_owned();
             }
         }

@@ -53,13 +53,9 @@ pub unsafe fn datum_image_eq(
     unsafe { guard(|| raw::datum_image_eq(a, b, by_value, length.into())) }
 }
 
-/// commands/sequence.h: the next value, whoever asks.
-///
-/// # Safety
-///
-/// In a transaction; `sequence` is one.
-pub unsafe fn nextval(sequence: pg_sys::Oid) -> i64 {
-    // SAFETY: the caller's.
+/// commands/sequence.h: the next value, whoever asks. In a transaction.
+pub fn nextval(sequence: pg_sys::Oid) -> i64 {
+    // SAFETY: raises an error where `sequence` is none.
     unsafe { guard(|| raw::nextval_internal(sequence, false)) }
 }
 

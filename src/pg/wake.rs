@@ -10,7 +10,7 @@ use std::ffi::c_void;
 
 use pgrx::pg_sys;
 
-use super::board;
+use super::{board, server};
 
 thread_local! {
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
@@ -51,8 +51,7 @@ unsafe extern "C-unwind" fn at_end_of_transaction(event: pg_sys::XactEvent::Type
     use pg_sys::XactEvent::*;
     match event {
         XACT_EVENT_COMMIT => {
-            // SAFETY: reads an oid of this process.
-            let database = unsafe { pg_sys::MyDatabaseId };
+            let database = server::database();
             if LAUNCHER.replace(false) {
                 board::announce(database);
             }

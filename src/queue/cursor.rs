@@ -1,18 +1,14 @@
 //! The durable cursor, and the identity of the database that it belongs to.
 
-use pgrx::pg_sys;
-
 use crate::domain::snapshot::Snapshot;
-use crate::domain::time::Timestamp;
+use crate::pg::server;
 use crate::pg::spi::{Session, arg, sql};
 
 /// Begins a run; returns where the one before has come to, `None` where the row has been removed by
 /// hand. The commit of this is flushed, and with it every commit before it: what the run finds there
 /// already is on disk.
 pub fn begin(session: &Session) -> Option<Start> {
-    // SAFETY: a variable that is set before any process is forked.
-    let server_start = Timestamp(unsafe { pg_sys::PgStartTime });
-    let rows = session.run(sql!("queue/begin"), &[arg(server_start)]);
+    let rows = session.run(sql!("queue/begin"), &[arg(server::started())]);
     let row = rows.first()?;
     Some(Start {
         settled: row.value::<String>(1).parse().ok()?,
@@ -59,8 +55,7 @@ pub fn save(session: &Session, settled: &Snapshot) {
 
 /// The installation's id and whether this database is the one that may send.
 pub fn installation(session: &Session) -> Option<(String, bool)> {
-    // SAFETY: reads the control file's copy in shared memory, and an oid of this process.
-    let (system, database) = unsafe { (pg_sys::GetSystemIdentifier(), pg_sys::MyDatabaseId) };
-    let rows = session.read(sql!("queue/installation"), &[arg(system as i64), arg(database)]);
+    let (system, database) = (server::system_identifier() as i64, server::database());
+    let rows = session.read(sql!("queue/installation"), &[arg(system), arg(database)]);
     rows.first().map(|row| (row.value(1), row.value(2)))
 }

@@ -33,6 +33,8 @@
 //! 8. No transaction is open while a request is under way.
 
 pub mod cursor;
+pub mod event;
 pub mod pending;
 pub mod ring;
 pub mod schedule;
+pub mod track;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::event::{Event, Origin, Spill};
 use super::ring;
-use super::schedule::{Claim, Event, Origin, Spill};
+use super::track::Claim;
 use crate::domain::time::{self, Timestamp};
 use crate::pg::spi::{Arg, Session, arg, sql};
 

@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use pgrx::IntoDatum;
 use pgrx::pg_sys;
 
-use super::schedule::{Event, Origin};
-use crate::domain::snapshot::{Snapshot, Xid8};
+use super::event::{Event, Origin};
+use crate::domain::snapshot::Xid8;
 use crate::domain::time::Timestamp;
 use crate::domain::window::Scan;
-use crate::pg::ffi;
 use crate::pg::spi::{Row, Session, arg, sql};
+use crate::pg::{ffi, heap, snapshot};
 
 /// Events in a page.
 pub const PAGE: usize = 500;
@@ -47,41 +47,27 @@ pub struct NewEvent<'a> {
 
 /// The next delivery's id. Needs no right on the sequence.
 pub fn next_id(target: &Target) -> i64 {
-    // SAFETY: in a transaction; the oid is that of the sequence as long as the caller's cache holds.
-    unsafe { ffi::nextval(target.sequence) }
+    ffi::nextval(target.sequence)
 }
 
-/// Writes an event into the ring, in the current transaction. Needs no right on the table: a direct
-/// insert, which also costs half of what a prepared INSERT does.
+/// Writes an event into the ring, in the current transaction. Needs no right on the table.
 pub fn append(target: &Target, event: &NewEvent<'_>) {
-    // SAFETY: reads or assigns this transaction's id.
-    let xid = Xid8(unsafe { pg_sys::GetTopFullTransactionId() }.value);
     let (schema, table) = event.table.unzip();
-    // In the order of the columns.
-    let columns: [Option<pg_sys::Datum>; 10] = [
-        xid.into_datum(),
-        event.id.into_datum(),
-        event.created_at.into_datum(),
-        event.webhook.into_datum(),
-        target.slot.into_datum(),
-        event.event_type.into_datum(),
-        schema.into_datum(),
-        table.into_datum(),
-        event.event_id.into_datum(),
-        event.payload.into_datum(),
-    ];
-    let mut values = columns.map(|column| column.unwrap_or(pg_sys::Datum::from(0usize)));
-    let mut nulls = columns.map(|column| column.is_none());
-    // SAFETY: in a transaction; the table has these ten columns, the tuple is made for its descriptor,
-    // and the lock is kept until the transaction ends, as for any insert.
-    unsafe {
-        let relation = pg_sys::table_open(target.relation, pg_sys::RowExclusiveLock as i32);
-        let descriptor = (*relation).rd_att;
-        let tuple = pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
-        pg_sys::CatalogTupleInsert(relation, tuple);
-        pg_sys::heap_freetuple(tuple);
-        pg_sys::table_close(relation, pg_sys::NoLock as i32);
-    }
+    heap::insert(
+        target.relation,
+        [
+            snapshot::top_xid().into_datum(),
+            event.id.into_datum(),
+            event.created_at.into_datum(),
+            event.webhook.into_datum(),
+            target.slot.into_datum(),
+            event.event_type.into_datum(),
+            schema.into_datum(),
+            table.into_datum(),
+            event.event_id.into_datum(),
+            event.payload.into_datum(),
+        ],
+    );
 }
 
 /// The id by which receivers know the event of a delivery.
@@ -93,32 +79,6 @@ pub fn event_id(installation: &str, delivery: i64) -> String {
 pub fn current_slot(session: &Session) -> Option<i16> {
     let rows = session.read(sql!("queue/slot"), &[]);
     rows.first().map(|row| row.value(1))
-}
-
-/// What has committed by now, as this transaction's snapshot sees it.
-pub fn current_snapshot() -> Snapshot {
-    // SAFETY: in a transaction with an active snapshot, which is not freed meanwhile; `xip` has `xcnt`
-    // entries.
-    unsafe {
-        let snapshot = &*pg_sys::GetActiveSnapshot();
-        let next = pg_sys::ReadNextFullTransactionId().value;
-        let in_progress = match snapshot.xcnt {
-            // the pointer is null then
-            0 => &[],
-            count => std::slice::from_raw_parts(snapshot.xip, count as usize),
-        };
-        Snapshot::new(
-            widen(snapshot.xmax.into_inner(), next),
-            in_progress.iter().map(|xid| widen(xid.into_inner(), next)).collect(),
-        )
-    }
-}
-
-/// The full id of a recent xid, given that the next one to be assigned is `next`.
-fn widen(xid: u32, next: u64) -> Xid8 {
-    let (epoch, low) = (next >> 32, next as u32);
-    let epoch = if xid > low { epoch - 1 } else { epoch };
-    Xid8(epoch << 32 | u64::from(xid))
 }
 
 /// Reads one page of window `window`; bodies of `skip` are left out. Also returns the position of the

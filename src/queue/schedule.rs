@@ -9,20 +9,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::event::{Event, Origin, Settlement, Spill};
+use super::track::{BEHIND, Claim, Health, Track};
 use crate::delivery::attempt::{Exchange, Message};
-use crate::delivery::client::{Client, Endpoint};
+use crate::delivery::client::Client;
 use crate::delivery::lane::Lane;
 use crate::delivery::pool::Outcome;
 use crate::delivery::route::Route;
-use crate::domain::breaker::{Admission, Breaker};
-use crate::domain::failure::{ErrorClass, Failure};
+use crate::domain::breaker::Admission;
+use crate::domain::failure::Failure;
 use crate::domain::snapshot::Xid8;
 use crate::domain::time::Timestamp;
-use crate::domain::verdict::{self, Answer, History, Verdict};
-
-/// A lane whose oldest message has waited this long is behind: its new events go to the slow lane, and
-/// nobody waits for it any more.
-const BEHIND: Duration = Duration::from_millis(250);
+use crate::domain::verdict::{self, History, Verdict};
 
 /// The ring is not read on while lanes that are not behind hold this many messages, of which the oldest
 /// has waited so long: then there is enough for the threads to do until the next look.
@@ -34,23 +32,6 @@ const MOST_MESSAGES: usize = 10_000;
 /// Nor while the bodies in memory are larger.
 const MOST_BYTES: usize = 32 * 1024 * 1024;
 
-/// Messages of one endpoint that are claimed ahead from the slow lane.
-const AHEAD: (usize, usize) = (256, 1024);
-
-/// Where a message came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
-    /// The ring: slot of the row, and the window that waits for it.
-    Ring {
-        /// Of the row.
-        slot: i16,
-        /// See [`crate::domain::window`].
-        window: u64,
-    },
-    /// The slow lane.
-    Pending,
-}
-
 /// A message in memory.
 #[derive(Debug, Clone)]
 struct Flight {
@@ -59,40 +40,6 @@ struct Flight {
     origin: Origin,
     first_attempt_at: Option<Timestamp>,
     bytes: usize,
-}
-
-/// An event to be sent.
-#[derive(Debug)]
-pub struct Event {
-    /// Its row.
-    pub id: i64,
-    /// Its transaction.
-    pub xid: Xid8,
-    /// Whose it is.
-    pub webhook: i32,
-    /// Where its row is.
-    pub origin: Origin,
-    /// Attempts made.
-    pub attempts: u32,
-    /// When the first of them began.
-    pub first_attempt_at: Option<Timestamp>,
-    /// The public id.
-    pub event_id: String,
-    /// The body; `None` where it was clear that it is not needed.
-    pub body: Option<String>,
-}
-
-/// An event of the ring that must go to the slow lane.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spill {
-    /// Of its row.
-    pub slot: i16,
-    /// Of its row.
-    pub xid: Xid8,
-    /// Of its row.
-    pub id: i64,
-    /// The window that waits for it.
-    pub window: u64,
 }
 
 /// Events of the ring that have left their lanes unsent.
@@ -113,86 +60,6 @@ pub enum Decision {
     Spilled(Spill),
     /// Its webhook has been deleted; nothing more happens.
     Cancelled,
-}
-
-/// A claim on the slow lane: up to `limit` due events of `webhook` after a position.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
-    /// Whose.
-    pub webhook: i32,
-    /// After this `next_at` and id.
-    pub after: Option<(Timestamp, i64)>,
-    /// Rows to read.
-    pub limit: i64,
-}
-
-/// An attempt with its consequences, to be written to the database.
-#[derive(Debug)]
-pub struct Settlement {
-    /// The event's row.
-    pub delivery: i64,
-    /// Of the event.
-    pub xid: Xid8,
-    /// Whose.
-    pub webhook: i32,
-    /// Where the event's row is.
-    pub origin: Origin,
-    /// Number of the attempt.
-    pub attempt: u32,
-    /// When it began.
-    pub started: Timestamp,
-    /// How long it took.
-    pub took: Duration,
-    /// When the delivery's first attempt began.
-    pub first_attempt_at: Timestamp,
-    /// The answer, or why there is none.
-    pub result: Result<Answer, Failure>,
-    /// What follows.
-    pub verdict: Verdict,
-    /// When the delivery is due again; at infinity when it is dead.
-    pub next_at: Option<Timestamp>,
-    /// The answer asks that the webhook be disabled.
-    pub gone: bool,
-    /// The webhook has been deleted: nothing is kept for another attempt.
-    pub orphan: bool,
-}
-
-/// How an endpoint has been answering.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Health {
-    /// Whose.
-    pub webhook: i32,
-    /// Consecutive failures.
-    pub fail_count: u32,
-    /// The last success of this run.
-    pub last_success_at: Option<Timestamp>,
-    /// The last failure of this run.
-    pub last_failure_at: Option<Timestamp>,
-    /// What it was.
-    pub last_error: Option<String>,
-}
-
-struct Track {
-    route: Route,
-    /// Or why nothing can be sent.
-    lane: Result<Arc<Lane>, Failure>,
-    client: Client,
-    breaker: Breaker,
-    /// Messages in the lane or under way.
-    loaded: usize,
-    /// Those of them that came from the slow lane.
-    loaded_pending: usize,
-    /// Rows that are due may wait in the slow lane.
-    backlog: bool,
-    /// Behind the last row claimed.
-    position: Option<(Timestamp, i64)>,
-    /// The earliest row that is not due yet, if known.
-    next_due: Option<Timestamp>,
-    /// Deleted, and kept only for what is under way.
-    removed: bool,
-    health: Health,
-    health_changed: bool,
-    health_turned: bool,
 }
 
 /// All endpoints and messages.
@@ -316,24 +183,13 @@ impl Schedule {
 
     /// What to claim from the slow lane now.
     pub fn claims(&self, now: Instant, clock: Timestamp) -> Vec<Claim> {
-        if self.single {
-            let one = self.tracks.values().find(|track| track.is_due(clock) && track.room(now) > 0);
-            let one = one.filter(|_| self.flights.is_empty());
-            let claim =
-                |track: &Track| Claim { webhook: track.route.webhook, after: None, limit: 1 };
-            return one.map(claim).into_iter().collect();
+        let due = self.tracks.values().filter(|track| track.is_due(clock));
+        let mut claims = due.filter_map(|track| track.claim(now));
+        if !self.single {
+            return claims.collect();
         }
-        let claims = self.tracks.values().filter(|track| track.is_due(clock)).filter_map(|track| {
-            let want = track.room(now);
-            (want > 0).then(|| Claim {
-                webhook: track.route.webhook,
-                after: track.position,
-                // From the beginning, the rows that are in memory already come first.
-                limit: (want + if track.position.is_none() { track.loaded_pending } else { 0 })
-                    as i64,
-            })
-        });
-        claims.collect()
+        let one = claims.next().filter(|_| self.flights.is_empty());
+        one.map(|claim| Claim { after: None, limit: 1, ..claim }).into_iter().collect()
     }
 
     /// Takes what a claim found: events with their `next_at`. Returns whether the claim came to the end
@@ -342,38 +198,31 @@ impl Schedule {
         let Some(track) = self.tracks.get_mut(&claim.webhook) else {
             return false;
         };
-        let short = (found.len() as i64) < claim.limit;
-        let from_start = claim.after.is_none();
-        track.position =
-            found.last().map(|(next_at, event)| (*next_at, event.id)).or(track.position);
-        if short {
-            track.position = None;
-            // From a position, rows before it may have become due meanwhile: look again.
-            track.backlog = !from_start;
-        }
+        let last = found.last().map(|(next_at, event)| (*next_at, event.id));
+        let at_end = track.claimed(claim, last, found.len());
         let mut free = track.room(now);
         for (_, event) in found {
             if self.flights.contains_key(&event.id) {
                 continue;
             }
+            let id = event.id;
+            if free > 0 {
+                self.load(event);
+            }
+            let Some(track) = self.tracks.get_mut(&claim.webhook) else {
+                break;
+            };
             if free == 0 {
                 // A probe takes one; the others stay where they are.
-                if let Some(track) = self.tracks.get_mut(&claim.webhook) {
-                    track.backlog = true;
-                    track.position = None;
-                }
+                track.look_again();
                 break;
             }
             free -= 1;
-            let (webhook, id) = (event.webhook, event.id);
-            self.load(event);
-            if let Some(track) = self.tracks.get_mut(&webhook)
-                && track.breaker.admits(now) == Admission::Probe
-            {
+            if track.breaker.admits(now) == Admission::Probe {
                 track.breaker.probe_sent(id);
             }
         }
-        short && from_start
+        at_end
     }
 
     /// The earliest `next_at` of a webhook's rows that are not due.
@@ -487,17 +336,7 @@ impl Schedule {
     /// unless `all`.
     pub fn take_health(&mut self, all: bool) -> Vec<Health> {
         self.health_changed &= !all;
-        let changed = self
-            .tracks
-            .values_mut()
-            .filter(|track| !track.removed && track.health_changed && (all || track.health_turned));
-        changed
-            .map(|track| {
-                track.health_changed = false;
-                track.health_turned = false;
-                track.health.clone()
-            })
-            .collect()
+        self.tracks.values_mut().filter_map(|track| track.take_health(all)).collect()
     }
 
     /// Puts back what could not be written.
@@ -557,8 +396,7 @@ impl Schedule {
         let Some(track) = self.tracks.get_mut(&webhook) else {
             return Vec::new();
         };
-        track.backlog = true;
-        track.position = None;
+        track.look_again();
         let mut messages = track.lane.as_ref().map_or_else(|_| Vec::new(), |lane| lane.take_back());
         messages.extend(self.outbox.remove(&webhook).unwrap_or_default());
         for message in &messages {
@@ -577,137 +415,11 @@ impl Schedule {
     }
 }
 
-impl Track {
-    fn new(route: Route, client: &Client, now: Instant) -> Self {
-        let health = Health {
-            webhook: route.webhook,
-            fail_count: route.fail_count,
-            last_success_at: None,
-            last_failure_at: None,
-            last_error: None,
-        };
-        Self {
-            breaker: Breaker::with_failures(route.fail_count, now),
-            lane: lane(&route, client),
-            client: client.clone(),
-            route,
-            loaded: 0,
-            loaded_pending: 0,
-            backlog: true,
-            position: None,
-            next_due: None,
-            removed: false,
-            health,
-            health_changed: false,
-            health_turned: false,
-        }
-    }
-
-    /// Keeps the connections where the destination is the same. What is in the lane goes to the new one.
-    fn reconfigure(&mut self, route: Route, client: &Client) {
-        let same = self.client.is(client) && self.route.destination == route.destination;
-        if !same {
-            match (lane(&route, client), &self.lane) {
-                (Ok(new), Ok(old)) => old.take_over(&new),
-                (new, _) => self.lane = new,
-            }
-            self.client = client.clone();
-        }
-        self.route = route;
-        self.removed = false;
-        self.backlog = true;
-        self.position = None;
-    }
-
-    fn sends(&self) -> bool {
-        self.route.sending && !self.removed
-    }
-
-    /// How long the oldest message has waited in the lane.
-    fn lag(&self) -> Duration {
-        self.lane.as_ref().map_or(Duration::ZERO, |lane| lane.lag())
-    }
-
-    fn is_behind(&self) -> bool {
-        self.loaded > 0 && self.lag() > BEHIND
-    }
-
-    /// New events go into the lane, rather than to the slow lane.
-    fn takes_fresh(&self, now: Instant) -> bool {
-        self.sends()
-            && !self.backlog
-            && self.breaker.admits(now) == Admission::Free
-            && !self.is_behind()
-    }
-
-    fn is_due(&self, clock: Timestamp) -> bool {
-        self.sends() && (self.backlog || self.next_due.is_some_and(|due| due <= clock))
-    }
-
-    /// Messages that may be claimed now.
-    fn room(&self, now: Instant) -> usize {
-        let concurrency = self.route.destination.as_ref().map_or(1, |to| to.concurrency);
-        let ahead = (2 * concurrency).clamp(AHEAD.0, AHEAD.1);
-        match self.breaker.admits(now) {
-            Admission::Free if self.loaded <= ahead / 2 => ahead - self.loaded,
-            Admission::Probe if self.loaded == 0 => 1,
-            _ => 0,
-        }
-    }
-
-    fn next_wake(&self, now: Instant, clock: Timestamp) -> Option<Duration> {
-        if !self.sends() {
-            return None;
-        }
-        if !self.is_due(clock) {
-            return self.next_due.map(|due| due.since(clock));
-        }
-        match self.breaker.admits(now) {
-            Admission::Closed(at) => Some(at - now),
-            // Otherwise an outcome will announce room.
-            _ => (self.room(now) > 0).then_some(Duration::ZERO),
-        }
-    }
-
-    /// Counts an outcome; says whether the breaker opened by it.
-    fn note(
-        &mut self,
-        delivery: i64,
-        result: &Result<Answer, Failure>,
-        at: Timestamp,
-        now: Instant,
-        jitter: f64,
-    ) -> bool {
-        let was_free = self.breaker.admits(now) == Admission::Free;
-        self.health_changed = true;
-        match verdict::failure_of(result) {
-            None => {
-                self.health_turned |= self.health.fail_count > 0;
-                self.health.last_success_at = Some(at);
-                self.breaker.succeeded();
-            }
-            Some(failure) => {
-                self.health_turned |= self.health.fail_count == 0;
-                self.health.last_failure_at = Some(at);
-                self.health.last_error = Some(failure.to_string());
-                self.breaker.failed(delivery, now, self.route.policy.base, jitter);
-            }
-        }
-        self.health.fail_count = self.breaker.failures();
-        was_free && self.breaker.admits(now) != Admission::Free
-    }
-}
-
-fn lane(route: &Route, client: &Client) -> Result<Arc<Lane>, Failure> {
-    let destination = route.destination.clone()?;
-    let concurrency = destination.concurrency;
-    let endpoint = Endpoint::new(client, destination)
-        .map_err(|error| Failure::new(ErrorClass::Internal, error.to_string()))?;
-    Ok(Arc::new(Lane::new(route.webhook, Arc::new(endpoint), concurrency)))
-}
-
 fn untried(webhook: i32, message: &Message, failure: &Failure) -> Outcome {
     let exchange =
         Exchange { started: SystemTime::now(), took: Duration::ZERO, result: Err(failure.clone()) };
     Outcome { webhook, delivery: message.delivery, attempt: message.attempt, exchange }
 }
+
+#[cfg(test)]
+mod tests;

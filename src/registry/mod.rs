@@ -14,23 +14,18 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use pgrx::pg_sys;
 
-use crate::pg::wake;
+use crate::pg::{invalidation, wake};
 
 /// Tells every process, at commit, that a definition has changed: backends drop what they cached, the
 /// worker reads the definitions again.
 pub fn changed() {
-    // SAFETY: in a transaction; the relation is found by name in our own schema.
-    unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation()) };
+    invalidation::announce(relation());
     wake::definitions_at_commit();
 }
 
 /// The oid of `webhook.webhook`, by whose invalidation changes are told.
 pub fn relation() -> pg_sys::Oid {
-    // SAFETY: catalog reads in a transaction.
-    unsafe {
-        let schema = pg_sys::get_namespace_oid(c"webhook".as_ptr(), true);
-        pg_sys::get_relname_relid(c"webhook".as_ptr(), schema)
-    }
+    invalidation::relation(c"webhook")
 }
 
 static RELATION: AtomicU32 = AtomicU32::new(0);
@@ -39,10 +34,7 @@ static CHANGED: AtomicBool = AtomicBool::new(false);
 /// Learns of changes from now on. To be called once, in a transaction.
 pub fn listen() {
     RELATION.store(relation().into(), Ordering::Relaxed);
-    // SAFETY: the callback lives as long as the library and does nothing but store a flag.
-    unsafe {
-        pg_sys::CacheRegisterRelcacheCallback(Some(invalidated), pg_sys::Datum::from(0usize));
-    }
+    invalidation::on_relation(invalidated);
     set_changed();
 }
 

@@ -83,7 +83,7 @@ pub fn insert(
             arg(JsonB(definition.headers.unwrap_or_else(|| serde_json::json!({})))),
         ],
     );
-    let row = rows.first().expect("INSERT RETURNING returns its row");
+    let row = rows.first().expect("the row that was inserted");
     let webhook = Webhook { id: row.value(1), name, signature: scheme.name().to_owned() };
     Ok(Created { webhook, uuid: row.value(2), created_at: row.value(3) })
 }

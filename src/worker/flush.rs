@@ -10,8 +10,8 @@ use crate::domain::verdict::{self, Verdict};
 use crate::log::{attempt, health};
 use crate::pg::txn::{self, TxnError};
 use crate::queue::cursor;
+use crate::queue::event::{Origin, Settlement, Spill};
 use crate::queue::pending::{self, Last, Waiting};
-use crate::queue::schedule::{Origin, Settlement, Spill};
 use crate::registry;
 
 /// Attempts that are written at once, if they come fast.

@@ -13,8 +13,9 @@ use pgrx::bgworkers::{BackgroundWorkerBuilder, BackgroundWorkerStatus, DynamicBa
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use crate::pg::board::{self, Entry, State};
-use crate::pg::{databases, interrupt};
+use crate::pg::board::{self, Entry};
+use crate::pg::state::State;
+use crate::pg::{databases, interrupt, server};
 
 /// Databases made from a template that has the extension announce nothing, so there is a slow look.
 const LOOK: Duration = Duration::from_secs(10);
@@ -35,8 +36,7 @@ struct Database {
 
 /// Runs until the server stops.
 pub fn run() {
-    // SAFETY: connects to the shared catalogs only.
-    unsafe { pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0) };
+    server::connect_to_none();
     board::enter_launcher();
     let mut known: HashMap<pg_sys::Oid, Database> = HashMap::new();
     loop {
@@ -120,15 +120,13 @@ impl Database {
     }
 
     fn start(&mut self, entry: &Entry, name: &str) {
-        // SAFETY: reads an int of this process.
-        let own_pid = unsafe { pg_sys::MyProcPid };
         let started = BackgroundWorkerBuilder::new("pg_webhook worker")
             .set_library("pg_webhook")
             .set_function("webhook_worker_main")
             .enable_shmem_access(None)
             .enable_spi_access()
             .set_argument(entry.database().into_datum())
-            .set_notify_pid(own_pid)
+            .set_notify_pid(server::pid())
             .load_dynamic();
         match started {
             Ok(worker) => {

@@ -16,13 +16,15 @@ use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::domain::window::Windows;
 use crate::log::retention;
-use crate::pg::board::{self, Entry, State};
+use crate::pg::board::{self, Entry};
 use crate::pg::identity::Extension;
+use crate::pg::state::State;
 use crate::pg::txn::{self, TxnError};
-use crate::pg::{guc, interrupt, lock, settings};
+use crate::pg::{guc, interrupt, lock, server, settings};
 use crate::queue::cursor::{self, Start};
+use crate::queue::event::{Settlement, Spill};
 use crate::queue::ring;
-use crate::queue::schedule::{Schedule, Settlement, Spill};
+use crate::queue::schedule::Schedule;
 use crate::registry;
 
 /// The least time between two turns.
@@ -95,11 +97,7 @@ pub(super) struct Leader {
 
 /// Runs in `database` until it has nothing to do there or fails.
 pub(super) fn run(database: pg_sys::Oid) -> Exit {
-    // SAFETY: first connection of this process; as the bootstrap superuser, whose rights each transaction
-    // puts aside.
-    unsafe {
-        pg_sys::BackgroundWorkerInitializeConnectionByOid(database, pg_sys::InvalidOid, 0);
-    }
+    server::connect_to(database);
     let Some(entry) = board::find_or_claim(database) else {
         return Exit::Finished;
     };

@@ -8,8 +8,9 @@ use super::leader::Leader;
 use crate::domain::time::Timestamp;
 use crate::pg::spi::Session;
 use crate::pg::txn::{self, TxnError};
-use crate::pg::{settings, wal};
-use crate::queue::schedule::{Decision, Event};
+use crate::pg::{settings, snapshot, wal};
+use crate::queue::event::Event;
+use crate::queue::schedule::Decision;
 use crate::queue::{pending, ring};
 use crate::registry::{self, endpoint};
 
@@ -30,7 +31,7 @@ impl Leader {
             }
             if settings::enabled() {
                 self.claim(session);
-                self.windows.extend(ring::current_snapshot());
+                self.windows.extend(snapshot::current());
                 for page in 0..PAGES {
                     if !self.schedule.has_room() || !self.read_page(session, page == 0) {
                         break;

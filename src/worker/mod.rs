@@ -11,7 +11,7 @@ use std::time::Duration;
 use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
 use pgrx::prelude::*;
 
-use crate::pg::interrupt;
+use crate::pg::{interrupt, server};
 
 /// How a worker's main function ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,6 @@ pub extern "C-unwind" fn webhook_worker_main(argument: pg_sys::Datum) {
     interrupt::install();
     let database = pg_sys::Oid::from(argument.value() as u32);
     if leader::run(database) == Exit::Failed {
-        // SAFETY: ends the process; a code other than 0 is not final to the postmaster.
-        unsafe { pg_sys::proc_exit(1) };
+        server::fail();
     }
 }

@@ -1,0 +1,41 @@
+//! Telling all processes that a relation has changed, and being told.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+/// Told of one relation, or of all where the oid is invalid. Neither allocates nor raises.
+pub type OnRelation = unsafe extern "C-unwind" fn(pg_sys::Datum, pg_sys::Oid);
+
+/// Told of a row of a catalog. Neither allocates nor raises.
+pub type OnCatalog = unsafe extern "C-unwind" fn(pg_sys::Datum, i32, u32);
+
+/// The relation `name` of schema `webhook`; invalid where there is none.
+pub fn relation(name: &CStr) -> pg_sys::Oid {
+    // SAFETY: catalog reads in a transaction.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"webhook".as_ptr(), true);
+        pg_sys::get_relname_relid(name.as_ptr(), schema)
+    }
+}
+
+/// Tells every process, at commit, that `relation` has changed.
+pub fn announce(relation: pg_sys::Oid) {
+    // SAFETY: in a transaction; the relation exists.
+    unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) };
+}
+
+/// Calls `changed` whenever a relation has changed, for the life of this process.
+pub fn on_relation(changed: OnRelation) {
+    // SAFETY: the callback lives as long as the library, which is never unloaded.
+    unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(changed), pg_sys::Datum::null()) };
+}
+
+/// Calls `changed` whenever a schema has changed: renaming one invalidates no relation.
+pub fn on_schema(changed: OnCatalog) {
+    let schemas = pg_sys::SysCacheIdentifier::NAMESPACEOID as i32;
+    // SAFETY: as above.
+    unsafe {
+        pg_sys::CacheRegisterSyscacheCallback(schemas, Some(changed), pg_sys::Datum::null());
+    }
+}

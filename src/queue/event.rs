@@ -1,0 +1,87 @@
+//! What moves through the queue: events, on their way out and back.
+
+use std::time::Duration;
+
+use crate::domain::failure::Failure;
+use crate::domain::snapshot::Xid8;
+use crate::domain::time::Timestamp;
+use crate::domain::verdict::{Answer, Verdict};
+
+/// Where a message came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The ring: slot of the row, and the window that waits for it.
+    Ring {
+        /// Of the row.
+        slot: i16,
+        /// See [`crate::domain::window`].
+        window: u64,
+    },
+    /// The slow lane.
+    Pending,
+}
+
+/// An event to be sent.
+#[derive(Debug)]
+pub struct Event {
+    /// Its row.
+    pub id: i64,
+    /// Its transaction.
+    pub xid: Xid8,
+    /// Whose it is.
+    pub webhook: i32,
+    /// Where its row is.
+    pub origin: Origin,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When the first of them began.
+    pub first_attempt_at: Option<Timestamp>,
+    /// The public id.
+    pub event_id: String,
+    /// The body; `None` where it was clear that it is not needed.
+    pub body: Option<String>,
+}
+
+/// An event of the ring that must go to the slow lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spill {
+    /// Of its row.
+    pub slot: i16,
+    /// Of its row.
+    pub xid: Xid8,
+    /// Of its row.
+    pub id: i64,
+    /// The window that waits for it.
+    pub window: u64,
+}
+
+/// An attempt with its consequences, to be written to the database.
+#[derive(Debug)]
+pub struct Settlement {
+    /// The event's row.
+    pub delivery: i64,
+    /// Of the event.
+    pub xid: Xid8,
+    /// Whose.
+    pub webhook: i32,
+    /// Where the event's row is.
+    pub origin: Origin,
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// When it began.
+    pub started: Timestamp,
+    /// How long it took.
+    pub took: Duration,
+    /// When the delivery's first attempt began.
+    pub first_attempt_at: Timestamp,
+    /// The answer, or why there is none.
+    pub result: Result<Answer, Failure>,
+    /// What follows.
+    pub verdict: Verdict,
+    /// When the delivery is due again; at infinity when it is dead.
+    pub next_at: Option<Timestamp>,
+    /// The answer asks that the webhook be disabled.
+    pub gone: bool,
+    /// The webhook has been deleted: nothing is kept for another attempt.
+    pub orphan: bool,
+}

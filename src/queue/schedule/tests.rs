@@ -1,0 +1,244 @@
+use super::*;
+use crate::delivery::client::{Destination, Trust};
+use crate::delivery::lookup::Lookups;
+use crate::domain::address::AddressPolicy;
+use crate::domain::breaker::TRIPS_AT;
+use crate::domain::failure::ErrorClass;
+use crate::domain::secret::Secret;
+use crate::domain::signature::Scheme;
+use crate::domain::url::EndpointUrl;
+use crate::domain::verdict::{Answer, RetryPolicy};
+
+const NOW: Timestamp = Timestamp(0);
+
+fn client() -> Client {
+    let policy = AddressPolicy::parse("").expect("no exceptions");
+    Client::new(Lookups::default(), policy, Trust::load(None).expect("no file"))
+}
+
+fn route(webhook: i32) -> Route {
+    let destination = Destination {
+        url: EndpointUrl::parse("https://example.com/", false).expect("a URL"),
+        headers: http::HeaderMap::new(),
+        scheme: Scheme::Sha256,
+        secret: Secret::parse("0123456789abcdef").expect("a secret"),
+        timeout: Duration::from_secs(30),
+        concurrency: 10,
+    };
+    let policy = RetryPolicy {
+        max_retries: None,
+        base: Duration::from_secs(5),
+        retry_for: Duration::from_secs(3600),
+    };
+    Route { webhook, sending: true, policy, fail_count: 0, destination: Ok(destination) }
+}
+
+fn event(id: i64, webhook: i32) -> Event {
+    Event {
+        id,
+        xid: Xid8(7),
+        webhook,
+        origin: Origin::Ring { slot: 0, window: 3 },
+        attempts: 0,
+        first_attempt_at: None,
+        event_id: format!("evt_x_{id}"),
+        body: Some("{}".to_owned()),
+    }
+}
+
+fn waiting(id: i64, webhook: i32) -> (Timestamp, Event) {
+    (NOW, Event { origin: Origin::Pending, ..event(id, webhook) })
+}
+
+fn spill(id: i64) -> Spill {
+    Spill { slot: 0, xid: Xid8(7), id, window: 3 }
+}
+
+/// A schedule with `routes` that nothing waits for in the slow lane.
+fn schedule(routes: Vec<Route>, now: Instant) -> Schedule {
+    let mut schedule = Schedule::default();
+    schedule.set_routes(routes, &client(), now);
+    for claim in schedule.claims(now, NOW) {
+        assert!(schedule.claimed(&claim, Vec::new(), now));
+    }
+    schedule
+}
+
+fn outcome(delivery: i64, webhook: i32, status: Option<u16>) -> Outcome {
+    let result = match status {
+        Some(status) => Ok(Answer { status, retry_after: None, body: String::new() }),
+        None => Err(Failure::new(ErrorClass::Connect, "refused")),
+    };
+    let exchange = Exchange { started: SystemTime::now(), took: Duration::ZERO, result };
+    Outcome { webhook, delivery, attempt: 1, exchange }
+}
+
+fn handed_over(schedule: &mut Schedule) -> Vec<i64> {
+    let outbox = schedule.take_outbox();
+    outbox.into_iter().flat_map(|(_, messages)| messages).map(|message| message.delivery).collect()
+}
+
+/// Lets `webhook` fail until its breaker is open.
+fn trip(schedule: &mut Schedule, webhook: i32, now: Instant) {
+    for id in 0..i64::from(TRIPS_AT) {
+        assert_eq!(schedule.offer(event(id, webhook), now), Decision::Taken);
+    }
+    for id in 0..i64::from(TRIPS_AT) {
+        schedule.take_outbox();
+        let (settlement, _) =
+            schedule.judge(outcome(id, webhook, None), now, 0.0).expect("a settlement");
+        assert!(matches!(settlement.verdict, Verdict::Retry(_)));
+        schedule.settled(&settlement);
+    }
+}
+
+#[test]
+fn a_delivered_event_leaves_the_memory_when_that_is_written() {
+    let now = Instant::now();
+    let mut schedule = schedule(vec![route(1)], now);
+    assert_eq!(schedule.offer(event(5, 1), now), Decision::Taken);
+    assert_eq!(handed_over(&mut schedule), [5]);
+    let (settlement, spills) =
+        schedule.judge(outcome(5, 1, Some(204)), now, 0.0).expect("a settlement");
+    assert_eq!((settlement.verdict, settlement.next_at), (Verdict::Delivered, None));
+    assert!(spills.is_empty());
+    assert_eq!(schedule.len(), 1, "until it is written");
+    schedule.settled(&settlement);
+    assert_eq!(schedule.len(), 0);
+}
+
+#[test]
+fn an_outcome_counts_once() {
+    let now = Instant::now();
+    let mut schedule = schedule(vec![route(1)], now);
+    schedule.offer(event(5, 1), now);
+    let (settlement, _) = schedule.judge(outcome(5, 1, Some(200)), now, 0.0).expect("first");
+    schedule.settled(&settlement);
+    assert!(schedule.judge(outcome(5, 1, Some(200)), now, 0.0).is_none());
+}
+
+#[test]
+fn what_cannot_go_out_now_is_spilled() {
+    let now = Instant::now();
+    let mut paused = route(1);
+    paused.sending = false;
+    let mut schedule = schedule(vec![paused, route(2)], now);
+    assert_eq!(schedule.offer(event(5, 1), now), Decision::Spilled(spill(5)));
+    assert_eq!(schedule.spilling(now), [1]);
+    assert_eq!(schedule.offer(event(6, 2), now), Decision::Taken);
+    let bodiless = Event { body: None, ..event(7, 2) };
+    assert_eq!(schedule.offer(bodiless, now), Decision::Spilled(spill(7)));
+    assert_eq!(schedule.offer(event(8, 2), now), Decision::Spilled(spill(8)), "behind the other");
+    assert_eq!(schedule.offer(event(9, 3), now), Decision::Cancelled, "deleted");
+}
+
+#[test]
+fn what_waits_in_the_slow_lane_goes_first() {
+    let now = Instant::now();
+    let mut schedule = Schedule::default();
+    schedule.set_routes(vec![route(1)], &client(), now);
+    assert_eq!(schedule.offer(event(5, 1), now), Decision::Spilled(spill(5)));
+    let claim = schedule.claims(now, NOW).pop().expect("a claim");
+    assert_eq!((claim.webhook, claim.after), (1, None));
+    assert!(schedule.claimed(&claim, vec![waiting(4, 1), waiting(5, 1)], now));
+    assert_eq!(handed_over(&mut schedule), [4, 5]);
+    assert_eq!(schedule.offer(event(6, 1), now), Decision::Taken);
+}
+
+#[test]
+fn a_full_claim_goes_on_behind_its_last_row() {
+    let now = Instant::now();
+    let mut schedule = Schedule::default();
+    schedule.set_routes(vec![route(1)], &client(), now);
+    let claim = schedule.claims(now, NOW).pop().expect("a claim");
+    let rows = (1..=claim.limit).map(|id| waiting(id, 1)).collect();
+    assert!(!schedule.claimed(&claim, rows, now), "there may be more");
+    assert!(schedule.claims(now, NOW).is_empty(), "no room");
+    for id in 1..=claim.limit {
+        let (settlement, _) = schedule.judge(outcome(id, 1, Some(200)), now, 0.0).expect("known");
+        schedule.settled(&settlement);
+    }
+    let next = schedule.claims(now, NOW).pop().expect("a claim");
+    assert_eq!(next.after, Some((NOW, claim.limit)));
+    assert!(!schedule.claimed(&next, Vec::new(), now), "rows before it may have become due");
+    let last = schedule.claims(now, NOW).pop().expect("a claim from the start");
+    assert_eq!(last.after, None);
+}
+
+#[test]
+fn a_broken_endpoint_gets_one_probe() {
+    let now = Instant::now();
+    let mut schedule = schedule(vec![route(1), route(2)], now);
+    trip(&mut schedule, 1, now);
+    assert_eq!(schedule.offer(event(50, 1), now), Decision::Spilled(spill(50)));
+    assert_eq!(schedule.offer(event(51, 2), now), Decision::Taken, "another endpoint");
+    assert!(schedule.claims(now, NOW).is_empty(), "closed");
+    let later = now + Duration::from_secs(600);
+    let claim = schedule.claims(later, NOW).pop().expect("a claim");
+    assert_eq!(claim.limit, 1);
+    schedule.claimed(&claim, vec![waiting(0, 1)], later);
+    assert!(schedule.claims(later, NOW).is_empty(), "the probe is under way");
+    schedule.judge(outcome(0, 1, Some(200)), later, 0.0).expect("known");
+    let claim = schedule.claims(later, NOW).pop().expect("a claim");
+    assert!(claim.limit > 1, "closed again");
+}
+
+#[test]
+fn when_the_breaker_opens_the_lane_is_emptied() {
+    let now = Instant::now();
+    let mut schedule = schedule(vec![route(1)], now);
+    let tried = 0..i64::from(TRIPS_AT);
+    for id in tried.clone() {
+        schedule.offer(event(id, 1), now);
+    }
+    assert_eq!(handed_over(&mut schedule), tried.clone().collect::<Vec<_>>());
+    for id in 10..20 {
+        schedule.offer(event(id, 1), now);
+    }
+    let judged = tried.map(|id| schedule.judge(outcome(id, 1, None), now, 0.0).expect("known"));
+    let spilled: Vec<Vec<Spill>> = judged.map(|(_, spills)| spills).collect();
+    let (last, before) = spilled.split_last().expect("some");
+    assert!(before.iter().all(Vec::is_empty));
+    assert_eq!(*last, (10..20).map(spill).collect::<Vec<_>>());
+}
+
+#[test]
+fn deleting_a_webhook_cancels_and_pausing_spills() {
+    let now = Instant::now();
+    let mut schedule = schedule(vec![route(1), route(2)], now);
+    schedule.offer(event(5, 1), now);
+    schedule.offer(event(6, 2), now);
+    let mut paused = route(2);
+    paused.sending = false;
+    let recalled = schedule.set_routes(vec![paused], &client(), now);
+    assert_eq!(recalled.cancelled, [spill(5)]);
+    assert_eq!(recalled.spilled, [spill(6)]);
+    assert_eq!(schedule.len(), 0);
+}
+
+#[test]
+fn an_endpoint_that_cannot_be_used_is_an_outcome() {
+    let now = Instant::now();
+    let broken = Route {
+        destination: Err(Failure::new(ErrorClass::Internal, "its secret is missing")),
+        ..route(1)
+    };
+    let mut schedule = schedule(vec![broken], now);
+    schedule.offer(event(5, 1), now);
+    assert!(schedule.take_outbox().is_empty());
+    let outcome = schedule.take_untried().pop().expect("an outcome");
+    let (settlement, _) = schedule.judge(outcome, now, 0.0).expect("known");
+    assert!(matches!(settlement.verdict, Verdict::Retry(_)));
+}
+
+#[test]
+fn in_doubt_one_at_a_time() {
+    let now = Instant::now();
+    let mut schedule = schedule(vec![route(1), route(2)], now);
+    schedule.set_single(true);
+    assert_eq!(schedule.page(500), 1);
+    assert!(schedule.has_room());
+    schedule.offer(event(5, 1), now);
+    assert_eq!(schedule.single(), Some(5));
+    assert!(!schedule.has_room() && schedule.claims(now, NOW).is_empty());
+}

@@ -1,0 +1,242 @@
+//! One endpoint: its lane, its breaker, and what of its events is in memory or in the slow lane.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::delivery::client::{Client, Endpoint};
+use crate::delivery::lane::Lane;
+use crate::delivery::route::Route;
+use crate::domain::breaker::{Admission, Breaker};
+use crate::domain::failure::{ErrorClass, Failure};
+use crate::domain::time::Timestamp;
+use crate::domain::verdict::{self, Answer};
+
+/// A lane whose oldest message has waited this long is behind: its new events go to the slow lane, and
+/// nobody waits for it any more.
+pub(super) const BEHIND: Duration = Duration::from_millis(250);
+
+/// Messages of one endpoint that are claimed ahead from the slow lane.
+const AHEAD: (usize, usize) = (256, 1024);
+
+/// A claim on the slow lane: up to `limit` due events of `webhook` after a position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Whose.
+    pub webhook: i32,
+    /// After this `next_at` and id.
+    pub after: Option<(Timestamp, i64)>,
+    /// Rows to read.
+    pub limit: i64,
+}
+
+/// How an endpoint has been answering.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Whose.
+    pub webhook: i32,
+    /// Consecutive failures.
+    pub fail_count: u32,
+    /// The last success of this run.
+    pub last_success_at: Option<Timestamp>,
+    /// The last failure of this run.
+    pub last_failure_at: Option<Timestamp>,
+    /// What it was.
+    pub last_error: Option<String>,
+}
+
+/// One endpoint.
+pub(super) struct Track {
+    pub(super) route: Route,
+    /// Or why nothing can be sent.
+    pub(super) lane: Result<Arc<Lane>, Failure>,
+    pub(super) client: Client,
+    pub(super) breaker: Breaker,
+    /// Messages in the lane or under way.
+    pub(super) loaded: usize,
+    /// Those of them that came from the slow lane.
+    pub(super) loaded_pending: usize,
+    /// Rows that are due may wait in the slow lane.
+    pub(super) backlog: bool,
+    /// Behind the last row claimed.
+    pub(super) position: Option<(Timestamp, i64)>,
+    /// The earliest row that is not due yet, if known.
+    pub(super) next_due: Option<Timestamp>,
+    /// Deleted, and kept only for what is under way.
+    pub(super) removed: bool,
+    pub(super) health: Health,
+    pub(super) health_changed: bool,
+    pub(super) health_turned: bool,
+}
+
+impl Track {
+    pub(super) fn new(route: Route, client: &Client, now: Instant) -> Self {
+        let health = Health {
+            webhook: route.webhook,
+            fail_count: route.fail_count,
+            last_success_at: None,
+            last_failure_at: None,
+            last_error: None,
+        };
+        Self {
+            breaker: Breaker::with_failures(route.fail_count, now),
+            lane: lane(&route, client),
+            client: client.clone(),
+            route,
+            loaded: 0,
+            loaded_pending: 0,
+            backlog: true,
+            position: None,
+            next_due: None,
+            removed: false,
+            health,
+            health_changed: false,
+            health_turned: false,
+        }
+    }
+
+    /// Keeps the connections where the destination is the same. What is in the lane goes to the new one.
+    pub(super) fn reconfigure(&mut self, route: Route, client: &Client) {
+        let same = self.client.is(client) && self.route.destination == route.destination;
+        if !same {
+            match (lane(&route, client), &self.lane) {
+                (Ok(new), Ok(old)) => old.take_over(&new),
+                (new, _) => self.lane = new,
+            }
+            self.client = client.clone();
+        }
+        self.route = route;
+        self.removed = false;
+        self.look_again();
+    }
+
+    pub(super) fn sends(&self) -> bool {
+        self.route.sending && !self.removed
+    }
+
+    /// How long the oldest message has waited in the lane.
+    pub(super) fn lag(&self) -> Duration {
+        self.lane.as_ref().map_or(Duration::ZERO, |lane| lane.lag())
+    }
+
+    pub(super) fn is_behind(&self) -> bool {
+        self.loaded > 0 && self.lag() > BEHIND
+    }
+
+    /// New events go into the lane, rather than to the slow lane.
+    pub(super) fn takes_fresh(&self, now: Instant) -> bool {
+        self.sends()
+            && !self.backlog
+            && self.breaker.admits(now) == Admission::Free
+            && !self.is_behind()
+    }
+
+    pub(super) fn is_due(&self, clock: Timestamp) -> bool {
+        self.sends() && (self.backlog || self.next_due.is_some_and(|due| due <= clock))
+    }
+
+    /// Messages that may be claimed now.
+    pub(super) fn room(&self, now: Instant) -> usize {
+        let concurrency = self.route.destination.as_ref().map_or(1, |to| to.concurrency);
+        let ahead = (2 * concurrency).clamp(AHEAD.0, AHEAD.1);
+        match self.breaker.admits(now) {
+            Admission::Free if self.loaded <= ahead / 2 => ahead - self.loaded,
+            Admission::Probe if self.loaded == 0 => 1,
+            _ => 0,
+        }
+    }
+
+    /// What to claim for it from the slow lane now.
+    pub(super) fn claim(&self, now: Instant) -> Option<Claim> {
+        let want = self.room(now);
+        // From the beginning, the rows that are in memory already come first.
+        let known = if self.position.is_none() { self.loaded_pending } else { 0 };
+        let limit = (want + known) as i64;
+        (want > 0).then_some(Claim { webhook: self.route.webhook, after: self.position, limit })
+    }
+
+    /// Remembers how far a claim came; `last` is the last row it found. Returns whether it came to the
+    /// end of what is due, so that the next due time should be looked up.
+    pub(super) fn claimed(
+        &mut self,
+        claim: &Claim,
+        last: Option<(Timestamp, i64)>,
+        found: usize,
+    ) -> bool {
+        let short = (found as i64) < claim.limit;
+        let from_start = claim.after.is_none();
+        self.position = last.or(self.position);
+        if short {
+            self.position = None;
+            // From a position, rows before it may have become due meanwhile: look again.
+            self.backlog = !from_start;
+        }
+        short && from_start
+    }
+
+    /// Rows that are due may wait, from the first one on.
+    pub(super) fn look_again(&mut self) {
+        self.backlog = true;
+        self.position = None;
+    }
+
+    pub(super) fn next_wake(&self, now: Instant, clock: Timestamp) -> Option<Duration> {
+        if !self.sends() {
+            return None;
+        }
+        if !self.is_due(clock) {
+            return self.next_due.map(|due| due.since(clock));
+        }
+        match self.breaker.admits(now) {
+            Admission::Closed(at) => Some(at - now),
+            // Otherwise an outcome will announce room.
+            _ => (self.room(now) > 0).then_some(Duration::ZERO),
+        }
+    }
+
+    /// Counts an outcome; says whether the breaker opened by it.
+    pub(super) fn note(
+        &mut self,
+        delivery: i64,
+        result: &Result<Answer, Failure>,
+        at: Timestamp,
+        now: Instant,
+        jitter: f64,
+    ) -> bool {
+        let was_free = self.breaker.admits(now) == Admission::Free;
+        self.health_changed = true;
+        match verdict::failure_of(result) {
+            None => {
+                self.health_turned |= self.health.fail_count > 0;
+                self.health.last_success_at = Some(at);
+                self.breaker.succeeded();
+            }
+            Some(failure) => {
+                self.health_turned |= self.health.fail_count == 0;
+                self.health.last_failure_at = Some(at);
+                self.health.last_error = Some(failure.to_string());
+                self.breaker.failed(delivery, now, self.route.policy.base, jitter);
+            }
+        }
+        self.health.fail_count = self.breaker.failures();
+        was_free && self.breaker.admits(now) != Admission::Free
+    }
+
+    /// How it has been answering, if that changed since the last call. Only turns between healthy and
+    /// failing, unless `all`.
+    pub(super) fn take_health(&mut self, all: bool) -> Option<Health> {
+        if self.removed || !self.health_changed || !(all || self.health_turned) {
+            return None;
+        }
+        self.health_changed = false;
+        self.health_turned = false;
+        Some(self.health.clone())
+    }
+}
+
+fn lane(route: &Route, client: &Client) -> Result<Arc<Lane>, Failure> {
+    let destination = route.destination.clone()?;
+    let concurrency = destination.concurrency;
+    let endpoint = Endpoint::new(client, destination)
+        .map_err(|error| Failure::new(ErrorClass::Internal, error.to_string()))?;
+    Ok(Arc::new(Lane::new(route.webhook, Arc::new(endpoint), concurrency)))
+}

@@ -1,0 +1,223 @@
+//! The rules that the compiler does not know: who may use whom, and where dangerous things may be.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A room may use rooms of lower rank only.
+const RANKS: [(&str, u8); 9] = [
+    ("domain", 0),
+    ("delivery", 1),
+    ("pg", 1),
+    ("registry", 2),
+    ("queue", 3),
+    ("log", 4),
+    ("capture", 4),
+    ("worker", 5),
+    ("api", 6),
+];
+
+/// Rooms that know no PostgreSQL.
+const PURE: [&str; 2] = ["domain", "delivery"];
+
+/// Files outside `pg` with `unsafe` code: what PostgreSQL calls, and the rows that it passes.
+const UNSAFE: [&str; 6] = [
+    "capture/image.rs",
+    "capture/mod.rs",
+    "capture/source.rs",
+    "lib.rs",
+    "registry/mod.rs",
+    "worker/mod.rs",
+];
+
+struct File {
+    /// Below `src`.
+    path: String,
+    /// Without comments.
+    code: String,
+}
+
+impl File {
+    fn room(&self) -> &str {
+        self.path.split(['/', '.']).next().unwrap_or_default()
+    }
+
+    /// The rooms that it names.
+    fn uses(&self) -> BTreeSet<&'static str> {
+        let named = |room: &str| self.mentions(&format!("crate::{room}"));
+        RANKS.iter().map(|(room, _)| *room).filter(|room| named(room)).collect()
+    }
+
+    /// Whether `word` is there as a whole word.
+    fn mentions(&self, word: &str) -> bool {
+        let part = |c: char| c.is_alphanumeric() || c == '_';
+        self.code.match_indices(word).any(|(at, _)| {
+            let before = self.code[..at].chars().next_back();
+            let after = self.code[at + word.len()..].chars().next();
+            !before.is_some_and(part) && !after.is_some_and(part)
+        })
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+fn files(folder: &str, extension: &str) -> Vec<File> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() { walk(&path, found) } else { found.push(path) }
+        }
+    }
+    let top = root().join(folder);
+    let mut paths = Vec::new();
+    walk(&top, &mut paths);
+    paths.retain(|path| path.extension().is_some_and(|found| found == extension));
+    let read = |path: &PathBuf| File {
+        path: path.strip_prefix(&top).expect("below it").display().to_string(),
+        code: without_comments(&fs::read_to_string(path).expect("a text file")),
+    };
+    let files: Vec<File> = paths.iter().map(read).collect();
+    assert!(!files.is_empty(), "nothing in {folder}");
+    files
+}
+
+fn without_comments(text: &str) -> String {
+    let code = |line: &str| {
+        let line = line.trim_start();
+        !line.starts_with("//") && !line.starts_with("--")
+    };
+    text.lines().filter(|line| code(line)).collect::<Vec<_>>().join("\n")
+}
+
+fn rank(room: &str) -> Option<u8> {
+    RANKS.iter().find(|(name, _)| *name == room).map(|(_, rank)| *rank)
+}
+
+fn assert_none(found: Vec<String>, rule: &str) {
+    assert!(found.is_empty(), "{rule}:\n  {}", found.join("\n  "));
+}
+
+#[test]
+fn every_room_has_a_rank() {
+    let rooms: BTreeSet<String> =
+        files("src", "rs").iter().map(|file| file.room().to_owned()).collect();
+    let ranked: BTreeSet<String> = RANKS.iter().map(|(room, _)| (*room).to_owned()).collect();
+    let expected: BTreeSet<String> = ranked.into_iter().chain(["lib".to_owned()]).collect();
+    assert_eq!(rooms, expected);
+}
+
+#[test]
+fn dependencies_run_one_way() {
+    let mut found = Vec::new();
+    for file in files("src", "rs") {
+        let Some(own) = rank(file.room()) else { continue };
+        for used in file.uses() {
+            if used != file.room() && rank(used) >= Some(own) {
+                found.push(format!("{} uses {used}", file.path));
+            }
+        }
+    }
+    assert_none(found, "a room uses one that is not below it");
+}
+
+#[test]
+fn two_rooms_know_no_postgresql() {
+    let mut found = Vec::new();
+    for file in files("src", "rs").iter().filter(|file| PURE.contains(&file.room())) {
+        for word in ["pgrx", "pg_sys", "unsafe"] {
+            if file.mentions(word) {
+                found.push(format!("{}: {word}", file.path));
+            }
+        }
+    }
+    assert_none(found, "no PostgreSQL and nothing unsafe in these rooms");
+}
+
+#[test]
+fn rules_are_functions_of_their_arguments() {
+    let clocks = ["Instant::now", "SystemTime::now", "fastrand", "std::thread", "ureq", "std::fs"];
+    let mut found = Vec::new();
+    for file in files("src/domain", "rs") {
+        let rules = file.code.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+        let rules = File { path: file.path, code: rules };
+        for word in clocks.iter().filter(|word| rules.mentions(word)) {
+            found.push(format!("{}: {word}", rules.path));
+        }
+    }
+    assert_none(found, "no clock, chance, thread, file or socket in domain");
+}
+
+#[test]
+fn only_delivery_speaks_http() {
+    let found = files("src", "rs")
+        .into_iter()
+        .filter(|file| file.mentions("ureq") && file.room() != "delivery")
+        .map(|file| file.path);
+    assert_none(found.collect(), "ureq outside delivery");
+}
+
+#[test]
+fn there_is_one_client() {
+    let made = |file: &File| file.mentions("Agent::with_parts") || file.mentions("Agent::new");
+    let files = files("src", "rs");
+    let found: Vec<&str> =
+        files.iter().filter(|file| made(file)).map(|file| file.path.as_str()).collect();
+    assert_eq!(found, ["delivery/client.rs"], "each request goes through the address policy");
+}
+
+#[test]
+fn unsafe_code_is_in_few_files() {
+    let found: BTreeSet<String> = files("src", "rs")
+        .into_iter()
+        .filter(|file| file.room() != "pg" && file.mentions("unsafe"))
+        .map(|file| file.path)
+        .collect();
+    assert_eq!(found, UNSAFE.map(str::to_owned).into_iter().collect());
+}
+
+#[test]
+fn statements_are_in_files() {
+    let mut found = Vec::new();
+    // It parses a user's expression, which is not run.
+    for file in files("src", "rs").iter().filter(|file| file.path != "pg/parse.rs") {
+        for verb in ["\"SELECT ", "\"INSERT ", "\"UPDATE ", "\"DELETE ", "\"WITH ", "\"CREATE "] {
+            if file.code.contains(verb) {
+                found.push(format!("{}: {verb}", file.path));
+            }
+        }
+    }
+    assert_none(found, "SQL belongs into sql/query");
+}
+
+#[test]
+fn every_statement_is_used() {
+    let code: String = files("src", "rs").into_iter().map(|file| file.code).collect();
+    let mut found = Vec::new();
+    for file in files("sql/query", "sql") {
+        let name = file.path.trim_end_matches(".sql");
+        if !code.contains(&format!("sql!(\"{name}\")")) {
+            found.push(format!("{name} is not used"));
+        }
+    }
+    assert_none(found, "sql/query");
+}
+
+#[test]
+fn every_sql_function_pins_its_path() {
+    // Those that read a condition by the caller's path, and the trigger, pin it themselves.
+    let themselves = ["webhook_create", "webhook_update", "webhook_watch", "webhook.capture"];
+    let mut found = Vec::new();
+    for file in files("sql", "sql").iter().filter(|file| !file.path.starts_with("query/")) {
+        for statement in file.code.split("CREATE FUNCTION").skip(1) {
+            let declaration = statement.split(';').next().unwrap_or_default();
+            let name = declaration.trim_start().split('(').next().unwrap_or_default();
+            let pinned = declaration.contains("SET search_path = pg_catalog, pg_temp");
+            if pinned == themselves.contains(&name) {
+                found.push(format!("{}: {name}", file.path));
+            }
+        }
+    }
+    assert_none(found, "search_path");
+}
