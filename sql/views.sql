@@ -144,4 +144,4 @@ COMMENT ON VIEW webhook.webhooks IS
 CREATE VIEW webhook.worker WITH (security_barrier) AS
 SELECT s.state, s.pid, s.started_at, s.threads, s.in_flight, s.last_error
 FROM webhook.worker_status() AS s;
-COMMENT ON VIEW webhook.worker IS 'the worker of this database';
+COMMENT ON VIEW webhook.worker IS 'the worker of this database; reading it needs EXECUTE on webhook.worker_status, too';

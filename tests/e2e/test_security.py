@@ -3,6 +3,7 @@
 import datetime
 import ipaddress
 import ssl
+import warnings
 
 import psycopg
 import pytest
@@ -473,7 +474,9 @@ def test_tls_certificates(own_cluster, make_db, make_receiver, tmp_path):
     address = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     old_protocol = server_context(tmp_path, trusted, "old", address)
     old_protocol.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
-    old_protocol.maximum_version = ssl.TLSVersion.TLSv1_1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the point of this case
+        old_protocol.maximum_version = ssl.TLSVersion.TLSv1_1
     tls_12 = server_context(tmp_path, trusted, "tls12", address)
     tls_12.maximum_version = ssl.TLSVersion.TLSv1_2
     cases = {

@@ -1,0 +1,96 @@
+//! What the documents say about the code.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a file")
+}
+
+/// The text of all files below `folder` with one of `extensions`.
+fn all(folder: &str, extensions: &[&str]) -> String {
+    let mut folders: Vec<PathBuf> = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)];
+    let mut text = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| extensions.iter().any(|known| e == *known)) {
+                text += &fs::read_to_string(path).expect("a text file");
+            }
+        }
+    }
+    text
+}
+
+/// The words of `text` that are in backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// What follows `prefix` in `text`, as far as it is a name.
+fn names<'a>(text: &'a str, prefix: &str) -> Vec<&'a str> {
+    let name = |rest: &'a str| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next();
+    text.split(prefix).skip(1).filter_map(name).collect()
+}
+
+#[test]
+fn the_tests_behind_the_promises_exist() {
+    let tests = all("tests", &["py"]);
+    let promises = read("docs/guarantees.md");
+    let named: Vec<&str> = quoted(&promises).filter(|word| word.starts_with("test_")).collect();
+    assert!(named.len() > 10);
+    for name in named {
+        let found = match name.strip_suffix(".py") {
+            Some(_) => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e").join(name).exists(),
+            None => tests.contains(&format!("def {name}(")),
+        };
+        assert!(found, "{name}");
+    }
+}
+
+#[test]
+fn every_sqlstate_is_documented() {
+    // A programming error, and two that are caught.
+    let never_raised = ["INTERNAL_ERROR", "OUT_OF_MEMORY", "PROGRAM_LIMIT_EXCEEDED"];
+    let documented = read("docs/errors.md");
+    let code = all("src", &["rs"]);
+    let raised = names(&code, "ERRCODE_");
+    assert!(raised.len() > 10);
+    for name in raised.iter().filter(|name| !never_raised.contains(name)) {
+        let name = name.trim_start_matches("E_R_I_E_").to_lowercase();
+        assert!(documented.contains(&format!("| {name} |")), "{name}");
+    }
+}
+
+#[test]
+fn every_setting_is_documented() {
+    let readme = read("README.md");
+    let settings = read("src/pg/settings.rs");
+    let defined = names(&settings, "c\"pg_webhook.");
+    assert!(defined.len() > 5);
+    for name in defined {
+        assert!(readme.contains(&format!("| `pg_webhook.{name}` |")), "{name}");
+    }
+}
+
+#[test]
+fn every_function_and_view_is_in_the_readme() {
+    let readme = read("README.md");
+    let functions = read("sql/api.sql");
+    for name in names(&functions, "CREATE FUNCTION webhook_") {
+        assert!(readme.contains(&format!("`webhook_{name}(")), "webhook_{name}");
+    }
+    let views = read("sql/views.sql");
+    for name in names(&views, "CREATE VIEW webhook.") {
+        assert!(readme.contains(&format!("| `webhook.{name}` |")), "webhook.{name}");
+    }
+}
+
+#[test]
+fn one_version() {
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(read("src/lib.rs").contains(&format!("version = c\"{version}\"")), "module magic");
+    assert!(read("README.md").contains(&format!("pg_webhook/{version}")), "README");
+}

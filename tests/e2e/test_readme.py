@@ -1,0 +1,48 @@
+"""The first thing that a user reads works as it stands."""
+
+import pathlib
+import re
+
+README = pathlib.Path(__file__).parents[2] / "README.md"
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text(), re.M | re.S)
+
+
+def statements(block):
+    return [part.strip() for part in block.split(";") if part.strip()]
+
+
+def test_the_first_screen(cluster, make_db, receiver):
+    db = make_db(cluster, extension=False)
+    block = blocks("sql")[0]
+    url = "https://example.com/hooks/orders"
+    assert url in block
+    *before, query = statements(block.replace(url, receiver.url("/hooks/orders")))
+    for statement in before:
+        db.run(statement)
+    db.wait_for_status(1)
+    [row] = db.rows(query)
+    assert (row[0], row[1], row[2], row[4]) == ("INSERT", "delivered", 200, 1)
+
+
+def test_the_grants_for_an_application(cluster, make_db, receiver):
+    db = make_db(cluster)
+    db.run("DROP ROLE IF EXISTS app")
+    db.run("CREATE ROLE app LOGIN")
+    try:
+        for statement in statements(blocks("sql")[1]):
+            db.run(statement)
+        db.run("CREATE TABLE mine (id int PRIMARY KEY); ALTER TABLE mine OWNER TO app")
+        with cluster.connect(db.name, user="app") as app:
+            app.execute("SELECT webhook_create('hook', %s, 'mine')", [receiver.url("/")])
+            app.execute("INSERT INTO mine VALUES (1)")
+            db.wait_for_status(1)
+            assert app.execute("SELECT status FROM webhook.deliveries").fetchall() == [("delivered",)]
+            assert app.execute("SELECT health FROM webhook.webhooks").fetchall() == [("healthy",)]
+            assert app.execute("SELECT count(*) FROM webhook.attempts").fetchone() == (1,)
+            assert app.execute("SELECT state FROM webhook.worker").fetchone() == ("running",)
+    finally:
+        db.run("DROP OWNED BY app")
+        db.run("DROP ROLE app")
