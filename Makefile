@@ -80,8 +80,8 @@ $(NODE)/ready: tests/e2e/package.json tests/e2e/package-lock.json | packages $(H
 
 .PHONY: build
 build: $(PGRX_HOME)/config.toml ## Build and install into the private server
-	@echo "== building the extension"
-	@cargo pgrx install $(FEATURES) --pg-config $(PG_CONFIG) 2>&1 | tests/quietly
+	@echo "== building the extension (about two minutes the first time)"
+	@tests/quietly cargo pgrx install $(FEATURES) --pg-config $(PG_CONFIG)
 
 .PHONY: install
 install: packages ## Build an optimised extension and install it into the system's PostgreSQL
@@ -97,7 +97,7 @@ test: lint unit golden e2e ## Run all tests, as root or as an ordinary user
 
 .PHONY: lint
 lint: $(PGRX_HOME)/config.toml ## rustfmt and clippy, warnings are errors
-	@echo "== rustfmt, clippy"
+	@echo "== rustfmt, clippy (about two minutes the first time)"
 	@cargo fmt --check
 	@$(CARGO) clippy --quiet --all-targets $(FEATURES) -- -D warnings
 

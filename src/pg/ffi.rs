@@ -27,12 +27,21 @@ mod raw {
     }
 }
 
+/// utils/timeout.h: the timer of `lock_timeout`.
+pub const LOCK_TIMEOUT: c_int = 2;
+
 unsafe extern "C-unwind" {
     /// tcop/tcopprot.h: the server's handler of SIGTERM.
     pub fn die(signal: c_int);
 
     /// postmaster/interrupt.h: the server's handler of SIGHUP.
     pub fn SignalHandlerForConfigReload(signal: c_int);
+
+    /// tcop/tcopprot.h: the server's handler of SIGINT.
+    pub fn StatementCancelHandler(signal: c_int);
+
+    /// utils/timeout.h: whether the timer has fired since the mark was last taken away.
+    pub fn get_timeout_indicator(timer: c_int, reset: bool) -> bool;
 
     /// utils/bytea.h: the setting of that name.
     pub static mut bytea_output: c_int;

@@ -2,7 +2,8 @@
 //!
 //! pgrx's own handlers neither end a worker that waits inside the server nor reload its settings, so
 //! the server's are used: SIGTERM as `die`, SIGHUP as a flag that [`reload_if_asked`] acts on. SIGINT
-//! (pg_cancel_backend) is ignored: there is no user's query to cancel.
+//! is how `lock_timeout` ends a wait; from anybody else (pg_cancel_backend) it is ignored, because there
+//! is no user's query to cancel.
 
 use std::os::fd::RawFd;
 use std::time::Duration;
@@ -18,15 +19,19 @@ pub fn install() {
     unsafe {
         pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(ffi::die));
         pg_sys::pqsignal(pg_sys::SIGHUP as i32, Some(ffi::SignalHandlerForConfigReload));
-        pg_sys::pqsignal(pg_sys::SIGINT as i32, ignore());
+        pg_sys::pqsignal(pg_sys::SIGINT as i32, Some(end_lock_wait));
         pg_sys::BackgroundWorkerUnblockSignals();
     }
 }
 
-/// `SIG_IGN`, which is not a function but the address 1.
-fn ignore() -> pg_sys::pqsigfunc {
-    // SAFETY: the C library compares the address and never calls it.
-    unsafe { std::mem::transmute::<usize, pg_sys::pqsigfunc>(1) }
+/// The timer of `lock_timeout` leaves a mark and signals its own process.
+unsafe extern "C-unwind" fn end_lock_wait(signal: i32) {
+    // SAFETY: reads a mark and sets flags, as the server's own handlers do.
+    unsafe {
+        if ffi::get_timeout_indicator(ffi::LOCK_TIMEOUT, false) {
+            ffi::StatementCancelHandler(signal);
+        }
+    }
 }
 
 /// Waits until the latch is set, `bell` is readable or `timeout` is over, whichever is first, and then

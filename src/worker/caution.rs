@@ -20,8 +20,11 @@ const RUNS: i32 = 2;
 /// Crashes with the same event alone under way that make it a dead letter.
 const SUSPICIONS: i32 = 2;
 
-/// A run that has lasted so long goes well.
+/// A run that has lasted so long goes well, unless it is cautious and not through yet.
 const CALM: Duration = Duration::from_secs(10);
+
+/// A run has fewer events than this under way, so that whoever ended it is among as many.
+const SUSPECTS: usize = 12_000;
 
 /// What the log says of a condemned event.
 const REASON: &str = "internal: the worker crashed each time this was sent";
@@ -47,6 +50,7 @@ impl Leader {
             Some(delivery) if self.suspect != Some(delivery) => {
                 txn::run(self.extension, |session| cursor::suspect(session, Some(delivery)))?;
                 self.suspect = Some(delivery);
+                self.declared += 1;
                 Ok(())
             }
             _ => Ok(()),
@@ -55,11 +59,13 @@ impl Leader {
 
     /// The run goes well after a while: nothing is suspected any more.
     pub(super) fn calm_down(&mut self, now: Instant) -> Result<(), TxnError> {
-        if self.calm || now.duration_since(self.began) < CALM {
+        let searching = self.cautious && self.declared < SUSPECTS && self.has_work();
+        if self.calm || searching || now.duration_since(self.began) < CALM {
             return Ok(());
         }
         txn::run(self.extension, cursor::calm)?;
         self.schedule.set_single(false);
+        self.cautious = false;
         self.suspect = None;
         self.calm = true;
         Ok(())

@@ -85,7 +85,7 @@ impl Database {
         if announced {
             self.failures = 0;
             self.not_before = Instant::now();
-        } else if matches!(entry.state(), State::Absent | State::VersionMismatch) {
+        } else if entry.state() == State::Absent {
             return None;
         }
         let wait = self.not_before.saturating_duration_since(Instant::now());
@@ -107,7 +107,7 @@ impl Database {
     fn ended(&mut self, entry: &Entry) {
         let worked = entry.take_worked();
         self.failures = match entry.state() {
-            State::Absent | State::VersionMismatch => 0,
+            State::Absent => 0,
             _ if worked => 1,
             _ => self.failures.saturating_add(1),
         };

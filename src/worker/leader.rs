@@ -27,6 +27,9 @@ use crate::queue::ring;
 use crate::queue::schedule::Schedule;
 use crate::registry;
 
+/// The version of this code; that of the tables and functions must be the same.
+const LIBRARY: &str = env!("CARGO_PKG_VERSION");
+
 /// The least time between two turns.
 const SPACING: Duration = Duration::from_millis(1);
 
@@ -89,8 +92,12 @@ pub(super) struct Leader {
     pub(super) began: Instant,
     /// It has been written down that this run goes well.
     pub(super) calm: bool,
+    /// Events are sent one at a time.
+    pub(super) cautious: bool,
     /// The event that is written down as under way alone.
     pub(super) suspect: Option<i64>,
+    /// How many have been.
+    pub(super) declared: usize,
     polled: Instant,
     errors: u32,
 }
@@ -111,15 +118,16 @@ pub(super) fn run(database: pg_sys::Oid) -> Exit {
         // The one before is still on its way out.
         return Exit::Failed;
     }
-    board::enter_worker(entry, Timestamp::from(SystemTime::now()).0);
-    if version != env!("CARGO_PKG_VERSION") {
-        log!(
-            "pg_webhook: the extension has version {version}, the library {}; run ALTER EXTENSION pg_webhook UPDATE",
-            env!("CARGO_PKG_VERSION")
-        );
+    if version != LIBRARY {
+        if entry.state() != State::VersionMismatch {
+            log!(
+                "pg_webhook: the extension has version {version}, the library {LIBRARY}: nothing is sent until ALTER EXTENSION pg_webhook UPDATE"
+            );
+        }
         entry.set_state(State::VersionMismatch);
         return Exit::Finished;
     }
+    board::enter_worker(entry, Timestamp::from(SystemTime::now()).0);
     match begin(extension, entry) {
         Ok(mut leader) => leader.lead(),
         Err(exit) => exit,
@@ -194,7 +202,9 @@ impl Leader {
             retention_blocked: false,
             began: now,
             calm: false,
+            cautious: start.cautious,
             suspect: start.suspect,
+            declared: 0,
             polled: now,
             errors: 0,
         })
@@ -311,6 +321,11 @@ impl Leader {
     /// There is something to read and room for it.
     pub(super) fn may_read_on(&self) -> bool {
         settings::enabled() && self.windows.unread() && self.schedule.has_room()
+    }
+
+    /// Something is under way, or to be read, or due.
+    pub(super) fn has_work(&self) -> bool {
+        self.schedule.len() > 0 || self.windows.unread() || self.look_is_due()
     }
 
     fn look_is_due(&self) -> bool {

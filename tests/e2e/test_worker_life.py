@@ -423,3 +423,20 @@ def test_an_idle_worker_runs_hardly_any_statement(own_cluster, make_db, receiver
     assert cpu() - ticks <= 3
     # Two or three looks of one statement each, which scans the eight slots.
     assert db.value(calls) - before <= 3 * 8
+
+
+def test_a_version_that_does_not_fit_sends_nothing_and_keeps_everything(own_cluster, make_db, receiver):
+    server = own_cluster()
+    db = make_db(server)
+    prepare(db, receiver)
+    version = db.value("SELECT extversion FROM pg_extension WHERE extname = 'pg_webhook'")
+    # As after an update of the package that has not been followed by ALTER EXTENSION.
+    db.run("UPDATE pg_extension SET extversion = '0.0.1' WHERE extname = 'pg_webhook'")
+    db.run("SELECT pg_terminate_backend(%s)", db.worker())
+    state = "SELECT state FROM webhook.worker"
+    wait_until(lambda: db.value(state) == "version mismatch", "the worker to notice", 20)
+    db.run("INSERT INTO items VALUES (1)")
+    assert db.statuses() == {"pending": 1} and not receiver.got()
+    db.run("UPDATE pg_extension SET extversion = %s WHERE extname = 'pg_webhook'", version)
+    db.wait_for_status(1, timeout=30)
+    assert len(server.log_lines("the extension has version 0.0.1")) == 1

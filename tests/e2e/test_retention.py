@@ -1,0 +1,140 @@
+"""The ring turns over: what is finished is forgotten after its time, what is not is kept."""
+
+import json
+
+import pytest
+
+from harness import wait_until
+from harness.receiver import reply
+
+SLOTS = 8
+
+
+@pytest.fixture
+def server(own_cluster):
+    return own_cluster(pg_webhook__log_retention="60")
+
+
+def prepare(server, make_db, receiver, **settings):
+    db = make_db(server)
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    db.create("hook", receiver.url("/"), table_name="items", **settings)
+    return db
+
+
+def slot(db):
+    return db.value("SELECT slot FROM webhook.ring")
+
+
+def age(db):
+    """Make the current slot as old as if it had been in use for an hour."""
+    db.run("UPDATE webhook.ring SET since = since - interval '1 hour'")
+
+
+def turn(db):
+    """Let the ring turn once, and return the new slot."""
+    before = slot(db)
+    age(db)
+
+    def turned():
+        # An idle worker looks rarely; this wakes it.
+        db.run("SELECT webhook_update('hook', description => 'awake')")
+        return slot(db) != before
+
+    wait_until(turned, "the ring to turn", 30, interval=0.1)
+    return slot(db)
+
+
+def ids(db):
+    return {json.loads(payload)["record"]["id"] for (payload,) in db.rows("SELECT payload FROM webhook.deliveries")}
+
+
+def test_a_turn_forgets_the_oldest_and_keeps_the_rest(server, make_db, receiver):
+    db = prepare(server, make_db, receiver)
+    for i in range(SLOTS):
+        db.run("INSERT INTO items VALUES (%s)", i)
+        db.wait_for_status(i + 1)
+        # The cursor must be past an event before its slot can be emptied.
+        assert turn(db) == (i + 1) % SLOTS
+    assert ids(db) == set(range(1, SLOTS)), "the slot of the first one has been emptied"
+    assert db.value("SELECT count(*) FROM webhook.attempts") == SLOTS - 1
+    assert len(receiver.got()) == SLOTS
+
+
+def test_what_waits_outlives_its_slot(server, make_db, receiver):
+    receiver.default(reply(500))
+    db = prepare(server, make_db, receiver, max_retries=0)
+    db.create("later", receiver.url("/later"), table_name="items", retry_backoff_seconds=36000)
+    db.create("paused", receiver.url("/paused"), table_name="items")
+    db.run("SELECT webhook_pause('paused')")
+    db.run("INSERT INTO items VALUES (1)")
+    expected = {"dead": 1, "retrying": 1, "pending": 1}
+    wait_until(lambda: db.statuses() == expected, lambda: f"{expected}, not {db.statuses()}")
+    before = db.rows("SELECT webhook, event_id, payload FROM webhook.deliveries ORDER BY webhook")
+    for _ in range(SLOTS):
+        turn(db)
+    assert db.value("SELECT count(*) FROM webhook.event") == 0
+    assert db.statuses() == expected
+    after = db.rows("SELECT webhook, event_id, payload FROM webhook.deliveries ORDER BY webhook")
+    assert after == before
+
+    receiver.default(reply(200))
+    db.run("SELECT webhook_resume('paused')")
+    [request] = [r for r in wait_until(lambda: receiver.got("/paused"), "the paused event")]
+    assert request.body.decode() == before[2][2] and request.id == before[2][1]
+    dead = db.value("SELECT id FROM webhook.deliveries WHERE status = 'dead'")
+    db.run("SELECT webhook_replay(%s)", dead)
+    replayed = wait_until(lambda: [r for r in receiver.got("/") if r.answered == 200], "the replay")
+    assert (replayed[0].id, replayed[0].body.decode()) == before[0][1:]
+
+
+def test_an_open_transaction_keeps_its_slot(server, make_db, receiver):
+    db = prepare(server, make_db, receiver)
+    with db.connect(autocommit=False) as writer:
+        writer.execute("INSERT INTO items VALUES (1)")
+        for _ in range(SLOTS - 1):
+            turn(db)
+        assert slot(db) == SLOTS - 1
+        since = len(server.log_text())
+        age(db)
+        wait_until(lambda: server.log_lines("the oldest slot", since) or lock_refused(db), "a refused turn", 30)
+        db.run("INSERT INTO items VALUES (2)")
+        db.wait_for_status(1)
+        assert slot(db) == SLOTS - 1, "its slot must not be emptied under it"
+        writer.commit()
+    db.wait_for_status(2)
+    assert {json.loads(r.body)["record"]["id"] for r in receiver.got()} == {1, 2}
+    wait_until(lambda: slot(db) == 0, "the ring to turn at last", 30)
+    assert ids(db) == {2}
+
+
+def lock_refused(db):
+    """Somebody waits for the slot that the open transaction has written to."""
+    return db.value(
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'webhook.event_0'::regclass"
+    )
+
+
+def test_nothing_is_lost_while_the_ring_turns_under_load(server, make_db, receiver):
+    db = prepare(server, make_db, receiver)
+    last, turns = 0, 0
+    while turns < SLOTS + 2:
+        before = slot(db)
+        age(db)
+
+        def turned():
+            nonlocal last
+            db.run("INSERT INTO items SELECT generate_series(%s::int, %s::int)", last + 1, last + 50)
+            last += 50
+            return slot(db) != before
+
+        wait_until(turned, "the ring to turn", 30)
+        turns += 1
+    everything = set(range(1, last + 1))
+
+    def arrived():
+        return {json.loads(r.body)["record"]["id"] for r in receiver.got() if r.answered == 200}
+
+    wait_until(lambda: len(receiver.got()) >= last, "every event", 60)
+    assert arrived() == everything
+    assert len(receiver.got()) == last
