@@ -108,9 +108,9 @@ CREATE TABLE webhook.cursor (
     -- Runs of the worker since this start of the server that have not ended well.
     server_start    timestamptz,
     runs            integer NOT NULL DEFAULT 0,
-    -- The delivery that was under way alone when the last of them ended, and how many it has ended.
+    -- The delivery that is under way alone, and those that were when one of these runs ended.
     suspect         bigint,
-    suspicions      integer NOT NULL DEFAULT 0
+    accused         bigint[] NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 10);
 INSERT INTO webhook.cursor (snap, at) VALUES (pg_catalog.pg_current_snapshot(), pg_catalog.now());
 COMMENT ON TABLE webhook.cursor IS 'private: how far the worker is, at most a second old';

@@ -27,7 +27,7 @@ pub struct Start {
     pub runs: i32,
     /// The delivery that was under way alone when the last one ended.
     pub suspect: Option<i64>,
-    /// How many runs have ended so.
+    /// How many of these runs have ended so.
     pub suspicions: i32,
     /// Whether this run sends one event at a time.
     pub cautious: bool,

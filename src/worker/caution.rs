@@ -2,7 +2,7 @@
 //!
 //! Nothing that a receiver answers should be able to do that; this is for what nobody thought of. When
 //! runs of one server have ended badly twice in a row, events are sent one at a time and written down
-//! before, so that the next crash has a name. After two of those the event is a dead letter, and the
+//! before, so that the next crash has a name. An event that two crashes name is a dead letter, and the
 //! others go on.
 
 use std::time::{Duration, Instant};

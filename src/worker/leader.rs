@@ -203,7 +203,7 @@ impl Leader {
             began: now,
             calm: false,
             cautious: start.cautious,
-            suspect: start.suspect,
+            suspect: None,
             declared: 0,
             polled: now,
             errors: 0,

@@ -1,2 +1,2 @@
 UPDATE webhook.cursor SET
-    snap = pg_current_snapshot(), at = now(), runs = 0, suspect = NULL, suspicions = 0
+    snap = pg_current_snapshot(), at = now(), runs = 0, suspect = NULL, accused = '{}'
