@@ -120,6 +120,13 @@ e2e: build $(VENV)/ready $(NODE)/ready ## Real servers, sockets, receivers and c
 demo: build $(VENV)/ready ## See it work, from CREATE EXTENSION to a retried delivery
 	@$(VENV)/bin/python tests/demo/demo.py
 
+.PHONY: bench
+bench: $(PGRX_HOME)/config.toml $(VENV)/ready ## Measure an optimised build (QUICK=1: two minutes); keeps a record in tests/bench/results
+	@tests/packages $(PG_MAJOR) bench
+	@echo "== building with optimisation (about three minutes the first time)"
+	@tests/quietly cargo pgrx install --release $(FEATURES) --pg-config $(PG_CONFIG)
+	@$(VENV)/bin/python tests/bench/bench.py $(ONLY)
+
 .PHONY: clean
 clean: ## Remove what has been built
 	rm -rf target $(HOME_DIR)

@@ -1,0 +1,198 @@
+"""What must not harm a healthy webhook: the same load without and with an adversary, in one run."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+from figures import Row
+from harness.waiting import wait_until
+from machine import free_port, memory, private_memory
+from stage import INSERT, Stage, pause
+
+RATE = 2000
+
+
+def measure(stage, seconds):
+    """Throughput and p99 of the healthy webhook under a steady load."""
+    before, since = stage.finished(), stage.now()
+    tps = stage.pgbench(INSERT, seconds, clients=4, rate=RATE)
+    events = stage.db.value("SELECT count(*) FROM orders")
+    stage.settle(events)
+    assert stage.finished() > before
+    return tps, stage.delays(since)[1]
+
+
+def against(name, server, nginx, quick, adversary):
+    """Rows that compare the healthy webhook's figures with and without `adversary(stage)`."""
+    seconds = 4 if quick else 10
+    stage = Stage(server, "adversary", nginx.url())
+    alone, quiet = measure(stage, seconds)
+    with adversary(stage):
+        among, loud = measure(stage, seconds)
+    stage.drop()
+    allowed = 1.25 * quiet + 20
+    return [
+        Row(f"{name}: throughput", among / alone, "x", 0.95, beside=f"{alone:.0f} and {among:.0f}/s"),
+        Row(f"{name}: p99", loud, "ms", allowed, "most", f"alone {quiet:.1f} ms"),
+    ]
+
+
+def other_table(stage, count, url, name="other", **settings):
+    """Webhooks `name0`, `name1`, ... on a table of their own, which the healthy one does not watch."""
+    stage.db.run(f"CREATE TABLE IF NOT EXISTS {name} (id bigint, note text)")
+    for number in range(count):
+        stage.db.create(f"{name}{number}", url(number), table_name=name, **settings)
+
+
+def old_snapshot(server, nginx, quick):
+    @contextlib.contextmanager
+    def adversary(stage):
+        with stage.db.connect(autocommit=False) as old:
+            old.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            old.execute("SELECT count(*) FROM orders")
+            yield
+            old.rollback()
+    return against("an idle REPEATABLE READ transaction", server, nginx, quick, adversary)
+
+
+def dead_in_front(server, nginx, quick):
+    events = 100_000 if quick else 1_000_000
+
+    @contextlib.contextmanager
+    def adversary(stage):
+        port = free_port()
+        other_table(stage, 1, lambda _: f"http://127.0.0.1:{port}/", "dead")
+        for first in range(1, events, 100_000):
+            stage.db.run("INSERT INTO dead SELECT i, 'x' FROM generate_series(%s::int, %s) i", first, first + 99_999)
+        yield
+    return against(f"{events} events of a dead endpoint in front", server, nginx, quick, adversary)
+
+
+@contextlib.contextmanager
+def mute_listener(backlog):
+    """A socket that listens and never accepts; with a backlog of 0 that is full, connecting hangs."""
+    with socket.socket() as listener, contextlib.ExitStack() as fillers:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(backlog)
+        if backlog == 0:
+            for _ in range(4):
+                filler = fillers.enter_context(socket.socket())
+                filler.setblocking(False)
+                filler.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+def nine_of_ten_dead(server, nginx, quick):
+    @contextlib.contextmanager
+    def adversary(stage):
+        with mute_listener(0) as hole, mute_listener(1024) as silent:
+            ports = [free_port(), hole, silent]
+            other_table(stage, 9, lambda n: f"http://127.0.0.1:{ports[n % 3]}/", "dead", timeout_seconds=5)
+            stage.db.run("INSERT INTO dead SELECT i, 'x' FROM generate_series(1, 1000) i")
+            yield
+    return against("9 of 10 endpoints dead", server, nginx, quick, adversary)
+
+
+SLOW = """
+import http.server, time, threading
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"])); time.sleep(1)
+        self.send_response(200); self.send_header("content-length", "0"); self.end_headers()
+    def log_message(self, *_): pass
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 1024
+server = Server(("127.0.0.1", 0), Handler); print(server.server_address[1], flush=True); server.serve_forever()
+"""
+
+
+def fifty_slow(server, nginx, quick):
+    @contextlib.contextmanager
+    def adversary(stage):
+        receiver = subprocess.Popen([sys.executable, "-c", SLOW], stdout=subprocess.PIPE, text=True)
+        try:
+            port = int(receiver.stdout.readline())
+            other_table(stage, 50, lambda n: f"http://127.0.0.1:{port}/{n}", "slow")
+            stage.db.run("INSERT INTO slow SELECT i, 'x' FROM generate_series(1, 100) i")
+            yield
+        finally:
+            receiver.kill()
+            receiver.wait()
+    return against("50 endpoints that take 1 s", server, nginx, quick, adversary)
+
+
+def large_transaction(server, nginx, quick):
+    events = 100_000 if quick else 1_000_000
+
+    @contextlib.contextmanager
+    def adversary(stage):
+        # A table and an endpoint of its own, so that the rows of both loads can be told apart.
+        other_table(stage, 1, lambda _: nginx.url("/large"), "large")
+
+        def insert():
+            with stage.db.connect() as other:
+                other.execute("INSERT INTO large SELECT i, 'x' FROM generate_series(1, %s::int) i", [events])
+
+        thread = threading.Thread(target=insert)
+        thread.start()
+        yield
+        thread.join()
+    return against(f"a transaction of {events} rows", server, nginx, quick, adversary)
+
+
+def turning_ring(server, nginx, quick):
+    @contextlib.contextmanager
+    def adversary(stage):
+        server.reload(pg_webhook__log_retention="60")
+        stopping = threading.Event()
+
+        def age():
+            with stage.db.connect() as other:
+                while not stopping.wait(0.5):
+                    other.execute("UPDATE webhook.ring SET since = since - interval '1 hour'")
+
+        thread = threading.Thread(target=age)
+        thread.start()
+        yield
+        stopping.set()
+        thread.join()
+        server.reload(pg_webhook__log_retention="'7d'")
+    return against("the ring turning over", server, nginx, quick, adversary)
+
+
+def hostile_receivers(server, nginx, quick):
+    """Answers that never end: each attempt ends within its timeout and a second more."""
+    from harness.receiver import Receiver, drip, endless
+    receiver = Receiver()
+    receiver.on("/head", drip(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1000))
+    receiver.on("/body", drip(b"y" * 1000, first=b"HTTP/1.1 500 No\r\nContent-Length: 100000\r\n\r\n"))
+    receiver.on("/endless", endless(b"HTTP/1.1 200 OK\r\nX: ", b"y" * 10))
+    stage = Stage(server, "hostile", None)
+    paths = ["/head", "/body", "/endless"]
+    other_table(stage, 3, lambda n: receiver.url(paths[n]), "hostile",
+                timeout_seconds=2, max_retries=0, max_concurrency=40)
+    before = private_memory(stage.pid)
+    stage.db.run("INSERT INTO hostile SELECT i, 'x' FROM generate_series(1, 34) i")
+    ended = "SELECT count(*) FROM webhook.attempts"
+    stage.db.run("SELECT 1")
+    attempts = 15  # five each: then the breaker keeps the rest
+    wait_until(lambda: stage.db.value(ended) >= attempts, "the attempts to end", 60)
+    late = stage.db.value("SELECT count(*) FROM webhook.attempts WHERE latency_ms > 3000")
+    longest = float(stage.db.value("SELECT max(latency_ms) FROM webhook.attempts")) / 1000
+    made = stage.db.value(ended)
+    grown = private_memory(stage.pid) - before
+    stage.drop()
+    receiver.close()
+    return [
+        Row("hostile receivers: attempts that end in time", (made - late) / made, "x", 1.0,
+            beside=f"{made} attempts with a timeout of 2 s, longest {longest:.2f} s"),
+        Row("hostile receivers: memory added", grown, "MiB", 8, "most"),
+    ]
+
+
+ALL = [old_snapshot, dead_in_front, nine_of_ten_dead, hostile_receivers, fifty_slow, large_transaction, turning_ring]

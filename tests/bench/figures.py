@@ -1,0 +1,189 @@
+"""The figures: each function measures one thing and returns rows of the table."""
+
+import dataclasses
+import statistics
+import threading
+import time
+
+import psycopg
+
+from harness.receiver import Receiver
+from machine import cpu, memory, private_memory
+from stage import INSERT, ROWS, TABLE, Stage, pause
+
+
+@dataclasses.dataclass
+class Row:
+    """A line of the table. `value` is compared with `target`, as `sense` says."""
+
+    name: str
+    value: float
+    unit: str
+    target: float | None = None
+    sense: str = "least"
+    beside: str = ""
+
+    @property
+    def met(self):
+        if self.target is None:
+            return None
+        return self.value >= self.target if self.sense == "least" else self.value <= self.target
+
+
+def drain(server, nginx, quick):
+    """Waiting events of one webhook, as fast as they go, all logged."""
+    events = 50_000 if quick else 200_000
+    wrk = nginx.wrk(3 if quick else 6)
+    stage = Stage(server, "drain", nginx.url())
+    stage.sending(False)
+    stage.fill(1, events)
+    stage.db.run("CHECKPOINT")
+    before = {"leader": cpu(stage.pid), "receiver": cpu(*nginx.pids())}
+    sent = nginx.requests()
+    wal = stage.db.value("SELECT pg_current_wal_lsn()")
+    stage.sending(True)
+    while nginx.requests() - sent < events:
+        pause(0.05)
+    stage.settle(events)
+    used = {"leader": cpu(stage.pid) - before["leader"], "receiver": cpu(*nginx.pids()) - before["receiver"]}
+    seconds = float(stage.db.value("SELECT extract(epoch FROM max(started_at) - min(started_at)) FROM webhook.attempt"))
+    written = float(stage.db.value("SELECT pg_current_wal_lsn() - %s::pg_lsn", wal))
+    rows = stage.db.value("SELECT count(*) FROM webhook.attempt")
+    assert rows == events == nginx.requests() - sent, f"{rows} logged, {nginx.requests() - sent} received"
+    stage.drop()
+    rate = events / seconds
+    each = {name: used[name] / events * 1e6 for name in used}
+    return [
+        Row("drain: deliveries per second", rate, "/s", 35_000, beside=f"{events} events in {seconds:.2f} s"),
+        Row("drain: against wrk -t1 -c64", rate / wrk, "x", 0.3, beside=f"wrk {wrk:.0f}/s"),
+        Row("CPU of the leader and its threads, per delivery", each["leader"], "us"),
+        Row("CPU of the receiver, per delivery", each["receiver"], "us"),
+        Row("WAL of the log, per delivery", written / events, "bytes"),
+    ]
+
+
+def live(server, nginx, quick):
+    """One insert a transaction by 8 clients, delivered while they write."""
+    seconds = 5 if quick else 20
+    stage = Stage(server, "live", nginx.url())
+    since = stage.now()
+    began = time.monotonic()
+    tps = stage.pgbench(INSERT, seconds)
+    events = stage.db.value("SELECT count(*) FROM orders")
+    stage.settle(events)
+    rate = events / (time.monotonic() - began)
+    p50, p99, longest = stage.delays(since)
+    stage.drop()
+    return [
+        Row("live: written and delivered per second", rate, "/s", 15_000, beside=f"pgbench {tps:.0f}/s"),
+        Row("live: longest wait of an event", longest / 1000, "s", 1, "most", f"p50 {p50:.1f} ms, p99 {p99:.1f} ms"),
+    ]
+
+
+def capture(server, nginx, quick):
+    """CPU per row of the writer, added to a plain insert, against plpgsql that writes jsonb."""
+    events, rounds = (50_000, 3) if quick else (100_000, 5)
+    stage = Stage(server, "capture", nginx.url())
+    stage.sending(False)
+    for name in ("plain", "plpgsql"):
+        stage.db.run(TABLE.format(name=name))
+    stage.db.run("CREATE TABLE envelope (id bigserial PRIMARY KEY, at timestamptz DEFAULT now(), body jsonb)")
+    stage.db.run("""CREATE FUNCTION to_envelope() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        INSERT INTO envelope (body) VALUES (jsonb_build_object('event', TG_OP, 'schema', TG_TABLE_SCHEMA,
+            'table', TG_TABLE_NAME, 'record', to_jsonb(NEW), 'old_record', NULL, 'timestamp', now()));
+        RETURN NULL; END $$""")
+    stage.db.run("CREATE TRIGGER t AFTER INSERT ON plpgsql FOR EACH ROW EXECUTE FUNCTION to_envelope()")
+    used = {"plain": [], "orders": [], "plpgsql": []}
+    with stage.db.connect() as writer:
+        pid = writer.execute("SELECT pg_backend_pid()").fetchone()[0]
+        for _ in range(rounds):
+            for name, times in used.items():
+                before = cpu(pid)
+                writer.execute(ROWS.format(name=name, first=1, last=events))
+                times.append((cpu(pid) - before) / events * 1e6)
+    stage.sending(True)
+    stage.drop()
+    plain, ours, theirs = (statistics.median(used[name]) for name in ("plain", "orders", "plpgsql"))
+    return [
+        Row("capture: CPU added per row", ours - plain, "us", 5.5, "most", f"plain {plain:.2f} us, watched {ours:.2f} us"),
+        Row("capture: against plpgsql with jsonb", (ours - plain) / (theirs - plain), "x", 0.65, "most",
+            f"plpgsql adds {theirs - plain:.2f} us"),
+    ]
+
+
+def oltp(server, nginx, quick):
+    """Transactions per second of 8 clients with the webhook on, against off."""
+    seconds, rounds = (3, 2) if quick else (8, 3)
+    stage = Stage(server, "oltp", nginx.url())
+    tps = {True: [], False: []}
+    for _ in range(rounds):
+        for on in (False, True):
+            stage.db.run("SELECT webhook_update('healthy', enabled => %s)", on)
+            tps[on].append(stage.pgbench(INSERT, seconds, settings=("synchronous_commit=on",)))
+    stage.drop()
+    on, off = statistics.median(tps[True]), statistics.median(tps[False])
+    return [Row("OLTP: TPS with the webhook on against off", on / off, "x", 0.85, beside=f"{on:.0f} and {off:.0f} TPS")]
+
+
+def latency(server, nginx, quick):
+    """From the end of COMMIT, as the client sees it, to the request in the receiver, 100 times a second."""
+    count = 300 if quick else 2000
+    receiver = Receiver()
+    stage = Stage(server, "latency", receiver.url())
+    committed = {}
+    for i in range(count):
+        due = time.monotonic() + 0.01
+        stage.db.run("INSERT INTO orders (id) VALUES (%s)", i)
+        committed[i] = time.time()
+        pause(max(0, due - time.monotonic()))
+    stage.settle(count)
+    import json
+    arrived = {json.loads(r.body)["record"]["id"]: r.time for r in receiver.got()}
+    stage.drop()
+    receiver.close()
+    delays = sorted((arrived[i] - committed[i]) * 1000 for i in committed)
+    p50, p99 = delays[len(delays) // 2], delays[int(len(delays) * 0.99)]
+    return [
+        Row("latency: commit to receive, p50", p50, "ms", 1.5, "most", f"longest {delays[-1]:.1f} ms"),
+        Row("latency: commit to receive, p99", p99, "ms", 10, "most"),
+    ]
+
+
+def backlog(server, nginx, quick):
+    """The leader's memory while it works on many waiting events."""
+    events = 100_000 if quick else 1_000_000
+    stage = Stage(server, "backlog", nginx.url())
+    stage.sending(False)
+    for first in range(1, events, 100_000):
+        stage.fill(first, first + 99_999)
+    stage.sending(True)
+    most = 0.0
+    while stage.finished() < events // 10:
+        most = max(most, private_memory(stage.pid))
+        pause(0.2)
+    high = memory(stage.pid, "VmHWM")
+    stage.drop()
+    return [Row(f"memory: the leader's own, {events} events waiting", most, "MiB", 256, "most",
+                f"with shared buffers touched {high:.0f} MiB")]
+
+
+def idle(server, nginx, quick):
+    """What a worker does that has nothing to do."""
+    seconds = 15 if quick else 60
+    stage = Stage(server, "idle", nginx.url())
+    stage.fill(1, 1)
+    stage.settle(1)
+    pause(3)
+    looks = "SELECT sum(idx_scan) + sum(seq_scan) FROM pg_stat_all_tables WHERE relname = 'event_0'"
+    before, used = float(stage.db.value(looks)), cpu(stage.pid)
+    pause(seconds)
+    stage.db.run("SELECT pg_stat_force_next_flush()")
+    scans, used = float(stage.db.value(looks)) - before, cpu(stage.pid) - used
+    stage.drop()
+    return [
+        Row("idle: looks per minute", scans / seconds * 60, "/min", 12, "most"),
+        Row("idle: CPU", used / seconds * 100, "%", 0.1, "most"),
+    ]
+
+
+ALL = [drain, live, capture, oltp, latency, backlog, idle]

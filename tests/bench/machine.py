@@ -1,0 +1,102 @@
+"""What a benchmark needs beside a server: a receiver, a load generator, and the clocks of processes."""
+
+import os
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import urllib.request
+
+# A body of 350 bytes, as the rows of the benchmark make.
+BODY = "x" * 350
+NGINX = "/usr/sbin/nginx"
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Nginx:
+    """Debian's nginx with one worker, no access log, answering 200 to everything."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir()
+        self.port = free_port()
+        (self.folder / "conf").write_text(f"""
+            worker_processes 1; daemon on; pid {self.folder}/pid; error_log {self.folder}/error;
+            events {{ worker_connections 4096; }}
+            http {{
+                access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; client_body_buffer_size 64k;
+                client_body_temp_path {self.folder}/body; proxy_temp_path {self.folder}/proxy;
+                fastcgi_temp_path {self.folder}/fastcgi; uwsgi_temp_path {self.folder}/uwsgi;
+                scgi_temp_path {self.folder}/scgi;
+                server {{
+                    listen 127.0.0.1:{self.port} backlog=4096;
+                    location /status {{ stub_status; }}
+                    location / {{ return 200 "ok"; }}
+                }}
+            }}""")
+        subprocess.run([NGINX, "-c", self.folder / "conf"], check=True, capture_output=True)
+
+    def url(self, path="/"):
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def requests(self):
+        """Requests so far, without those that ask for this."""
+        with urllib.request.urlopen(self.url("/status")) as answer:
+            self._asked = getattr(self, "_asked", 0) + 1
+            return int(answer.read().split()[9]) - self._asked
+
+    def pids(self):
+        master = int((self.folder / "pid").read_text())
+        children = subprocess.run(["pgrep", "-P", str(master)], capture_output=True, text=True).stdout
+        return [int(pid) for pid in children.split()]
+
+    def wrk(self, seconds):
+        """Requests per second of `wrk -t1 -c64` with a body of the same size."""
+        script = self.folder / "post.lua"
+        script.write_text(f'wrk.method = "POST"\nwrk.body = "{BODY}"\n'
+                          'wrk.headers["Content-Type"] = "application/json"\n')
+        done = subprocess.run(
+            ["wrk", "-t1", "-c64", f"-d{seconds}", "-s", script, self.url()],
+            capture_output=True, text=True, check=True,
+        )
+        return float(re.search(r"Requests/sec:\s*([\d.]+)", done.stdout)[1])
+
+    def stop(self):
+        subprocess.run([NGINX, "-c", self.folder / "conf", "-s", "stop"], capture_output=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def cpu(*pids):
+    """Seconds of processor time that processes have used."""
+    ticks = 0
+    for pid in pids:
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / TICK
+
+
+def memory(pid, what="VmRSS"):
+    """MiB of a process: VmRSS now, VmHWM at most."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(rf"{what}:\s*(\d+)", status)[1]) / 1024
+
+
+def private_memory(pid):
+    """MiB that are a process's own: without the server's shared buffers."""
+    rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return sum(int(kb) for kb in re.findall(r"Private_\w+:\s*(\d+)", rollup)) / 1024
+
+
+def describe():
+    """The machine, in one line."""
+    model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    total = re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())
+    return (f"{os.cpu_count()} cores, {model[1] if model else 'unknown processor'}, "
+            f"{int(total[1]) // 1024**2} GiB, Linux {os.uname().release}")

@@ -1,0 +1,85 @@
+"""The database of a benchmark: a table with rows of about 350 bytes of JSON, and what is done to it."""
+
+import pathlib
+import re
+import subprocess
+import time
+
+from harness.cluster import BIN, Database
+from harness.waiting import wait_until
+
+TABLE = """CREATE TABLE {name} (
+    id bigint, customer text, note text, total numeric, placed timestamptz, quantity int, paid boolean,
+    weight double precision, kind text)"""
+ROWS = """INSERT INTO {name} SELECT i, 'customer ' || i, repeat('some text ', 4), i * 1.5, now(), i, true, i / 3.0, 'abc'
+    FROM generate_series({first}, {last}) AS i"""
+
+
+class Stage:
+    """One database with a watched table `orders`."""
+
+    def __init__(self, server, name, url, **settings):
+        self.server = server
+        self.db = Database(server, name)
+        self.db.run(TABLE.format(name="orders"))
+        if url:
+            self.db.create("healthy", url, table_name="orders", **{"max_concurrency": 64, **settings})
+        self.pid = self.db.wait_for_worker()
+
+    def fill(self, first, last, table="orders"):
+        self.db.run(ROWS.format(name=table, first=first, last=last))
+
+    def sending(self, on):
+        """The kill switch."""
+        self.server.reload(pg_webhook__enabled="on" if on else "off")
+        state = "on" if on else "off"
+        wait_until(lambda: self.db.value("SHOW pg_webhook.enabled") == state, "the reload")
+
+    def finished(self, webhook="healthy"):
+        """Attempts of a webhook that ended well."""
+        return self.db.value(
+            "SELECT count(*) FROM webhook.attempt WHERE verdict = 'delivered' AND webhook ="
+            " (SELECT id FROM webhook.webhook WHERE name = %s)", webhook)
+
+    def pgbench(self, script, seconds, clients=8, rate=None, settings=()):
+        """Transactions per second of a script of statements; at most `rate` where one is given."""
+        path = self.server.folder / "script.sql"
+        path.write_text(script)
+        command = [BIN / "pgbench", "-n", "-c", str(clients), "-j", "2", "-T", str(seconds), "-f", path,
+                   "-h", self.server.folder, "-p", str(self.server.port), "-U", "postgres", "-M", "prepared"]
+        command += ["-R", str(rate)] if rate else []
+        environment = {"PGOPTIONS": " ".join(f"-c {s}" for s in settings), "PATH": "/usr/bin:/bin"}
+        done = subprocess.run([*map(str, command), self.db.name], capture_output=True, text=True, env=environment)
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr[-2000:])
+        return float(re.search(r"tps = ([\d.]+)", done.stdout)[1])
+
+    def delays(self, since, webhook="healthy"):
+        """Milliseconds from the writing of an event to its first attempt: p50, p99, longest."""
+        row = self.db.rows(
+            "SELECT percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY"
+            " extract(epoch FROM a.started_at - e.created_at) * 1000)"
+            " FROM webhook.attempt a JOIN webhook.event e ON e.id = a.delivery AND e.xid = a.xid"
+            " JOIN webhook.webhook w ON w.id = a.webhook"
+            " WHERE w.name = %s AND a.attempt = 1 AND e.created_at >= %s", webhook, since)[0][0]
+        return [float(value) for value in row] if row else [0.0, 0.0, 0.0]
+
+    def now(self):
+        return self.db.value("SELECT clock_timestamp()")
+
+    def settle(self, count, webhook="healthy", timeout=120):
+        wait_until(lambda: self.finished(webhook) >= count, lambda: f"{count} delivered; {self.finished(webhook)} are",
+                   timeout, interval=0.25)
+
+    def drop(self):
+        self.db.drop()
+
+
+INSERT = """\\set id random(1, 1000000)
+INSERT INTO orders VALUES (:id, 'customer', 'some text some text some text some text', 1.5, now(), 7, true, 0.5, 'abc');
+"""
+
+
+def pause(seconds):
+    """Time that is part of what is measured."""
+    time.sleep(seconds)
