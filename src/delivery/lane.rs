@@ -13,6 +13,20 @@ use super::attempt::Message;
 use super::client::Endpoint;
 use crate::domain::breaker;
 
+/// An endpoint whose attempts take longer than this on average is slow.
+const SLOW: Duration = Duration::from_millis(100);
+
+/// What is known of an endpoint's speed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Attempts end soon.
+    Fast,
+    /// None has ended yet.
+    Unknown,
+    /// An attempt holds its thread for long.
+    Slow,
+}
+
 /// One endpoint's waiting messages.
 pub struct Lane {
     webhook: i32,
@@ -26,12 +40,21 @@ struct State {
     runners: usize,
     /// In a row.
     failures: u32,
+    /// Of an attempt, with more weight on the last ones.
+    average: Option<Duration>,
 }
 
 impl Lane {
     /// An empty lane of `webhook` that at most `limit` threads serve.
     pub fn new(webhook: i32, endpoint: Arc<Endpoint>, limit: usize) -> Self {
-        let state = State { endpoint, queue: VecDeque::new(), limit, runners: 0, failures: 0 };
+        let state = State {
+            endpoint,
+            queue: VecDeque::new(),
+            limit,
+            runners: 0,
+            failures: 0,
+            average: None,
+        };
         Self { webhook, state: Mutex::new(state) }
     }
 
@@ -66,10 +89,20 @@ impl Lane {
         self.lock().failures >= breaker::TRIPS_AT
     }
 
-    /// Counts the end of an attempt.
-    pub(super) fn note(&self, failed: bool) {
+    /// How fast its endpoint has been.
+    pub(super) fn pace(&self) -> Pace {
+        match self.lock().average {
+            None => Pace::Unknown,
+            Some(average) if average > SLOW => Pace::Slow,
+            Some(_) => Pace::Fast,
+        }
+    }
+
+    /// Counts an attempt that has ended.
+    pub(super) fn note(&self, failed: bool, took: Duration) {
         let mut state = self.lock();
         state.failures = if failed { state.failures.saturating_add(1) } else { 0 };
+        state.average = Some(state.average.map_or(took, |before| (before * 7 + took) / 8));
     }
 
     /// Appends `messages` and ends a hold; returns how many runners the caller must start.

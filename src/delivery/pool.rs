@@ -1,8 +1,8 @@
 //! The threads that serve all lanes.
 //!
 //! Threads are started when runners wait and none is idle, up to a maximum, and end after an idle
-//! time. A runner that has had its turn goes to the end of the line when others wait, so that lanes
-//! share the threads.
+//! time. A runner that has had its turn goes to the end of its line ([`super::line`]) when others wait,
+//! so that lanes share the threads.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::attempt::{self, Exchange, Message};
 use super::lane::Lane;
+use super::line::Line;
 use super::thread;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::verdict;
@@ -50,12 +51,11 @@ pub struct Pool {
 }
 
 struct Shared {
-    runners: (Sender<Arc<Lane>>, Receiver<Arc<Lane>>),
+    line: Line,
     outcomes: Sender<Outcome>,
     bell: Bell,
     most: AtomicUsize,
     threads: AtomicUsize,
-    idle: AtomicUsize,
     in_flight: AtomicUsize,
 }
 
@@ -75,12 +75,11 @@ impl Pool {
         let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
         let (sender, outcomes) = bounded(OUTCOMES);
         let shared = Shared {
-            runners: unbounded(),
+            line: Line::default(),
             outcomes: sender,
             bell: Bell { event, rung: AtomicBool::new(false) },
             most: AtomicUsize::new(most),
             threads: AtomicUsize::new(0),
-            idle: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
         };
         Ok(Self { shared: Arc::new(shared), outcomes })
@@ -102,8 +101,7 @@ impl Pool {
         messages: impl IntoIterator<Item = Message>,
     ) -> io::Result<()> {
         for _ in 0..lane.push(messages) {
-            // Receivers live as long as `shared`.
-            let _ = self.shared.runners.0.send(Arc::clone(lane));
+            self.shared.line.join(Arc::clone(lane));
         }
         self.staff()
     }
@@ -114,15 +112,14 @@ impl Pool {
         let most = shared.most.load(Ordering::Relaxed);
         loop {
             let threads = shared.threads.load(Ordering::Relaxed);
-            if threads >= most || shared.runners.1.len() <= shared.idle.load(Ordering::SeqCst) {
+            if threads >= most || !shared.line.is_short() {
                 return Ok(());
             }
             shared.threads.fetch_add(1, Ordering::Relaxed);
-            // Counted as idle from the start, so that the next round of this loop sees it.
-            shared.idle.fetch_add(1, Ordering::SeqCst);
+            shared.line.expect();
             let own = Arc::clone(shared);
             if let Err(error) = thread::spawn("webhook delivery", move || own.work()) {
-                shared.idle.fetch_sub(1, Ordering::SeqCst);
+                shared.line.give_up();
                 let others = shared.threads.fetch_sub(1, Ordering::Relaxed) - 1;
                 return if others == 0 { Err(error) } else { Ok(()) };
             }
@@ -160,20 +157,13 @@ impl AsFd for Pool {
 
 impl Shared {
     fn work(&self) {
-        loop {
-            let runner = self.runners.1.recv_timeout(IDLE);
-            self.idle.fetch_sub(1, Ordering::SeqCst);
-            match runner {
-                Ok(lane) => self.run(&lane),
-                // Not idle any more before the last look: whoever adds a runner after it sees that and
-                // starts a thread.
-                Err(_) if self.runners.1.is_empty() => break,
-                Err(_) => {}
-            }
+        while let Some(turn) = self.line.next(self.most.load(Ordering::Relaxed), IDLE) {
+            self.run(&turn.lane);
+            drop(turn);
             if self.threads.load(Ordering::Relaxed) > self.most.load(Ordering::Relaxed) {
                 break;
             }
-            self.idle.fetch_add(1, Ordering::SeqCst);
+            self.line.expect();
         }
         self.threads.fetch_sub(1, Ordering::Relaxed);
     }
@@ -185,15 +175,15 @@ impl Shared {
             let exchange = catch_unwind(AssertUnwindSafe(|| attempt::perform(&endpoint, &message)))
                 .unwrap_or_else(|_| panicked());
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
-            lane.note(verdict::failure_of(&exchange.result).is_some());
+            lane.note(verdict::failure_of(&exchange.result).is_some(), exchange.took);
             let Message { delivery, attempt, .. } = message;
             let outcome = Outcome { webhook: lane.webhook(), delivery, attempt, exchange };
             if self.outcomes.send(outcome).is_err() {
                 return;
             }
             self.bell.ring();
-            if began.elapsed() >= TURN && !self.runners.1.is_empty() {
-                let _ = self.runners.0.send(Arc::clone(lane));
+            if began.elapsed() >= TURN && !self.line.is_empty() {
+                self.line.join(Arc::clone(lane));
                 return;
             }
         }

@@ -58,12 +58,18 @@ struct Window {
     number: u64,
     upper: Snapshot,
     scans: VecDeque<Scan>,
+    /// A page has been read.
+    begun: bool,
     outstanding: usize,
 }
 
 impl Window {
     fn done(&self) -> bool {
         self.scans.is_empty() && self.outstanding == 0
+    }
+
+    fn next_scan(&self) -> Option<(u64, &Scan)> {
+        self.scans.front().map(|scan| (self.number, scan))
     }
 }
 
@@ -83,20 +89,21 @@ impl Windows {
             number: self.next_number,
             upper: now.clone(),
             scans,
+            begun: false,
             outstanding: 0,
         });
         self.next_number += 1;
         self.newest = now;
     }
 
-    /// The next page to read: of the newest window if nothing of it has been read, else of the oldest.
-    /// With the window's number.
-    pub fn next_scan(&self, fresh_first: bool) -> Option<(u64, &Scan)> {
-        let unread = |window: &&Window| !window.scans.is_empty();
-        let newest = self.open.back().filter(unread);
-        let chosen = if fresh_first { newest } else { None };
-        let window = chosen.or_else(|| self.open.iter().find(unread))?;
-        Some((window.number, &window.scans[0]))
+    /// The first page of the newest window, unless it has been read. With the window's number.
+    pub fn fresh(&self) -> Option<(u64, &Scan)> {
+        self.open.back().filter(|window| !window.begun)?.next_scan()
+    }
+
+    /// The next page of the oldest window that is not read to its end.
+    pub fn oldest(&self) -> Option<(u64, &Scan)> {
+        self.open.iter().find_map(Window::next_scan)
     }
 
     /// Records a page of window `number`: how many of its events must be settled, and the position of
@@ -105,6 +112,7 @@ impl Windows {
         let Some(window) = self.find(number) else {
             return;
         };
+        window.begun = true;
         window.outstanding += outstanding;
         match (last, window.scans.front_mut()) {
             (Some(position), Some(Scan::Range { after, .. })) => *after = position,
@@ -183,7 +191,9 @@ mod tests {
     fn read(windows: &mut Windows, events: &[(u64, i64)], page: usize) -> Vec<(u64, i64)> {
         let mut got = Vec::new();
         let mut turn = 0;
-        while let Some((number, scan)) = windows.next_scan(turn % 2 == 0) {
+        while let Some((number, scan)) =
+            windows.fresh().filter(|_| turn % 2 == 0).or_else(|| windows.oldest())
+        {
             turn += 1;
             let mut rows: Vec<(u64, i64)> = events
                 .iter()
@@ -269,7 +279,7 @@ mod tests {
         assert!(windows.open.is_empty());
         // a transaction ended without an event: one scan that finds nothing, and the cursor moves
         windows.extend(snapshot("9:9:"));
-        let (number, _) = windows.next_scan(true).unwrap();
+        let (number, _) = windows.fresh().unwrap();
         windows.took(number, 0, None);
         assert_eq!(windows.advance(), Some(&snapshot("9:9:")));
         assert_eq!(windows.advance(), None);
@@ -280,7 +290,7 @@ mod tests {
         let mut windows = Windows::new(snapshot("1:1:"));
         for xmax in 2..100 {
             windows.extend(Snapshot::new(Xid8(xmax), vec![]));
-            let (number, _) = windows.next_scan(true).unwrap();
+            let (number, _) = windows.fresh().unwrap();
             let outstanding = usize::from(xmax == 2 || xmax == 50);
             windows.took(number, outstanding, None);
         }

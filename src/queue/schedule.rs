@@ -22,11 +22,7 @@ use crate::domain::snapshot::Xid8;
 use crate::domain::time::Timestamp;
 use crate::domain::verdict::{self, History, Verdict};
 
-/// The ring is not read on while lanes that are not behind hold this many messages, of which the oldest
-/// has waited so long: then there is enough for the threads to do until the next look.
-const ENOUGH: (usize, Duration) = (500, Duration::from_millis(20));
-
-/// Nor while there are more messages than this in memory in lanes that are not behind.
+/// The ring is not read on while there are more messages than this in lanes that are not behind.
 const MOST_MESSAGES: usize = 10_000;
 
 /// Nor while the bodies in memory are larger.
@@ -138,29 +134,31 @@ impl Schedule {
         if self.single { read.min(1) } else { read }
     }
 
-    /// Whether more of the ring may be read now.
+    /// Whether more of the ring may be read now: every lane can take what comes.
     pub fn has_room(&self) -> bool {
+        self.has_memory() && !self.tracks.values().any(Track::is_full)
+    }
+
+    /// Whether the first page of a new window may be read. Not only where there is room: an endpoint that
+    /// keeps up does not wait for one that is full, whose events are spilled meanwhile.
+    pub fn has_room_for_fresh(&self, now: Instant) -> bool {
+        let hungry = || self.tracks.values().any(|track| track.is_hungry(now));
+        self.has_room() || self.has_memory() && !self.single && hungry()
+    }
+
+    fn has_memory(&self) -> bool {
         if self.single {
             return self.flights.is_empty();
         }
-        let lanes = self.tracks.values().filter(|track| track.loaded > 0);
-        let in_front =
-            lanes.map(|track| (track.loaded, track.lag())).filter(|(_, lag)| *lag <= BEHIND);
-        let (messages, lag) = in_front
-            .fold((0, Duration::ZERO), |(messages, longest), (loaded, lag)| {
-                (messages + loaded, longest.max(lag))
-            });
-        let enough = messages >= ENOUGH.0 && lag > ENOUGH.1;
-        !enough && messages < MOST_MESSAGES && self.bytes < MOST_BYTES
+        let lanes = self.tracks.values().filter(|track| track.loaded > 0 && track.lag() <= BEHIND);
+        let messages: usize = lanes.map(|track| track.loaded).sum();
+        messages < MOST_MESSAGES && self.bytes < MOST_BYTES
     }
 
     /// The webhooks whose new events will be spilled, so that their bodies need not be read.
     pub fn spilling(&self, now: Instant) -> Vec<i32> {
-        self.tracks
-            .values()
-            .filter(|track| !track.takes_fresh(now))
-            .map(|track| track.route.webhook)
-            .collect()
+        let spills = |track: &&Track| !track.takes_fresh(now) || track.is_full();
+        self.tracks.values().filter(spills).map(|track| track.route.webhook).collect()
     }
 
     /// Decides about an event of the ring.
@@ -168,14 +166,14 @@ impl Schedule {
         let Origin::Ring { slot, window } = event.origin else {
             return Decision::Cancelled;
         };
-        match self.tracks.get_mut(&event.webhook) {
-            None => return Decision::Cancelled,
-            Some(track) if track.removed => return Decision::Cancelled,
-            Some(track) if event.body.is_none() || !track.takes_fresh(now) => {
-                track.backlog = true;
-                return Decision::Spilled(Spill { slot, xid: event.xid, id: event.id, window });
-            }
-            Some(_) => {}
+        let track = self.tracks.get_mut(&event.webhook);
+        let Some(track) = track.filter(|track| !track.removed) else {
+            return Decision::Cancelled;
+        };
+        track.last_event = Some(now);
+        if event.body.is_none() || !track.takes_fresh(now) {
+            track.backlog = true;
+            return Decision::Spilled(Spill { slot, xid: event.xid, id: event.id, window });
         }
         self.load(event);
         Decision::Taken

@@ -15,6 +15,13 @@ use crate::domain::verdict::{self, Answer};
 /// nobody waits for it any more.
 pub(super) const BEHIND: Duration = Duration::from_millis(250);
 
+/// A lane with this many messages, of which the oldest has waited so long, is full: its threads have
+/// enough to do until the next look.
+const FULL: (usize, Duration) = (500, Duration::from_millis(20));
+
+/// An endpoint that had an event of the ring this recently may have another one waiting there.
+const RECENT: Duration = Duration::from_secs(1);
+
 /// Messages of one endpoint that are claimed ahead from the slow lane.
 const AHEAD: (usize, usize) = (256, 1024);
 
@@ -55,6 +62,8 @@ pub(super) struct Track {
     pub(super) loaded: usize,
     /// Those of them that came from the slow lane.
     pub(super) loaded_pending: usize,
+    /// When the ring last had an event for it.
+    pub(super) last_event: Option<Instant>,
     /// Rows that are due may wait in the slow lane.
     pub(super) backlog: bool,
     /// Behind the last row claimed.
@@ -84,6 +93,7 @@ impl Track {
             route,
             loaded: 0,
             loaded_pending: 0,
+            last_event: None,
             backlog: true,
             position: None,
             next_due: None,
@@ -120,6 +130,19 @@ impl Track {
 
     pub(super) fn is_behind(&self) -> bool {
         self.loaded > 0 && self.lag() > BEHIND
+    }
+
+    /// Reading on would fill the lane further. One that is behind, or works off the slow lane, takes
+    /// nothing from the ring.
+    pub(super) fn is_full(&self) -> bool {
+        let waited = || (FULL.1..=BEHIND).contains(&self.lag());
+        self.loaded >= FULL.0 && !self.backlog && waited()
+    }
+
+    /// It has room, and may be waiting for what has not been read.
+    pub(super) fn is_hungry(&self, now: Instant) -> bool {
+        let recent = self.last_event.is_some_and(|at| now.duration_since(at) < RECENT);
+        recent && self.sends() && !self.is_full()
     }
 
     /// New events go into the lane, rather than to the slow lane.

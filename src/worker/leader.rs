@@ -1,8 +1,8 @@
 //! The leader: the one process of a database that reads the queue, and its loop.
 //!
 //! A turn collects what the threads have brought, writes it down ([`super::flush`]), looks for what is
-//! to be sent ([`super::look`]), and waits. Turns are at least a millisecond apart while there is work,
-//! so that batches form by themselves, and a first event after idleness is taken up at once.
+//! to be sent ([`super::look`]), and waits. Turns are some milliseconds apart while there is work, so that
+//! batches form by themselves, and a first event after idleness is taken up at once.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -30,8 +30,9 @@ use crate::registry;
 /// The version of this code; that of the tables and functions must be the same.
 const LIBRARY: &str = env!("CARGO_PKG_VERSION");
 
-/// The least time between two turns.
-const SPACING: Duration = Duration::from_millis(1);
+/// The time between two turns is ten times what the last one took, within these bounds: many small turns
+/// would cost the writers more than a few larger ones cost anybody in waiting.
+const SPACING: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(5));
 
 /// How often the queue is looked at without a wake: two-phase commits announce nothing.
 const POLL: Duration = Duration::from_secs(5);
@@ -290,6 +291,7 @@ impl Leader {
 
     /// Waits for whatever comes first. Never blocks anywhere else.
     fn rest(&mut self, began: Instant) {
+        let spacing = (began.elapsed() * 10).clamp(SPACING.0, SPACING.1);
         let timeout = self.time_to_rest();
         if timeout.is_zero() {
             pgrx::check_for_interrupts!();
@@ -297,10 +299,7 @@ impl Leader {
             interrupt::wait(Some(self.pool.bell()), timeout);
         }
         if !self.may_read_on() {
-            let since = began.elapsed();
-            if since < SPACING {
-                std::thread::sleep(SPACING - since);
-            }
+            std::thread::sleep(spacing.saturating_sub(began.elapsed()));
         }
     }
 

@@ -33,7 +33,8 @@ impl Leader {
                 self.claim(session);
                 self.windows.extend(snapshot::current());
                 for page in 0..PAGES {
-                    if !self.schedule.has_room() || !self.read_page(session, page == 0) {
+                    // Writing down what is spilled costs more than reading it did.
+                    if self.spills.len() >= ring::PAGE || !self.read_page(session, page == 0) {
                         break;
                     }
                 }
@@ -84,12 +85,15 @@ impl Leader {
         }
     }
 
-    /// Reads a page of the ring; says whether there was one to read.
+    /// Reads a page of the ring, if there is one and room for it; says whether there was.
     fn read_page(&mut self, session: &Session, fresh_first: bool) -> bool {
-        let Some((window, scan)) = self.windows.next_scan(fresh_first) else {
+        let now = Instant::now();
+        let fresh = fresh_first && self.schedule.has_room_for_fresh(now);
+        let fresh = fresh.then(|| self.windows.fresh()).flatten();
+        let oldest = || self.schedule.has_room().then(|| self.windows.oldest()).flatten();
+        let Some((window, scan)) = fresh.or_else(oldest) else {
             return false;
         };
-        let now = Instant::now();
         let skip = self.schedule.spilling(now);
         let (mut events, last) = ring::read(session, window, scan, &skip, &self.installation);
         if window == RECOVERY {

@@ -1,17 +1,16 @@
 """What must not harm a healthy webhook: the same load without and with an adversary, in one run."""
 
 import contextlib
-import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
 
 from figures import Row
+from harness.receiver import Receiver, drip, endless
 from harness.waiting import wait_until
-from machine import free_port, memory, private_memory
-from stage import INSERT, Stage, pause
+from machine import free_port, private_memory
+from stage import INSERT, Stage
 
 RATE = 2000
 
@@ -167,7 +166,6 @@ def turning_ring(server, nginx, quick):
 
 def hostile_receivers(server, nginx, quick):
     """Answers that never end: each attempt ends within its timeout and a second more."""
-    from harness.receiver import Receiver, drip, endless
     receiver = Receiver()
     receiver.on("/head", drip(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1000))
     receiver.on("/body", drip(b"y" * 1000, first=b"HTTP/1.1 500 No\r\nContent-Length: 100000\r\n\r\n"))
@@ -179,7 +177,6 @@ def hostile_receivers(server, nginx, quick):
     before = private_memory(stage.pid)
     stage.db.run("INSERT INTO hostile SELECT i, 'x' FROM generate_series(1, 34) i")
     ended = "SELECT count(*) FROM webhook.attempts"
-    stage.db.run("SELECT 1")
     attempts = 15  # five each: then the breaker keeps the rest
     wait_until(lambda: stage.db.value(ended) >= attempts, "the attempts to end", 60)
     late = stage.db.value("SELECT count(*) FROM webhook.attempts WHERE latency_ms > 3000")

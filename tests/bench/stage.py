@@ -1,6 +1,5 @@
 """The database of a benchmark: a table with rows of about 350 bytes of JSON, and what is done to it."""
 
-import pathlib
 import re
 import subprocess
 import time
@@ -42,17 +41,27 @@ class Stage:
             " (SELECT id FROM webhook.webhook WHERE name = %s)", webhook)
 
     def pgbench(self, script, seconds, clients=8, rate=None, settings=()):
-        """Transactions per second of a script of statements; at most `rate` where one is given."""
-        path = self.server.folder / "script.sql"
-        path.write_text(script)
-        command = [BIN / "pgbench", "-n", "-c", str(clients), "-j", "2", "-T", str(seconds), "-f", path,
-                   "-h", self.server.folder, "-p", str(self.server.port), "-U", "postgres", "-M", "prepared"]
+        """Transactions per second of a script of statements, or of TPC-B where there is none; at most
+        `rate` where one is given."""
+        command = [*self._pgbench(), "-n", "-c", str(clients), "-j", "2", "-T", str(seconds), "-M", "prepared"]
+        if script:
+            path = self.server.folder / "script.sql"
+            path.write_text(script)
+            command += ["-f", path]
         command += ["-R", str(rate)] if rate else []
         environment = {"PGOPTIONS": " ".join(f"-c {s}" for s in settings), "PATH": "/usr/bin:/bin"}
         done = subprocess.run([*map(str, command), self.db.name], capture_output=True, text=True, env=environment)
         if done.returncode != 0:
             raise RuntimeError(done.stderr[-2000:])
         return float(re.search(r"tps = ([\d.]+)", done.stdout)[1])
+
+    def pgbench_tables(self, scale):
+        """The tables of TPC-B."""
+        command = [*self._pgbench(), "-i", "-q", "-s", str(scale), self.db.name]
+        subprocess.run(command, check=True, capture_output=True)
+
+    def _pgbench(self):
+        return [BIN / "pgbench", "-h", self.server.folder, "-p", str(self.server.port), "-U", "postgres"]
 
     def delays(self, since, webhook="healthy"):
         """Milliseconds from the writing of an event to its first attempt: p50, p99, longest."""

@@ -400,3 +400,21 @@ def test_the_kill_switch_stops_sending_and_keeps_events(own_cluster, make_db, re
     server.reload(pg_webhook__enabled="on")
     db.wait_for_status(10)
     assert sent <= 10 and len(receiver.got()) == 10
+
+
+def test_endpoints_that_hang_leave_threads_to_others(own_cluster, make_db, receiver, make_receiver):
+    server = own_cluster(pg_webhook__max_concurrency="8")
+    db = make_db(server)
+    db.run("CREATE TABLE items (id int PRIMARY KEY); CREATE TABLE others (id int PRIMARY KEY)")
+    db.create("healthy", receiver.url("/"), table_name="items")
+    db.run("INSERT INTO items VALUES (0)")
+    db.wait_for_status(1)
+    silent = make_receiver()
+    silent.default(hang())
+    for number in range(10):
+        db.create(f"silent{number}", silent.url(f"/{number}"), table_name="others", timeout_seconds=120)
+    db.run("INSERT INTO others SELECT generate_series(1, 20)")
+    silent.wait(6)
+    db.run("INSERT INTO items SELECT generate_series(1, 300)")
+    db.wait_for_status(301)
+    assert len(silent.got()) == 6, "three quarters of the threads, for endpoints that nothing is known of"
