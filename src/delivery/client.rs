@@ -230,3 +230,27 @@ fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, TrustError> {
         Ok(certificates)
     }
 }
+
+/// What unit tests of several files need: nothing is ever sent there.
+#[cfg(test)]
+pub mod example {
+    use super::*;
+
+    /// A client with the policy that is the default.
+    pub fn client() -> Client {
+        let policy = AddressPolicy::parse("").expect("no exceptions");
+        Client::new(Lookups::default(), policy, Trust::load(None).expect("no file"))
+    }
+
+    /// A public endpoint.
+    pub fn destination() -> Destination {
+        Destination {
+            url: EndpointUrl::parse("https://example.com/", false).expect("a URL"),
+            headers: HeaderMap::new(),
+            scheme: Scheme::Sha256,
+            secret: Secret::parse("0123456789abcdef").expect("a secret"),
+            timeout: Duration::from_secs(30),
+            concurrency: 10,
+        }
+    }
+}

@@ -146,26 +146,11 @@ fn part(threads: usize, numerator: usize, denominator: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::client::{Client, Destination, Endpoint, Trust};
-    use crate::delivery::lookup::Lookups;
-    use crate::domain::address::AddressPolicy;
-    use crate::domain::secret::Secret;
-    use crate::domain::signature::Scheme;
-    use crate::domain::url::EndpointUrl;
+    use crate::delivery::client::{Endpoint, example};
 
     fn lane(webhook: i32, took: Option<Duration>) -> Arc<Lane> {
-        let policy = AddressPolicy::parse("").expect("no exceptions");
-        let client = Client::new(Lookups::default(), policy, Trust::load(None).expect("no file"));
-        let destination = Destination {
-            url: EndpointUrl::parse("https://example.com/", false).expect("a URL"),
-            headers: http::HeaderMap::new(),
-            scheme: Scheme::Sha256,
-            secret: Secret::parse("0123456789abcdef").expect("a secret"),
-            timeout: Duration::from_secs(30),
-            concurrency: 10,
-        };
-        let endpoint = Endpoint::new(&client, destination).expect("an endpoint");
-        let lane = Lane::new(webhook, Arc::new(endpoint), 10);
+        let endpoint = Endpoint::new(&example::client(), example::destination());
+        let lane = Lane::new(webhook, Arc::new(endpoint.expect("an endpoint")), 10);
         if let Some(took) = took {
             lane.note(false, took);
         }

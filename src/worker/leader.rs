@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use pgrx::prelude::*;
 
+use super::rest::POLL;
 use super::{Exit, caution};
 use crate::delivery::client::{Client, Trust};
 use crate::delivery::lookup::Lookups;
@@ -29,13 +30,6 @@ use crate::registry;
 
 /// The version of this code; that of the tables and functions must be the same.
 const LIBRARY: &str = env!("CARGO_PKG_VERSION");
-
-/// The time between two turns is ten times what the last one took, within these bounds: many small turns
-/// would cost the writers more than a few larger ones cost anybody in waiting.
-const SPACING: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(5));
-
-/// How often the queue is looked at without a wake: two-phase commits announce nothing.
-const POLL: Duration = Duration::from_secs(5);
 
 /// After an error: doubled each time up to the longest.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
@@ -99,7 +93,7 @@ pub(super) struct Leader {
     pub(super) suspect: Option<i64>,
     /// How many have been.
     pub(super) declared: usize,
-    polled: Instant,
+    pub(super) polled: Instant,
     errors: u32,
 }
 
@@ -287,51 +281,6 @@ impl Leader {
         }
         self.retention_blocked = false;
         Ok(())
-    }
-
-    /// Waits for whatever comes first. Never blocks anywhere else.
-    fn rest(&mut self, began: Instant) {
-        let spacing = (began.elapsed() * 10).clamp(SPACING.0, SPACING.1);
-        let timeout = self.time_to_rest();
-        if timeout.is_zero() {
-            pgrx::check_for_interrupts!();
-        } else {
-            interrupt::wait(Some(self.pool.bell()), timeout);
-        }
-        if !self.may_read_on() {
-            std::thread::sleep(spacing.saturating_sub(began.elapsed()));
-        }
-    }
-
-    fn time_to_rest(&mut self) -> Duration {
-        let outcomes = self.pool.uncollected() > 0 || self.schedule.has_untried();
-        if self.may_read_on() || outcomes {
-            return Duration::ZERO;
-        }
-        let now = Instant::now();
-        let clock = Timestamp::from(SystemTime::now());
-        let enabled = settings::enabled();
-        let schedule = if enabled { self.schedule.next_wake(now, clock) } else { None };
-        let times =
-            [Some(POLL.saturating_sub(self.polled.elapsed())), self.flush_wait(now), schedule];
-        times.into_iter().flatten().min().unwrap_or(POLL)
-    }
-
-    /// There is something to read and room for it.
-    pub(super) fn may_read_on(&self) -> bool {
-        settings::enabled() && self.windows.unread() && self.schedule.has_room()
-    }
-
-    /// Something is under way, or to be read, or due.
-    pub(super) fn has_work(&self) -> bool {
-        self.schedule.len() > 0 || self.windows.unread() || self.look_is_due()
-    }
-
-    fn look_is_due(&self) -> bool {
-        let clock = Timestamp::from(SystemTime::now());
-        self.may_read_on()
-            || settings::enabled()
-                && self.schedule.next_wake(Instant::now(), clock) == Some(Duration::ZERO)
     }
 
     /// Settings have changed.

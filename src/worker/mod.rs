@@ -5,6 +5,7 @@ mod flush;
 mod launcher;
 mod leader;
 mod look;
+mod rest;
 
 use std::time::Duration;
 

@@ -1,36 +1,18 @@
 use super::*;
-use crate::delivery::client::{Destination, Trust};
-use crate::delivery::lookup::Lookups;
-use crate::domain::address::AddressPolicy;
+use crate::delivery::client::example;
 use crate::domain::breaker::TRIPS_AT;
 use crate::domain::failure::ErrorClass;
-use crate::domain::secret::Secret;
-use crate::domain::signature::Scheme;
-use crate::domain::url::EndpointUrl;
 use crate::domain::verdict::{Answer, RetryPolicy};
 
 const NOW: Timestamp = Timestamp(0);
 
-fn client() -> Client {
-    let policy = AddressPolicy::parse("").expect("no exceptions");
-    Client::new(Lookups::default(), policy, Trust::load(None).expect("no file"))
-}
-
 fn route(webhook: i32) -> Route {
-    let destination = Destination {
-        url: EndpointUrl::parse("https://example.com/", false).expect("a URL"),
-        headers: http::HeaderMap::new(),
-        scheme: Scheme::Sha256,
-        secret: Secret::parse("0123456789abcdef").expect("a secret"),
-        timeout: Duration::from_secs(30),
-        concurrency: 10,
-    };
     let policy = RetryPolicy {
         max_retries: None,
         base: Duration::from_secs(5),
         retry_for: Duration::from_secs(3600),
     };
-    Route { webhook, sending: true, policy, fail_count: 0, destination: Ok(destination) }
+    Route { webhook, sending: true, policy, fail_count: 0, destination: Ok(example::destination()) }
 }
 
 fn event(id: i64, webhook: i32) -> Event {
@@ -57,7 +39,7 @@ fn spill(id: i64) -> Spill {
 /// A schedule with `routes` that nothing waits for in the slow lane.
 fn schedule(routes: Vec<Route>, now: Instant) -> Schedule {
     let mut schedule = Schedule::default();
-    schedule.set_routes(routes, &client(), now);
+    schedule.set_routes(routes, &example::client(), now);
     for claim in schedule.claims(now, NOW) {
         assert!(schedule.claimed(&claim, Vec::new(), now));
     }
@@ -136,7 +118,7 @@ fn what_cannot_go_out_now_is_spilled() {
 fn what_waits_in_the_slow_lane_goes_first() {
     let now = Instant::now();
     let mut schedule = Schedule::default();
-    schedule.set_routes(vec![route(1)], &client(), now);
+    schedule.set_routes(vec![route(1)], &example::client(), now);
     assert_eq!(schedule.offer(event(5, 1), now), Decision::Spilled(spill(5)));
     let claim = schedule.claims(now, NOW).pop().expect("a claim");
     assert_eq!((claim.webhook, claim.after), (1, None));
@@ -149,7 +131,7 @@ fn what_waits_in_the_slow_lane_goes_first() {
 fn a_full_claim_goes_on_behind_its_last_row() {
     let now = Instant::now();
     let mut schedule = Schedule::default();
-    schedule.set_routes(vec![route(1)], &client(), now);
+    schedule.set_routes(vec![route(1)], &example::client(), now);
     let claim = schedule.claims(now, NOW).pop().expect("a claim");
     let rows = (1..=claim.limit).map(|id| waiting(id, 1)).collect();
     assert!(!schedule.claimed(&claim, rows, now), "there may be more");
@@ -210,7 +192,7 @@ fn deleting_a_webhook_cancels_and_pausing_spills() {
     schedule.offer(event(6, 2), now);
     let mut paused = route(2);
     paused.sending = false;
-    let recalled = schedule.set_routes(vec![paused], &client(), now);
+    let recalled = schedule.set_routes(vec![paused], &example::client(), now);
     assert_eq!(recalled.cancelled, [spill(5)]);
     assert_eq!(recalled.spilled, [spill(6)]);
     assert_eq!(schedule.len(), 0);

@@ -1,0 +1,65 @@
+//! When the leader works and how long it waits.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::leader::Leader;
+use crate::domain::time::Timestamp;
+use crate::pg::{interrupt, settings};
+
+/// The time between two turns is ten times what the last one took, within these bounds: many small turns
+/// would cost the writers more than a few larger ones cost anybody in waiting.
+const SPACING: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(5));
+
+/// How often the queue is looked at without a wake: two-phase commits announce nothing.
+pub(super) const POLL: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether a lane without room is behind by now: nothing tells.
+const HANGING: Duration = Duration::from_millis(100);
+
+impl Leader {
+    /// Waits for whatever comes first. Never blocks anywhere else.
+    pub(super) fn rest(&mut self, began: Instant) {
+        let spacing = (began.elapsed() * 10).clamp(SPACING.0, SPACING.1);
+        let timeout = self.time_to_rest();
+        if timeout.is_zero() {
+            pgrx::check_for_interrupts!();
+        } else {
+            interrupt::wait(Some(self.pool.bell()), timeout);
+        }
+        if !self.may_read_on() {
+            std::thread::sleep(spacing.saturating_sub(began.elapsed()));
+        }
+    }
+
+    fn time_to_rest(&mut self) -> Duration {
+        let outcomes = self.pool.uncollected() > 0 || self.schedule.has_untried();
+        if self.may_read_on() || outcomes {
+            return Duration::ZERO;
+        }
+        let now = Instant::now();
+        let clock = Timestamp::from(SystemTime::now());
+        let enabled = settings::enabled();
+        let schedule = if enabled { self.schedule.next_wake(now, clock) } else { None };
+        let poll = POLL.saturating_sub(self.polled.elapsed());
+        let room = (enabled && self.windows.unread()).then_some(HANGING);
+        let times = [Some(poll), self.flush_wait(now), schedule, room];
+        times.into_iter().flatten().min().unwrap_or(POLL)
+    }
+
+    /// There is something to read and room for it.
+    pub(super) fn may_read_on(&self) -> bool {
+        settings::enabled() && self.windows.unread() && self.schedule.has_room()
+    }
+
+    /// Something is under way, or to be read, or due.
+    pub(super) fn has_work(&self) -> bool {
+        self.schedule.len() > 0 || self.windows.unread() || self.look_is_due()
+    }
+
+    pub(super) fn look_is_due(&self) -> bool {
+        let clock = Timestamp::from(SystemTime::now());
+        self.may_read_on()
+            || settings::enabled()
+                && self.schedule.next_wake(Instant::now(), clock) == Some(Duration::ZERO)
+    }
+}
