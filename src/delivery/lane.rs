@@ -13,8 +13,11 @@ use super::attempt::Message;
 use super::client::Endpoint;
 use crate::domain::breaker;
 
-/// An endpoint whose attempts take longer than this on average is slow.
+/// An attempt that takes longer than this is slow.
 const SLOW: Duration = Duration::from_millis(100);
+
+/// Attempts in a row that change what is known of an endpoint: one may be an accident.
+const CONVINCING: u32 = 3;
 
 /// What is known of an endpoint's speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,8 +43,9 @@ struct State {
     runners: usize,
     /// In a row.
     failures: u32,
-    /// Of an attempt, with more weight on the last ones.
-    average: Option<Duration>,
+    pace: Pace,
+    /// Attempts in a row that say otherwise.
+    doubts: u32,
 }
 
 impl Lane {
@@ -53,7 +57,8 @@ impl Lane {
             limit,
             runners: 0,
             failures: 0,
-            average: None,
+            pace: Pace::Unknown,
+            doubts: 0,
         };
         Self { webhook, state: Mutex::new(state) }
     }
@@ -91,18 +96,19 @@ impl Lane {
 
     /// How fast its endpoint has been.
     pub(super) fn pace(&self) -> Pace {
-        match self.lock().average {
-            None => Pace::Unknown,
-            Some(average) if average > SLOW => Pace::Slow,
-            Some(_) => Pace::Fast,
-        }
+        self.lock().pace
     }
 
     /// Counts an attempt that has ended.
     pub(super) fn note(&self, failed: bool, took: Duration) {
         let mut state = self.lock();
         state.failures = if failed { state.failures.saturating_add(1) } else { 0 };
-        state.average = Some(state.average.map_or(took, |before| (before * 7 + took) / 8));
+        let seen = if took > SLOW { Pace::Slow } else { Pace::Fast };
+        state.doubts = if seen == state.pace { 0 } else { state.doubts + 1 };
+        if state.pace == Pace::Unknown || state.doubts >= CONVINCING {
+            state.pace = seen;
+            state.doubts = 0;
+        }
     }
 
     /// Appends `messages` and ends a hold; returns how many runners the caller must start.

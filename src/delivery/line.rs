@@ -186,6 +186,20 @@ mod tests {
     }
 
     #[test]
+    fn one_slow_attempt_may_be_an_accident() {
+        let lane = lane(1, None);
+        let (soon, late) = (Duration::ZERO, Duration::from_secs(1));
+        let paces = [soon, late, late, soon, late, late, late, soon].map(|took| {
+            lane.note(false, took);
+            lane.pace()
+        });
+        let mut expected = [Pace::Fast; 8];
+        expected[6] = Pace::Slow;
+        expected[7] = Pace::Slow;
+        assert_eq!(paces, expected);
+    }
+
+    #[test]
     fn a_thread_that_finds_nothing_is_not_idle_any_more() {
         let line = Line::default();
         assert!(next(&line).is_none());
