@@ -204,6 +204,11 @@ impl Entry {
         self.wake.swap(false, Ordering::SeqCst)
     }
 
+    /// Whether somebody has woken the worker since it last took the wake.
+    pub fn is_woken(&self) -> bool {
+        self.wake.load(Ordering::SeqCst)
+    }
+
     /// Has the worker read the definitions at its next look.
     pub fn set_changed(&self) {
         self.changed.store(true, Ordering::Release);

@@ -33,7 +33,8 @@ impl Leader {
 
     fn time_to_rest(&mut self) -> Duration {
         let outcomes = self.pool.uncollected() > 0 || self.schedule.has_untried();
-        if self.may_read_on() || outcomes {
+        // A wait for a lock within the turn takes the latch's signal with it; the flag stays.
+        if self.may_read_on() || outcomes || self.entry.is_woken() {
             return Duration::ZERO;
         }
         let now = Instant::now();
