@@ -19,7 +19,7 @@ pub fn insert<const COLUMNS: usize>(
     unsafe {
         let relation = pg_sys::table_open(relation, pg_sys::RowExclusiveLock as i32);
         let descriptor = (*relation).rd_att;
-        assert_eq!((*descriptor).natts as usize, COLUMNS, "columns of the event ring");
+        assert_eq!((*descriptor).natts as usize, COLUMNS, "columns of the relation");
         let tuple = pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
         pg_sys::CatalogTupleInsert(relation, tuple);
         pg_sys::heap_freetuple(tuple);

@@ -124,6 +124,11 @@ impl Schedule {
         self.single = single;
     }
 
+    /// Whether it is one message at a time.
+    pub fn is_single(&self) -> bool {
+        self.single
+    }
+
     /// The message in memory, where there is one at a time and there is one.
     pub fn single(&self) -> Option<i64> {
         self.flights.keys().next().copied().filter(|_| self.single)
@@ -136,14 +141,18 @@ impl Schedule {
 
     /// Whether more of the ring may be read now: every lane can take what comes.
     pub fn has_room(&self) -> bool {
-        self.has_memory() && !self.tracks.values().any(Track::is_full)
+        self.has_memory() && !self.is_full()
     }
 
     /// Whether the first page of a new window may be read. Not only where there is room: an endpoint that
     /// keeps up does not wait for one that is full, whose events are spilled meanwhile.
     pub fn has_room_for_fresh(&self, now: Instant) -> bool {
         let hungry = || self.tracks.values().any(|track| track.is_hungry(now));
-        self.has_room() || self.has_memory() && !self.single && hungry()
+        self.has_memory() && (!self.is_full() || !self.single && hungry())
+    }
+
+    fn is_full(&self) -> bool {
+        self.tracks.values().any(Track::is_full)
     }
 
     fn has_memory(&self) -> bool {

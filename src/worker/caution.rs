@@ -59,13 +59,12 @@ impl Leader {
 
     /// The run goes well after a while: nothing is suspected any more.
     pub(super) fn calm_down(&mut self, now: Instant) -> Result<(), TxnError> {
-        let searching = self.cautious && self.declared < SUSPECTS && self.has_work();
+        let searching = self.schedule.is_single() && self.declared < SUSPECTS && self.has_work();
         if self.calm || searching || now.duration_since(self.began) < CALM {
             return Ok(());
         }
         txn::run(self.extension, cursor::calm)?;
         self.schedule.set_single(false);
-        self.cautious = false;
         self.suspect = None;
         self.calm = true;
         Ok(())

@@ -87,8 +87,6 @@ pub(super) struct Leader {
     pub(super) began: Instant,
     /// It has been written down that this run goes well.
     pub(super) calm: bool,
-    /// Events are sent one at a time.
-    pub(super) cautious: bool,
     /// The event that is written down as under way alone.
     pub(super) suspect: Option<i64>,
     /// How many have been.
@@ -197,7 +195,6 @@ impl Leader {
             retention_blocked: false,
             began: now,
             calm: false,
-            cautious: start.cautious,
             suspect: None,
             declared: 0,
             polled: now,
