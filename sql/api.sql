@@ -18,13 +18,15 @@ CREATE FUNCTION webhook_create(
     timeout_seconds integer DEFAULT 30,
     retry_backoff_seconds integer DEFAULT 5,
     retry_for interval DEFAULT '3 days',
-    max_concurrency integer DEFAULT 10
+    max_concurrency integer DEFAULT 10,
+    rate_limit integer DEFAULT NULL
 ) RETURNS TABLE (id uuid, name text, url text, secret text, enabled boolean, created_at timestamptz)
     LANGUAGE c AS 'MODULE_PATHNAME', 'webhook_create_wrapper';
 COMMENT ON FUNCTION webhook_create IS
 $$registers a webhook and installs the row triggers it needs. The secret is shown here and never again.
   events: any of INSERT, UPDATE, DELETE; all where left out. columns: UPDATE counts only where one of them changes.
   condition: an SQL expression over OLD and NEW. max_retries: attempts after the first, no limit where null or -1.
+  max_concurrency: requests at once. rate_limit: requests that start in any second, no limit where null or 0.
 Example: SELECT * FROM webhook_create('new-orders', 'https://example.com/hook', 'orders', '{INSERT}', condition => 'NEW.total > 100')$$;
 
 CREATE FUNCTION webhook_update(
@@ -44,12 +46,14 @@ CREATE FUNCTION webhook_update(
     timeout_seconds integer DEFAULT NULL,
     retry_backoff_seconds integer DEFAULT NULL,
     retry_for interval DEFAULT NULL,
-    max_concurrency integer DEFAULT NULL
+    max_concurrency integer DEFAULT NULL,
+    rate_limit integer DEFAULT NULL
 ) RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'webhook_update_wrapper';
 COMMENT ON FUNCTION webhook_update IS
 $$changes settings of a webhook, named by its name or uuid; an argument left out stays as it is.
-  An empty description, condition, columns or headers clears it; max_retries => -1 removes the limit.
+  An empty description, condition, columns or headers clears it; max_retries => -1 and
+  rate_limit => 0 remove the limit.
 Example: SELECT webhook_update('new-orders', url => 'https://example.com/other', timeout_seconds => 10)$$;
 
 CREATE FUNCTION webhook_watch(

@@ -20,6 +20,7 @@ CREATE TABLE webhook.webhook (
     retry_backoff_seconds integer NOT NULL,
     retry_for             interval NOT NULL,
     max_concurrency       integer NOT NULL,
+    rate_limit            integer,
     owner                 regrole NOT NULL,
     created_at            timestamptz NOT NULL DEFAULT pg_catalog.now(),
     updated_at            timestamptz NOT NULL DEFAULT pg_catalog.now(),

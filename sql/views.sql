@@ -15,6 +15,9 @@ SELECT
         WHEN a.verdict = 'dead' OR p.next_at = 'infinity' THEN 'dead'
         WHEN w.deleted_at IS NOT NULL THEN 'cancelled'
         WHEN p.attempts > 0 THEN 'retrying'
+        -- Behind the cursor and nowhere else: delivered, and not logged.
+        WHEN p.id IS NULL AND pg_catalog.pg_visible_in_snapshot(d.xid, (SELECT c.snap FROM webhook.cursor AS c))
+            THEN 'delivered'
         ELSE 'pending'
     END AS status,
     coalesce(a.attempt, p.attempts, 0) AS attempts,
@@ -75,6 +78,7 @@ SELECT
     w.retry_backoff_seconds,
     w.retry_for,
     w.max_concurrency,
+    w.rate_limit,
     w.owner,
     CASE
         WHEN NOT w.enabled THEN 'disabled'

@@ -31,6 +31,7 @@ fn webhook_create(
     retry_backoff_seconds: Option<i32>,
     retry_for: Option<Interval>,
     max_concurrency: Option<i32>,
+    rate_limit: Option<i32>,
 ) -> Result<
     TableIterator<
         'static,
@@ -58,6 +59,7 @@ fn webhook_create(
         retry_backoff_seconds,
         retry_for,
         max_concurrency,
+        rate_limit,
     };
     let watched = watch::Given {
         events: words(events, "events")?,

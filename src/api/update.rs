@@ -30,6 +30,7 @@ fn webhook_update(
     retry_backoff_seconds: Option<i32>,
     retry_for: Option<Interval>,
     max_concurrency: Option<i32>,
+    rate_limit: Option<i32>,
 ) -> Result<(), ErrorReport> {
     let given = Given {
         name,
@@ -44,6 +45,7 @@ fn webhook_update(
         retry_backoff_seconds,
         retry_for,
         max_concurrency,
+        rate_limit,
     };
     let watched = watch::Given {
         events: words(events, "events")?,

@@ -134,6 +134,8 @@ pub struct Destination {
     pub timeout: Duration,
     /// Requests at once, and so the idle connections that are kept.
     pub concurrency: usize,
+    /// Requests that may start in any second, if that is limited.
+    pub rate: Option<u32>,
 }
 
 /// A destination with its connections.
@@ -251,6 +253,7 @@ pub mod example {
             secret: Secret::parse("0123456789abcdef").expect("a secret"),
             timeout: Duration::from_secs(30),
             concurrency: 10,
+            rate: None,
         }
     }
 }

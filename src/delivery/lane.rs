@@ -2,7 +2,9 @@
 //!
 //! A lane with messages is represented in the pool by runners: each is a claim on one thread, and
 //! there are never more of them than the lane's limit. A slow endpoint therefore holds its own
-//! runners and nothing else. After so many failures in a row that the breaker will open, the lane
+//! runners and nothing else. There are only as many as the endpoint's pace asks for (Little's law), because
+//! a thread that is woken for one message costs more than the message; when they do not come back for
+//! more, their number doubles. After so many failures in a row that the breaker will open, the lane
 //! holds: its runners end, and the messages wait until the leader has decided.
 
 use std::collections::VecDeque;
@@ -12,6 +14,19 @@ use std::time::{Duration, Instant};
 use super::attempt::Message;
 use super::client::Endpoint;
 use crate::domain::breaker;
+use crate::domain::rate::Rate;
+
+/// Runners are started so that what waits is taken within this time.
+const STINT: Duration = Duration::from_millis(5);
+
+/// When messages wait and none has been taken for this long, the endpoint is not as fast as it was.
+const LATE: Duration = Duration::from_millis(20);
+
+/// The best time of an attempt is forgotten by this part with each that takes longer.
+const FORGET: u32 = 1024;
+
+/// What one attempt counts for in the usual time: an eighth.
+const MEMORY: u32 = 8;
 
 /// An attempt that takes longer than this is slow.
 const SLOW: Duration = Duration::from_millis(100);
@@ -41,6 +56,13 @@ struct State {
     queue: VecDeque<(Instant, Message)>,
     limit: usize,
     runners: usize,
+    rate: Option<Rate>,
+    /// How long an attempt takes, usually and at best.
+    times: Option<(Duration, Duration)>,
+    /// When a message was last taken, or the runners doubled.
+    moved: Option<Instant>,
+    /// Runners that there must be until one comes back.
+    least: usize,
     /// In a row.
     failures: u32,
     pace: Pace,
@@ -49,13 +71,18 @@ struct State {
 }
 
 impl Lane {
-    /// An empty lane of `webhook` that at most `limit` threads serve.
-    pub fn new(webhook: i32, endpoint: Arc<Endpoint>, limit: usize) -> Self {
+    /// An empty lane of `webhook`, within the limits of its destination.
+    pub fn new(webhook: i32, endpoint: Arc<Endpoint>) -> Self {
+        let destination = endpoint.destination();
         let state = State {
-            endpoint,
             queue: VecDeque::new(),
-            limit,
+            limit: destination.concurrency,
             runners: 0,
+            rate: destination.rate.map(Rate::per_second),
+            endpoint,
+            times: None,
+            moved: None,
+            least: 0,
             failures: 0,
             pace: Pace::Unknown,
             doubts: 0,
@@ -68,15 +95,16 @@ impl Lane {
         self.webhook
     }
 
-    /// Messages taken from now on go where those of `new` would, by as many threads.
+    /// Messages taken from now on go where those of `new` would, within its limits.
     pub fn take_over(&self, new: &Self) {
-        let (endpoint, limit) = {
+        let (endpoint, limit, rate) = {
             let new = new.lock();
-            (Arc::clone(&new.endpoint), new.limit)
+            (Arc::clone(&new.endpoint), new.limit, new.rate.clone())
         };
         let mut state = self.lock();
         state.endpoint = endpoint;
         state.limit = limit;
+        state.rate = rate;
     }
 
     /// How long the oldest message that no thread has taken has waited.
@@ -94,6 +122,21 @@ impl Lane {
         self.lock().failures >= breaker::TRIPS_AT
     }
 
+    /// How long until it needs runners that nothing else will start: the rate allows more, or what is
+    /// under way takes longer than it should.
+    pub fn due_in(&self, now: Instant) -> Option<Duration> {
+        let state = self.lock();
+        let stuck = state.stuck_since()?;
+        let wait = state.rate.as_ref().map_or(Duration::ZERO, |rate| rate.wait(now));
+        if state.failures >= breaker::TRIPS_AT || state.runners >= state.limit {
+            None
+        } else if state.runners == 0 || !wait.is_zero() {
+            Some(wait)
+        } else {
+            Some(LATE.saturating_sub(now.saturating_duration_since(stuck)))
+        }
+    }
+
     /// How fast its endpoint has been.
     pub(super) fn pace(&self) -> Pace {
         self.lock().pace
@@ -103,6 +146,10 @@ impl Lane {
     pub(super) fn note(&self, failed: bool, took: Duration) {
         let mut state = self.lock();
         state.failures = if failed { state.failures.saturating_add(1) } else { 0 };
+        state.least = 0;
+        let (usual, best) = state.times.unwrap_or((took, took));
+        state.times =
+            Some((usual - usual / MEMORY + took / MEMORY, took.min(best + best / FORGET)));
         let seen = if took > SLOW { Pace::Slow } else { Pace::Fast };
         state.doubts = if seen == state.pace { 0 } else { state.doubts + 1 };
         if state.pace == Pace::Unknown || state.doubts >= CONVINCING {
@@ -118,19 +165,22 @@ impl Lane {
         state.queue.extend(messages.into_iter().map(|message| (now, message)));
         // One more failure makes it hold again.
         state.failures = state.failures.min(breaker::TRIPS_AT - 1);
-        let wanted = state.limit.min(state.queue.len() + state.runners);
-        let missing = wanted.saturating_sub(state.runners);
+        let missing = state.missing(now);
         state.runners += missing;
         missing
     }
 
     /// The next message for a runner, with the endpoint as it is now. `None` ends the runner.
     pub(super) fn next(&self) -> Option<(Arc<Endpoint>, Message)> {
+        let now = Instant::now();
         let mut state = self.lock();
-        if state.runners <= state.limit
+        if state.runners <= state.limit.min(2 * state.wanted())
             && state.failures < breaker::TRIPS_AT
+            && !state.queue.is_empty()
+            && state.rate.as_mut().is_none_or(|rate| rate.take(now))
             && let Some((_, message)) = state.queue.pop_front()
         {
+            state.moved = Some(now);
             return Some((Arc::clone(&state.endpoint), message));
         }
         state.runners -= 1;
@@ -142,3 +192,42 @@ impl Lane {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+impl State {
+    /// Since when messages wait and none is taken.
+    fn stuck_since(&self) -> Option<Instant> {
+        let (since, _) = self.queue.front()?;
+        Some(self.moved.map_or(*since, |moved| moved.max(*since)))
+    }
+
+    /// Runners to be started.
+    fn missing(&mut self, now: Instant) -> usize {
+        let Some(stuck) = self.stuck_since() else {
+            return 0;
+        };
+        if now.saturating_duration_since(stuck) > LATE {
+            self.moved = Some(now);
+            self.least = 2 * self.runners;
+        }
+        let allowed = self.rate.as_ref().map_or(usize::MAX, |rate| rate.available(now));
+        self.wanted()
+            .min(self.limit)
+            .saturating_sub(self.runners)
+            .min(self.queue.len())
+            .min(allowed)
+    }
+
+    /// Runners that take what waits within a stint. Fast attempts count as at their best: what they take
+    /// longer, they wait for each other.
+    fn wanted(&self) -> usize {
+        let waiting = self.queue.len();
+        let Some((usual, best)) = self.times else {
+            return waiting.max(1).max(self.least);
+        };
+        let time = if usual < STINT { best } else { usual };
+        ((time * waiting as u32).div_duration_f64(STINT).ceil() as usize).max(1).max(self.least)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -150,7 +150,7 @@ mod tests {
 
     fn lane(webhook: i32, took: Option<Duration>) -> Arc<Lane> {
         let endpoint = Endpoint::new(&example::client(), example::destination());
-        let lane = Lane::new(webhook, Arc::new(endpoint.expect("an endpoint")), 10);
+        let lane = Lane::new(webhook, Arc::new(endpoint.expect("an endpoint")));
         if let Some(took) = took {
             lane.note(false, took);
         }

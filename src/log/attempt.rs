@@ -3,11 +3,19 @@
 use crate::domain::failure::Failure;
 use crate::domain::time;
 use crate::domain::verdict::{self, Verdict};
+use crate::pg::settings::{self, LogLevel};
 use crate::pg::spi::{Session, arg, sql};
 use crate::queue::event::Settlement;
 
-/// Writes a row for each attempt into slot `slot` of the ring.
+/// Writes a row for each attempt that is to be logged into slot `slot` of the ring.
 pub fn write(session: &Session, slot: i16, settlements: &[Settlement]) {
+    let level = settings::log_level();
+    let is_logged = |s: &&Settlement| match level {
+        LogLevel::All => true,
+        LogLevel::Failures => s.verdict != Verdict::Delivered,
+        LogLevel::None => false,
+    };
+    let settlements: Vec<&Settlement> = settlements.iter().filter(is_logged).collect();
     if settlements.is_empty() {
         return;
     }
@@ -25,11 +33,11 @@ pub fn write(session: &Session, slot: i16, settlements: &[Settlement]) {
             arg(settlements.iter().map(|s| time::micros(s.took)).collect::<Vec<_>>()),
             arg(settlements.iter().map(|s| s.webhook).collect::<Vec<_>>()),
             arg(settlements.iter().map(|s| s.attempt as i32).collect::<Vec<_>>()),
-            arg(settlements.iter().map(status_code).collect::<Vec<_>>()),
+            arg(settlements.iter().map(|s| status_code(s)).collect::<Vec<_>>()),
             arg(settlements.iter().map(|s| name(s.verdict)).collect::<Vec<_>>()),
             arg(failures.iter().map(class).collect::<Vec<_>>()),
             arg(failures.iter().map(message).collect::<Vec<_>>()),
-            arg(settlements.iter().map(response_body).collect::<Vec<_>>()),
+            arg(settlements.iter().map(|s| response_body(s)).collect::<Vec<_>>()),
         ],
     );
 }

@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use pgrx::prelude::*;
 
 use crate::domain::address::AddressPolicy;
@@ -16,12 +16,28 @@ static ALLOWED_NETWORKS: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c""));
 static CA_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static MAX_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(100);
+static MAX_CONNECTIONS_PER_ENDPOINT: GucSetting<i32> = GucSetting::<i32>::new(100);
 static MAX_WEBHOOKS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_PAYLOAD_BYTES: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
 static LOG_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * 24 * 60 * 60);
+static LOG_LEVEL: GucSetting<LogLevel> = GucSetting::<LogLevel>::new(LogLevel::All);
 
 /// Rendering a row takes up to six bytes for one, and PostgreSQL's strings end at 1 GB.
 const LARGEST_PAYLOAD: i32 = 32 * 1024 * 1024;
+
+/// Which attempts are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
+pub enum LogLevel {
+    /// Each.
+    #[name = c"all"]
+    All,
+    /// Those that did not deliver.
+    #[name = c"failures"]
+    Failures,
+    /// None. The last failure of what waits or is dead is known from its row in the slow lane.
+    #[name = c"none"]
+    None,
+}
 
 /// Delivery is on. Off: events are captured and wait.
 pub fn enabled() -> bool {
@@ -55,6 +71,11 @@ pub fn max_concurrency() -> usize {
     MAX_CONCURRENCY.get().unsigned_abs() as usize
 }
 
+/// Requests in flight to one endpoint, whatever its webhook allows.
+pub fn max_connections_per_endpoint() -> usize {
+    MAX_CONNECTIONS_PER_ENDPOINT.get().unsigned_abs() as usize
+}
+
 /// Webhooks in this database; `None` for no limit.
 pub fn max_webhooks() -> Option<i32> {
     Some(MAX_WEBHOOKS.get()).filter(|most| *most > 0)
@@ -68,6 +89,11 @@ pub fn max_payload_bytes() -> usize {
 /// How long events and attempts are kept after their end.
 pub fn log_retention() -> Duration {
     Duration::from_secs(LOG_RETENTION.get().unsigned_abs().into())
+}
+
+/// Which attempts are logged.
+pub fn log_level() -> LogLevel {
+    LOG_LEVEL.get()
 }
 
 fn text(setting: &GucSetting<Option<CString>>) -> String {
@@ -133,6 +159,16 @@ pub fn define() {
         GucFlags::default(),
     );
     GucRegistry::define_int_guc(
+        c"pg_webhook.max_connections_per_endpoint",
+        c"Requests in flight at once to one endpoint.",
+        c"The most that a webhook's max_concurrency counts for.",
+        &MAX_CONNECTIONS_PER_ENDPOINT,
+        1,
+        1000,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
         c"pg_webhook.max_webhooks",
         c"Webhooks that a database may have.",
         c"0 is no limit.",
@@ -161,6 +197,14 @@ pub fn define() {
         i32::MAX,
         GucContext::Sighup,
         GucFlags::UNIT_S,
+    );
+    GucRegistry::define_enum_guc(
+        c"pg_webhook.log_level",
+        c"Which attempts are logged.",
+        c"What is not logged can be repeated after a crash, as far as it was delivered in the last second.",
+        &LOG_LEVEL,
+        GucContext::Sighup,
+        GucFlags::default(),
     );
     // SAFETY: all settings of the prefix are defined.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"pg_webhook".as_ptr()) };

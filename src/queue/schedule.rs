@@ -244,6 +244,20 @@ impl Schedule {
         self.tracks.values().filter_map(|track| track.next_wake(now, clock)).min()
     }
 
+    /// How long until a lane needs a push that nothing else will give.
+    pub fn push_due_in(&self, now: Instant) -> Option<Duration> {
+        self.tracks.values().filter_map(|track| track.push_due_in(now)).min()
+    }
+
+    /// Puts the lanes that need a push into the outbox.
+    pub fn push_due(&mut self, now: Instant) {
+        for (webhook, track) in &self.tracks {
+            if track.push_due_in(now) == Some(Duration::ZERO) {
+                self.outbox.entry(*webhook).or_default();
+            }
+        }
+    }
+
     /// The messages that were taken, with their lanes.
     pub fn take_outbox(&mut self) -> Vec<(Arc<Lane>, Vec<Message>)> {
         let mut sent = Vec::with_capacity(self.outbox.len());

@@ -19,6 +19,9 @@ pub(super) const BEHIND: Duration = Duration::from_millis(250);
 /// enough to do until the next look.
 const FULL: (usize, Duration) = (500, Duration::from_millis(20));
 
+/// Full with this many, however short they have waited: those read ahead would be behind in the end.
+const MOST: usize = 2000;
+
 /// An endpoint that had an event of the ring this recently may have another one waiting there.
 const RECENT: Duration = Duration::from_secs(1);
 
@@ -128,6 +131,12 @@ impl Track {
         self.lane.as_ref().map_or(Duration::ZERO, |lane| lane.lag())
     }
 
+    /// How long until the lane needs a push.
+    pub(super) fn push_due_in(&self, now: Instant) -> Option<Duration> {
+        let lane = self.lane.as_ref().ok().filter(|_| self.loaded > 0)?;
+        lane.due_in(now)
+    }
+
     pub(super) fn is_behind(&self) -> bool {
         self.loaded > 0 && self.lag() > BEHIND
     }
@@ -135,8 +144,11 @@ impl Track {
     /// Reading on would fill the lane further. One that is behind, or works off the slow lane, takes
     /// nothing from the ring.
     pub(super) fn is_full(&self) -> bool {
-        let waited = || (FULL.1..=BEHIND).contains(&self.lag());
-        self.loaded >= FULL.0 && !self.backlog && waited()
+        if self.loaded < FULL.0 || self.backlog {
+            return false;
+        }
+        let lag = self.lag();
+        lag <= BEHIND && (self.loaded >= MOST || lag >= FULL.1)
     }
 
     /// It has room, and may be waiting for what has not been read.
@@ -258,8 +270,7 @@ impl Track {
 
 fn lane(route: &Route, client: &Client) -> Result<Arc<Lane>, Failure> {
     let destination = route.destination.clone()?;
-    let concurrency = destination.concurrency;
     let endpoint = Endpoint::new(client, destination)
         .map_err(|error| Failure::new(ErrorClass::Internal, error.to_string()))?;
-    Ok(Arc::new(Lane::new(route.webhook, Arc::new(endpoint), concurrency)))
+    Ok(Arc::new(Lane::new(route.webhook, Arc::new(endpoint))))
 }

@@ -45,6 +45,8 @@ pub struct Definition {
     pub retry_for: Option<Interval>,
     /// 1 to 1000.
     pub max_concurrency: Option<i32>,
+    /// Up to 10000; 0 for no limit.
+    pub rate_limit: Option<i32>,
 }
 
 /// What was typed, before it is checked.
@@ -61,6 +63,7 @@ pub struct Given<'a> {
     pub retry_backoff_seconds: Option<i32>,
     pub retry_for: Option<Interval>,
     pub max_concurrency: Option<i32>,
+    pub rate_limit: Option<i32>,
 }
 
 impl Definition {
@@ -75,6 +78,7 @@ impl Definition {
         let backoff = given.retry_backoff_seconds;
         in_range("retry_backoff_seconds", backoff, 1, 36_000, "1", "36000 seconds")?;
         in_range("max_concurrency", given.max_concurrency, 1, 1000, "1", "1000")?;
+        in_range("rate_limit", given.rate_limit, 0, 10_000, "0 (no limit)", "10000 a second")?;
         if let Some(interval) = &given.retry_for
             && !(0..=LONGEST_RETRY.as_micros() as i128).contains(&micros(interval))
         {
@@ -99,6 +103,7 @@ impl Definition {
             retry_backoff_seconds: given.retry_backoff_seconds,
             retry_for: given.retry_for,
             max_concurrency: given.max_concurrency,
+            rate_limit: given.rate_limit,
         })
     }
 }

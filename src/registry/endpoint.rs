@@ -49,7 +49,9 @@ fn destination(row: Row<'_>) -> Result<Destination, Failure> {
         scheme: row.value::<String>(5).parse().map_err(internal)?,
         secret: Secret::parse(&key).map_err(internal)?,
         timeout: seconds(row, 7),
-        concurrency: row.value::<i32>(10).unsigned_abs() as usize,
+        concurrency: settings::max_connections_per_endpoint()
+            .min(row.value::<i32>(10).unsigned_abs() as usize),
+        rate: row.get::<i32>(14).map(i32::unsigned_abs),
     })
 }
 

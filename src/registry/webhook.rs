@@ -78,6 +78,7 @@ pub fn insert(
             arg(definition.retry_backoff_seconds.ok_or(Refusal::Null("retry_backoff_seconds"))?),
             arg(definition.retry_for.ok_or(Refusal::Null("retry_for"))?),
             arg(definition.max_concurrency.ok_or(Refusal::Null("max_concurrency"))?),
+            arg(definition.rate_limit),
             arg(caller.role),
             arg(secret.reveal()),
             arg(JsonB(definition.headers.unwrap_or_else(|| serde_json::json!({})))),
@@ -114,6 +115,7 @@ pub fn update(session: &Session, webhook: &Webhook, definition: Definition) -> R
             arg(definition.retry_backoff_seconds),
             arg(definition.retry_for),
             arg(definition.max_concurrency),
+            arg(definition.rate_limit),
         ],
     );
     session.run(

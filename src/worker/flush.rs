@@ -44,6 +44,7 @@ impl Leader {
         if !self.settlements.is_empty() {
             self.unwritten_since.get_or_insert(now);
         }
+        self.schedule.push_due(now);
         self.send();
     }
 

@@ -42,8 +42,9 @@ impl Leader {
         let enabled = settings::enabled();
         let schedule = if enabled { self.schedule.next_wake(now, clock) } else { None };
         let poll = POLL.saturating_sub(self.polled.elapsed());
+        let push = self.schedule.push_due_in(now);
         let room = (enabled && self.windows.unread()).then_some(HANGING);
-        let times = [Some(poll), self.flush_wait(now), schedule, room];
+        let times = [Some(poll), self.flush_wait(now), schedule, push, room];
         times.into_iter().flatten().min().unwrap_or(POLL)
     }
 

@@ -12,7 +12,8 @@ SELECT
     w.max_concurrency,
     s.signing_key,
     s.headers,
-    coalesce(h.fail_count, 0)
+    coalesce(h.fail_count, 0),
+    w.rate_limit
 FROM webhook.webhook AS w
 LEFT JOIN webhook.secret AS s ON s.webhook = w.id
 LEFT JOIN webhook.health AS h ON h.webhook = w.id

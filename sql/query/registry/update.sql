@@ -10,5 +10,6 @@ UPDATE webhook.webhook SET
     retry_backoff_seconds = coalesce($9, retry_backoff_seconds),
     retry_for = coalesce($10, retry_for),
     max_concurrency = coalesce($11, max_concurrency),
+    rate_limit = nullif(coalesce($12, rate_limit), 0),
     updated_at = now()
 WHERE id = $1

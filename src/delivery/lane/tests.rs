@@ -1,0 +1,103 @@
+use super::*;
+use crate::delivery::client::{Destination, example};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn lane(concurrency: usize, rate: Option<u32>) -> Lane {
+    let destination = Destination { concurrency, rate, ..example::destination() };
+    let endpoint = Endpoint::new(&example::client(), destination).expect("an endpoint");
+    Lane::new(1, Arc::new(endpoint))
+}
+
+fn messages(count: usize) -> impl Iterator<Item = Message> {
+    (0..count).map(|number| Message {
+        delivery: number as i64,
+        event_id: String::new(),
+        attempt: 1,
+        body: String::new(),
+    })
+}
+
+#[test]
+fn of_an_unknown_endpoint_each_message_gets_a_runner() {
+    let lane = lane(10, None);
+    assert_eq!(lane.push(messages(4)), 4);
+    assert_eq!(lane.push(messages(20)), 6, "up to the limit");
+    assert_eq!(lane.push(messages(1)), 0);
+}
+
+#[test]
+fn a_fast_endpoint_gets_as_many_as_its_pace_asks_for() {
+    let lane = lane(10, None);
+    lane.note(false, Duration::from_millis(1));
+    assert_eq!(lane.push(messages(1)), 1);
+    assert_eq!(lane.push(messages(9)), 1, "ten of a millisecond are two stints");
+    assert_eq!(lane.push(messages(40)), 8);
+    (0..8).for_each(|_| drop(lane.next()));
+    lane.take_back();
+    lane.push(messages(1));
+    assert!(lane.next().is_none(), "too many for the rest");
+}
+
+#[test]
+fn attempts_that_wait_for_each_other_call_for_no_more_runners() {
+    let lane = lane(100, None);
+    lane.note(false, Duration::from_micros(50));
+    (0..50).for_each(|_| lane.note(false, Duration::from_millis(3)));
+    assert_eq!(lane.push(messages(500)), 6, "at the best pace");
+}
+
+#[test]
+fn a_slow_endpoint_gets_all_that_it_may_have() {
+    let lane = lane(10, None);
+    lane.note(false, SECOND);
+    assert_eq!(lane.push(messages(30)), 10);
+}
+
+#[test]
+fn runners_double_when_what_is_under_way_does_not_end() {
+    let lane = lane(10, None);
+    lane.note(false, Duration::from_micros(100));
+    assert_eq!(lane.push(messages(20)), 1);
+    let _under_way = lane.next().expect("a message");
+    let later = Instant::now() + LATE;
+    assert_eq!(lane.due_in(later), Some(Duration::ZERO));
+    let mut state = lane.lock();
+    let mut now = later;
+    for more in [1, 2, 4, 2, 0] {
+        now += LATE * 2;
+        let missing = state.missing(now);
+        assert_eq!(missing, more);
+        assert_eq!(state.missing(now), missing, "not twice at once");
+        state.runners += missing;
+    }
+    drop(state);
+    assert!(lane.next().is_some(), "those that have just come stay");
+    assert_eq!(lane.due_in(now + SECOND), None, "no more are allowed");
+}
+
+#[test]
+fn a_rate_ends_runners_and_says_when_to_come_back() {
+    let lane = lane(10, Some(100));
+    assert_eq!(lane.push(messages(5)), 2, "a burst");
+    assert!(lane.next().is_some() && lane.next().is_some());
+    assert!(lane.next().is_none() && lane.next().is_none(), "both runners end");
+    let wait = lane.due_in(Instant::now()).expect("it needs a push");
+    assert!(wait > Duration::ZERO && wait <= Duration::from_millis(11), "{wait:?}");
+    std::thread::sleep(wait);
+    assert_eq!(lane.due_in(Instant::now()), Some(Duration::ZERO));
+    assert_eq!(lane.push([]), 1);
+}
+
+#[test]
+fn nothing_is_due_for_a_lane_that_is_empty_or_holds() {
+    let lane = lane(1, None);
+    assert_eq!(lane.due_in(Instant::now()), None);
+    lane.push(messages(9));
+    for _ in 0..breaker::TRIPS_AT {
+        let _message = lane.next();
+        lane.note(true, Duration::ZERO);
+    }
+    assert!(lane.holds() && lane.next().is_none());
+    assert_eq!(lane.due_in(Instant::now() + SECOND), None);
+}

@@ -1,0 +1,102 @@
+//! How often requests may start: the generic cell rate algorithm (ITU-T I.371).
+//!
+//! Many requests a second come in small bursts, because nobody can wait exactly a millisecond; the
+//! interval is longer by as much as the burst allows, so that no second sees more than the limit.
+
+use std::time::{Duration, Instant};
+
+/// Bursts in a second, at the least; so many times a second somebody has to look.
+const BURSTS: u32 = 50;
+
+/// A limit, and what has been used of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rate {
+    interval: Duration,
+    burst: u32,
+    /// When the next request would be due if all were evenly spaced.
+    due: Option<Instant>,
+}
+
+impl Rate {
+    /// At most `limit` in any second; 0 is treated as 1.
+    pub fn per_second(limit: u32) -> Self {
+        let limit = limit.max(1);
+        let burst = limit.div_ceil(BURSTS);
+        Self { interval: Duration::from_secs(1) / (limit - burst + 1), burst, due: None }
+    }
+
+    /// How many may start now.
+    pub fn available(&self, now: Instant) -> usize {
+        let Some(due) = self.due else {
+            return self.burst as usize;
+        };
+        let ahead = due.saturating_duration_since(now);
+        let room = (self.interval * self.burst).saturating_sub(ahead);
+        (room.as_nanos() / self.interval.as_nanos()) as usize
+    }
+
+    /// How long until one may start.
+    pub fn wait(&self, now: Instant) -> Duration {
+        let ahead = self.due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now));
+        ahead.saturating_sub(self.interval * (self.burst - 1))
+    }
+
+    /// One starts, if it may.
+    pub fn take(&mut self, now: Instant) -> bool {
+        let may = self.wait(now).is_zero();
+        if may {
+            self.due = Some(self.due.map_or(now, |due| due.max(now)) + self.interval);
+        }
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Takes whatever it can get, looking at random times for ten seconds.
+    fn greedy(limit: u32, seed: u64) -> Vec<Instant> {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut rate = Rate::per_second(limit);
+        let begin = Instant::now();
+        let mut now = begin;
+        let mut taken = Vec::new();
+        while now - begin < 10 * SECOND {
+            let available = rate.available(now);
+            let before = taken.len();
+            while rate.take(now) {
+                taken.push(now);
+            }
+            assert_eq!(taken.len() - before, available);
+            now += rate.wait(now) + Duration::from_micros(random.u64(0..300));
+        }
+        taken
+    }
+
+    #[test]
+    fn no_second_sees_more_and_most_see_nearly_as_many() {
+        for limit in [1, 2, 3, 49, 50, 51, 99, 1000, 10_000] {
+            let taken = greedy(limit, u64::from(limit));
+            for (index, first) in taken.iter().enumerate() {
+                let within = taken[index..].iter().take_while(|at| **at - *first < SECOND).count();
+                assert!(within <= limit as usize, "{within} of {limit}");
+            }
+            let least = f64::from(limit) * 10.0 * 0.9;
+            assert!(taken.len() as f64 >= least, "{} of {least}", taken.len());
+        }
+    }
+
+    #[test]
+    fn what_was_not_used_is_lost() {
+        let now = Instant::now();
+        let mut rate = Rate::per_second(100);
+        let later = now + 60 * SECOND;
+        assert!(rate.take(now));
+        assert_eq!(rate.available(later), 2);
+        assert!(rate.take(later) && rate.take(later) && !rate.take(later));
+        assert!(!rate.wait(later).is_zero());
+    }
+}
