@@ -44,6 +44,14 @@ def reply(status=200, body=b"ok", headers=None, close=False):
     return behave
 
 
+def checked(genuine, status=200, otherwise=401):
+    """Answer `status` where `genuine(request)` holds, as a receiver that verifies does."""
+    async def behave(connection):
+        accepted = genuine(connection.request)
+        return await reply(status if accepted else otherwise)(connection)
+    return behave
+
+
 def after(seconds, then):
     """Wait, then behave as told."""
     async def behave(connection):
@@ -115,6 +123,7 @@ class Connection:
         self.number = number
         self.reader = reader
         self.writer = writer
+        self.request = None
 
     async def read_request(self):
         first = await self.reader.readline()
@@ -233,6 +242,7 @@ class Receiver:
                     raise Hangup
                 await asyncio.sleep(1)
             while (request := await connection.read_request()) is not None:
+                connection.request = request
                 self.requests.append(request)
                 script = self._scripts.get(request.path)
                 if script:
