@@ -98,7 +98,8 @@ def test_rotation(orders, hook, change):
 def test_the_vector_in_sql(db):
     """`webhook_sign` gives what the reference implementations give."""
     assert db.value(
-        "SELECT webhook_sign(%s, %s, id => 'msg_p5jXN8AQM9LWM0D4loKWxJek', timestamp => 1614265330)",
+        "SELECT webhook_sign(%s, %s, id => 'msg_p5jXN8AQM9LWM0D4loKWxJek',"
+        " sent_at => to_timestamp(1614265330))",
         BODY, SECRET,
     ) == SIGNATURE
 

@@ -128,7 +128,7 @@ def person(orders, cluster):
         orders.run(f"CREATE ROLE {role} LOGIN")
         orders.run(f"CREATE SCHEMA {role} AUTHORIZATION {role}")
         if level:
-            orders.run("SELECT webhook_grant(%s::text, %s)", role, level)
+            orders.run(f"SELECT webhook_grant('{role}', '{level}')")
         connection = cluster.connect(orders.name, user=role)
         made.append((role, connection))
         connection.execute("CREATE TABLE things (id int)")
@@ -168,7 +168,7 @@ def test_a_level_that_is_taken_back(orders, receiver, person):
     """After `webhook_revoke` a member is nobody."""
     ann, nobody = person("ann", "member"), person("nobody", None)
     ann.execute(CREATE, ["anns", receiver.url("/")])
-    orders.run("SELECT webhook_revoke(%s::text, 'member')", f"{orders.name}_ann")
+    orders.run(f"SELECT webhook_revoke('{orders.name}_ann', 'member')")
     for connection in (ann, nobody):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(CREATE, ["another", receiver.url("/")])
