@@ -9,11 +9,15 @@ CREATE FUNCTION webhook_create(
     events text[] DEFAULT NULL,
     columns text[] DEFAULT NULL,
     condition text DEFAULT NULL,
+    payload_columns text[] DEFAULT NULL,
+    transform regprocedure DEFAULT NULL,
     headers jsonb DEFAULT NULL,
     secret text DEFAULT NULL,
     description text DEFAULT NULL,
     enabled boolean DEFAULT true,
-    signature text DEFAULT 'standard',
+    format text DEFAULT 'default',
+    signature text DEFAULT NULL,
+    signature_header text DEFAULT NULL,
     max_retries integer DEFAULT NULL,
     timeout_seconds integer DEFAULT 30,
     retry_backoff_seconds integer DEFAULT 5,
@@ -24,7 +28,10 @@ CREATE FUNCTION webhook_create(
     LANGUAGE c AS 'MODULE_PATHNAME', 'webhook_create_wrapper';
 COMMENT ON FUNCTION webhook_create IS
 $$registers a webhook and installs the row triggers it needs. The secret is shown here and never again.
-  events: any of INSERT, UPDATE, DELETE; all where left out. columns: UPDATE counts only where one of them changes.
+  events: any of INSERT, UPDATE, DELETE (all three where left out) and TRUNCATE, and types of emitted events (invoice.*).
+  payload_columns: what is sent of a row. transform: a function (jsonb) of jsonb that makes the body, or NULL for no event.
+  format: default, truss, fluxbase, trst, trulayer, hasura, supabase, standard or cloudevents; it brings its signature:
+  standard, sha256, hex, timestamped or none. columns: UPDATE counts only where one of them changes.
   condition: an SQL expression over OLD and NEW. max_retries: attempts after the first, no limit where null or -1.
   max_concurrency: requests at once. rate_limit: requests that start in any second, no limit where null or 0.
 Example: SELECT * FROM webhook_create('new-orders', 'https://example.com/hook', 'orders', '{INSERT}', condition => 'NEW.total > 100')$$;
@@ -37,11 +44,15 @@ CREATE FUNCTION webhook_update(
     events text[] DEFAULT NULL,
     columns text[] DEFAULT NULL,
     condition text DEFAULT NULL,
+    payload_columns text[] DEFAULT NULL,
+    transform regprocedure DEFAULT NULL,
     headers jsonb DEFAULT NULL,
     secret text DEFAULT NULL,
     description text DEFAULT NULL,
     enabled boolean DEFAULT NULL,
+    format text DEFAULT NULL,
     signature text DEFAULT NULL,
+    signature_header text DEFAULT NULL,
     max_retries integer DEFAULT NULL,
     timeout_seconds integer DEFAULT NULL,
     retry_backoff_seconds integer DEFAULT NULL,
@@ -52,7 +63,7 @@ CREATE FUNCTION webhook_update(
     LANGUAGE c AS 'MODULE_PATHNAME', 'webhook_update_wrapper';
 COMMENT ON FUNCTION webhook_update IS
 $$changes settings of a webhook, named by its name or uuid; an argument left out stays as it is.
-  An empty description, condition, columns or headers clears it; max_retries => -1 and
+  An empty description, condition, columns, payload_columns, headers or signature_header clears it, transform => '-' too; max_retries => -1 and
   rate_limit => 0 remove the limit.
 Example: SELECT webhook_update('new-orders', url => 'https://example.com/other', timeout_seconds => 10)$$;
 
@@ -61,11 +72,12 @@ CREATE FUNCTION webhook_watch(
     table_name regclass,
     events text[] DEFAULT NULL,
     columns text[] DEFAULT NULL,
-    condition text DEFAULT NULL
+    condition text DEFAULT NULL,
+    payload_columns text[] DEFAULT NULL
 ) RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'webhook_watch_wrapper';
 COMMENT ON FUNCTION webhook_watch IS
-$$watches one more table, with its own events, columns and condition.
+$$watches one more table, with its own events, columns, condition and payload_columns.
 Example: SELECT webhook_watch('new-orders', 'order_items', '{INSERT,DELETE}')$$;
 
 CREATE FUNCTION webhook_unwatch(webhook text, table_name regclass) RETURNS void
@@ -105,6 +117,67 @@ CREATE FUNCTION webhook_replay(delivery_id bigint) RETURNS bigint
 COMMENT ON FUNCTION webhook_replay IS
 $$sends the same body once more, under the same event id, as a new delivery; returns its id.
 Example: SELECT webhook_replay(id) FROM webhook.deliveries WHERE status = 'dead'$$;
+
+CREATE FUNCTION webhook_rotate_secret(webhook text, overlap interval DEFAULT '24 hours') RETURNS text
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_rotate_secret_wrapper';
+COMMENT ON FUNCTION webhook_rotate_secret IS
+$$makes a new secret and returns it, this once. Until the overlap ends requests are signed with both secrets; in schemes
+  that have room for one signature (sha256, hex), with the old one.
+Example: SELECT webhook_rotate_secret('new-orders', '3 days')$$;
+
+CREATE FUNCTION webhook_emit(event_type text, data jsonb) RETURNS integer
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_emit_wrapper';
+COMMENT ON FUNCTION webhook_emit IS
+$$an event of the application, in this transaction: goes to the webhooks whose events name its type or match it with a *,
+  as far as they belong to the caller's own roles or to superusers. Returns how many those are.
+Example: SELECT webhook_emit('order.shipped', '{"order": 42}')$$;
+
+CREATE FUNCTION webhook_invoke(webhook text, "row" record) RETURNS bigint
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_invoke_wrapper';
+COMMENT ON FUNCTION webhook_invoke IS
+$$a MANUAL event with the given row, of a table or of any SELECT; returns the delivery's id, null where the transform drops it.
+Example: SELECT webhook_invoke('new-orders', o) FROM orders AS o WHERE id = 42$$;
+
+CREATE FUNCTION webhook_sign(
+    payload text,
+    secret text,
+    signature text DEFAULT 'standard',
+    id text DEFAULT NULL,
+    sent_at timestamptz DEFAULT pg_catalog.now()
+) RETURNS text
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_sign_wrapper';
+COMMENT ON FUNCTION webhook_sign IS
+$$the signature of a payload, as the header of this scheme carries it; signature standard needs the id, null for none.
+Example: SELECT webhook_sign('{"a": 1}', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', id => 'evt_1')$$;
+
+CREATE FUNCTION webhook_verify(payload text, headers jsonb, secret text, tolerance interval DEFAULT '5 minutes')
+    RETURNS boolean
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_verify_wrapper';
+COMMENT ON FUNCTION webhook_verify(text, jsonb, text, interval) IS
+$$whether the headers of a request hold a good signature of its body, by any scheme; where it is dated, not older than
+  the tolerance, of any age where that is null. Compares in constant time.
+Example: SELECT webhook_verify(body, headers, 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw') FROM inbox$$;
+
+CREATE FUNCTION webhook_verify(payload text, signature text, secret text, tolerance interval DEFAULT '5 minutes')
+    RETURNS boolean
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_verify_signature_wrapper';
+COMMENT ON FUNCTION webhook_verify(text, text, text, interval) IS
+$$whether the signature, of a scheme other than standard, is good for the payload.
+Example: SELECT webhook_verify('{"a": 1}', 'sha256=00', 'a secret of 16 or more')$$;
+
+CREATE FUNCTION webhook_preview(
+    webhook text,
+    op text,
+    new_row jsonb DEFAULT NULL,
+    old_row jsonb DEFAULT NULL,
+    table_name regclass DEFAULT NULL
+) RETURNS TABLE (method text, url text, headers jsonb, body text, signature text, reason text)
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_preview_wrapper';
+COMMENT ON FUNCTION webhook_preview IS
+$$the request that a change would cause, or the reason why it would cause none; sends nothing. op: INSERT, UPDATE, DELETE,
+  TRUNCATE, MANUAL, TEST, or the type of an emitted event with its data as new_row. table_name: where the webhook watches
+  several. Header values that a user set are shown as ***.
+Example: SELECT * FROM webhook_preview('new-orders', 'INSERT', '{"id": 1, "total": 200}')$$;
 
 CREATE FUNCTION webhook_arm() RETURNS boolean
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_arm_wrapper';

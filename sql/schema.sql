@@ -14,7 +14,13 @@ CREATE TABLE webhook.webhook (
     description           text,
     enabled               boolean NOT NULL,
     paused                boolean NOT NULL DEFAULT false,
+    format                text NOT NULL,
     signature             text NOT NULL,
+    -- where the signature is sent, unless where its scheme says
+    signature_header      text,
+    -- types of emitted events, with * for any characters
+    event_types           text[] NOT NULL,
+    transform             regprocedure,
     max_retries           integer,
     timeout_seconds       integer NOT NULL,
     retry_backoff_seconds integer NOT NULL,
@@ -32,19 +38,24 @@ COMMENT ON TABLE webhook.webhook IS 'private: one row per webhook, without its s
 
 -- Apart from webhook.webhook so that neither a view nor a dump carries them.
 CREATE TABLE webhook.secret (
-    webhook     integer PRIMARY KEY REFERENCES webhook.webhook ON DELETE CASCADE,
-    signing_key text,
-    headers     jsonb NOT NULL
+    webhook        integer PRIMARY KEY REFERENCES webhook.webhook ON DELETE CASCADE,
+    signing_key    text,
+    headers        jsonb NOT NULL,
+    -- the secret before a rotation, which signs as well until then
+    previous_key   text,
+    previous_until timestamptz
 );
 COMMENT ON TABLE webhook.secret IS 'private: signing secrets and header values; never dumped';
 
 CREATE TABLE webhook.watch (
-    webhook    integer NOT NULL REFERENCES webhook.webhook ON DELETE CASCADE,
-    relation   regclass NOT NULL,
-    events     text[] NOT NULL,
-    columns    text[],
-    condition  text,
-    created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    webhook         integer NOT NULL REFERENCES webhook.webhook ON DELETE CASCADE,
+    relation        regclass NOT NULL,
+    events          text[] NOT NULL,
+    columns         text[],
+    condition       text,
+    -- what is sent of a row; all of it where NULL
+    payload_columns text[],
+    created_at      timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (webhook, relation)
 );
 COMMENT ON TABLE webhook.watch IS 'private: the tables that a webhook watches; the triggers on them do the work';

@@ -71,7 +71,10 @@ SELECT
     w.description,
     w.enabled,
     t.tables,
+    w.event_types,
+    w.format,
     w.signature,
+    w.transform,
     (SELECT pg_catalog.jsonb_object_agg(h.key, '***') FROM pg_catalog.jsonb_object_keys(s.headers) AS h (key)) AS headers,
     w.max_retries,
     w.timeout_seconds,
@@ -104,7 +107,7 @@ LEFT JOIN LATERAL (
             'events', ARRAY(
                 SELECT o.event
                 FROM pg_catalog.unnest(v.events) AS o (event)
-                JOIN (VALUES ('INSERT', 4), ('UPDATE', 16), ('DELETE', 8)) AS b (event, bit) ON b.event = o.event
+                JOIN (VALUES ('INSERT', 4), ('UPDATE', 16), ('DELETE', 8), ('TRUNCATE', 32)) AS b (event, bit) ON b.event = o.event
                 WHERE EXISTS (
                     SELECT FROM pg_catalog.pg_trigger AS g
                     WHERE g.tgrelid = v.relation
@@ -115,7 +118,8 @@ LEFT JOIN LATERAL (
                 )
             ),
             'columns', v.columns,
-            'condition', v.condition
+            'condition', v.condition,
+            'payload_columns', v.payload_columns
         ))
     ) AS tables
     FROM webhook.watch AS v

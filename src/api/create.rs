@@ -5,10 +5,9 @@ use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{elsewhere, on_behalf, words};
+use super::{elsewhere, events_of, generated_secret, on_behalf, words};
 use crate::domain::refusal::Refusal;
-use crate::domain::secret::{GENERATED_BYTES, Secret};
-use crate::pg::{random, spi};
+use crate::pg::spi;
 use crate::registry::definition::{Definition, Given};
 use crate::registry::{self, watch, webhook};
 
@@ -21,11 +20,15 @@ fn webhook_create(
     events: Option<Vec<Option<String>>>,
     columns: Option<Vec<Option<String>>>,
     condition: Option<&str>,
+    payload_columns: Option<Vec<Option<String>>>,
+    transform: Option<pg_sys::Oid>,
     headers: Option<JsonB>,
     secret: Option<&str>,
     description: Option<&str>,
     enabled: Option<bool>,
+    format: Option<&str>,
     signature: Option<&str>,
+    signature_header: Option<&str>,
     max_retries: Option<i32>,
     timeout_seconds: Option<i32>,
     retry_backoff_seconds: Option<i32>,
@@ -53,7 +56,10 @@ fn webhook_create(
         secret,
         description,
         enabled,
+        format,
         signature,
+        signature_header,
+        transform,
         max_retries,
         timeout_seconds,
         retry_backoff_seconds,
@@ -61,20 +67,23 @@ fn webhook_create(
         max_concurrency,
         rate_limit,
     };
+    let events = events_of(events, table_name.is_some())?;
+    let (operations, types) = events.map(|events| (events.operations, events.types)).unzip();
     let watched = watch::Given {
-        events: words(events, "events")?,
+        events: operations.filter(|list| table_name.is_some() || !list.is_empty()),
         columns: words(columns, "columns")?,
         condition: condition.map(str::to_owned),
+        payload_columns: words(payload_columns, "payload_columns")?,
     };
     on_behalf(|caller| {
         if let (None, Some(part)) = (table_name, watched.any()) {
             return Err(Refusal::NeedsTable(part));
         }
-        let definition = Definition::check(given)?;
+        let definition = Definition { event_types: types, ..Definition::check(given)? };
         let spec = table_name.map(|_| watched.complete(None)).transpose()?;
         let secret = match &definition.secret {
             Some(secret) => secret.clone(),
-            None => generate()?,
+            None => generated_secret()?,
         };
         let (name, enabled) = (definition.name.clone(), definition.enabled);
         let url = definition.url.clone().ok_or(Refusal::Null("url"))?;
@@ -97,11 +106,4 @@ fn webhook_create(
         );
         Ok(TableIterator::once(row))
     })
-}
-
-/// A secret of our own.
-fn generate() -> Result<Secret, Refusal> {
-    let bytes = random::bytes::<GENERATED_BYTES>()
-        .ok_or_else(|| Refusal::NoThread("the server has no random bytes".to_owned()))?;
-    Ok(Secret::generate(&bytes))
 }

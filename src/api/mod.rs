@@ -5,9 +5,12 @@
 mod arm;
 mod create;
 mod elsewhere;
+mod emit;
 mod install;
 mod manage;
+mod preview;
 mod replay;
+mod secret;
 mod status;
 mod test;
 mod update;
@@ -15,13 +18,37 @@ mod watch;
 
 use pgrx::pg_sys::panic::ErrorReport;
 
+use crate::domain::event::Events;
 use crate::domain::refusal::Refusal;
+use crate::domain::secret::{GENERATED_BYTES, Secret};
 use crate::pg::identity::{self, Caller};
+use crate::pg::random;
 
 /// Runs a function's body as the owner of our tables, after noting who called.
 fn on_behalf<R>(body: impl FnOnce(&Caller) -> Result<R, Refusal>) -> Result<R, ErrorReport> {
     let caller = identity::caller();
     identity::as_owner(|| body(&caller)).map_err(ErrorReport::from)
+}
+
+/// The list argument `events`.
+fn events_of(
+    list: Option<Vec<Option<String>>>,
+    with_table: bool,
+) -> Result<Option<Events>, Refusal> {
+    let words = words(list, "events")?;
+    let read = |words: Vec<String>| Events::parse(words.iter().map(String::as_str), with_table);
+    let events = words.map(read).transpose()?;
+    match events {
+        Some(events) if events == Events::default() => Err(Refusal::NoEvents),
+        events => Ok(events),
+    }
+}
+
+/// A secret of our own.
+fn generated_secret() -> Result<Secret, Refusal> {
+    let bytes = random::bytes::<GENERATED_BYTES>()
+        .ok_or_else(|| Refusal::NoThread("the server has no random bytes".to_owned()))?;
+    Ok(Secret::generate(&bytes))
 }
 
 /// A list argument without its nulls; a null in it is refused.

@@ -3,31 +3,33 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use pgrx::datum::{AnyNumeric, JsonB};
+use pgrx::AnyElement;
+use pgrx::datum::AnyNumeric;
 use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::{elsewhere, on_behalf};
+use crate::capture::sender::{Draft, Sender};
 use crate::delivery::attempt::{self, Exchange, Message};
 use crate::delivery::client::Endpoint;
-use crate::domain::event::{Change, Envelope, TEST};
+use crate::domain::envelope::Kind;
+use crate::domain::event::TEST;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::domain::verdict::{self, Verdict};
 use crate::log::attempt as log;
 use crate::pg::identity::Caller;
-use crate::pg::spi::{self, Session, arg, sql};
-use crate::pg::{output, snapshot};
+use crate::pg::spi::{self, Session};
+use crate::pg::{json, snapshot};
 use crate::queue::event::{Origin, Settlement};
-use crate::queue::ring::{self, NewEvent, Target};
 use crate::registry::{endpoint, webhook};
 
 #[pg_extern(sql = false)]
 fn webhook_test(
     webhook: Option<&str>,
-    payload: Option<JsonB>,
+    payload: Option<AnyElement>,
 ) -> Result<
     TableIterator<
         'static,
@@ -40,6 +42,7 @@ fn webhook_test(
     >,
     ErrorReport,
 > {
+    let payload = payload.map(|payload| json::text(&payload));
     on_behalf(|caller| {
         let client = elsewhere::client()?;
         let test =
@@ -52,12 +55,9 @@ fn webhook_test(
 
 /// A TEST event: sent by this session, recorded in its transaction.
 struct Test {
-    webhook: i32,
-    id: i64,
-    created_at: Timestamp,
-    event_id: String,
+    sender: Sender,
+    draft: Draft,
     body: String,
-    target: Target,
     endpoint: Result<Arc<Endpoint>, Failure>,
 }
 
@@ -66,29 +66,24 @@ impl Test {
         session: &Session,
         caller: &Caller,
         webhook: Option<&str>,
-        payload: Option<JsonB>,
+        payload: Option<String>,
         client: &crate::delivery::client::Client,
     ) -> Result<Self, Refusal> {
         let own = webhook::find(session, caller, webhook)?;
         let route = endpoint::load(session, Some(own.id)).pop();
-        let route = route.ok_or_else(|| Refusal::UnknownWebhook(own.name.clone()))?;
-        let rows = session.run(sql!("api/target"), &[arg(own.id)]);
-        let row = rows.first().ok_or(Refusal::UnknownWebhook(own.name))?;
-        let target = Target { slot: row.value(1), relation: row.value(2), sequence: row.value(3) };
-        let (installation, uuid): (String, String) = (row.value(4), row.value(5));
-        let id = ring::next_id(&target);
-        let event_id = ring::event_id(&installation, id);
-        let created_at = Timestamp::from(SystemTime::now());
-        let record = payload.map_or_else(|| "null".to_owned(), |JsonB(value)| value.to_string());
-        let change = Change { record: &record, old_record: None, truncated: false };
-        let timestamp = output::rfc3339(created_at);
-        let body = Envelope::new(None, &uuid).render(&event_id, TEST, change, &timestamp);
+        let sender = Sender::load(session, own.id);
+        let (Some(route), Some(sender)) = (route, sender) else {
+            return Err(Refusal::UnknownWebhook(own.name));
+        };
+        let envelope = sender.envelope(Kind::Test, None);
+        let draft = sender.draft(&envelope);
+        let body = draft.render(&envelope, payload.as_deref(), None, false);
         let endpoint = route.destination.and_then(|destination| {
             Endpoint::new(client, destination)
                 .map(Arc::new)
                 .map_err(|error| Failure::new(ErrorClass::Internal, error.to_string()))
         });
-        Ok(Self { webhook: own.id, id, created_at, event_id, body, target, endpoint })
+        Ok(Self { sender, draft, body, endpoint })
     }
 
     fn perform(&self) -> Result<Exchange, Refusal> {
@@ -103,8 +98,8 @@ impl Test {
             }
         };
         let message = Message {
-            delivery: self.id,
-            event_id: self.event_id.clone(),
+            delivery: self.draft.id,
+            event_id: self.draft.event_id.clone(),
             attempt: 1,
             body: self.body.clone(),
         };
@@ -114,25 +109,14 @@ impl Test {
 
     /// The event and its one attempt. The worker leaves TEST events alone.
     fn record(&self, session: &Session, exchange: &Exchange) {
-        ring::append(
-            &self.target,
-            &NewEvent {
-                id: self.id,
-                created_at: self.created_at,
-                webhook: self.webhook,
-                event_type: TEST,
-                table: None,
-                event_id: None,
-                payload: &self.body,
-            },
-        );
+        self.sender.append(&self.draft, TEST, None, &self.body);
         let failure = verdict::failure_of(&exchange.result);
         let verdict = if failure.is_none() { Verdict::Delivered } else { Verdict::Dead };
         let started = Timestamp::from(exchange.started);
         let settlement = Settlement {
-            delivery: self.id,
+            delivery: self.draft.id,
             xid: snapshot::top_xid(),
-            webhook: self.webhook,
+            webhook: self.sender.webhook,
             origin: Origin::Pending,
             attempt: 1,
             started,
@@ -144,7 +128,7 @@ impl Test {
             gone: false,
             orphan: false,
         };
-        log::write(session, self.target.slot, &[settlement]);
+        log::write(session, self.sender.target.slot, &[settlement]);
     }
 }
 

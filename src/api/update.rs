@@ -4,7 +4,7 @@ use pgrx::datum::{Interval, JsonB};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{elsewhere, on_behalf, words};
+use super::{elsewhere, events_of, on_behalf, words};
 use crate::domain::refusal::Refusal;
 use crate::pg::spi;
 use crate::registry::definition::{Definition, Given};
@@ -20,11 +20,15 @@ fn webhook_update(
     events: Option<Vec<Option<String>>>,
     columns: Option<Vec<Option<String>>>,
     condition: Option<&str>,
+    payload_columns: Option<Vec<Option<String>>>,
+    transform: Option<pg_sys::Oid>,
     headers: Option<JsonB>,
     secret: Option<&str>,
     description: Option<&str>,
     enabled: Option<bool>,
+    format: Option<&str>,
     signature: Option<&str>,
+    signature_header: Option<&str>,
     max_retries: Option<i32>,
     timeout_seconds: Option<i32>,
     retry_backoff_seconds: Option<i32>,
@@ -39,7 +43,10 @@ fn webhook_update(
         secret,
         description,
         enabled,
+        format,
         signature,
+        signature_header,
+        transform,
         max_retries,
         timeout_seconds,
         retry_backoff_seconds,
@@ -47,21 +54,31 @@ fn webhook_update(
         max_concurrency,
         rate_limit,
     };
-    let watched = watch::Given {
-        events: words(events, "events")?,
+    let mut watched = watch::Given {
+        events: None,
         columns: words(columns, "columns")?,
         condition: condition.map(str::to_owned),
+        payload_columns: words(payload_columns, "payload_columns")?,
     };
     on_behalf(|caller| {
         spi::connect(|session| {
             let own = webhook::find(session, caller, webhook)?;
-            let definition = Definition::check(given)?;
+            let mut definition = Definition::check(given)?;
+            let tables = watch::list(session, own.id);
+            let has_table = table_name.is_some() || !tables.is_empty();
+            if let Some(events) = events_of(events, has_table)? {
+                definition.event_types = Some(events.types);
+                watched.events = Some(events.operations).filter(|list| !list.is_empty());
+                if watched.events.is_none() && tables.len() == 1 {
+                    return Err(Refusal::NoOperations);
+                }
+            }
             if let Some(url) = &definition.url {
                 elsewhere::judge_addresses(url)?;
             }
-            webhook::update(session, &own, definition)?;
+            webhook::update(session, caller, &own, definition)?;
             if table_name.is_some() || watched.any().is_some() {
-                rewatch(session, caller, &own, table_name, watched)?;
+                rewatch(session, caller, &own, tables, table_name, watched)?;
             }
             registry::changed();
             Ok(())
@@ -74,10 +91,10 @@ fn rewatch(
     session: &spi::Session,
     caller: &crate::pg::identity::Caller,
     own: &webhook::Webhook,
+    mut before: Vec<watch::Watched>,
     relation: Option<pg_sys::Oid>,
     given: watch::Given,
 ) -> Result<(), Refusal> {
-    let mut before = watch::list(session, own.id);
     if before.len() > 1 {
         return Err(Refusal::WhichTable(own.name.clone(), before.len()));
     }

@@ -4,6 +4,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::{on_behalf, words};
+use crate::domain::event::Operation;
 use crate::domain::refusal::Refusal;
 use crate::pg::spi;
 use crate::registry::{self, watch, webhook};
@@ -15,11 +16,13 @@ fn webhook_watch(
     events: Option<Vec<Option<String>>>,
     columns: Option<Vec<Option<String>>>,
     condition: Option<&str>,
+    payload_columns: Option<Vec<Option<String>>>,
 ) -> Result<(), ErrorReport> {
     let given = watch::Given {
-        events: words(events, "events")?,
+        events: words(events, "events")?.map(operations).transpose()?,
         columns: words(columns, "columns")?,
         condition: condition.map(str::to_owned),
+        payload_columns: words(payload_columns, "payload_columns")?,
     };
     on_behalf(|caller| {
         let relation = table_name.ok_or(Refusal::Null("table_name"))?;
@@ -52,4 +55,13 @@ fn webhook_unwatch(
             Ok(())
         })
     })
+}
+
+/// A table has operations only; types of emitted events belong to the webhook.
+fn operations(words: Vec<String>) -> Result<Vec<Operation>, Refusal> {
+    let mut operations =
+        words.iter().map(|word| word.parse()).collect::<Result<Vec<Operation>, _>>()?;
+    operations.sort();
+    operations.dedup();
+    Ok(operations)
 }

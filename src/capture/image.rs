@@ -26,22 +26,22 @@ pub unsafe fn json<'a>(row: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) ->
     }
 }
 
-/// The columns `key` of the row as a JSON object, `{}` where there are none.
+/// The columns `numbers` of the row as a JSON object, `{}` where there are none.
 ///
 /// # Safety
 ///
-/// As for [`json`]; `key` holds attribute numbers of `descriptor`.
-pub unsafe fn keys<'a>(
+/// As for [`json`]; `numbers` are attribute numbers of `descriptor`.
+pub unsafe fn columns<'a>(
     row: pg_sys::HeapTuple,
     descriptor: pg_sys::TupleDesc,
-    key: &[i16],
+    numbers: &[i16],
 ) -> &'a str {
     // SAFETY: the caller's; the new descriptor has as many columns as there are keys.
     unsafe {
-        let subset = pg_sys::CreateTemplateTupleDesc(key.len() as i32);
-        let mut values = Vec::with_capacity(key.len());
-        let mut nulls = Vec::with_capacity(key.len());
-        for (index, number) in key.iter().enumerate() {
+        let subset = pg_sys::CreateTemplateTupleDesc(numbers.len() as i32);
+        let mut values = Vec::with_capacity(numbers.len());
+        let mut nulls = Vec::with_capacity(numbers.len());
+        for (index, number) in numbers.iter().enumerate() {
             pg_sys::TupleDescCopyEntry(subset, index as i16 + 1, descriptor, *number);
             let mut null = false;
             values.push(pg_sys::heap_getattr(row, i32::from(*number), descriptor, &mut null));

@@ -5,6 +5,7 @@
 //! a rollback to a savepoint, or die with PREPARE TRANSACTION.
 
 mod image;
+pub mod sender;
 mod source;
 
 use std::ffi::CStr;
@@ -12,11 +13,10 @@ use std::ffi::CStr;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+use self::sender::Draft;
 use self::source::Source;
-use crate::domain::event::{Change, Operation};
-use crate::domain::time::Timestamp;
-use crate::pg::{output, settings, subtransaction, typcache, wake};
-use crate::queue::ring::{self, NewEvent};
+use crate::domain::event::Operation;
+use crate::pg::{output, settings, subtransaction, typcache};
 
 /// A row may be this many times as large as the largest body, as stored and uncompressed, before it is
 /// taken as too large without being rendered.
@@ -50,12 +50,12 @@ pub unsafe extern "C-unwind" fn webhook_capture(fcinfo: pg_sys::FunctionCallInfo
     pg_sys::Datum::from(0usize)
 }
 
-/// A row trigger that fires after an operation.
+/// A trigger that fires after an operation.
 struct Firing {
     webhook: i32,
     operation: Operation,
     relation: pg_sys::Relation,
-    /// The row; of an UPDATE as it was.
+    /// The row; of an UPDATE as it was; of a TRUNCATE null.
     row: pg_sys::HeapTuple,
     /// Of an UPDATE as it is now.
     new: pg_sys::HeapTuple,
@@ -74,14 +74,15 @@ impl Firing {
             }
             let data = &*context.cast::<pg_sys::TriggerData>();
             let event = data.tg_event;
-            let after_row = event & pg_sys::TRIGGER_EVENT_TIMINGMASK == pg_sys::TRIGGER_EVENT_AFTER
-                && event & pg_sys::TRIGGER_EVENT_ROW != 0;
+            let after = event & pg_sys::TRIGGER_EVENT_TIMINGMASK == pg_sys::TRIGGER_EVENT_AFTER;
+            let row = event & pg_sys::TRIGGER_EVENT_ROW != 0;
             let operation = match event & pg_sys::TRIGGER_EVENT_OPMASK {
-                pg_sys::TRIGGER_EVENT_INSERT if after_row => Operation::Insert,
-                pg_sys::TRIGGER_EVENT_UPDATE if after_row => Operation::Update,
-                pg_sys::TRIGGER_EVENT_DELETE if after_row => Operation::Delete,
+                pg_sys::TRIGGER_EVENT_INSERT if after && row => Operation::Insert,
+                pg_sys::TRIGGER_EVENT_UPDATE if after && row => Operation::Update,
+                pg_sys::TRIGGER_EVENT_DELETE if after && row => Operation::Delete,
+                pg_sys::TRIGGER_EVENT_TRUNCATE if after && !row => Operation::Truncate,
                 _ => misuse(
-                    "webhook.capture can only be called AFTER INSERT, UPDATE or DELETE FOR EACH ROW",
+                    "webhook.capture can only be called AFTER INSERT, UPDATE or DELETE FOR EACH ROW, or AFTER TRUNCATE",
                 ),
             };
             let trigger = &*data.tg_trigger;
@@ -106,7 +107,7 @@ impl Firing {
         let Some(source) = source::find(self.webhook, relation) else {
             return;
         };
-        if !source.enabled {
+        if !source.sender.enabled {
             return;
         }
         if self.operation == Operation::Update {
@@ -116,38 +117,35 @@ impl Firing {
                 return;
             }
         }
-        let id = ring::next_id(&source.target);
-        let event_id = ring::event_id(&source.installation, id);
-        // SAFETY: reads the clock.
-        let now = Timestamp(unsafe { pg_sys::GetCurrentTimestamp() });
-        let payload = self.body(&source, &event_id, now);
-        ring::append(
-            &source.target,
-            &NewEvent {
-                id,
-                created_at: now,
-                webhook: self.webhook,
-                event_type: self.operation.as_str(),
-                table: Some((&source.schema, &source.table)),
-                event_id: None,
-                payload: &payload,
-            },
-        );
-        wake::worker_at_commit();
+        let draft = source.sender.draft(source.envelope(self.operation));
+        let body = self.body(&source, &draft);
+        let Some(payload) = source.sender.transformed(&body) else {
+            return;
+        };
+        let table = Some((source.schema.as_str(), source.table.as_str()));
+        source.sender.append(&draft, self.operation.as_str(), table, &payload);
     }
 
     /// The body; where the row makes it too large, with the row's primary key only.
-    fn body(&self, source: &Source, event_id: &str, now: Timestamp) -> String {
+    fn body(&self, source: &Source, draft: &Draft) -> String {
         let largest = settings::max_payload_bytes();
         let _canonical = output::Canonical::begin();
-        let timestamp = output::rfc3339(now);
-        let event = self.operation.as_str();
-        let render = |change| source.envelope.render(event_id, event, change, &timestamp);
+        let envelope = source.envelope(self.operation);
         // SAFETY: the descriptor of the open relation, and rows of it.
         unsafe {
             let descriptor = (*self.relation).rd_att;
-            let whole = || render(self.change(|row| image::json(row, descriptor), false));
-            let size: usize = self.rows().map(|row| image::raw_size(row, descriptor)).sum();
+            let columns = |row, numbers| image::columns(row, descriptor, numbers);
+            let render = |image: &dyn Fn(pg_sys::HeapTuple) -> &'static str, truncated| {
+                let (new, old) = self.rows();
+                draft.render(envelope, new.map(image), old.map(image), truncated)
+            };
+            let whole = || match &source.payload {
+                None => render(&|row| image::json(row, descriptor), false),
+                Some(numbers) => render(&|row| columns(row, numbers), false),
+            };
+            let (new, old) = self.rows();
+            let size: usize =
+                new.into_iter().chain(old).map(|row| image::raw_size(row, descriptor)).sum();
             let body = match size {
                 0..=HARMLESS => Some(whole()),
                 size if size <= largest.saturating_mul(LARGEST_ROW) => {
@@ -157,33 +155,21 @@ impl Firing {
             };
             body.filter(|body| body.len() <= largest)
                 .or_else(|| {
-                    let keys = |row| image::keys(row, descriptor, &source.key);
-                    Some(render(self.change(keys, true))).filter(|body| body.len() <= largest)
+                    let keys = render(&|row| columns(row, &source.key), true);
+                    Some(keys).filter(|body| body.len() <= largest)
                 })
-                .unwrap_or_else(|| render(self.change(|_| "{}", true)))
+                .unwrap_or_else(|| render(&|_| "{}", true))
         }
     }
 
-    fn rows(&self) -> impl Iterator<Item = pg_sys::HeapTuple> {
-        [self.row, self.new].into_iter().take(if self.operation == Operation::Update {
-            2
-        } else {
-            1
-        })
-    }
-
-    fn change<'a>(
-        &self,
-        image: impl Fn(pg_sys::HeapTuple) -> &'a str,
-        truncated: bool,
-    ) -> Change<'a> {
-        let row = image(self.row);
-        let (record, old_record) = match self.operation {
-            Operation::Insert => (row, None),
-            Operation::Update => (image(self.new), Some(row)),
-            Operation::Delete => (row, Some(row)),
-        };
-        Change { record, old_record, truncated }
+    /// The row as it is and as it was.
+    fn rows(&self) -> (Option<pg_sys::HeapTuple>, Option<pg_sys::HeapTuple>) {
+        match self.operation {
+            Operation::Insert => (Some(self.row), None),
+            Operation::Update => (Some(self.new), Some(self.row)),
+            Operation::Delete => (None, Some(self.row)),
+            Operation::Truncate => (None, None),
+        }
     }
 }
 

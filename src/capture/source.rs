@@ -9,30 +9,36 @@ use std::rc::Rc;
 
 use pgrx::prelude::*;
 
-use crate::domain::event::Envelope;
+use super::sender::Sender;
+use crate::domain::envelope::{Envelope, Kind};
+use crate::domain::event::Operation;
 use crate::pg::spi::{self, arg, sql};
 use crate::pg::{identity, invalidation, snapshot};
-use crate::queue::ring::Target;
 use crate::registry;
 
 /// One webhook and one table.
 pub struct Source {
-    /// Changes become events.
-    pub enabled: bool,
+    /// The webhook.
+    pub sender: Sender,
     /// Schema of the table that was registered.
     pub schema: String,
     /// Its name.
     pub table: String,
-    /// The body around the row.
-    pub envelope: Envelope,
     /// Attribute numbers of the table's primary key.
     pub key: Vec<i16>,
-    /// Makes event ids unique among databases.
-    pub installation: String,
-    /// Where events go.
-    pub target: Target,
+    /// Those of the columns that are sent; `None` for all of them.
+    pub payload: Option<Vec<i16>>,
+    /// The bodies around the rows, in the order of [`Operation::ALL`].
+    envelopes: [Envelope; Operation::ALL.len()],
     /// The table that was registered, which a partition speaks for.
     registered: pg_sys::Oid,
+}
+
+impl Source {
+    /// The body around a row that `operation` has changed.
+    pub fn envelope(&self, operation: Operation) -> &Envelope {
+        &self.envelopes[operation as usize]
+    }
 }
 
 /// Webhooks without a source have been deleted.
@@ -67,23 +73,26 @@ fn load(webhook: i32, relation: pg_sys::Oid) -> Option<Source> {
     let read = || {
         REGISTRY.set(registry::relation());
         spi::connect(|session| {
+            let sender = Sender::load(session, webhook)?;
             let rows = session.read(sql!("capture/source"), &[arg(webhook), arg(relation)]);
             rows.first().map(|row| {
-                let (uuid, schema, table): (String, String, String) =
-                    (row.value(1), row.value(3), row.value(4));
+                let (schema, table): (String, String) = (row.value(1), row.value(2));
+                let key: Vec<i16> = row.get(3).unwrap_or_default();
+                let sent: Vec<i16> = row.get(4).unwrap_or_default();
+                let payload = row.get(5).unwrap_or(false).then_some(sent);
+                let is_sent =
+                    |number: &i16| payload.as_ref().is_none_or(|sent| sent.contains(number));
+                let envelope = |operation: Operation| {
+                    sender.envelope(Kind::Row(operation.as_str()), Some((&schema, &table)))
+                };
                 Source {
-                    enabled: row.value(2),
-                    envelope: Envelope::new(Some((&schema, &table)), &uuid),
+                    envelopes: Operation::ALL.map(envelope),
+                    key: key.into_iter().filter(is_sent).collect(),
+                    payload,
+                    registered: row.value(6),
+                    sender,
                     schema,
                     table,
-                    key: row.get(5).unwrap_or_default(),
-                    installation: row.value(6),
-                    target: Target {
-                        slot: row.value(7),
-                        relation: row.value(8),
-                        sequence: row.value(9),
-                    },
-                    registered: row.value(10),
                 }
             })
         })

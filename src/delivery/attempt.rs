@@ -52,7 +52,7 @@ pub fn perform(endpoint: &Endpoint, message: &Message) -> Exchange {
 
 fn exchange(endpoint: &Endpoint, message: &Message, now: SystemTime) -> Result<Answer, Failure> {
     let timestamp = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let signature = endpoint.signer.sign(&message.event_id, timestamp, message.body.as_bytes());
+    let signatures = endpoint.signer.sign(&message.event_id, timestamp, message.body.as_bytes());
     let mut request = Request::new(message.body.as_bytes());
     *request.method_mut() = Method::POST;
     *request.uri_mut() = endpoint.uri.clone();
@@ -62,10 +62,14 @@ fn exchange(endpoint: &Endpoint, message: &Message, now: SystemTime) -> Result<A
         ("webhook-id", HeaderValue::from_str(&message.event_id)),
         ("webhook-timestamp", Ok(timestamp.into())),
         ("webhook-attempt", Ok(message.attempt.into())),
-        (endpoint.signer.header(), HeaderValue::from_str(&signature)),
     ] {
         let value = value.map_err(|_| internal(format!("{name} is not a header value")))?;
         headers.insert(HeaderName::from_static(name), value);
+    }
+    for (name, value) in signatures {
+        let value = HeaderValue::try_from(value)
+            .map_err(|_| internal(format!("{name} is not a header value")))?;
+        headers.insert(name, value);
     }
     let response = endpoint.agent.run(request).map_err(|error| classify(error, endpoint))?;
     let (parts, body) = response.into_parts();

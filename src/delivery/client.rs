@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::config::Config;
-use ureq::http::{HeaderMap, HeaderValue, Uri, header};
+use ureq::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::transport::{ConnectionDetails, Connector, RustlsConnector};
 use ureq::{Agent, Error};
@@ -20,7 +20,7 @@ use super::transport::{TcpConnector, TcpTransport};
 use crate::domain::address::AddressPolicy;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::secret::{Secret, SecretError};
-use crate::domain::signature::{Scheme, Signer};
+use crate::domain::signature::{Previous, Scheme, Signer};
 use crate::domain::url::EndpointUrl;
 
 /// An idle connection is not used again after this: many receivers close theirs sooner or later.
@@ -119,6 +119,9 @@ impl Client {
     }
 }
 
+/// The `User-Agent`.
+pub const AGENT: &str = concat!("pg_webhook/", env!("CARGO_PKG_VERSION"));
+
 /// Where and how the requests of one webhook go.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Destination {
@@ -126,10 +129,16 @@ pub struct Destination {
     pub url: EndpointUrl,
     /// The user's headers; they win over the defaults (`Content-Type`, `User-Agent`).
     pub headers: HeaderMap,
+    /// The media type of the bodies.
+    pub content_type: &'static str,
     /// How requests are signed.
     pub scheme: Scheme,
+    /// Where the signature is.
+    pub signature_header: HeaderName,
     /// With what.
     pub secret: Secret,
+    /// And with what until a rotation is over.
+    pub previous: Option<Previous>,
     /// The time that an attempt may take.
     pub timeout: Duration,
     /// Requests at once, and so the idle connections that are kept.
@@ -156,15 +165,19 @@ impl Endpoint {
     /// The secret does not fit the signature scheme.
     pub fn new(client: &Client, destination: Destination) -> Result<Self, SecretError> {
         let mut headers = HeaderMap::with_capacity(destination.headers.len() + 6);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let agent = concat!("pg_webhook/", env!("CARGO_PKG_VERSION"));
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(destination.content_type));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(AGENT));
         headers.extend(destination.headers.clone());
         Ok(Self {
             agent: client.agent(destination.timeout, destination.concurrency),
             uri: destination.url.uri().clone(),
             headers,
-            signer: Signer::new(destination.scheme, &destination.secret)?,
+            signer: Signer::new(
+                destination.scheme,
+                destination.signature_header.clone(),
+                &destination.secret,
+                destination.previous.as_ref(),
+            )?,
             destination,
         })
     }
@@ -249,8 +262,11 @@ pub mod example {
         Destination {
             url: EndpointUrl::parse("https://example.com/", false).expect("a URL"),
             headers: HeaderMap::new(),
+            content_type: "application/json",
             scheme: Scheme::Sha256,
+            signature_header: HeaderName::from_static("x-webhook-signature"),
             secret: Secret::parse("0123456789abcdef").expect("a secret"),
+            previous: None,
             timeout: Duration::from_secs(30),
             concurrency: 10,
             rate: None,

@@ -1,9 +1,8 @@
-//! What happened, and the body that says so.
+//! What happened: operations on rows, and the types of an application's own events.
 
-use std::fmt::Write;
 use std::str::FromStr;
 
-/// A change of a row that a webhook can watch.
+/// An operation that a webhook can watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operation {
     /// A new row.
@@ -12,19 +11,30 @@ pub enum Operation {
     Update,
     /// A row that is gone.
     Delete,
+    /// A table that has been emptied at once.
+    Truncate,
 }
 
-/// A word that is not an operation.
+/// A word that is not an event.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("\"{0}\" is not an event")]
-pub struct UnknownOperation(String);
+pub struct UnknownEvent(String);
 
-/// The event type of `webhook_test`.
+/// The event type of `webhook_test`, in the log.
 pub const TEST: &str = "TEST";
+
+/// The event type of `webhook_invoke`.
+pub const MANUAL: &str = "MANUAL";
+
+/// The longest type of an emitted event, in characters.
+const LONGEST: usize = 200;
 
 impl Operation {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 3] = [Self::Insert, Self::Update, Self::Delete];
+    pub const ALL: [Self; 4] = [Self::Insert, Self::Update, Self::Delete, Self::Truncate];
+
+    /// Those on single rows, which are meant where none is named.
+    pub const ROWS: [Self; 3] = [Self::Insert, Self::Update, Self::Delete];
 
     /// The name in SQL and in payloads.
     pub fn as_str(self) -> &'static str {
@@ -32,139 +42,139 @@ impl Operation {
             Self::Insert => "INSERT",
             Self::Update => "UPDATE",
             Self::Delete => "DELETE",
+            Self::Truncate => "TRUNCATE",
         }
-    }
-
-    /// Reads a list such as `{insert,UPDATE}`; the result is in order and without doubles.
-    ///
-    /// # Errors
-    ///
-    /// The first word that is not an operation.
-    pub fn parse_list<'a>(
-        words: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Vec<Self>, UnknownOperation> {
-        let mut operations = words.into_iter().map(str::parse).collect::<Result<Vec<Self>, _>>()?;
-        operations.sort();
-        operations.dedup();
-        Ok(operations)
     }
 }
 
 impl FromStr for Operation {
-    type Err = UnknownOperation;
+    type Err = UnknownEvent;
 
-    fn from_str(word: &str) -> Result<Self, UnknownOperation> {
+    fn from_str(word: &str) -> Result<Self, UnknownEvent> {
         Self::ALL
             .into_iter()
             .find(|operation| operation.as_str().eq_ignore_ascii_case(word.trim()))
-            .ok_or_else(|| UnknownOperation(word.chars().take(100).collect()))
+            .ok_or_else(|| unknown(word))
     }
 }
 
-/// The parts of the body of format `default` that do not change from row to row, ready to be
-/// written: `{"id","event","schema","table","record","old_record","timestamp","webhook_id"}`.
-#[derive(Debug, Clone)]
-pub struct Envelope {
-    source: String,
-    webhook: String,
+/// What a webhook is told of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Events {
+    /// In order and without doubles.
+    pub operations: Vec<Operation>,
+    /// Patterns for the types of emitted events.
+    pub types: Vec<String>,
 }
 
-/// The changed row, each image as JSON text.
-#[derive(Debug, Clone, Copy)]
-pub struct Change<'a> {
-    /// `record`: the new row; for DELETE the deleted one.
-    pub record: &'a str,
-    /// `old_record`: the row before an UPDATE; for DELETE the deleted one; otherwise `None`.
-    pub old_record: Option<&'a str>,
-    /// The images carry the primary key only, because the row is too large.
-    pub truncated: bool,
+impl Events {
+    /// Reads a list such as `{insert,UPDATE,invoice.*}`. With a table, a plain word is an operation.
+    ///
+    /// # Errors
+    ///
+    /// The first word that is neither an operation nor a type.
+    pub fn parse<'a>(
+        words: impl IntoIterator<Item = &'a str>,
+        with_table: bool,
+    ) -> Result<Self, UnknownEvent> {
+        let mut events = Self::default();
+        for word in words {
+            match word.parse() {
+                Ok(operation) => events.operations.push(operation),
+                Err(unknown) if with_table && is_plain(word) => return Err(unknown),
+                Err(_) => events.types.push(check_type(word)?.to_owned()),
+            }
+        }
+        events.operations.sort();
+        events.operations.dedup();
+        Ok(events)
+    }
 }
 
-impl Envelope {
-    /// For rows of `table` (schema and name) on behalf of the webhook with this uuid.
-    pub fn new(table: Option<(&str, &str)>, webhook_id: &str) -> Self {
-        let (schema, name) = table.unzip();
-        Self {
-            source: format!(r#""schema":{},"table":{}"#, json(schema), json(name)),
-            webhook: json(Some(webhook_id)),
+/// Passes what can be the type of an emitted event, or a pattern for it: not an operation, without white
+/// space and control characters.
+///
+/// # Errors
+///
+/// The word.
+pub fn check_type(word: &str) -> Result<&str, UnknownEvent> {
+    let shouted = is_plain(word) && word.chars().all(|c| c.is_ascii_uppercase());
+    let good = (1..=LONGEST).contains(&word.chars().count())
+        && !word.chars().any(|c| c.is_control() || c.is_whitespace())
+        && !shouted
+        && word.parse::<Operation>().is_err();
+    if good { Ok(word) } else { Err(unknown(word)) }
+}
+
+/// Whether `pattern`, in which `*` stands for any characters, matches the whole of `event_type`.
+pub fn matches(pattern: &str, event_type: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let first = pieces.next().unwrap_or_default();
+    let Some(mut rest) = event_type.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = pieces.next_back() else {
+        return rest.is_empty();
+    };
+    for piece in pieces {
+        match rest.find(piece) {
+            Some(at) => rest = &rest[at + piece.len()..],
+            None => return false,
         }
     }
-
-    /// The body. `timestamp` is RFC 3339.
-    pub fn render(&self, id: &str, event: &str, change: Change<'_>, timestamp: &str) -> String {
-        let old_record = change.old_record.unwrap_or("null");
-        let images = change.record.len() + old_record.len();
-        let mut body = String::with_capacity(images + self.source.len() + self.webhook.len() + 200);
-        body.push_str(r#"{"id":""#);
-        body.push_str(id);
-        body.push_str(r#"","event":""#);
-        body.push_str(event);
-        body.push_str(r#"","#);
-        body.push_str(&self.source);
-        body.push_str(r#","record":"#);
-        body.push_str(change.record);
-        body.push_str(r#","old_record":"#);
-        body.push_str(old_record);
-        body.push_str(r#","timestamp":""#);
-        body.push_str(timestamp);
-        let _ = write!(body, r#"","webhook_id":{}"#, self.webhook);
-        if change.truncated {
-            body.push_str(r#","truncated":true"#);
-        }
-        body.push('}');
-        body
-    }
+    rest.ends_with(last)
 }
 
-fn json(text: Option<&str>) -> String {
-    serde_json::to_string(&text).expect("a string has a JSON form")
+fn is_plain(word: &str) -> bool {
+    word.trim().chars().all(|c| c.is_ascii_alphabetic())
+}
+
+fn unknown(word: &str) -> UnknownEvent {
+    UnknownEvent(word.chars().take(100).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+
+    fn operations(words: &[&str]) -> Result<Vec<Operation>, UnknownEvent> {
+        Events::parse(words.iter().copied(), true).map(|events| events.operations)
+    }
 
     #[test]
     fn operations_from_words() {
         use Operation::*;
-        assert_eq!(
-            Operation::parse_list(["delete", "INSERT", "Insert "]),
-            Ok(vec![Insert, Delete])
-        );
-        assert_eq!(Operation::parse_list([]), Ok(vec![]));
-        for bad in ["", "UPSERT", "INSERT,UPDATE", "TRUNCATE"] {
-            assert_eq!(Operation::parse_list([bad]), Err(UnknownOperation(bad.into())));
+        assert_eq!(operations(&["delete", "INSERT", "Insert "]), Ok(vec![Insert, Delete]));
+        assert_eq!(operations(&["truncate"]), Ok(vec![Truncate]));
+        assert_eq!(operations(&[]), Ok(vec![]));
+        for bad in ["", "UPSERT", "udpate", "INSERT, UPDATE"] {
+            assert_eq!(operations(&[bad]), Err(UnknownEvent(bad.into())));
         }
     }
 
     #[test]
-    fn body_of_each_operation() {
-        let envelope = Envelope::new(Some(("public", "we\"ird\n")), "0199");
-        let change = Change { record: r#"{"id":1}"#, old_record: None, truncated: false };
-        let body = envelope.render("evt_1", "INSERT", change, "2026-11-20T12:00:00.000000Z");
-        assert_eq!(
-            body,
-            concat!(
-                r#"{"id":"evt_1","event":"INSERT","schema":"public","table":"we\"ird\n","#,
-                r#""record":{"id":1},"old_record":null,"timestamp":"2026-11-20T12:00:00.000000Z","#,
-                r#""webhook_id":"0199"}"#
-            )
-        );
-        let change = Change { old_record: Some(r#"{"id":0}"#), truncated: true, ..change };
-        let body = envelope.render("evt_1", "UPDATE", change, "");
-        let value: Value = serde_json::from_str(&body).unwrap();
-        assert_eq!(value["old_record"], json!({"id": 0}));
-        assert_eq!(value["truncated"], json!(true));
+    fn types_beside_operations() {
+        let events = Events::parse(["invoice.*", "INSERT"], true).unwrap();
+        assert_eq!(events.types, ["invoice.*"]);
+        assert_eq!(events.operations, [Operation::Insert]);
+        assert_eq!(Events::parse(["shipped"], false).unwrap().types, ["shipped"]);
+        for bad in ["a b", "a\n", "UPSERT", ""] {
+            assert!(Events::parse([bad], false).is_err(), "{bad:?}");
+        }
+        assert!(check_type(&"x".repeat(201)).is_err());
     }
 
     #[test]
-    fn an_event_without_a_table() {
-        let envelope = Envelope::new(None, "0199");
-        let change = Change { record: "null", old_record: None, truncated: false };
-        let body = envelope.render("evt_1", TEST, change, "");
-        let value: Value = serde_json::from_str(&body).unwrap();
-        assert_eq!(value["schema"], Value::Null);
-        assert_eq!(value["record"], Value::Null);
+    fn patterns() {
+        for pattern in ["invoice.paid", "invoice.*", "*", "*.paid", "i*e.*d", "**", "invoice.paid*"]
+        {
+            assert!(matches(pattern, "invoice.paid"), "{pattern}");
+        }
+        for pattern in
+            ["", "invoice", "invoice.", "invoice.paid.*", "INVOICE.*", "invoice_*", "*x*"]
+        {
+            assert!(!matches(pattern, "invoice.paid"), "{pattern}");
+        }
+        assert!(!matches("ab*ba", "aba"), "a letter counts once");
     }
 }

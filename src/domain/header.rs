@@ -46,6 +46,26 @@ const RESERVED: [HeaderName; 8] = [
     header::EXPECT,
 ];
 
+/// Passes a name under which a signature can be sent.
+///
+/// # Errors
+///
+/// Not a name, or the name of a header with another meaning.
+pub fn signature_name(text: &str) -> Result<HeaderName, HeaderError> {
+    let name = HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| HeaderError::Name(text.chars().take(100).collect()))?;
+    let taken =
+        ["webhook-id", "webhook-timestamp", "webhook-attempt", "content-type", "user-agent"];
+    if is_framing(&name) || taken.contains(&name.as_str()) {
+        return Err(HeaderError::Reserved(text.to_owned()));
+    }
+    Ok(name)
+}
+
+fn is_framing(name: &HeaderName) -> bool {
+    RESERVED.contains(name) || name.as_str().starts_with("proxy-") || name == "keep-alive"
+}
+
 /// Reads a JSON object of header names and string values.
 ///
 /// # Errors
@@ -58,11 +78,9 @@ pub fn parse(object: &Value) -> Result<HeaderMap, HeaderError> {
     for (text, value) in object {
         let name = HeaderName::from_bytes(text.as_bytes())
             .map_err(|_| HeaderError::Name(text.chars().take(100).collect()))?;
-        if RESERVED.contains(&name)
+        if is_framing(&name)
             || name.as_str().starts_with("webhook-")
-            || name.as_str().starts_with("proxy-")
             || name == "x-webhook-signature"
-            || name == "keep-alive"
         {
             return Err(HeaderError::Reserved(text.clone()));
         }

@@ -6,8 +6,10 @@
 pub mod address;
 pub mod backoff;
 pub mod breaker;
+pub mod envelope;
 pub mod event;
 pub mod failure;
+pub mod format;
 pub mod header;
 pub mod rate;
 pub mod refusal;
@@ -18,4 +20,5 @@ pub mod snapshot;
 pub mod time;
 pub mod url;
 pub mod verdict;
+pub mod verification;
 pub mod window;

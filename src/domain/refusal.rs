@@ -1,6 +1,7 @@
 //! Everything that a user can do wrong, typed. `pg::report` maps each to its SQLSTATE.
 
-use super::event::UnknownOperation;
+use super::event::UnknownEvent;
+use super::format::UnknownFormat;
 use super::header::HeaderError;
 use super::secret::SecretError;
 use super::signature::UnknownScheme;
@@ -54,7 +55,28 @@ pub enum Refusal {
     Scheme(#[from] UnknownScheme),
     /// The list of events.
     #[error(transparent)]
-    Operation(#[from] UnknownOperation),
+    Event(#[from] UnknownEvent),
+    /// An event has one type.
+    #[error("\"{0}\" is a pattern; an event has one type")]
+    Pattern(String),
+    /// The format.
+    #[error(transparent)]
+    Format(#[from] UnknownFormat),
+    /// A transform that does not exist.
+    #[error("function {0} does not exist")]
+    NoFunction(String),
+    /// A function of another kind.
+    #[error("function {0} is not a transform")]
+    NotATransform(String),
+    /// A transform that the caller may not call.
+    #[error("permission denied for function {0}")]
+    MayNotCall(String),
+    /// A body that is larger than allowed and cannot be shortened.
+    #[error("the payload is larger than {0} bytes")]
+    TooLarge(usize),
+    /// `webhook_unwatch` is for that.
+    #[error("events must name at least one operation of the table")]
+    NoOperations,
     /// An empty list.
     #[error("events must name at least one event")]
     NoEvents,

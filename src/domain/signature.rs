@@ -5,20 +5,30 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use http::HeaderName;
 use sha2::Sha256;
 
 use super::secret::{Secret, SecretError};
 
-/// How a webhook signs.
+/// How a webhook signs: always with HMAC-SHA256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
-    /// [Standard Webhooks 1.0](https://www.standardwebhooks.com): `webhook-signature` is `v1,` and the
-    /// base64 of HMAC-SHA256 over `id.timestamp.body`, keyed with the bytes that the secret encodes.
+    /// [Standard Webhooks 1.0](https://www.standardwebhooks.com): `v1,` and the base64 over
+    /// `id.timestamp.body`, keyed with the bytes that the secret encodes.
     Standard,
-    /// `X-Webhook-Signature` is `sha256=` and the hex of HMAC-SHA256 over the body, keyed with the
-    /// secret's own bytes.
+    /// `sha256=` and the hex over the body, keyed with the secret's own bytes.
     Sha256,
+    /// The hex over the body, keyed with the secret's own bytes.
+    Hex,
+    /// `t=<unix seconds>,v1=` and the hex over `timestamp.body`, keyed with the secret's own bytes; and
+    /// the bare hex over the body in [`BARE`].
+    Timestamped,
+    /// Not at all.
+    None,
 }
+
+/// The second header of [`Scheme::Timestamped`].
+pub const BARE: HeaderName = HeaderName::from_static("x-webhook-signature");
 
 /// A name that is not a scheme.
 #[derive(Debug, thiserror::Error)]
@@ -27,21 +37,34 @@ pub struct UnknownScheme(String);
 
 impl Scheme {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Standard, Self::Sha256];
+    pub const ALL: [Self; 5] =
+        [Self::Standard, Self::Sha256, Self::Hex, Self::Timestamped, Self::None];
 
     /// The name that users write.
     pub fn name(self) -> &'static str {
         match self {
             Self::Standard => "standard",
             Self::Sha256 => "sha256",
+            Self::Hex => "hex",
+            Self::Timestamped => "timestamped",
+            Self::None => "none",
         }
     }
 
-    /// The header that carries the signature.
+    /// The header that carries the signature, unless the webhook names another.
     pub fn header(self) -> &'static str {
         match self {
-            Self::Standard => "webhook-signature",
+            Self::Standard | Self::None => "webhook-signature",
             Self::Sha256 => "x-webhook-signature",
+            Self::Hex => "x-truss-signature",
+            Self::Timestamped => "x-fluxbase-signature",
+        }
+    }
+
+    fn key(self, secret: &Secret) -> Result<Vec<u8>, SecretError> {
+        match self {
+            Self::Standard => secret.standard_key(),
+            _ => Ok(secret.reveal().as_bytes().to_vec()),
         }
     }
 }
@@ -57,49 +80,110 @@ impl FromStr for Scheme {
     }
 }
 
-/// A scheme with its key, ready to sign.
+/// The keyed hash of a secret.
+#[derive(Clone)]
+pub(super) struct Key(Hmac<Sha256>);
+
+impl Key {
+    pub(super) fn new(scheme: Scheme, secret: &Secret) -> Result<Self, SecretError> {
+        let key = scheme.key(secret)?;
+        Ok(Self(Hmac::new_from_slice(&key).expect("HMAC takes a key of any length")))
+    }
+
+    pub(super) fn over(&self, parts: &[&[u8]]) -> Hmac<Sha256> {
+        let mut mac = self.0.clone();
+        for part in parts {
+            mac.update(part);
+        }
+        mac
+    }
+
+    fn hex(&self, parts: &[&[u8]]) -> String {
+        hex::encode(self.over(parts).finalize().into_bytes())
+    }
+}
+
+/// The secret before a rotation, which signs as well until this unix time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Previous {
+    /// The secret.
+    pub secret: Secret,
+    /// Seconds.
+    pub until: u64,
+}
+
+/// A scheme with its keys, ready to sign.
 #[derive(Clone)]
 pub struct Signer {
     scheme: Scheme,
-    mac: Hmac<Sha256>,
+    header: HeaderName,
+    key: Key,
+    previous: Option<(Key, u64)>,
 }
 
 impl Signer {
-    /// Prepares `secret` for `scheme`.
+    /// Passes a secret that fits `scheme`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::new`].
+    pub fn check(scheme: Scheme, secret: &Secret) -> Result<(), SecretError> {
+        scheme.key(secret).map(drop)
+    }
+
+    /// Prepares `secret` for `scheme`, to be sent in `header`.
     ///
     /// # Errors
     ///
     /// [`SecretError::NotBase64`] where the scheme needs an encoded key.
-    pub fn new(scheme: Scheme, secret: &Secret) -> Result<Self, SecretError> {
-        let key = match scheme {
-            Scheme::Standard => secret.standard_key()?,
-            Scheme::Sha256 => secret.reveal().as_bytes().to_vec(),
+    pub fn new(
+        scheme: Scheme,
+        header: HeaderName,
+        secret: &Secret,
+        previous: Option<&Previous>,
+    ) -> Result<Self, SecretError> {
+        let before = |previous: &Previous| {
+            Key::new(scheme, &previous.secret).ok().map(|key| (key, previous.until))
         };
-        let mac = Hmac::new_from_slice(&key).expect("HMAC takes a key of any length");
-        Ok(Self { scheme, mac })
+        Ok(Self {
+            scheme,
+            header,
+            key: Key::new(scheme, secret)?,
+            // One that does not fit a scheme that was chosen since signs nothing.
+            previous: previous.and_then(before),
+        })
     }
 
-    /// The header that carries the signature.
-    pub fn header(&self) -> &'static str {
-        self.scheme.header()
-    }
-
-    /// The header's value for `body`, sent as event `id` at `timestamp` (unix seconds). The id must
-    /// not hold a `.`, which separates the signed parts.
-    pub fn sign(&self, id: &str, timestamp: u64, body: &[u8]) -> String {
-        let mut mac = self.mac.clone();
-        match self.scheme {
+    /// The headers that sign `body`, sent as event `id` at `timestamp` (unix seconds). The id must not
+    /// hold a `.`, which separates the signed parts.
+    ///
+    /// While a rotation overlaps, both secrets sign where the scheme has room for two signatures. Where
+    /// it has not, the old one does, which is the one that every receiver knows.
+    pub fn sign(&self, id: &str, timestamp: u64, body: &[u8]) -> Vec<(HeaderName, String)> {
+        let time = timestamp.to_string();
+        let previous = self.previous.as_ref().filter(|(_, until)| timestamp < *until);
+        let keys = || std::iter::once(&self.key).chain(previous.map(|(key, _)| key));
+        let one = previous.map_or(&self.key, |(key, _)| key);
+        let value = match self.scheme {
             Scheme::Standard => {
-                mac.update(id.as_bytes());
-                mac.update(format!(".{timestamp}.").as_bytes());
-                mac.update(body);
-                format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+                let parts = [id.as_bytes(), b".", time.as_bytes(), b".", body];
+                let sign = |key: &Key| STANDARD.encode(key.over(&parts).finalize().into_bytes());
+                keys().map(|key| format!("v1,{}", sign(key))).collect::<Vec<_>>().join(" ")
             }
-            Scheme::Sha256 => {
-                mac.update(body);
-                format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+            Scheme::Sha256 => format!("sha256={}", one.hex(&[body])),
+            Scheme::Hex => one.hex(&[body]),
+            Scheme::Timestamped => {
+                let parts = [time.as_bytes(), b".", body];
+                let values = keys().map(|key| format!(",v1={}", key.hex(&parts)));
+                let bare = (BARE, one.hex(&[body]));
+                return vec![
+                    (self.header.clone(), format!("t={time}{}", values.collect::<String>())),
+                    bare,
+                ];
             }
-        }
+            Scheme::None => return Vec::new(),
+        };
+        vec![(self.header.clone(), value)]
     }
 }
 
@@ -113,41 +197,80 @@ impl std::fmt::Debug for Signer {
 mod tests {
     use super::*;
 
+    const ENCODED: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const OTHER: &str = "whsec_NfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+    fn signer(scheme: Scheme, secret: &str, previous: Option<&str>) -> Signer {
+        let parse = |text: &str| Secret::parse(text).expect("a secret");
+        let previous = previous.map(|text| Previous { secret: parse(text), until: 200 });
+        let header = HeaderName::from_static(scheme.header());
+        Signer::new(scheme, header, &parse(secret), previous.as_ref()).expect("a signer")
+    }
+
+    fn value(signer: &Signer, id: &str, timestamp: u64, body: &[u8]) -> String {
+        signer.sign(id, timestamp, body).swap_remove(0).1
+    }
+
     /// The vector that the reference implementations of Standard Webhooks test with.
     #[test]
     fn standard_vector() {
-        let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let signer = Signer::new(Scheme::Standard, &secret).unwrap();
-        let body = br#"{"test": 2432232314}"#;
+        let signer = signer(Scheme::Standard, ENCODED, None);
         assert_eq!(
-            signer.sign("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body),
+            value(
+                &signer,
+                "msg_p5jXN8AQM9LWM0D4loKWxJek",
+                1_614_265_330,
+                br#"{"test": 2432232314}"#
+            ),
             "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
         );
     }
 
     /// RFC 4231 test case 2, whose key is the text itself.
     #[test]
-    fn sha256_vector() {
-        let mac = Hmac::<Sha256>::new_from_slice(b"Jefe").unwrap();
-        let signer = Signer { scheme: Scheme::Sha256, mac };
-        assert_eq!(
-            signer.sign("ignored", 0, b"what do ya want for nothing?"),
-            "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
-        );
+    fn schemes_of_a_plain_key() {
+        let hex = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        let key = Key(Hmac::new_from_slice(b"Jefe").unwrap());
+        let body = b"what do ya want for nothing?";
+        let sign = |scheme: Scheme| {
+            let header = HeaderName::from_static(scheme.header());
+            Signer { scheme, header, key: key.clone(), previous: None }.sign("ignored", 7, body)
+        };
+        assert_eq!(sign(Scheme::Sha256)[0].1, format!("sha256={hex}"));
+        assert_eq!(sign(Scheme::Hex)[0].1, hex);
+        let timestamped = sign(Scheme::Timestamped);
+        assert_eq!(timestamped[0].1, format!("t=7,v1={}", key.hex(&[b"7.", body])));
+        assert_eq!(timestamped[1], (BARE, hex.to_owned()));
+        assert!(sign(Scheme::None).is_empty());
     }
 
     #[test]
     fn every_signed_part_matters() {
-        let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let other = Secret::parse("whsec_NfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let signer = Signer::new(Scheme::Standard, &secret).unwrap();
-        let reference = signer.sign("evt_1", 100, b"{}");
-        assert_eq!(signer.sign("evt_1", 100, b"{}"), reference);
-        assert_ne!(signer.sign("evt_2", 100, b"{}"), reference);
-        assert_ne!(signer.sign("evt_1", 101, b"{}"), reference);
-        assert_ne!(signer.sign("evt_1", 100, b"{ }"), reference);
-        let forged = Signer::new(Scheme::Standard, &other).unwrap();
-        assert_ne!(forged.sign("evt_1", 100, b"{}"), reference);
+        let own = signer(Scheme::Standard, ENCODED, None);
+        let reference = value(&own, "evt_1", 100, b"{}");
+        assert_eq!(value(&own, "evt_1", 100, b"{}"), reference);
+        assert_ne!(value(&own, "evt_2", 100, b"{}"), reference);
+        assert_ne!(value(&own, "evt_1", 101, b"{}"), reference);
+        assert_ne!(value(&own, "evt_1", 100, b"{ }"), reference);
+        assert_ne!(value(&signer(Scheme::Standard, OTHER, None), "evt_1", 100, b"{}"), reference);
+    }
+
+    #[test]
+    fn both_secrets_of_a_rotation_sign_until_it_ends() {
+        for scheme in [Scheme::Standard, Scheme::Timestamped] {
+            let (new, old) = (signer(scheme, ENCODED, None), signer(scheme, OTHER, None));
+            let both = value(&signer(scheme, ENCODED, Some(OTHER)), "evt_1", 100, b"{}");
+            let signature = |signer| value(signer, "evt_1", 100, b"{}").split_off(2);
+            assert!(both.contains(&signature(&new)), "{scheme:?}");
+            let last = signature(&old);
+            assert!(both.ends_with(last.rsplit(',').next().unwrap_or_default()), "{scheme:?}");
+        }
+        for scheme in Scheme::ALL {
+            let after = signer(scheme, ENCODED, Some(OTHER)).sign("evt_1", 200, b"{}");
+            assert_eq!(after, signer(scheme, ENCODED, None).sign("evt_1", 200, b"{}"));
+        }
+        let one = value(&signer(Scheme::Hex, ENCODED, Some(OTHER)), "", 100, b"{}");
+        assert_eq!(one, value(&signer(Scheme::Hex, OTHER, None), "", 100, b"{}"), "the old one");
     }
 
     #[test]
@@ -157,7 +280,8 @@ mod tests {
         }
         assert!("Standard".parse::<Scheme>().is_err());
         let words = Secret::parse("a secret of plain words").unwrap();
-        assert!(Signer::new(Scheme::Standard, &words).is_err());
-        assert!(Signer::new(Scheme::Sha256, &words).is_ok());
+        let header = || HeaderName::from_static("x");
+        assert!(Signer::new(Scheme::Standard, header(), &words, None).is_err());
+        assert!(Signer::new(Scheme::Sha256, header(), &words, None).is_ok());
     }
 }

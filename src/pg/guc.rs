@@ -17,6 +17,16 @@ pub fn fix(name: &CStr, value: &CStr) {
     }
 }
 
+/// The value of a setting that need not be defined, if it has one that is not empty.
+pub fn text(name: &CStr) -> Option<String> {
+    // SAFETY: main thread; the value is copied at once.
+    unsafe {
+        let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
+        let text = (!value.is_null()).then(|| CStr::from_ptr(value).to_string_lossy().into_owned());
+        text.filter(|text| !text.is_empty())
+    }
+}
+
 /// A changed setting; dropping it restores the value from before. After an error the abort of the
 /// (sub)transaction does.
 pub struct Local {

@@ -41,7 +41,7 @@ pub struct Extension {
 /// Runs `work` with the rights of the owner of our tables and with the search path that every function
 /// of ours has.
 pub fn as_owner<R>(work: impl FnOnce() -> R) -> R {
-    let _rights = Rights::of_owner();
+    let _rights = Rights::of(owner(), 0);
     let _path = Local::set(c"search_path", c"pg_catalog, pg_temp");
     work()
 }
@@ -53,6 +53,14 @@ pub fn with_path_of<R>(caller: &Caller, work: impl FnOnce() -> R) -> R {
     work()
 }
 
+/// Runs `work` as `role`, where it can neither become another role nor leave anything behind in the
+/// session, with a search path that nobody else can write to.
+pub fn as_restricted<R>(role: pg_sys::Oid, work: impl FnOnce() -> R) -> R {
+    let _rights = Rights::of(role, pg_sys::SECURITY_RESTRICTED_OPERATION as i32);
+    let _path = Local::set(c"search_path", c"pg_catalog, pg_temp");
+    work()
+}
+
 /// Restores the role when dropped. After an error the abort of the (sub)transaction does it.
 struct Rights {
     role: pg_sys::Oid,
@@ -60,14 +68,14 @@ struct Rights {
 }
 
 impl Rights {
-    fn of_owner() -> Self {
+    fn of(role: pg_sys::Oid, more: i32) -> Self {
         let mut before = Self { role: pg_sys::InvalidOid, context: 0 };
         // SAFETY: main thread in a transaction; restored in drop, or by the abort.
         unsafe {
             pg_sys::GetUserIdAndSecContext(&mut before.role, &mut before.context);
             pg_sys::SetUserIdAndSecContext(
-                owner(),
-                before.context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32,
+                role,
+                before.context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32 | more,
             );
         }
         before

@@ -4,6 +4,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::domain::event::Operation;
+use crate::domain::format::Format;
 use crate::domain::refusal::Refusal;
 use crate::domain::secret::SecretError;
 use crate::domain::signature::Scheme;
@@ -33,12 +34,18 @@ fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::Secret(_)
         | Refusal::Header(_)
         | Refusal::Scheme(_)
-        | Refusal::Operation(_)
+        | Refusal::Event(_)
+        | Refusal::Format(_)
+        | Refusal::Pattern(_)
+        | Refusal::NoOperations
         | Refusal::NoEvents
         | Refusal::NeedsTable(_)
         | Refusal::WhichTable(..)
         | Refusal::ColumnsWithoutUpdate => ERRCODE_INVALID_PARAMETER_VALUE,
         Refusal::NotAnExpression => ERRCODE_SYNTAX_ERROR,
+        Refusal::NoFunction(_) => ERRCODE_UNDEFINED_FUNCTION,
+        Refusal::NotATransform(_) => ERRCODE_INVALID_FUNCTION_DEFINITION,
+        Refusal::TooLarge(_) => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
         Refusal::DuplicateName(_) | Refusal::AlreadyWatched { .. } | Refusal::Overlap { .. } => {
             ERRCODE_DUPLICATE_OBJECT
         }
@@ -49,7 +56,7 @@ fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         Refusal::NotUtf8 => ERRCODE_FEATURE_NOT_SUPPORTED,
         Refusal::TooMany(_) => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
         Refusal::Unwatchable { .. } => ERRCODE_WRONG_OBJECT_TYPE,
-        Refusal::MayNotWatch { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
+        Refusal::MayNotWatch { .. } | Refusal::MayNotCall(_) => ERRCODE_INSUFFICIENT_PRIVILEGE,
         Refusal::UnknownColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
         Refusal::NoThread(_) => ERRCODE_INSUFFICIENT_RESOURCES,
     }
@@ -84,7 +91,16 @@ fn hint(refusal: &Refusal) -> Option<String> {
             "Leave secret out to have one generated, or choose signature => 'sha256'."
         }
         Refusal::Scheme(_) => return Some(one_of(Scheme::ALL.map(Scheme::name))),
-        Refusal::Operation(_) => return Some(one_of(Operation::ALL.map(Operation::as_str))),
+        Refusal::Event(_) => {
+            return Some(format!(
+                "{} Types of emitted events such as invoice.paid and invoice.* have no white space.",
+                one_of(Operation::ALL.map(Operation::as_str))
+            ));
+        }
+        Refusal::Format(_) => return Some(one_of(Format::ALL.map(Format::name))),
+        Refusal::NotATransform(_) => "It must take one jsonb and return jsonb.",
+        Refusal::TooLarge(_) => "pg_webhook.max_payload_bytes sets the limit.",
+        Refusal::NoOperations => "Use webhook_unwatch to stop watching a table.",
         Refusal::WhichTable(..) => "Use webhook_unwatch and webhook_watch to change one of them.",
         Refusal::AlreadyWatched { .. } => {
             "Use webhook_update, or webhook_unwatch and webhook_watch in one transaction, to change how."

@@ -1,11 +1,14 @@
 //! The settings `pg_webhook.*`.
 
+use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting, PostgresGucEnum};
 use pgrx::prelude::*;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::domain::address::AddressPolicy;
 
@@ -21,6 +24,9 @@ static MAX_WEBHOOKS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_PAYLOAD_BYTES: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
 static LOG_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * 24 * 60 * 60);
 static LOG_LEVEL: GucSetting<LogLevel> = GucSetting::<LogLevel>::new(LogLevel::All);
+
+static SESSION_VARIABLES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+static CONTEXT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
 /// Rendering a row takes up to six bytes for one, and PostgreSQL's strings end at 1 GB.
 const LARGEST_PAYLOAD: i32 = 32 * 1024 * 1024;
@@ -94,6 +100,16 @@ pub fn log_retention() -> Duration {
 /// Which attempts are logged.
 pub fn log_level() -> LogLevel {
     LOG_LEVEL.get()
+}
+
+/// Who this session acts for, as JSON.
+pub fn session_variables() -> Option<String> {
+    Some(text(&SESSION_VARIABLES)).filter(|json| !json.is_empty())
+}
+
+/// What this session wants to have sent along, as a JSON object.
+pub fn context() -> Option<String> {
+    CONTEXT.get().map(|json| json.to_string_lossy().into_owned()).filter(|json| !json.is_empty())
 }
 
 fn text(setting: &GucSetting<Option<CString>>) -> String {
@@ -206,6 +222,31 @@ pub fn define() {
         GucContext::Sighup,
         GucFlags::default(),
     );
+    // SAFETY: the hooks are guarded against panics.
+    unsafe {
+        GucRegistry::define_string_guc_with_hooks(
+            c"pg_webhook.session_variables",
+            c"Who this session acts for: JSON, sent as session_variables in format hasura.",
+            c"The setting hasura.user goes before it.",
+            &SESSION_VARIABLES,
+            GucContext::Userset,
+            GucFlags::default(),
+            Some(check_json),
+            None,
+            None,
+        );
+        GucRegistry::define_string_guc_with_hooks(
+            c"pg_webhook.context",
+            c"A JSON object that is sent along with this session's events.",
+            c"",
+            &CONTEXT,
+            GucContext::Userset,
+            GucFlags::default(),
+            Some(check_object),
+            None,
+            None,
+        );
+    }
     // SAFETY: all settings of the prefix are defined.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"pg_webhook".as_ptr()) };
 }
@@ -216,16 +257,51 @@ unsafe extern "C-unwind" fn check_allowed_networks(
     _extra: *mut *mut c_void,
     _source: pg_sys::GucSource::Type,
 ) -> bool {
-    // SAFETY: PostgreSQL passes a pointer to a string, or to null.
+    // SAFETY: what PostgreSQL passes to a check hook.
+    unsafe { check(new, |list| AddressPolicy::parse(list).map(drop).map_err(|e| e.to_string())) }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn check_json(
+    new: *mut *mut c_char,
+    _extra: *mut *mut c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: what PostgreSQL passes to a check hook.
+    unsafe { check(new, json::<IgnoredAny>) }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn check_object(
+    new: *mut *mut c_char,
+    _extra: *mut *mut c_void,
+    _source: pg_sys::GucSource::Type,
+) -> bool {
+    // SAFETY: what PostgreSQL passes to a check hook.
+    unsafe { check(new, json::<HashMap<String, IgnoredAny>>) }
+}
+
+fn json<T: for<'a> Deserialize<'a>>(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    serde_json::from_str::<T>(text).map(drop).map_err(|error| error.to_string())
+}
+
+/// # Safety
+///
+/// `new` points to a string, or to null.
+unsafe fn check(new: *mut *mut c_char, judge: impl FnOnce(&str) -> Result<(), String>) -> bool {
+    // SAFETY: the caller's.
     let value = unsafe { (!(*new).is_null()).then(|| CStr::from_ptr(*new).to_string_lossy()) };
-    match AddressPolicy::parse(value.as_deref().unwrap_or_default()) {
-        Ok(_) => true,
+    match judge(value.as_deref().unwrap_or_default()) {
+        Ok(()) => true,
         Err(error) => {
             // SAFETY: the documented way of a check hook to say why; the string outlives the report.
             unsafe {
                 pg_sys::GUC_check_errcode(PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE as i32);
                 pg_sys::GUC_check_errdetail_string =
-                    pg_sys::pstrdup(CString::new(error.to_string()).unwrap_or_default().as_ptr());
+                    pg_sys::pstrdup(CString::new(error).unwrap_or_default().as_ptr());
             }
             false
         }

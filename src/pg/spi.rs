@@ -86,12 +86,7 @@ impl Session {
 
     fn execute(&self, sql: Sql, args: &[Arg], read_only: bool) -> Rows<'_> {
         let plan = prepared(sql, args);
-        let mut values: Vec<pg_sys::Datum> =
-            args.iter().map(|arg| arg.datum.unwrap_or(pg_sys::Datum::from(0usize))).collect();
-        let nulls: Vec<c_char> = args
-            .iter()
-            .map(|arg| if arg.datum.is_some() { b' ' } else { b'n' } as c_char)
-            .collect();
+        let (mut values, nulls) = bound(args);
         // SAFETY: connected (self exists); the plan is kept and was prepared for these types; values and
         // nulls have its number of arguments.
         let (status, table, count) = unsafe {
@@ -101,6 +96,29 @@ impl Session {
             (status, pg_sys::SPI_tuptable, pg_sys::SPI_processed)
         };
         check(sql, status);
+        Rows { table, count: count as usize, _session: PhantomData }
+    }
+
+    /// Asks once: one query, whose text PostgreSQL's own `format()` has quoted.
+    pub fn ask(&self, statement: &str, args: &[Arg]) -> Rows<'_> {
+        let text = CString::new(statement).expect("text from PostgreSQL has no NUL");
+        let mut types: Vec<pg_sys::Oid> = args.iter().map(|arg| arg.type_oid).collect();
+        let (mut values, nulls) = bound(args);
+        // SAFETY: connected; text and arrays outlive the call and have one entry for each argument.
+        let (status, table, count) = unsafe {
+            pg_sys::SPI_tuptable = std::ptr::null_mut();
+            let status = pg_sys::SPI_execute_with_args(
+                text.as_ptr(),
+                args.len() as i32,
+                types.as_mut_ptr(),
+                values.as_mut_ptr(),
+                nulls.as_ptr(),
+                false,
+                0,
+            );
+            (status, pg_sys::SPI_tuptable, pg_sys::SPI_processed)
+        };
+        check(Sql { name: "a generated query", text: "" }, status);
         Rows { table, count: count as usize, _session: PhantomData }
     }
 
@@ -122,6 +140,13 @@ fn check(sql: Sql, status: i32) {
             format!("statement \"{}\" failed with SPI status {status}", sql.name)
         );
     }
+}
+
+/// Values and marks of NULL, as SPI takes them.
+fn bound(args: &[Arg]) -> (Vec<pg_sys::Datum>, Vec<c_char>) {
+    let value = |arg: &Arg| arg.datum.unwrap_or(pg_sys::Datum::from(0usize));
+    let null = |arg: &Arg| if arg.datum.is_some() { b' ' } else { b'n' } as c_char;
+    (args.iter().map(value).collect(), args.iter().map(null).collect())
 }
 
 /// The kept plan of a statement. Plans live as long as the process; PostgreSQL replans them when what

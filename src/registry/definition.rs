@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use pgrx::datum::{Interval, JsonB};
+use pgrx::pg_sys;
 
+use crate::domain::format::Format;
 use crate::domain::header;
 use crate::domain::refusal::Refusal;
 use crate::domain::secret::Secret;
@@ -33,8 +35,16 @@ pub struct Definition {
     pub description: Option<String>,
     /// Whether changes are captured.
     pub enabled: Option<bool>,
+    /// The shape of the bodies.
+    pub format: Option<Format>,
     /// How requests are signed.
     pub signature: Option<Scheme>,
+    /// In which header; empty for that of the signature.
+    pub signature_header: Option<String>,
+    /// Patterns for types of emitted events.
+    pub event_types: Option<Vec<String>>,
+    /// `jsonb -> jsonb`; an invalid oid for none. Not checked here.
+    pub transform: Option<pg_sys::Oid>,
     /// -1 for no limit.
     pub max_retries: Option<i32>,
     /// 1 to 600.
@@ -57,7 +67,10 @@ pub struct Given<'a> {
     pub secret: Option<&'a str>,
     pub description: Option<&'a str>,
     pub enabled: Option<bool>,
+    pub format: Option<&'a str>,
     pub signature: Option<&'a str>,
+    pub signature_header: Option<&'a str>,
+    pub transform: Option<pg_sys::Oid>,
     pub max_retries: Option<i32>,
     pub timeout_seconds: Option<i32>,
     pub retry_backoff_seconds: Option<i32>,
@@ -97,7 +110,11 @@ impl Definition {
             secret: given.secret.map(Secret::parse).transpose()?,
             description: given.description.map(str::to_owned),
             enabled: given.enabled,
+            format: given.format.map(str::parse).transpose()?,
             signature: given.signature.map(str::parse).transpose()?,
+            signature_header: given.signature_header.map(check_signature_header).transpose()?,
+            event_types: None,
+            transform: given.transform,
             max_retries: given.max_retries,
             timeout_seconds: given.timeout_seconds,
             retry_backoff_seconds: given.retry_backoff_seconds,
@@ -115,6 +132,13 @@ impl Definition {
 /// As at registration; rules may have changed since.
 pub fn headers(stored: &serde_json::Value) -> Result<HeaderMap, Refusal> {
     Ok(header::parse(stored)?)
+}
+
+fn check_signature_header(name: &str) -> Result<String, Refusal> {
+    if name.is_empty() {
+        return Ok(String::new());
+    }
+    Ok(header::signature_name(name)?.to_string())
 }
 
 fn check_name(name: &str) -> Result<String, Refusal> {
@@ -145,6 +169,11 @@ fn in_range(
         }
         _ => Ok(()),
     }
+}
+
+/// An interval in whole seconds, counted as in [`micros`].
+pub fn seconds(interval: &Interval) -> i64 {
+    i64::try_from(micros(interval) / 1_000_000).unwrap_or(i64::MAX)
 }
 
 /// With 24 hours to the day and 30 days to the month, as `extract(epoch)` counts them.

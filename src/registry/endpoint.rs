@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
 use pgrx::datum::JsonB;
 
 use super::definition;
 use crate::delivery::client::Destination;
 use crate::delivery::route::Route;
 use crate::domain::failure::{ErrorClass, Failure};
+use crate::domain::format::Format;
+use crate::domain::header;
 use crate::domain::secret::Secret;
+use crate::domain::signature::{Previous, Scheme};
 use crate::domain::url::EndpointUrl;
 use crate::domain::verdict::RetryPolicy;
 use crate::pg::settings;
@@ -43,11 +47,27 @@ fn destination(row: Row<'_>) -> Result<Destination, Failure> {
         return Err(internal("the webhook has no secret; give it one with webhook_update"));
     };
     let JsonB(headers) = row.get(12).unwrap_or_else(|| JsonB(serde_json::json!({})));
+    let format: Format = row.value::<String>(15).parse().map_err(internal)?;
+    let scheme: Scheme = row.value::<String>(5).parse().map_err(internal)?;
+    let signature_header = match row.get::<String>(16) {
+        Some(name) => header::signature_name(&name).map_err(internal)?,
+        None => HeaderName::from_static(format.signature_header(scheme)),
+    };
+    let previous = match (row.get::<String>(17), row.get::<i64>(18)) {
+        (Some(key), Some(until)) => Some(Previous {
+            secret: Secret::parse(&key).map_err(internal)?,
+            until: until.max(0).unsigned_abs(),
+        }),
+        _ => None,
+    };
     Ok(Destination {
         url,
         headers: definition::headers(&headers).map_err(internal)?,
-        scheme: row.value::<String>(5).parse().map_err(internal)?,
+        content_type: format.content_type(),
+        scheme,
+        signature_header,
         secret: Secret::parse(&key).map_err(internal)?,
+        previous,
         timeout: seconds(row, 7),
         concurrency: settings::max_connections_per_endpoint()
             .min(row.value::<i32>(10).unsigned_abs() as usize),

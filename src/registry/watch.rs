@@ -22,6 +22,8 @@ pub struct Spec {
     pub columns: Vec<String>,
     /// Narrows all events.
     pub condition: Option<String>,
+    /// What is sent of a row; empty for all of it.
+    pub payload_columns: Vec<String>,
 }
 
 /// A watched table.
@@ -38,23 +40,25 @@ pub struct Watched {
 #[derive(Debug, Default)]
 pub struct Given {
     /// An empty list is refused.
-    pub events: Option<Vec<String>>,
+    pub events: Option<Vec<Operation>>,
     /// An empty list is any column.
     pub columns: Option<Vec<String>>,
     /// An empty text is no condition.
     pub condition: Option<String>,
+    /// An empty list is the whole row.
+    pub payload_columns: Option<Vec<String>>,
 }
 
 impl Given {
     /// The first part that was given, by its argument's name.
     pub fn any(&self) -> Option<&'static str> {
-        if self.events.is_some() {
-            Some("events")
-        } else if self.columns.is_some() {
-            Some("columns")
-        } else {
-            self.condition.as_ref().map(|_| "condition")
-        }
+        let parts = [
+            (self.events.is_some(), "events"),
+            (self.columns.is_some(), "columns"),
+            (self.condition.is_some(), "condition"),
+            (self.payload_columns.is_some(), "payload_columns"),
+        ];
+        parts.into_iter().find_map(|(given, name)| given.then_some(name))
     }
 
     /// Completes it with `before`, for a new table with all events.
@@ -65,21 +69,20 @@ impl Given {
     pub fn complete(self, before: Option<Spec>) -> Result<Spec, Refusal> {
         let new = before.is_none();
         let before = before.unwrap_or_else(|| Spec {
-            events: Operation::ALL.to_vec(),
+            events: Operation::ROWS.to_vec(),
             columns: Vec::new(),
             condition: None,
+            payload_columns: Vec::new(),
         });
         let condition_given = self.condition.is_some();
         let spec = Spec {
-            events: match self.events {
-                Some(words) => Operation::parse_list(words.iter().map(String::as_str))?,
-                None => before.events,
-            },
+            events: self.events.unwrap_or(before.events),
             columns: self.columns.unwrap_or(before.columns),
             condition: self.condition.or(before.condition).filter(|text| !text.trim().is_empty()),
+            payload_columns: self.payload_columns.unwrap_or(before.payload_columns),
         };
         if spec.events.is_empty() {
-            return Err(Refusal::NoEvents);
+            return Err(Refusal::NoOperations);
         }
         if !spec.columns.is_empty() && !spec.events.contains(&Operation::Update) {
             return Err(Refusal::ColumnsWithoutUpdate);
@@ -106,7 +109,8 @@ pub fn add(
     relation: pg_sys::Oid,
     spec: &Spec,
 ) -> Result<(), Refusal> {
-    let table = check_table(session, caller, relation)?;
+    let sent = Some(spec.payload_columns.clone()).filter(|names| !names.is_empty());
+    let table = check_table(session, caller, relation, sent.clone())?;
     if list(session, webhook.id).iter().any(|watched| watched.relation == relation) {
         return Err(Refusal::AlreadyWatched { webhook: webhook.name.clone(), table });
     }
@@ -115,11 +119,19 @@ pub fn add(
         return Err(Refusal::Overlap { webhook: webhook.name.clone(), other: row.value(1), table });
     }
     let columns = check_columns(session, relation, &table, &spec.columns)?;
+    check_columns(session, relation, &table, &spec.payload_columns)?;
     let events: Vec<&str> = spec.events.iter().map(|event| event.as_str()).collect();
     let names = Some(spec.columns.clone()).filter(|names| !names.is_empty());
     session.run(
         sql!("registry/watch"),
-        &[arg(webhook.id), arg(relation), arg(events), arg(names), arg(spec.condition.clone())],
+        &[
+            arg(webhook.id),
+            arg(relation),
+            arg(events),
+            arg(names),
+            arg(spec.condition.clone()),
+            arg(sent),
+        ],
     );
     trigger::create(session, caller, webhook.id, relation, &table, spec, &columns);
     Ok(())
@@ -141,10 +153,10 @@ pub fn list(session: &Session, webhook: i32) -> Vec<Watched> {
                 relation: row.value(1),
                 table: row.value(2),
                 spec: Spec {
-                    events: Operation::parse_list(events.iter().map(String::as_str))
-                        .unwrap_or_default(),
+                    events: events.iter().filter_map(|word| word.parse().ok()).collect(),
                     columns: row.get(4).unwrap_or_default(),
                     condition: row.get(5),
+                    payload_columns: row.get(6).unwrap_or_default(),
                 },
             }
         })
@@ -153,7 +165,8 @@ pub fn list(session: &Session, webhook: i32) -> Vec<Watched> {
 
 /// The relation's name, for messages.
 pub fn name(session: &Session, relation: pg_sys::Oid) -> String {
-    let args = [arg(relation), arg(pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID))];
+    let superuser = pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID);
+    let args = [arg(relation), arg(superuser), arg(None::<Vec<String>>)];
     let rows = session.run(sql!("registry/relation"), &args);
     rows.first().map_or_else(|| u32::from(relation).to_string(), |row| row.value(3))
 }
@@ -163,8 +176,10 @@ fn check_table(
     session: &Session,
     caller: &Caller,
     relation: pg_sys::Oid,
+    sent: Option<Vec<String>>,
 ) -> Result<String, Refusal> {
-    let rows = session.run(sql!("registry/relation"), &[arg(relation), arg(caller.role)]);
+    let args = [arg(relation), arg(caller.role), arg(sent)];
+    let rows = session.run(sql!("registry/relation"), &args);
     let Some(row) = rows.first() else {
         let table = format!("relation with oid {}", u32::from(relation));
         return Err(Refusal::Unwatchable { table, reason: "it does not exist" });

@@ -1,8 +1,10 @@
 //! The rows of webhooks.
 
-use pgrx::datum::{JsonB, TimestampWithTimeZone, Uuid};
+use pgrx::datum::{Interval, JsonB, TimestampWithTimeZone, Uuid};
+use pgrx::pg_sys;
 
 use super::definition::Definition;
+use crate::domain::format::Format;
 use crate::domain::refusal::Refusal;
 use crate::domain::secret::Secret;
 use crate::domain::signature::{Scheme, Signer};
@@ -56,8 +58,13 @@ pub fn insert(
 ) -> Result<Created, Refusal> {
     let name = definition.name.ok_or(Refusal::Null("name"))?;
     let url = definition.url.ok_or(Refusal::Null("url"))?;
-    let scheme = definition.signature.ok_or(Refusal::Null("signature"))?;
-    Signer::new(scheme, secret)?;
+    let format = definition.format.ok_or(Refusal::Null("format"))?;
+    let scheme = definition.signature.unwrap_or(format.scheme());
+    Signer::check(scheme, secret)?;
+    let transform = definition.transform.filter(|function| *function != pg_sys::InvalidOid);
+    if let Some(function) = transform {
+        check_transform(session, caller, function)?;
+    }
     free_name(session, &name, None)?;
     if let Some(most) = settings::max_webhooks() {
         let count = session.run(sql!("registry/count"), &[]);
@@ -72,7 +79,11 @@ pub fn insert(
             arg(url.to_string()),
             arg(definition.description),
             arg(definition.enabled.ok_or(Refusal::Null("enabled"))?),
+            arg(format.name()),
             arg(scheme.name()),
+            arg(definition.signature_header),
+            arg(definition.event_types.unwrap_or_default()),
+            arg(transform),
             arg(definition.max_retries),
             arg(definition.timeout_seconds.ok_or(Refusal::Null("timeout_seconds"))?),
             arg(definition.retry_backoff_seconds.ok_or(Refusal::Null("retry_backoff_seconds"))?),
@@ -94,7 +105,18 @@ pub fn insert(
 /// # Errors
 ///
 /// As for [`insert`].
-pub fn update(session: &Session, webhook: &Webhook, definition: Definition) -> Result<(), Refusal> {
+pub fn update(
+    session: &Session,
+    caller: &Caller,
+    webhook: &Webhook,
+    mut definition: Definition,
+) -> Result<(), Refusal> {
+    // A format brings its own signature.
+    definition.signature = definition.signature.or(definition.format.map(Format::scheme));
+    if let Some(function) = definition.transform.filter(|function| *function != pg_sys::InvalidOid)
+    {
+        check_transform(session, caller, function)?;
+    }
     if let Some(name) = &definition.name {
         free_name(session, name, Some(webhook.id))?;
     }
@@ -109,7 +131,11 @@ pub fn update(session: &Session, webhook: &Webhook, definition: Definition) -> R
             arg(definition.url.map(|url| url.to_string())),
             arg(definition.description),
             arg(definition.enabled),
+            arg(definition.format.map(Format::name)),
             arg(definition.signature.map(Scheme::name)),
+            arg(definition.signature_header),
+            arg(definition.event_types),
+            arg(definition.transform),
             arg(definition.max_retries),
             arg(definition.timeout_seconds),
             arg(definition.retry_backoff_seconds),
@@ -125,6 +151,25 @@ pub fn update(session: &Session, webhook: &Webhook, definition: Definition) -> R
             arg(definition.secret.map(|secret| secret.reveal().to_owned())),
             arg(definition.headers.map(JsonB)),
         ],
+    );
+    Ok(())
+}
+
+/// Gives it the secret `new`; the one before signs as well for `overlap`.
+///
+/// # Errors
+///
+/// A secret that does not fit the signature.
+pub fn rotate(
+    session: &Session,
+    webhook: &Webhook,
+    new: &Secret,
+    overlap: Interval,
+) -> Result<(), Refusal> {
+    Signer::check(webhook.signature.parse()?, new)?;
+    session.run(
+        sql!("registry/rotate_secret"),
+        &[arg(webhook.id), arg(new.reveal().to_owned()), arg(overlap)],
     );
     Ok(())
 }
@@ -150,14 +195,34 @@ fn check_secret(
         None => webhook.signature.parse()?,
     };
     if let Some(secret) = &definition.secret {
-        Signer::new(scheme, secret)?;
+        Signer::check(scheme, secret)?;
         return Ok(());
     }
     let rows = session.run(sql!("registry/signing_key"), &[arg(webhook.id)]);
     if let Some(key) = rows.first().and_then(|row| row.get::<String>(1)) {
-        Signer::new(scheme, &Secret::parse(&key)?)?;
+        Signer::check(scheme, &Secret::parse(&key)?)?;
     }
     Ok(())
+}
+
+/// The function turns a payload into another, and the caller may call it.
+fn check_transform(
+    session: &Session,
+    caller: &Caller,
+    function: pg_sys::Oid,
+) -> Result<(), Refusal> {
+    let rows = session.run(sql!("registry/transform"), &[arg(function), arg(caller.role)]);
+    let Some(row) = rows.first() else {
+        return Err(Refusal::NoFunction(u32::from(function).to_string()));
+    };
+    let name: String = row.value(1);
+    if !row.value::<bool>(2) {
+        Err(Refusal::NotATransform(name))
+    } else if !row.value::<bool>(3) {
+        Err(Refusal::MayNotCall(name))
+    } else {
+        Ok(())
+    }
 }
 
 fn free_name(session: &Session, name: &str, except: Option<i32>) -> Result<(), Refusal> {

@@ -24,8 +24,9 @@ WITH clause AS (
     WHERE $6 IS NOT NULL
 )
 SELECT format(
-    'CREATE TRIGGER %I AFTER %s ON %I.%I FOR EACH ROW %s EXECUTE FUNCTION webhook.capture(%L)',
+    'CREATE TRIGGER %I AFTER %s ON %I.%I FOR EACH %s %s EXECUTE FUNCTION webhook.capture(%L)',
     webhook_trigger.name, $2, n.nspname, c.relname,
+    CASE $2 WHEN 'TRUNCATE' THEN 'STATEMENT' ELSE 'ROW' END,
     (SELECT 'WHEN ((' || string_agg(expression, ') AND (' ORDER BY position) || '))' FROM clause
      HAVING count(*) > 0),
     $1

@@ -13,7 +13,11 @@ SELECT
     s.signing_key,
     s.headers,
     coalesce(h.fail_count, 0),
-    w.rate_limit
+    w.rate_limit,
+    w.format,
+    w.signature_header,
+    s.previous_key,
+    floor(extract(epoch FROM s.previous_until))::bigint
 FROM webhook.webhook AS w
 LEFT JOIN webhook.secret AS s ON s.webhook = w.id
 LEFT JOIN webhook.health AS h ON h.webhook = w.id

@@ -1,4 +1,5 @@
--- What registration must know of a relation, and of the role's rights on it.
+-- What registration must know of relation $1, and of the rights of role $2 on it. $3 are the columns that
+-- are sent, all of them where it is NULL.
 SELECT
     c.relkind::text,
     c.relpersistence::text,
@@ -18,6 +19,7 @@ SELECT
         SELECT bool_and(has_column_privilege($2, c.oid, a.attnum, 'SELECT'))
         FROM pg_attribute AS a
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+          AND ($3 IS NULL OR a.attname::text = ANY ($3))
     ),
     c.relrowsecurity AND NOT (SELECT r.rolbypassrls OR r.rolsuper FROM pg_roles AS r WHERE r.oid = $2),
     EXISTS (

@@ -88,8 +88,12 @@ SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', he
 SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', secret => 'fifteen letters') $$);
 SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', secret => 'not base64, though long enough') $$);
 SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', secret => E'sixteen\nletters!', signature => 'sha256') $$);
+SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', format => 'trus') $$);
+SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', signature_header => 'webhook-id') $$);
+SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', transform => 'now()') $$);
+SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', events => '{a.b}', table_name => 'orders') $$);
 SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', signature => 'md5') $$);
-SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', signature => NULL) $$);
+SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', format => NULL) $$);
 SELECT name FROM webhook_create('plain', 'http://127.0.0.1:9/', secret => 'a secret of plain words', signature => 'sha256');
 SELECT * FROM refusal($$ SELECT webhook_update('plain', signature => 'standard') $$);
 

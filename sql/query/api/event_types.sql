@@ -1,0 +1,1 @@
+SELECT event_types FROM webhook.webhook WHERE id = $1

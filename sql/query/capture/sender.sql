@@ -1,0 +1,16 @@
+-- What events of webhook $1 need, wherever they come from.
+SELECT
+    w.enabled,
+    w.uuid::text,
+    w.name,
+    w.format,
+    w.transform::oid,
+    w.owner::oid,
+    i.id,
+    r.slot,
+    format('webhook.event_%s', r.slot)::regclass::oid,
+    'webhook.delivery_id_seq'::regclass::oid
+FROM webhook.webhook AS w
+CROSS JOIN webhook.ring AS r
+CROSS JOIN webhook.installation AS i
+WHERE w.id = $1 AND w.deleted_at IS NULL

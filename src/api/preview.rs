@@ -1,0 +1,218 @@
+//! `webhook_preview`
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::HeaderName;
+use pgrx::AnyElement;
+use pgrx::datum::JsonB;
+use pgrx::iter::TableIterator;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use serde_json::{Map, Value};
+
+use super::on_behalf;
+use crate::capture::sender::{Draft, Sender};
+use crate::delivery::client::{AGENT, Destination};
+use crate::domain::envelope::Kind;
+use crate::domain::event::{self, MANUAL, Operation, TEST};
+use crate::domain::refusal::Refusal;
+use crate::domain::signature::Signer;
+use crate::pg::identity;
+use crate::pg::json;
+use crate::pg::output::Canonical;
+use crate::pg::spi::{self, Session, arg, sql};
+use crate::registry::{endpoint, watch, webhook};
+
+/// Method, URL, headers, body, signature, reason.
+type Shown =
+    (String, Option<String>, Option<JsonB>, Option<String>, Option<String>, Option<String>);
+
+/// What would be sent, or why nothing would.
+type Outcome<T> = Result<T, String>;
+
+#[pg_extern(sql = false)]
+fn webhook_preview(
+    webhook: Option<&str>,
+    op: Option<&str>,
+    new_row: Option<AnyElement>,
+    old_row: Option<AnyElement>,
+    table_name: Option<pg_sys::Oid>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(method, String),
+            name!(url, Option<String>),
+            name!(headers, Option<JsonB>),
+            name!(body, Option<String>),
+            name!(signature, Option<String>),
+            name!(reason, Option<String>),
+        ),
+    >,
+    ErrorReport,
+> {
+    let (new, old) = (new_row.map(|row| json::text(&row)), old_row.map(|row| json::text(&row)));
+    on_behalf(|caller| {
+        let op = op.ok_or(Refusal::Null("op"))?;
+        spi::connect(|session| {
+            let own = webhook::find(session, caller, webhook)?;
+            let sender = Sender::load(session, own.id);
+            let route = endpoint::load(session, Some(own.id)).pop();
+            let (Some(sender), Some(route)) = (sender, route) else {
+                return Err(Refusal::UnknownWebhook(own.name));
+            };
+            let preview = Preview { session, own: &own, sender: &sender, new, old };
+            let body = preview.body(op, table_name)?;
+            let shown = match (&body, &route.destination) {
+                (Ok((draft, body)), Ok(destination)) => show(destination, draft, body)?,
+                (Err(reason), Ok(to)) => unsent(Some(to.url.to_string()), reason.clone()),
+                (_, Err(failure)) => unsent(None, failure.to_string()),
+            };
+            Ok(TableIterator::once(shown))
+        })
+    })
+}
+
+struct Preview<'a> {
+    session: &'a Session,
+    own: &'a webhook::Webhook,
+    sender: &'a Sender,
+    new: Option<String>,
+    old: Option<String>,
+}
+
+impl Preview<'_> {
+    /// The body that `op` would cause.
+    fn body(
+        &self,
+        op: &str,
+        table: Option<pg_sys::Oid>,
+    ) -> Result<Outcome<(Draft, String)>, Refusal> {
+        if !self.sender.enabled && op != TEST {
+            return Ok(Err("the webhook is disabled".to_owned()));
+        }
+        match op.parse::<Operation>() {
+            Ok(operation) => self.change(operation, table),
+            Err(_) => self.event(op),
+        }
+    }
+
+    fn change(
+        &self,
+        operation: Operation,
+        table: Option<pg_sys::Oid>,
+    ) -> Result<Outcome<(Draft, String)>, Refusal> {
+        let mut tables = watch::list(self.session, self.own.id);
+        tables.retain(|watched| table.is_none_or(|table| watched.relation == table));
+        let watched = match (tables.pop(), tables.len()) {
+            (Some(only), 0) => only,
+            (Some(_), others) => {
+                return Err(Refusal::WhichTable(self.own.name.clone(), others + 1));
+            }
+            (None, _) => return Ok(Err("the webhook does not watch that table".to_owned())),
+        };
+        let name = operation.as_str();
+        let args = [arg(self.own.id), arg(watched.relation), arg(name)];
+        let rows = self.session.run(sql!("api/preview"), &args);
+        let Some(statement) = rows.first().map(|row| row.value::<String>(1)) else {
+            return Ok(Err(format!("{name} is not among the events of {}", watched.table)));
+        };
+        let (new, old) = match operation {
+            Operation::Insert => (self.new.clone(), None),
+            Operation::Update => (self.new.clone(), self.old.clone()),
+            Operation::Delete => (None, self.old.clone().or_else(|| self.new.clone())),
+            Operation::Truncate => (None, None),
+        };
+        let _canonical = Canonical::begin();
+        // The condition is the owner's, and so are the rights with which it is tried.
+        let (counts, new, old) = identity::as_restricted(self.sender.owner, || {
+            let given = [arg(new.clone()), arg(old.clone())];
+            let rows = self.session.ask(&statement, &given);
+            let row = rows.first();
+            let image = |number, given: &Option<String>| {
+                given.as_ref().and_then(|_| row.as_ref().and_then(|row| row.get::<String>(number)))
+            };
+            let counts = row.as_ref().and_then(|row| row.get::<bool>(1)).unwrap_or(false);
+            (counts, image(2, &new), image(3, &old))
+        });
+        if !counts {
+            return Ok(Err(
+                "the condition does not hold, or no column of columns changes".to_owned()
+            ));
+        }
+        let rows = self.session.run(sql!("api/table"), &[arg(watched.relation)]);
+        let source = rows.first().map(|row| (row.value::<String>(1), row.value::<String>(2)));
+        let source = source.as_ref().map(|(schema, table)| (schema.as_str(), table.as_str()));
+        Ok(self.render(Kind::Row(name), source, new.as_deref(), old.as_deref()))
+    }
+
+    fn event(&self, op: &str) -> Result<Outcome<(Draft, String)>, Refusal> {
+        let kind = match op {
+            TEST => Kind::Test,
+            MANUAL => Kind::Row(MANUAL),
+            emitted => {
+                let rows = self.session.run(sql!("api/event_types"), &[arg(self.own.id)]);
+                let patterns: Vec<String> = rows.first().map_or_else(Vec::new, |row| row.value(1));
+                let emitted = event::check_type(emitted)?;
+                if !patterns.iter().any(|pattern| event::matches(pattern, emitted)) {
+                    return Ok(Err(format!("{emitted} is not among the events")));
+                }
+                Kind::Emitted(emitted)
+            }
+        };
+        Ok(self.render(kind, None, self.new.as_deref(), None))
+    }
+
+    fn render(
+        &self,
+        kind: Kind<'_>,
+        table: Option<(&str, &str)>,
+        new: Option<&str>,
+        old: Option<&str>,
+    ) -> Outcome<(Draft, String)> {
+        let envelope = self.sender.envelope(kind, table);
+        let draft = self.sender.draft(&envelope);
+        let body = draft.render(&envelope, new, old, false);
+        // A test is sent as it is.
+        let body = match kind {
+            Kind::Test => Some(body),
+            _ => self.sender.transformed(&body).map(|body| body.into_owned()),
+        };
+        body.map(|body| (draft, body)).ok_or_else(|| "the transform drops it".to_owned())
+    }
+}
+
+fn show(destination: &Destination, draft: &Draft, body: &str) -> Result<Shown, Refusal> {
+    let signer = Signer::new(
+        destination.scheme,
+        destination.signature_header.clone(),
+        &destination.secret,
+        destination.previous.as_ref(),
+    )?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let signatures = signer.sign(&draft.event_id, now, body.as_bytes());
+    let mut headers = Map::new();
+    let mut put = |name: &HeaderName, value: String| {
+        headers.insert(name.to_string(), Value::String(value));
+    };
+    put(&http::header::CONTENT_TYPE, destination.content_type.to_owned());
+    put(&http::header::USER_AGENT, AGENT.to_owned());
+    destination.headers.keys().for_each(|name| put(name, "***".to_owned()));
+    put(&HeaderName::from_static("webhook-id"), draft.event_id.clone());
+    put(&HeaderName::from_static("webhook-timestamp"), now.to_string());
+    put(&HeaderName::from_static("webhook-attempt"), "1".to_owned());
+    signatures.iter().for_each(|(name, value)| put(name, value.clone()));
+    let signature = signatures.into_iter().next().map(|(_, value)| value);
+    Ok((
+        "POST".to_owned(),
+        Some(destination.url.to_string()),
+        Some(JsonB(Value::Object(headers))),
+        Some(body.to_owned()),
+        signature,
+        None,
+    ))
+}
+
+fn unsent(url: Option<String>, reason: String) -> Shown {
+    ("POST".to_owned(), url, None, None, None, Some(reason))
+}

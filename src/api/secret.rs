@@ -1,0 +1,118 @@
+//! `webhook_rotate_secret`, `webhook_sign`, `webhook_verify`
+
+use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::HeaderName;
+use pgrx::datum::{Interval, JsonB, TimestampWithTimeZone};
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use super::{generated_secret, on_behalf};
+use crate::domain::refusal::Refusal;
+use crate::domain::secret::Secret;
+use crate::domain::signature::{Scheme, Signer};
+use crate::domain::verification::{self, Clock};
+use crate::pg::spi;
+use crate::registry::definition::seconds;
+use crate::registry::{self, webhook};
+
+#[pg_extern(sql = false)]
+fn webhook_rotate_secret(
+    webhook: Option<&str>,
+    overlap: Option<Interval>,
+) -> Result<String, ErrorReport> {
+    on_behalf(|caller| {
+        let overlap = overlap.ok_or(Refusal::Null("overlap"))?;
+        if !(0..=LONGEST_OVERLAP).contains(&seconds(&overlap)) {
+            return Err(Refusal::OutOfRange { argument: "overlap", least: "0", most: "30 days" });
+        }
+        let secret = generated_secret()?;
+        spi::connect(|session| {
+            let own = webhook::find(session, caller, webhook)?;
+            webhook::rotate(session, &own, &secret, overlap)?;
+            registry::changed();
+            Ok(secret.reveal().to_owned())
+        })
+    })
+}
+
+/// Seconds.
+const LONGEST_OVERLAP: i64 = 30 * 24 * 60 * 60;
+
+#[pg_extern(sql = false)]
+fn webhook_sign(
+    payload: Option<&str>,
+    secret: Option<&str>,
+    signature: Option<&str>,
+    id: Option<&str>,
+    sent_at: Option<TimestampWithTimeZone>,
+) -> Result<Option<String>, ErrorReport> {
+    let sign = || {
+        let payload = payload.ok_or(Refusal::Null("payload"))?;
+        let secret = Secret::parse(secret.ok_or(Refusal::Null("secret"))?)?;
+        let scheme: Scheme = signature.ok_or(Refusal::Null("signature"))?.parse()?;
+        let id = match (scheme, id) {
+            (Scheme::Standard, None) => return Err(Refusal::Null("id")),
+            (_, id) => id.unwrap_or_default(),
+        };
+        // PostgreSQL counts microseconds from 2000.
+        let time = sent_at.map_or_else(now, |at| i64::from(at).div_euclid(1_000_000) + 946_684_800);
+        let header = HeaderName::from_static(scheme.header());
+        let signer = Signer::new(scheme, header, &secret, None)?;
+        let mut signatures = signer.sign(id, time.max(0).unsigned_abs(), payload.as_bytes());
+        Ok((!signatures.is_empty()).then(|| signatures.swap_remove(0).1))
+    };
+    sign().map_err(ErrorReport::from)
+}
+
+#[pg_extern(sql = false)]
+fn webhook_verify(
+    payload: Option<&str>,
+    headers: Option<JsonB>,
+    secret: Option<&str>,
+    tolerance: Option<Interval>,
+) -> Result<bool, ErrorReport> {
+    let given = given(payload, secret)?;
+    let JsonB(headers) = headers.ok_or(Refusal::Null("headers"))?;
+    let object = headers.as_object().into_iter().flatten();
+    let headers: HashMap<String, String> = object
+        .filter_map(|(name, value)| Some((name.to_lowercase(), value.as_str()?.to_owned())))
+        .collect();
+    Ok(given.is_some_and(|(payload, secret)| {
+        verification::by_headers(payload, &headers, &secret, clock(tolerance))
+    }))
+}
+
+#[pg_extern(sql = false)]
+fn webhook_verify_signature(
+    payload: Option<&str>,
+    signature: Option<&str>,
+    secret: Option<&str>,
+    tolerance: Option<Interval>,
+) -> Result<bool, ErrorReport> {
+    let given = given(payload, secret)?;
+    let signature = signature.ok_or(Refusal::Null("signature"))?;
+    Ok(given.is_some_and(|(payload, secret)| {
+        verification::by_signature(payload, signature, &secret, clock(tolerance))
+    }))
+}
+
+/// A secret that we would never have signed with verifies nothing.
+fn given<'a>(
+    payload: Option<&'a str>,
+    secret: Option<&str>,
+) -> Result<Option<(&'a str, Secret)>, Refusal> {
+    let payload = payload.ok_or(Refusal::Null("payload"))?;
+    let secret = secret.ok_or(Refusal::Null("secret"))?;
+    Ok(Secret::parse(secret).ok().map(|secret| (payload, secret)))
+}
+
+fn clock(tolerance: Option<Interval>) -> Clock {
+    Clock { now: now(), tolerance: tolerance.map(|interval| seconds(&interval)) }
+}
+
+fn now() -> i64 {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(unix.as_secs()).unwrap_or(i64::MAX)
+}

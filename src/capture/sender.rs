@@ -1,0 +1,149 @@
+//! What turns something that happened into an event of a webhook, wherever it comes from.
+
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+use pgrx::pg_sys;
+
+use crate::domain::envelope::{Envelope, Kind, Subject, Values};
+use crate::domain::format::Format;
+use crate::domain::time::Timestamp;
+use crate::pg::spi::{Session, arg, sql};
+use crate::pg::transform::Transform;
+use crate::pg::{guc, output, settings, wake};
+use crate::queue::ring::{self, NewEvent, Target};
+
+/// One webhook, as its events need it.
+pub struct Sender {
+    /// The key of its rows.
+    pub webhook: i32,
+    /// What happens becomes events.
+    pub enabled: bool,
+    /// The role that it belongs to.
+    pub owner: pg_sys::Oid,
+    /// Where events go.
+    pub target: Target,
+    installation: String,
+    uuid: String,
+    name: String,
+    format: Format,
+    transform: Option<Transform>,
+}
+
+/// An event that has an id and is not written yet.
+pub struct Draft {
+    /// The delivery.
+    pub id: i64,
+    /// The id for receivers.
+    pub event_id: String,
+    /// Now.
+    pub created_at: Timestamp,
+    timestamp: String,
+    session_variables: Option<String>,
+    context: Option<String>,
+}
+
+impl Sender {
+    /// The sender for `webhook`, unless that has been deleted.
+    pub fn load(session: &Session, webhook: i32) -> Option<Self> {
+        let rows = session.read(sql!("capture/sender"), &[arg(webhook)]);
+        let row = rows.first()?;
+        Some(Self {
+            webhook,
+            enabled: row.value(1),
+            owner: row.value(6),
+            uuid: row.value(2),
+            name: row.value(3),
+            // Checked when it was chosen.
+            format: row.value::<String>(4).parse().unwrap_or(Format::Default),
+            transform: row
+                .get::<pg_sys::Oid>(5)
+                .map(|function| Transform { function, role: row.value(6) }),
+            installation: row.value(7),
+            target: Target { slot: row.value(8), relation: row.value(9), sequence: row.value(10) },
+        })
+    }
+
+    /// The envelope for events of `kind`.
+    pub fn envelope(&self, kind: Kind<'_>, table: Option<(&str, &str)>) -> Envelope {
+        let subject = Subject {
+            webhook_id: &self.uuid,
+            webhook_name: &self.name,
+            installation: &self.installation,
+            table,
+        };
+        Envelope::new(self.format, kind, subject)
+    }
+
+    /// Begins an event that will be put into `envelope`.
+    pub fn draft(&self, envelope: &Envelope) -> Draft {
+        let id = ring::next_id(&self.target);
+        let created_at = Timestamp::from(SystemTime::now());
+        let variables = envelope.wants_session_variables().then(session_variables).flatten();
+        Draft {
+            id,
+            event_id: ring::event_id(&self.installation, id),
+            created_at,
+            timestamp: output::rfc3339(created_at),
+            session_variables: variables,
+            context: settings::context(),
+        }
+    }
+
+    /// What the webhook's transform makes of a body; `None` where it drops the event.
+    pub fn transformed<'b>(&self, body: &'b str) -> Option<Cow<'b, str>> {
+        match self.transform {
+            Some(transform) => transform.apply(body).map(Cow::Owned),
+            None => Some(Cow::Borrowed(body)),
+        }
+    }
+
+    /// Writes the event, in the current transaction.
+    pub fn append(
+        &self,
+        draft: &Draft,
+        event_type: &str,
+        table: Option<(&str, &str)>,
+        payload: &str,
+    ) {
+        let event = NewEvent {
+            id: draft.id,
+            created_at: draft.created_at,
+            webhook: self.webhook,
+            event_type,
+            table,
+            event_id: None,
+            payload,
+        };
+        ring::append(&self.target, &event);
+        wake::worker_at_commit();
+    }
+}
+
+impl Draft {
+    /// The body around these rows.
+    pub fn render(
+        &self,
+        envelope: &Envelope,
+        new: Option<&str>,
+        old: Option<&str>,
+        truncated: bool,
+    ) -> String {
+        envelope.render(&Values {
+            id: &self.event_id,
+            timestamp: &self.timestamp,
+            new,
+            old,
+            session_variables: self.session_variables.as_deref(),
+            context: self.context.as_deref(),
+            truncated,
+        })
+    }
+}
+
+/// Who the application says it acts for. Hasura sets `hasura.user`; anybody can set anything there, so what
+/// is not JSON counts as nothing.
+fn session_variables() -> Option<String> {
+    let own = guc::text(c"hasura.user").or_else(settings::session_variables)?;
+    serde_json::from_str::<serde::de::IgnoredAny>(&own).is_ok().then_some(own)
+}

@@ -1,0 +1,153 @@
+//! Checking a signature as a receiver does, of every scheme that we sign with.
+//!
+//! Comparisons take the same time wherever they fail.
+
+use std::collections::HashMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::Mac;
+
+use super::secret::Secret;
+use super::signature::{Key, Scheme};
+
+/// When it arrived, and how far its time may be from that, in seconds; without limit where `None`.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    /// Unix seconds.
+    pub now: i64,
+    /// Seconds.
+    pub tolerance: Option<i64>,
+}
+
+/// Whether one of `headers`, whose names are in lower case, is a good signature of `body`.
+pub fn by_headers(
+    body: &str,
+    headers: &HashMap<String, String>,
+    secret: &Secret,
+    clock: Clock,
+) -> bool {
+    let header = |name: &str| headers.get(name).map(String::as_str);
+    if let (Some(id), Some(time), Some(value)) =
+        (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"))
+    {
+        return standard(body, id, time, value, secret, clock);
+    }
+    // The one with a time first: the other says less.
+    let named = [
+        "x-fluxbase-signature",
+        "x-trulayer-signature",
+        "x-truss-signature",
+        "x-webhook-signature",
+    ];
+    named
+        .iter()
+        .find_map(|name| header(name))
+        .is_some_and(|value| by_signature(body, value, secret, clock))
+}
+
+/// Whether `signature`, of a scheme that needs nothing else, is good for `body`.
+pub fn by_signature(body: &str, signature: &str, secret: &Secret, clock: Clock) -> bool {
+    let Ok(key) = Key::new(Scheme::Hex, secret) else {
+        return false;
+    };
+    let is_good = |parts: &[&[u8]], text: &str| {
+        hex::decode(text).is_ok_and(|bytes| key.over(parts).verify_slice(&bytes).is_ok())
+    };
+    let body = body.as_bytes();
+    let signature = signature.trim();
+    if let Some(rest) = signature.strip_prefix("t=") {
+        let mut fields = rest.split(',');
+        let time = fields.next().unwrap_or_default();
+        return is_recent(time, clock)
+            && fields
+                .filter_map(|field| field.trim().strip_prefix("v1="))
+                .any(|text| is_good(&[time.as_bytes(), b".", body], text));
+    }
+    is_good(&[body], signature.strip_prefix("sha256=").unwrap_or(signature))
+}
+
+fn standard(
+    body: &str,
+    id: &str,
+    time: &str,
+    signatures: &str,
+    secret: &Secret,
+    clock: Clock,
+) -> bool {
+    let Ok(key) = Key::new(Scheme::Standard, secret) else {
+        return false;
+    };
+    let parts = [id.as_bytes(), b".", time.as_bytes(), b".", body.as_bytes()];
+    is_recent(time, clock)
+        && signatures.split_whitespace().filter_map(|one| one.strip_prefix("v1,")).any(|text| {
+            STANDARD.decode(text).is_ok_and(|bytes| key.over(&parts).verify_slice(&bytes).is_ok())
+        })
+}
+
+fn is_recent(time: &str, clock: Clock) -> bool {
+    time.parse::<i64>().is_ok_and(|time| {
+        clock.tolerance.is_none_or(|most| clock.now.abs_diff(time) <= most.unsigned_abs())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+    use crate::domain::signature::{Previous, Signer};
+
+    const BODY: &str = r#"{"a":1}"#;
+
+    fn secret(last: char) -> Secret {
+        Secret::parse(&format!("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaS{last}")).expect("a secret")
+    }
+
+    fn signed(scheme: Scheme) -> HashMap<String, String> {
+        let previous = Previous { secret: secret('x'), until: 2000 };
+        let header = HeaderName::from_static(scheme.header());
+        let signer = Signer::new(scheme, header, &secret('w'), Some(&previous)).expect("a signer");
+        let mut headers: HashMap<_, _> = signer
+            .sign("evt_1", 1000, BODY.as_bytes())
+            .into_iter()
+            .map(|(name, value)| (name.to_string(), value))
+            .collect();
+        headers.insert("webhook-id".into(), "evt_1".into());
+        headers.insert("webhook-timestamp".into(), "1000".into());
+        headers
+    }
+
+    #[test]
+    fn what_is_signed_verifies_and_nothing_else() {
+        let clock = Clock { now: 1100, tolerance: Some(300) };
+        for scheme in [Scheme::Standard, Scheme::Sha256, Scheme::Hex, Scheme::Timestamped] {
+            let headers = signed(scheme);
+            assert!(by_headers(BODY, &headers, &secret('x'), clock), "{scheme:?}");
+            assert!(!by_headers("{}", &headers, &secret('x'), clock), "{scheme:?}");
+            assert!(!by_headers(BODY, &headers, &secret('y'), clock), "{scheme:?}");
+        }
+        assert!(by_headers(BODY, &signed(Scheme::Standard), &secret('w'), clock));
+        assert!(by_headers(BODY, &signed(Scheme::Timestamped), &secret('w'), clock));
+    }
+
+    #[test]
+    fn old_ones_count_only_where_any_age_is_good() {
+        let late = Clock { now: 1301, tolerance: Some(300) };
+        for scheme in [Scheme::Standard, Scheme::Timestamped] {
+            let headers = signed(scheme);
+            assert!(!by_headers(BODY, &headers, &secret('w'), late));
+            let any = Clock { tolerance: None, ..late };
+            assert!(by_headers(BODY, &headers, &secret('w'), any));
+        }
+    }
+
+    #[test]
+    fn nonsense_is_no_signature() {
+        let clock = Clock { now: i64::MIN, tolerance: Some(i64::MAX) };
+        for text in ["", "t=", "t=x,v1=", "sha256=", "v1,", "t=9223372036854775807,v1=zz", "\u{0}"]
+        {
+            assert!(!by_signature(BODY, text, &secret('w'), clock), "{text:?}");
+        }
+    }
+}
