@@ -15,13 +15,26 @@ pub struct Caller {
 
 /// The caller of the function that runs. To be taken before [`as_owner`] changes it.
 pub fn caller() -> Caller {
-    // SAFETY: main thread inside a function call; the setting is never null there.
+    // SAFETY: main thread inside a function call.
+    Caller { role: unsafe { pg_sys::GetUserId() }, search_path: search_path() }
+}
+
+/// The schemas of the current path by name: `$user` in the setting would mean another role later.
+fn search_path() -> CString {
+    let mut names: Vec<Vec<u8>> = Vec::new();
+    // SAFETY: main thread in a transaction; names are copied at once, and a schema that has been dropped
+    // meanwhile has none.
     unsafe {
-        Caller {
-            role: pg_sys::GetUserId(),
-            search_path: CStr::from_ptr(pg_sys::namespace_search_path).to_owned(),
+        let schemas = pg_sys::fetch_search_path(false);
+        for index in 0..pg_sys::list_length(schemas) {
+            let name = pg_sys::get_namespace_name(pg_sys::list_nth_oid(schemas, index));
+            if !name.is_null() {
+                let quoted = CStr::from_ptr(pg_sys::quote_identifier(name));
+                names.push(quoted.to_bytes().to_vec());
+            }
         }
     }
+    CString::new(names.join(&b", "[..])).expect("names have no NUL")
 }
 
 /// The owner of the extension, and the extension itself; `None` where this database does not have it.

@@ -113,8 +113,9 @@ pub fn update(
 ) -> Result<(), Refusal> {
     // A format brings its own signature.
     definition.signature = definition.signature.or(definition.format.map(Format::scheme));
-    if let Some(function) = definition.transform.filter(|function| *function != pg_sys::InvalidOid)
-    {
+    let clears = definition.transform == Some(pg_sys::InvalidOid);
+    let transform = definition.transform.filter(|_| !clears);
+    if let Some(function) = transform {
         check_transform(session, caller, function)?;
     }
     if let Some(name) = &definition.name {
@@ -135,13 +136,14 @@ pub fn update(
             arg(definition.signature.map(Scheme::name)),
             arg(definition.signature_header),
             arg(definition.event_types),
-            arg(definition.transform),
+            arg(transform),
             arg(definition.max_retries),
             arg(definition.timeout_seconds),
             arg(definition.retry_backoff_seconds),
             arg(definition.retry_for),
             arg(definition.max_concurrency),
             arg(definition.rate_limit),
+            arg(clears),
         ],
     );
     session.run(

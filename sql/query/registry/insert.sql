@@ -4,7 +4,7 @@ WITH new AS (
         max_retries, timeout_seconds, retry_backoff_seconds, retry_for, max_concurrency, rate_limit, owner
     )
     VALUES (
-        $1, $2, nullif($3, ''), $4, $5, $6, nullif($7, ''), $8, nullif($9, 0), nullif($10, -1), $11, $12,
+        $1, $2, nullif($3, ''), $4, $5, $6, nullif($7, ''), $8, $9, nullif($10, -1), $11, $12,
         $13, $14, nullif($15, 0), $16
     )
     RETURNING id, uuid, created_at
