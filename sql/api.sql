@@ -62,7 +62,8 @@ CREATE FUNCTION webhook_update(
 ) RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'webhook_update_wrapper';
 COMMENT ON FUNCTION webhook_update IS
-$$changes settings of a webhook, named by its name or uuid; an argument left out stays as it is.
+$$changes settings of a webhook, named by its name or uuid; an argument left out stays as it is. A format given without a
+  signature brings its own.
   An empty description, condition, columns, payload_columns, headers or signature_header clears it, transform => '-' too; max_retries => -1 and
   rate_limit => 0 remove the limit.
 Example: SELECT webhook_update('new-orders', url => 'https://example.com/other', timeout_seconds => 10)$$;

@@ -89,6 +89,21 @@ fn every_function_and_view_is_in_the_readme() {
 }
 
 #[test]
+fn every_function_has_a_comment_with_an_example() {
+    let functions = read("sql/api.sql");
+    let mut pieces = functions.split("CREATE FUNCTION webhook_");
+    pieces.next();
+    let mut seen = 0;
+    for piece in pieces {
+        let name = piece.split('(').next().unwrap_or_default();
+        let comment = piece.split("COMMENT ON FUNCTION").nth(1).unwrap_or_default();
+        assert!(comment.contains("\nExample: SELECT "), "webhook_{name}");
+        seen += 1;
+    }
+    assert!(seen > 15);
+}
+
+#[test]
 fn one_version() {
     let version = env!("CARGO_PKG_VERSION");
     assert!(read("src/lib.rs").contains(&format!("version = c\"{version}\"")), "module magic");

@@ -41,7 +41,7 @@ class Event(typing.NamedTuple):
     type: str
     schema: str
     table: str
-    record: dict
+    record: dict | None
     old_record: dict | None
     truncated: bool = False
 
@@ -56,6 +56,10 @@ def update(old, new, table="t", schema="app", hook="hook", truncated=False):
 
 def delete(record, table="t", schema="app", hook="hook", truncated=False):
     return Event(hook, "DELETE", schema, table, record, record, truncated)
+
+
+def emptied(table="t"):
+    return Event("hook", "TRUNCATE", "app", table, None, None)
 
 
 def row(id, v, **more):
@@ -387,7 +391,11 @@ UPDATES = [
 ]
 
 DELETED = ("`DELETE`", "DELETE for each row")
-TRUNCATED = ("`TRUNCATE`", "none")
+EMPTIED = (
+    "`TRUNCATE` of a table watched for it (`events` names TRUNCATE)",
+    "TRUNCATE, one for the table, without rows",
+)
+TRUNCATED = ("`TRUNCATE` otherwise", "none")
 
 DELETES = [
     case(
@@ -402,6 +410,22 @@ DELETES = [
     ),
     case("delete-without-match", DELETED, "DELETE FROM t WHERE id = 9", setup=TWO_ROWS),
     case("truncate", TRUNCATED, "TRUNCATE t", setup=TWO_ROWS),
+    case(
+        "truncate-watched", EMPTIED,
+        "TRUNCATE t; TRUNCATE t",
+        setup=TWO_ROWS, hooks=({"events": ["TRUNCATE"]},), events=[emptied(), emptied()],
+    ),
+    case(
+        "truncate-watched-with-partitions", EMPTIED,
+        "TRUNCATE t; TRUNCATE low",
+        setup=PARTITIONED, hooks=({"events": ["TRUNCATE", "DELETE"]},), events=[emptied()],
+    ),
+    case(
+        "truncate-watched-cascade", EMPTIED,
+        "TRUNCATE u CASCADE",
+        setup=SECOND_TABLE + "CREATE TABLE t (id int REFERENCES u)",
+        hooks=({"events": ["TRUNCATE"]},), events=[emptied()],
+    ),
     case(
         "truncate-cascade", TRUNCATED,
         "TRUNCATE u CASCADE",
@@ -1068,8 +1092,46 @@ COLUMN_NEEDED = (
     "`DROP COLUMN`, or a change of type, of a column that `columns` or `condition` names",
     "none: PostgreSQL refuses it",
 )
+PAYLOAD_COLUMNS = (
+    "a change of a table watched with `payload_columns`",
+    "as the change, with those columns only; an UPDATE of other columns counts too",
+)
+TRANSFORM_DROPS = ("a change for which `transform` returns NULL", "none")
+TRANSFORM = (
+    "a change for which `transform` returns another payload", "as the change, with that as its body",
+)
+TRANSFORM_FAILS = (
+    "a change for which `transform` raises an error", "none: the statement fails with that error",
+)
+SHAPE = """
+    CREATE FUNCTION shape(payload jsonb) RETURNS jsonb LANGUAGE sql AS $$
+        SELECT jsonb_set(payload, '{record,v}', to_jsonb('v' || 4 / (payload->'record'->>'id')::int))
+        WHERE payload->'record'->>'v' <> 'none'
+    $$;
+"""
+SHAPED = ({"transform": "shape(jsonb)", "events": ["INSERT"]},)
 
 FILTERS = [
+    case(
+        "payload-columns", PAYLOAD_COLUMNS,
+        "INSERT INTO t VALUES (1, 'a'); UPDATE t SET v = 'b'; DELETE FROM t",
+        hooks=({"payload_columns": ["id"]},),
+        events=[insert({"id": 1}), update({"id": 1}, {"id": 1}), delete({"id": 1})],
+    ),
+    case(
+        "transform", TRANSFORM,
+        "INSERT INTO t VALUES (2, 'a')", setup=TABLE + SHAPE, hooks=SHAPED, events=[insert(row(2, "v2"))],
+    ),
+    case(
+        "transform-drops", TRANSFORM_DROPS,
+        "INSERT INTO t VALUES (2, 'none'), (1, 'a')",
+        setup=TABLE + SHAPE, hooks=SHAPED, events=[insert(row(1, "v4"))],
+    ),
+    case(
+        "transform-fails", TRANSFORM_FAILS,
+        fails("22012", "INSERT INTO t VALUES (1, 'a'), (0, 'b')"), "INSERT INTO t VALUES (4, 'a')",
+        setup=TABLE + SHAPE, hooks=SHAPED, events=[insert(row(4, "v1"))],
+    ),
     case(
         "events-insert", EVENTS,
         ALL_THREE, setup=ONE_ROW, hooks=({"events": ["INSERT"]},), events=[insert(row(2, "b"))],
