@@ -32,9 +32,10 @@ SETTINGS = {
 
 
 class Cluster:
-    """One server in a folder of its own, reached through a socket in that folder."""
+    """One server in a folder of its own, reached through a socket in that folder; its processes may
+    have `files` open (soft:hard, as prlimit takes it)."""
 
-    def __init__(self, name="cluster", **settings):
+    def __init__(self, name="cluster", files=None, **settings):
         RUN.mkdir(parents=True, exist_ok=True)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}.", dir=RUN))
         self.data = self.folder / "data"
@@ -43,6 +44,7 @@ class Cluster:
         self._as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         if self._as_user:
             shutil.chown(self.folder, "postgres")
+        self._limited = ["prlimit", f"--nofile={files}"] if files else []
         self._run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N")
         self.configure(unix_socket_directories=f"'{self.folder}'", **{**SETTINGS, **settings})
 
@@ -69,7 +71,7 @@ class Cluster:
     def start(self, **environment):
         """Start and wait until connections are accepted."""
         env = {**self._environment(), **environment}
-        command = [*self._as_user, str(BIN / "pg_ctl"), "start", "-w", "-t", "60", "-D", str(self.data), "-l", str(self.log)]
+        command = [*self._as_user, *self._limited, str(BIN / "pg_ctl"), "start", "-w", "-t", "60", "-D", str(self.data), "-l", str(self.log)]
         # Not PIPE: the server would inherit the pipe and keep it open.
         done = subprocess.run(command, env=env, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=90)
         if done.returncode != 0:

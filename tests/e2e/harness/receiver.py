@@ -159,6 +159,10 @@ class Receiver:
         self.port = None
         self.requests = []
         self.connections = 0
+        #: Requests that have been read and not answered: now, and at most.
+        self.under_way = self.most_under_way = 0
+        self._gate = asyncio.Event()
+        self._gate.set()
         self._tls = tls
         self._scripts = {}
         self._default = reply()
@@ -179,6 +183,14 @@ class Receiver:
 
     def default(self, behaviour):
         self._default = behaviour
+
+    def hold(self):
+        """Answer nothing from now on, whatever the behaviour."""
+        self._loop.call_soon_threadsafe(self._gate.clear)
+
+    def release(self):
+        """Behave as told again, also for what has been held."""
+        self._loop.call_soon_threadsafe(self._gate.set)
 
     def up(self):
         """Listen, on the same port as before."""
@@ -249,7 +261,7 @@ class Receiver:
                     behaviour = script.pop(0) if len(script) > 1 else script[0]
                 else:
                     behaviour = self._default
-                request.answered = await behaviour(connection)
+                request.answered = await self._behave(behaviour, connection)
         except (Hangup, ConnectionError, asyncio.IncompleteReadError, ValueError, IndexError):
             pass
         except asyncio.CancelledError:
@@ -258,3 +270,13 @@ class Receiver:
             self._open.discard(writer)
             self._serving.discard(asyncio.current_task())
             writer.close()
+
+    async def _behave(self, behaviour, connection):
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            await self._gate.wait()
+            return await behaviour(connection)
+        finally:
+            # An answer is sent without giving way to others, so nobody who has it counts as under way.
+            self.under_way -= 1

@@ -1,0 +1,218 @@
+"""What bounds the requests to an endpoint and of a database: at once, in a second, and in threads."""
+
+import datetime
+import json
+import resource
+import time
+
+import pytest
+
+from harness import wait_until
+from harness.receiver import after, reply
+
+IDLE = 30  # seconds after which a thread without work ends
+
+
+@pytest.fixture
+def items(db):
+    return table(db)
+
+
+@pytest.fixture
+def many_files():
+    """Enough open files for a thousand connections to a receiver of this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert hard == resource.RLIM_INFINITY or hard >= 4096, f"a process may have {hard} files only"
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def table(db, name="items"):
+    db.run(f"CREATE TABLE {name} (id bigserial PRIMARY KEY, at timestamptz DEFAULT clock_timestamp())")
+    return db
+
+
+def insert(db, count=1, name="items"):
+    db.run(f"INSERT INTO {name} SELECT FROM generate_series(1, %s)", count)
+
+
+def load(db):
+    """Threads of the worker, and requests in flight."""
+    return db.rows("SELECT threads, in_flight FROM webhook.worker")[0]
+
+
+def wait_for_load(db, threads, in_flight, timeout=10):
+    wait_until(lambda: load(db) == (threads, in_flight), lambda: f"{threads} and {in_flight}, not {load(db)}", timeout)
+
+
+def most_during(receiver, count):
+    """The most requests at once during the next `count`."""
+    receiver.most_under_way = receiver.under_way
+    receiver.wait(len(receiver.got()) + count)
+    return receiver.most_under_way
+
+
+def most_in_a_second(times):
+    """The most arrivals in any window [t, t + 1 s)."""
+    return max(sum(first <= t < first + 1 for t in times) for first in times)
+
+
+def test_max_concurrency_is_reached_and_not_exceeded(items, receiver):
+    receiver.default(after(0.3, reply(200)))
+    items.create("hook", receiver.url("/"), table_name="items", max_concurrency=5)
+    insert(items, 25)
+    items.wait_for_status(25)
+    assert receiver.most_under_way == 5
+    items.run("SELECT webhook_update('hook', max_concurrency => 8)")
+    insert(items, 24)
+    items.wait_for_status(49)
+    assert receiver.most_under_way == 8
+
+
+def test_max_connections_per_endpoint_bounds_it_also_after_a_reload(own_cluster, make_db, receiver):
+    server = own_cluster(pg_webhook__max_connections_per_endpoint="3")
+    db = table(make_db(server))
+    receiver.default(after(0.3, reply(200)))
+    db.create("hook", receiver.url("/"), table_name="items", max_concurrency=10)
+    insert(db, 100)
+    receiver.wait(9)
+    assert receiver.most_under_way == 3
+    server.reload(pg_webhook__max_connections_per_endpoint="6")
+    wait_until(lambda: receiver.under_way == 6, "six requests at once")
+    assert most_during(receiver, 12) == 6
+    server.reload(pg_webhook__max_connections_per_endpoint="2")
+    wait_until(lambda: most_during(receiver, 4) == 2, lambda: f"two requests at once, not {receiver.most_under_way}", 5)
+    assert most_during(receiver, 6) == 2
+    assert db.value("SELECT max_concurrency FROM webhook.webhooks") == 10
+
+
+@pytest.mark.parametrize("answers_after, in_flight", [
+    pytest.param(0, 1000, id="that is known to be fast"),
+    pytest.param(None, 750, id="that nothing is known of"),
+    pytest.param(0.15, 500, id="that is known to be slow"),
+])
+def test_a_thousand_threads_for_an_endpoint(own_cluster, make_db, receiver, many_files, answers_after, in_flight):
+    server = own_cluster(
+        files=4096, pg_webhook__max_concurrency="1000", pg_webhook__max_connections_per_endpoint="1000",
+    )
+    db = table(make_db(server))
+    db.create("hook", receiver.url("/"), table_name="items", max_concurrency=1000, timeout_seconds=120)
+    if answers_after is not None:
+        receiver.on("/", after(answers_after, reply(200)), reply(200))
+        insert(db)
+        db.wait_for_status(1)
+    receiver.hold()
+    insert(db, 1200)
+    wait_for_load(db, 1000, in_flight, timeout=30)
+    wait_until(lambda: receiver.under_way == in_flight, lambda: f"{in_flight} requests, not {receiver.under_way}")
+    # More would have come meanwhile.
+    time.sleep(0.5)
+    assert (receiver.under_way, receiver.most_under_way) == (in_flight, in_flight)
+    assert load(db) == (1000, in_flight)
+    receiver.release()
+    db.settled(30)
+    assert len(receiver.got()) == db.value("SELECT count(*) FROM items"), "each once"
+
+
+def test_a_rate_limit_holds_in_every_second_and_is_used(items, receiver):
+    items.create("hook", receiver.url("/"), table_name="items", rate_limit=20)
+    insert(items, 60)
+    times = [r.time for r in receiver.wait(60)]
+    # Requests start 50 ms apart, the 21st a whole second after the first. One that is on its way a little
+    # longer than the 20th after it makes them 21; a second one would have to be 50 ms late.
+    assert most_in_a_second(times) <= 20 + 1
+    assert 59 / 20 - 0.05 < times[-1] - times[0] < 3.5
+
+
+def test_a_rate_limit_counts_retries(items, receiver):
+    receiver.on("/", *[reply(500), reply(200)] * 20, reply(200))
+    items.create("hook", receiver.url("/"), table_name="items", rate_limit=20, retry_backoff_seconds=1)
+    insert(items, 40)
+    requests = receiver.wait(60)
+    items.wait_for_status(40)
+    assert len(receiver.got()) == 60
+    assert sum(r.headers["webhook-attempt"] == "2" for r in requests) == 20
+    times = [r.time for r in requests]
+    assert most_in_a_second(times) <= 20 + 1
+    assert 59 / 20 - 0.05 < times[-1] - times[0]
+
+
+@pytest.mark.parametrize("rate", [100, 0], ids=["a higher rate", "no rate"])
+def test_a_changed_rate_limit_holds_for_what_waits(items, receiver, rate):
+    items.create("hook", receiver.url("/"), table_name="items", rate_limit=1)
+    insert(items, 40)
+    [first] = receiver.wait(1)
+    time.sleep(0.5)
+    assert len(receiver.got()) <= 1 + time.time() - first.time
+    items.run("SELECT webhook_update('hook', rate_limit => %s)", rate)
+    updated = time.time()
+    last = receiver.wait(40, timeout=5)[-1].time
+    assert last - updated < 2
+
+
+def test_a_lower_rate_limit_holds_for_what_waits(items, receiver):
+    items.create("hook", receiver.url("/"), table_name="items", rate_limit=50)
+    insert(items, 200)
+    receiver.wait(10)
+    items.run("SELECT webhook_update('hook', rate_limit => 4)")
+    updated = time.time()
+    times = [r.time for r in receiver.wait(len(receiver.got()) + 8)]
+    late = [t for t in times if t > updated + 0.5]
+    assert len(late) >= 4
+    assert all(second - first > 0.2 for first, second in zip(late, late[1:]))
+
+
+def test_a_rate_limit_delays_nobody_else(items, receiver):
+    items.create("limited", receiver.url("/limited"), table_name="items", rate_limit=1)
+    items.create("free", receiver.url("/free"), table_name="items")
+    began = time.time()
+    for _ in range(20):
+        insert(items, 100)
+    requests = receiver.wait(2000, "/free")
+    allowed = requests[-1].time - began + 2
+    assert 1 <= len(receiver.got("/limited")) <= allowed
+    lags = sorted(
+        r.time - datetime.datetime.fromisoformat(json.loads(r.body)["record"]["at"]).timestamp() for r in requests
+    )
+    assert lags[int(len(lags) * 0.99)] < 1
+
+
+def test_connections_are_reused_under_concurrency(items, receiver):
+    receiver.default(after(0.02, reply(200)))
+    items.create("hook", receiver.url("/"), table_name="items", max_concurrency=10)
+    for _ in range(10):
+        insert(items, 50)
+    items.wait_for_status(500)
+    assert receiver.most_under_way == 10
+    assert receiver.connections == 10
+
+
+def test_threads_come_with_work_and_go_when_they_are_idle(items, receiver):
+    assert load(items) == (0, 0)
+    receiver.hold()
+    items.create("hook", receiver.url("/"), table_name="items", max_concurrency=10)
+    insert(items, 3)
+    wait_for_load(items, 3, 3)
+    insert(items, 27)
+    wait_for_load(items, 10, 10)
+    receiver.release()
+    items.wait_for_status(30)
+    done = time.monotonic()
+    wait_for_load(items, 10, 0)
+    # The view is as old as the worker's last turn; an idle one has a turn every five seconds.
+    wait_for_load(items, 0, 0, timeout=IDLE + 10)
+    assert time.monotonic() - done > IDLE - 2
+
+
+def test_a_fast_endpoint_that_hangs_gets_all_it_may_have_and_goes_on(items, receiver):
+    items.create("hook", receiver.url("/"), table_name="items", max_concurrency=64, timeout_seconds=60)
+    insert(items, 50)
+    items.wait_for_status(50)
+    receiver.hold()
+    insert(items, 200)
+    wait_until(lambda: receiver.under_way == 64, lambda: f"64 requests at once, not {receiver.under_way}", 1)
+    receiver.release()
+    items.wait_for_status(250, timeout=5)
+    assert receiver.most_under_way == 64
+    assert len(receiver.got()) == 250, "each once"
