@@ -216,3 +216,58 @@ def test_a_fast_endpoint_that_hangs_gets_all_it_may_have_and_goes_on(items, rece
     items.wait_for_status(250, timeout=5)
     assert receiver.most_under_way == 64
     assert len(receiver.got()) == 250, "each once"
+
+
+def test_a_smaller_max_concurrency_ends_threads_while_there_is_work(own_cluster, make_db, receiver):
+    server = own_cluster(pg_webhook__max_concurrency="20")
+    db = table(make_db(server))
+    db.create("hook", receiver.url("/"), table_name="items", max_concurrency=20)
+    insert(db)
+    db.wait_for_status(1)
+    receiver.default(after(0.05, reply(200)))
+    insert(db, 1500)
+    wait_until(lambda: receiver.under_way == 20, "twenty requests at once")
+    server.reload(pg_webhook__max_concurrency="4")
+    wait_until(lambda: most_during(receiver, 4) <= 4, lambda: f"four requests at once, not {receiver.most_under_way}", 3)
+    assert 1 <= most_during(receiver, 20) <= 4
+    wait_until(lambda: load(db)[0] <= 4, lambda: f"four threads, not {load(db)[0]}")
+    server.reload(pg_webhook__max_concurrency="20")
+    db.settled()
+    assert len(receiver.got()) == 1501, "each once"
+
+
+def test_idle_connections_of_many_endpoints_leave_files_to_the_worker(own_cluster, make_db, receiver, many_files):
+    """1,024 open files are what most systems give to a server."""
+    server = own_cluster(files="1024:1024")
+    db = table(make_db(server))
+    receiver.default(after(0.05, reply(200)))
+    for number in range(120):
+        db.create(f"hook{number}", receiver.url(f"/{number}"), table_name="items", max_concurrency=10)
+    worker = db.worker()
+    for count in (1, 2):
+        insert(db, 40)
+        receiver.wait(count * 120 * 40, timeout=20)
+        db.settled(20)
+    assert len(receiver.got()) == 2 * 120 * 40, "each once"
+    assert db.worker() == worker
+    assert server.log_lines("Too many open files") == []
+
+
+def test_more_connections_than_open_files(own_cluster, make_db, receiver, many_files):
+    server = own_cluster(
+        files="1024:1024", pg_webhook__max_concurrency="1000", pg_webhook__max_connections_per_endpoint="1000",
+    )
+    db = table(make_db(server))
+    db.create("hook", receiver.url("/"), table_name="items", max_concurrency=1000, timeout_seconds=120)
+    insert(db)
+    db.wait_for_status(1)
+    worker = db.worker()
+    receiver.hold()
+    insert(db, 1200)
+    wait_until(lambda: receiver.under_way >= 700, lambda: f"700 requests at once, not {receiver.under_way}")
+    time.sleep(0.5)
+    receiver.release()
+    db.settled(30)
+    assert len(receiver.got()) == 1201, "each once"
+    assert db.worker() == worker
+    assert server.log_lines("Too many open files") == []
