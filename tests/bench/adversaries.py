@@ -5,30 +5,38 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
+import namespace
 from figures import Row
 from harness.receiver import Receiver, drip, endless
 from harness.waiting import wait_until
 from machine import free_port, private_memory
-from stage import INSERT, Stage
+from stage import INSERT, Stage, pause
 
 RATE = 2000
 
+# Seconds for which the worker uses what a name has resolved to, without asking again.
+STALE = 30
+
 
 def measure(stage, seconds):
-    """Throughput and p99 of the healthy webhook under a steady load."""
+    """Deliveries per second and p99 of the healthy webhook under a steady load."""
     before, since = stage.finished(), stage.now()
-    tps = stage.pgbench(INSERT, seconds, clients=4, rate=RATE)
+    stage.pgbench(INSERT, seconds, clients=4, rate=RATE)
     events = stage.db.value("SELECT count(*) FROM orders")
     stage.settle(events)
-    assert stage.finished() > before
-    return tps, stage.delays(since)[1]
+    assert events > before
+    took = stage.db.value(
+        "SELECT extract(epoch FROM max(a.started_at) - min(a.started_at)) FROM webhook.attempt a"
+        " JOIN webhook.webhook w ON w.id = a.webhook WHERE w.name = 'healthy' AND a.started_at >= %s", since)
+    return (events - before) / float(took), stage.delays(since)[1]
 
 
-def against(name, server, nginx, quick, adversary):
+def against(name, server, nginx, quick, adversary, url=None):
     """Rows that compare the healthy webhook's figures with and without `adversary(stage)`."""
     seconds = 4 if quick else 10
-    stage = Stage(server, "adversary", nginx.url())
+    stage = Stage(server, "adversary", url or nginx.url())
     alone, quiet = measure(stage, seconds)
     with adversary(stage):
         among, loud = measure(stage, seconds)
@@ -125,6 +133,45 @@ def fifty_slow(server, nginx, quick):
     return against("50 endpoints that take 1 s", server, nginx, quick, adversary)
 
 
+def silent_resolver(server, nginx, quick):
+    """The server and the receiver of this one are in a namespace whose resolver answers nothing."""
+    try:
+        return [Row(**row) for row in namespace.rows("names_without_answer")]
+    except namespace.Refused as reason:
+        return [Row("DNS that does not answer for 50 names", 0, "x", 1, beside=f"not measured: {reason}")]
+
+
+def names_without_answer(server, nginx, quick):
+    """Beside a webhook whose name is known, and one whose name is asked for after the others."""
+    healthy, new, silent = "healthy.example.net", "new.example.net", [f"silent{n}.example.net" for n in range(50)]
+    waited = []
+
+    @contextlib.contextmanager
+    def adversary(stage):
+        namespace.know(healthy, new, *silent)  # otherwise they would not be registered
+        other_table(stage, 50, lambda n: f"http://{silent[n]}/", "silent", timeout_seconds=2)
+        other_table(stage, 1, lambda _: nginx.url("/new", new), "new", timeout_seconds=5, retry_backoff_seconds=1)
+        namespace.know(healthy, new)
+        stage.db.run("INSERT INTO silent SELECT i, 'x' FROM generate_series(1, 100) i")
+        if not quick:
+            pause(STALE - (time.monotonic() - began))
+        yield
+        failed = stage.db.value("SELECT count(*) FROM webhook.attempts WHERE error_class = 'dns'")
+        assert failed > 0, "the resolver answered"
+        asked = time.monotonic()
+        stage.db.run("INSERT INTO new VALUES (1, 'x')")
+        with contextlib.suppress(AssertionError):
+            stage.settle(1, "new0", timeout=20)
+        waited.append(time.monotonic() - asked)
+
+    namespace.know(healthy)
+    began = time.monotonic()
+    name = "DNS that does not answer for 50 names"
+    rows = against(name, server, nginx, quick, adversary, nginx.url(host=healthy))
+    # Its name is in a file: all that it can wait for is the others' lookups.
+    return [*rows, Row(f"{name}: first request to another", waited[0], "s", 1, "most")]
+
+
 def large_transaction(server, nginx, quick):
     events = 100_000 if quick else 1_000_000
 
@@ -193,4 +240,5 @@ def hostile_receivers(server, nginx, quick):
     ]
 
 
-ALL = [old_snapshot, dead_in_front, nine_of_ten_dead, hostile_receivers, fifty_slow, large_transaction, turning_ring]
+ALL = [old_snapshot, dead_in_front, nine_of_ten_dead, hostile_receivers, fifty_slow, silent_resolver,
+       large_transaction, turning_ring]

@@ -30,28 +30,31 @@ def line(row):
     return f"{row.name:55} {row.value:>12,.2f} {row.unit:6} {target:>12} {verdict:4} {row.beside}"
 
 
+def measure(measurements, quick):
+    """The rows of each, with a server and a receiver that they share."""
+    server = Cluster("bench", **SETTINGS)
+    nginx = None
+    try:
+        server.start()
+        nginx = Nginx(server.folder / "nginx")
+        for measurement in measurements:
+            yield from measurement(server, nginx, quick)
+    finally:
+        if nginx:
+            nginx.stop()
+        server.destroy()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("only", nargs="*", help="names of measurements; all where left out")
     only = parser.parse_args().only
     quick = bool(os.environ.get("QUICK"))
     began = time.monotonic()
-    server = Cluster("bench", **SETTINGS)
-    nginx = None
     rows = []
-    try:
-        server.start()
-        nginx = Nginx(server.folder / "nginx")
-        for measure in figures.ALL + adversaries.ALL:
-            if only and measure.__name__ not in only:
-                continue
-            for row in measure(server, nginx, quick):
-                rows.append(row)
-                print(line(row), flush=True)
-    finally:
-        if nginx:
-            nginx.stop()
-        server.destroy()
+    for row in measure([m for m in figures.ALL + adversaries.ALL if not only or m.__name__ in only], quick):
+        rows.append(row)
+        print(line(row), flush=True)
     missed = [row.name for row in rows if row.met is False]
     summary = f"{len(rows)} figures in {time.monotonic() - began:.0f} s; missed: {', '.join(missed) or 'none'}"
     print(summary)

@@ -43,8 +43,8 @@ class Nginx:
             }}""")
         subprocess.run([NGINX, "-c", self.folder / "conf"], check=True, capture_output=True)
 
-    def url(self, path="/"):
-        return f"http://127.0.0.1:{self.port}{path}"
+    def url(self, path="/", host="127.0.0.1"):
+        return f"http://{host}:{self.port}{path}"
 
     def requests(self):
         """Requests so far, without those that ask for this."""
