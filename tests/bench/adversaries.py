@@ -211,32 +211,53 @@ def turning_ring(server, nginx, quick):
     return against("the ring turning over", server, nginx, quick, adversary)
 
 
+HOSTILE = [
+    drip(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1000),
+    drip(b"y" * 1000, first=b"HTTP/1.1 500 No\r\nContent-Length: 100000\r\n\r\n"),
+    endless(b"HTTP/1.1 200 OK\r\nX: ", b"y" * 10),
+    endless(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+    endless(b"HTTP/1.1 500 No\r\nContent-Length: 1000000000000\r\n\r\n", b"y" * 1024),
+]
+
+# More than the sockets of both sides take in.
+LARGE = 12_000_000
+
+
 def hostile_receivers(server, nginx, quick):
-    """Answers that never end: each attempt ends within its timeout and a second more."""
-    receiver = Receiver()
-    receiver.on("/head", drip(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 1000))
-    receiver.on("/body", drip(b"y" * 1000, first=b"HTTP/1.1 500 No\r\nContent-Length: 100000\r\n\r\n"))
-    receiver.on("/endless", endless(b"HTTP/1.1 200 OK\r\nX: ", b"y" * 10))
+    """Answers that never end, and requests that are hardly read: each attempt ends within its timeout and a
+    second more. Five attempts for each webhook, because the breaker lets no more through."""
+    receiver, reader = Receiver(), Receiver(bytes_per_second=100)
+    for number in range(15):
+        receiver.on(f"/{number}", HOSTILE[number % len(HOSTILE)])
     stage = Stage(server, "hostile", None)
-    paths = ["/head", "/body", "/endless"]
-    other_table(stage, 3, lambda n: receiver.url(paths[n]), "hostile",
-                timeout_seconds=2, max_retries=0, max_concurrency=40)
-    before = private_memory(stage.pid)
-    stage.db.run("INSERT INTO hostile SELECT i, 'x' FROM generate_series(1, 34) i")
-    ended = "SELECT count(*) FROM webhook.attempts"
-    # At least five of each: then the breaker keeps the rest.
-    tried = """SELECT count(*) FROM (SELECT webhook FROM webhook.attempt GROUP BY webhook HAVING count(*) >= 5) AS t"""
-    wait_until(lambda: stage.db.value(tried) == len(paths), "the attempts to end", 60)
-    late = stage.db.value("SELECT count(*) FROM webhook.attempts WHERE latency_ms > 3000")
-    longest = float(stage.db.value("SELECT max(latency_ms) FROM webhook.attempts")) / 1000
-    made = stage.db.value(ended)
-    grown = private_memory(stage.pid) - before
+    settings = {"timeout_seconds": 2, "max_retries": 0}
+    other_table(stage, 15, lambda n: receiver.url(f"/{n}"), "hostile", **settings)
+    other_table(stage, 5, lambda n: reader.url(f"/{n}"), "unread", **settings)
+    before = most = private_memory(stage.pid)
+    stage.db.run("SET pg_webhook.max_payload_bytes = '32MB'")
+    stage.db.run("INSERT INTO unread SELECT i, repeat('x', %s) FROM generate_series(1, 5) i", LARGE)
+    stage.db.run("INSERT INTO hostile SELECT i, 'x' FROM generate_series(1, 5) i")
+
+    def ended():
+        nonlocal most
+        most = max(most, private_memory(stage.pid))
+        return stage.db.value("SELECT count(*) FROM webhook.deliveries WHERE status = 'dead'") == 100
+
+    wait_until(ended, lambda: f"100 attempts to end; there are {stage.db.statuses()}", 60, interval=0.1)
+    after = private_memory(stage.pid)
+    made, in_time, longest = stage.db.rows(
+        "SELECT count(*), count(*) FILTER (WHERE latency_ms <= 3000), max(latency_ms)::float FROM webhook.attempts")[0]
+    unread = stage.db.value("SELECT count(*) FROM webhook.deliveries WHERE webhook LIKE 'unread%%' AND error = %s",
+                            "no answer within 2 s")
+    assert (made, unread) == (100, 25), f"{made} attempts, {unread} of them not read"
     stage.drop()
     receiver.close()
+    reader.close()
     return [
-        Row("hostile receivers: attempts that end in time", (made - late) / made, "x", 1.0,
-            beside=f"{made} attempts with a timeout of 2 s, longest {longest:.2f} s"),
-        Row("hostile receivers: memory added", grown, "MiB", 8, "most"),
+        Row("hostile receivers: attempts that end in time", in_time / made, "x", 1.0,
+            beside=f"{made} attempts with a timeout of 2 s, longest {longest / 1000:.2f} s"),
+        Row("hostile receivers: memory added", after - before, "MiB", 8, "most",
+            f"meanwhile {most - before:.0f} MiB, with 25 bodies of {LARGE / 1e6:.0f} MB"),
     ]
 
 
