@@ -104,12 +104,13 @@ def test_a_thousand_threads_for_an_endpoint(own_cluster, make_db, receiver, many
         db.wait_for_status(1)
     receiver.hold()
     insert(db, 1200)
-    wait_for_load(db, 1000, in_flight, timeout=30)
+    wait_until(lambda: load(db)[1] == in_flight, lambda: f"{in_flight} in flight, not {load(db)}", 30)
     wait_until(lambda: receiver.under_way == in_flight, lambda: f"{in_flight} requests, not {receiver.under_way}")
     # More would have come meanwhile.
     time.sleep(0.5)
     assert (receiver.under_way, receiver.most_under_way) == (in_flight, in_flight)
-    assert load(db) == (1000, in_flight)
+    threads, under_way = load(db)
+    assert under_way == in_flight <= threads <= 1000
     receiver.release()
     db.settled(30)
     assert len(receiver.got()) == db.value("SELECT count(*) FROM items"), "each once"
