@@ -33,11 +33,22 @@ def measure(stage, seconds):
     return (events - before) / float(took), stage.delays(since)[1]
 
 
+# What was last measured without an adversary, by server and address of the healthy webhook.
+undisturbed = {}
+
+
 def against(name, server, nginx, quick, adversary, url=None):
     """Rows that compare the healthy webhook's figures with and without `adversary(stage)`."""
     seconds = 4 if quick else 10
     stage = Stage(server, "adversary", url or nginx.url())
-    alone, quiet = measure(stage, seconds)
+    # A quick run has no time to measure for each adversary what is the same without it. The worker must know
+    # the endpoint nevertheless.
+    if quick and (server, url) in undisturbed:
+        stage.fill(1, 100)
+        stage.settle(100)
+    else:
+        undisturbed[server, url] = measure(stage, seconds)
+    alone, quiet = undisturbed[server, url]
     with adversary(stage):
         among, loud = measure(stage, seconds)
     stage.drop()
@@ -161,7 +172,7 @@ def names_without_answer(server, nginx, quick):
         asked = time.monotonic()
         stage.db.run("INSERT INTO new VALUES (1, 'x')")
         with contextlib.suppress(AssertionError):
-            stage.settle(1, "new0", timeout=20)
+            stage.settle(1, "new0", timeout=3 if quick else 30)
         waited.append(time.monotonic() - asked)
 
     namespace.know(healthy)

@@ -62,7 +62,7 @@ def drain(server, nginx, quick):
 
 def live(server, nginx, quick):
     """One insert a transaction by 8 clients, delivered while they write."""
-    seconds = 5 if quick else 20
+    seconds = 4 if quick else 20
     stage = Stage(server, "live", nginx.url())
     since = stage.now()
     began = time.monotonic()
@@ -111,7 +111,7 @@ def capture(server, nginx, quick):
 
 def oltp(server, nginx, quick):
     """Transactions per second of 8 clients with the webhook on, against off."""
-    seconds, rounds = (3, 2) if quick else (8, 3)
+    seconds, rounds = (2, 2) if quick else (8, 3)
     stage = Stage(server, "oltp", nginx.url())
     stage.pgbench_tables(scale=10)
     stage.db.run("SELECT webhook_watch('healthy', 'pgbench_accounts', '{UPDATE}')")
