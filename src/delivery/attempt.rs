@@ -8,6 +8,7 @@ use ureq::Error;
 use ureq::http::{HeaderName, HeaderValue, Method, Request, header};
 
 use super::client::Endpoint;
+use super::files;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::verdict::Answer;
 
@@ -70,6 +71,9 @@ fn exchange(endpoint: &Endpoint, message: &Message, now: SystemTime) -> Result<A
         let value = HeaderValue::try_from(value)
             .map_err(|_| internal(format!("{name} is not a header value")))?;
         headers.insert(name, value);
+    }
+    if !files::may_keep() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     let response = endpoint.agent.run(request).map_err(|error| classify(error, endpoint))?;
     let (parts, body) = response.into_parts();

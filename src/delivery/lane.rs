@@ -22,6 +22,10 @@ const STINT: Duration = Duration::from_millis(5);
 /// When messages wait and none has been taken for this long, the endpoint is not as fast as it was.
 const LATE: Duration = Duration::from_millis(20);
 
+/// The same for an endpoint of which nothing is known yet. It begins with one, so that many new ones leave
+/// threads to others.
+const LATE_UNKNOWN: Duration = Duration::from_millis(500);
+
 /// The best time of an attempt is forgotten by this part with each that takes longer.
 const FORGET: u32 = 1024;
 
@@ -132,8 +136,10 @@ impl Lane {
             None
         } else if state.runners == 0 || !wait.is_zero() {
             Some(wait)
+        } else if state.wanted() > state.runners {
+            Some(Duration::ZERO)
         } else {
-            Some(LATE.saturating_sub(now.saturating_duration_since(stuck)))
+            Some(state.late().saturating_sub(now.saturating_duration_since(stuck)))
         }
     }
 
@@ -200,12 +206,17 @@ impl State {
         Some(self.moved.map_or(*since, |moved| moved.max(*since)))
     }
 
+    /// How long may pass without a message being taken.
+    fn late(&self) -> Duration {
+        if self.times.is_some() { LATE } else { LATE_UNKNOWN }
+    }
+
     /// Runners to be started.
     fn missing(&mut self, now: Instant) -> usize {
         let Some(stuck) = self.stuck_since() else {
             return 0;
         };
-        if now.saturating_duration_since(stuck) > LATE {
+        if now.saturating_duration_since(stuck) > self.late() {
             self.moved = Some(now);
             self.least = 2 * self.runners;
         }
@@ -222,7 +233,7 @@ impl State {
     fn wanted(&self) -> usize {
         let waiting = self.queue.len();
         let Some((usual, best)) = self.times else {
-            return waiting.max(1).max(self.least);
+            return self.least.max(1);
         };
         let time = if usual < STINT { best } else { usual };
         ((time * waiting as u32).div_duration_f64(STINT).ceil() as usize).max(1).max(self.least)

@@ -1,8 +1,8 @@
-//! Name lookups by a few threads of their own.
+//! Name lookups by threads of their own.
 //!
 //! `getaddrinfo` cannot be cancelled, so whoever needs an answer waits for it elsewhere and no longer
-//! than its own deadline. Lookups of one name are made once, however many wait for it; a resolver
-//! that does not answer costs these few threads and nothing else.
+//! than its own deadline. Lookups of one name are made once, however many wait for it, and each by a
+//! thread of its own, so that names of which the resolver says nothing delay no others.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,7 +15,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::thread;
 
 /// Threads that look up, at the most.
-const THREADS: usize = 4;
+const THREADS: usize = 64;
+
+/// A thread without work ends after this.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// Names that wait for one of them; further ones fail at once.
 const QUEUE: usize = 64;
@@ -26,7 +29,7 @@ const FRESH: Duration = Duration::from_secs(30);
 /// How long an answer may serve while a newer one does not come.
 const STALE: Duration = Duration::from_secs(600);
 
-/// How long a caller waits for the newer one before it takes the stale one.
+/// How long callers together wait for the newer one before they take the stale one.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Names kept; beyond that the oldest answers go.
@@ -49,8 +52,14 @@ struct Shared {
 #[derive(Default)]
 struct State {
     answers: HashMap<String, (Instant, Vec<IpAddr>)>,
-    waiting: HashMap<String, Vec<Sender<Addresses>>>,
+    waiting: HashMap<String, Waiting>,
     threads: usize,
+}
+
+/// A lookup that has not ended.
+struct Waiting {
+    since: Instant,
+    callers: Vec<Sender<Addresses>>,
 }
 
 impl Default for Lookups {
@@ -71,8 +80,10 @@ impl Lookups {
             let mut state = self.shared.lock();
             let known = state.answers.get(name).cloned();
             let now = Instant::now();
+            let silent = state.waiting.get(name).is_some_and(|w| now - w.since > PATIENCE);
             match known {
                 Some((at, addresses)) if now - at < FRESH => return Some(Ok(addresses)),
+                Some((at, addresses)) if silent && now - at < STALE => return Some(Ok(addresses)),
                 known => {
                     let stale = known.filter(|(at, _)| now - *at < STALE).map(|(_, a)| a);
                     (self.ask(&mut state, name), stale)
@@ -98,7 +109,7 @@ impl Lookups {
     fn ask(&self, state: &mut State, name: &str) -> Result<Receiver<Addresses>, String> {
         let (sender, receiver) = bounded(1);
         if let Some(waiting) = state.waiting.get_mut(name) {
-            waiting.push(sender);
+            waiting.callers.push(sender);
             return Ok(receiver);
         }
         if state.threads < THREADS && state.threads <= state.waiting.len() {
@@ -114,7 +125,8 @@ impl Lookups {
             .0
             .try_send(name.to_owned())
             .map_err(|_| "too many lookups are waiting")?;
-        state.waiting.insert(name.to_owned(), vec![sender]);
+        let waiting = Waiting { since: Instant::now(), callers: vec![sender] };
+        state.waiting.insert(name.to_owned(), waiting);
         Ok(receiver)
     }
 }
@@ -126,15 +138,25 @@ impl Shared {
     }
 
     fn serve(&self) {
-        while let Ok(name) = self.queue.1.recv() {
+        loop {
+            let Ok(name) = self.queue.1.recv_timeout(IDLE) else {
+                let mut state = self.lock();
+                // Whoever queues a name does so under this lock.
+                if self.queue.1.is_empty() {
+                    state.threads -= 1;
+                    return;
+                }
+                continue;
+            };
             let answer = look_up(&name);
             let mut state = self.lock();
             if let Ok(addresses) = &answer {
                 state.keep(&name, addresses);
             }
-            for waiting in state.waiting.remove(&name).unwrap_or_default() {
+            let callers = state.waiting.remove(&name).map(|waiting| waiting.callers);
+            for caller in callers.into_iter().flatten() {
                 // Whoever gave up waiting is gone.
-                let _ = waiting.send(answer.clone());
+                let _ = caller.send(answer.clone());
             }
         }
     }

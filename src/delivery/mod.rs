@@ -8,6 +8,7 @@
 
 pub mod attempt;
 pub mod client;
+pub mod files;
 pub mod lane;
 pub mod line;
 pub mod lookup;

@@ -160,12 +160,19 @@ impl Shared {
         while let Some(turn) = self.line.next(self.most.load(Ordering::Relaxed), IDLE) {
             self.run(&turn.lane);
             drop(turn);
-            if self.threads.load(Ordering::Relaxed) > self.most.load(Ordering::Relaxed) {
-                break;
+            if self.retires() {
+                return;
             }
             self.line.expect();
         }
         self.threads.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether this thread is one too many; not more of them leave than are.
+    fn retires(&self) -> bool {
+        let most = self.most.load(Ordering::Relaxed);
+        let less = |threads: usize| (threads > most).then(|| threads - 1);
+        self.threads.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 
     fn run(&self, lane: &Arc<Lane>) {
@@ -182,7 +189,8 @@ impl Shared {
                 return;
             }
             self.bell.ring();
-            if began.elapsed() >= TURN && !self.line.is_empty() {
+            let over = began.elapsed() >= TURN && !self.line.is_empty();
+            if over || self.threads.load(Ordering::Relaxed) > self.most.load(Ordering::Relaxed) {
                 self.line.join(Arc::clone(lane));
                 return;
             }

@@ -16,6 +16,7 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, Timeout};
 
+use super::files::Open;
 use crate::domain::failure::{ErrorClass, Failure};
 
 /// Held-back output beyond this is written at once.
@@ -39,7 +40,7 @@ impl Connector for TcpConnector {
         (details.register_shutdown)(handle as Weak<dyn ShutdownHandle>)?;
         let config = details.config;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
-        Ok(Some(TcpTransport { stream, buffers, held: Vec::new() }))
+        Ok(Some(TcpTransport { stream, buffers, held: Vec::new(), _open: Open::count() }))
     }
 }
 
@@ -75,6 +76,7 @@ pub struct TcpTransport {
     buffers: LazyBuffers,
     /// Output that waits for more, so that head and body leave in one write.
     held: Vec<u8>,
+    _open: Open,
 }
 
 impl TcpTransport {

@@ -10,6 +10,7 @@ pub mod interrupt;
 pub mod invalidation;
 pub mod json;
 pub mod lock;
+pub mod memory;
 pub mod output;
 pub mod parse;
 pub mod random;

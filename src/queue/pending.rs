@@ -6,15 +6,16 @@ use super::event::{Event, Origin, Spill};
 use super::ring;
 use super::track::Claim;
 use crate::domain::time::{self, Timestamp};
-use crate::pg::spi::{Arg, Session, arg, sql};
+use crate::pg::spi::{Arg, Row, Session, arg, sql};
 
 /// Before every time.
 const BEGINNING: Timestamp = Timestamp(i64::MIN);
 
-/// Reads what `claims` ask for, with each event's `next_at`.
+/// Reads what `claims` ask for, with each event's `next_at`. Where that would be too much, the limits of
+/// claims become what has been read for them.
 pub fn claim(
     session: &Session,
-    claims: &[Claim],
+    claims: &mut [Claim],
     now: Timestamp,
     installation: &str,
 ) -> Vec<(Timestamp, Event)> {
@@ -24,22 +25,40 @@ pub fn claim(
     let limits: Vec<i64> = claims.iter().map(|claim| claim.limit).collect();
     let args = [arg(webhooks), arg(times), arg(ids), arg(limits), arg(now)];
     let rows = session.read(sql!("queue/claim"), &args);
-    rows.iter()
-        .map(|row| {
-            let id = row.value(3);
-            let event = Event {
-                id,
-                xid: row.value(4),
-                webhook: row.value(1),
-                origin: Origin::Pending,
-                attempts: row.value::<i32>(5).unsigned_abs(),
-                first_attempt_at: row.get(6),
-                event_id: row.get(7).unwrap_or_else(|| ring::event_id(installation, id)),
-                body: row.get(8),
-            };
-            (row.value(2), event)
-        })
-        .collect()
+    let mut bytes = 0;
+    let mut found: Vec<(Timestamp, Event)> = Vec::with_capacity(rows.count());
+    for row in rows.iter() {
+        if bytes >= ring::PAGE_BYTES {
+            cut(claims, &found);
+            break;
+        }
+        let event = event(row, installation);
+        bytes += event.body.as_ref().map_or(0, String::len);
+        found.push((row.value(2), event));
+    }
+    found
+}
+
+fn event(row: Row<'_>, installation: &str) -> Event {
+    let id = row.value(3);
+    Event {
+        id,
+        xid: row.value(4),
+        webhook: row.value(1),
+        origin: Origin::Pending,
+        attempts: row.value::<i32>(5).unsigned_abs(),
+        first_attempt_at: row.get(6),
+        event_id: row.get(7).unwrap_or_else(|| ring::event_id(installation, id)),
+        body: row.get(8),
+    }
+}
+
+/// Nobody knows whether there is more, so none of the claims has come to its end.
+fn cut(claims: &mut [Claim], found: &[(Timestamp, Event)]) {
+    for claim in claims {
+        claim.limit =
+            found.iter().filter(|(_, event)| event.webhook == claim.webhook).count() as i64;
+    }
 }
 
 /// For each webhook the earliest event that is not due at `now`.

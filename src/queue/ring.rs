@@ -15,6 +15,9 @@ use crate::pg::{ffi, heap, snapshot};
 /// Events in a page.
 pub const PAGE: usize = 500;
 
+/// Bytes of bodies in a page or a claim; it ends with the event that goes beyond.
+pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
 /// Where events are written: the current slot of the ring.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
@@ -109,8 +112,18 @@ pub fn read(
             &[arg(*xid), arg(*after), arg(limit), arg(skip.to_vec())],
         ),
     };
-    let events: Vec<Event> = rows.iter().map(|row| event(row, window, installation)).collect();
-    let last = events.last().filter(|_| events.len() == PAGE).map(|event| (event.xid, event.id));
+    let mut bytes = 0;
+    let mut events: Vec<Event> = Vec::with_capacity(rows.count());
+    for row in rows.iter() {
+        if bytes >= PAGE_BYTES {
+            break;
+        }
+        let event = event(row, window, installation);
+        bytes += event.body.as_ref().map_or(0, String::len);
+        events.push(event);
+    }
+    let is_cut = events.len() == PAGE || events.len() < rows.count();
+    let last = events.last().filter(|_| is_cut).map(|event| (event.xid, event.id));
     (events, last)
 }
 

@@ -191,12 +191,21 @@ impl Schedule {
     /// What to claim from the slow lane now.
     pub fn claims(&self, now: Instant, clock: Timestamp) -> Vec<Claim> {
         let due = self.tracks.values().filter(|track| track.is_due(clock));
-        let mut claims = due.filter_map(|track| track.claim(now));
+        let mut claims = due.filter_map(|track| self.within_memory(track, track.claim(now)?));
         if !self.single {
             return claims.collect();
         }
         let one = claims.next().filter(|_| self.flights.is_empty());
         one.map(|claim| Claim { after: None, limit: 1, ..claim }).into_iter().collect()
+    }
+
+    /// Where the bodies in memory are large, an endpoint that has none of them may claim one.
+    fn within_memory(&self, track: &Track, claim: Claim) -> Option<Claim> {
+        match (self.bytes < MOST_BYTES, track.loaded) {
+            (true, _) => Some(claim),
+            (false, 0) => Some(Claim { limit: 1, ..claim }),
+            (false, _) => None,
+        }
     }
 
     /// Takes what a claim found: events with their `next_at`. Returns whether the claim came to the end
@@ -241,7 +250,10 @@ impl Schedule {
 
     /// How long until something is due that nothing else will announce.
     pub fn next_wake(&self, now: Instant, clock: Timestamp) -> Option<Duration> {
-        self.tracks.values().filter_map(|track| track.next_wake(now, clock)).min()
+        // One that may not claim more waits for an outcome.
+        let claims = |track: &&Track| self.bytes < MOST_BYTES || track.loaded == 0;
+        let tracks = self.tracks.values().filter(claims);
+        tracks.filter_map(|track| track.next_wake(now, clock)).min()
     }
 
     /// How long until a lane needs a push that nothing else will give.

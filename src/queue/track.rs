@@ -26,7 +26,7 @@ const MOST: usize = 2000;
 const RECENT: Duration = Duration::from_secs(1);
 
 /// Messages of one endpoint that are claimed ahead from the slow lane.
-const AHEAD: (usize, usize) = (256, 1024);
+const AHEAD: (usize, usize) = (256, 2048);
 
 /// A claim on the slow lane: up to `limit` due events of `webhook` after a position.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use pgrx::prelude::*;
 use super::rest::POLL;
 use super::{Exit, caution};
 use crate::delivery::client::{Client, Trust};
+use crate::delivery::files;
 use crate::delivery::lookup::Lookups;
 use crate::delivery::pool::Pool;
 use crate::domain::snapshot::Snapshot;
@@ -21,7 +22,7 @@ use crate::pg::board::{self, Entry};
 use crate::pg::identity::Extension;
 use crate::pg::state::State;
 use crate::pg::txn::{self, TxnError};
-use crate::pg::{guc, interrupt, lock, server, settings};
+use crate::pg::{guc, interrupt, lock, memory, server, settings};
 use crate::queue::cursor::{self, Start};
 use crate::queue::event::{Settlement, Spill};
 use crate::queue::ring;
@@ -102,6 +103,7 @@ pub(super) fn run(database: pg_sys::Oid) -> Exit {
         return Exit::Finished;
     };
     interrupt::reload_if_asked();
+    memory::return_large_blocks();
     SESSION.iter().for_each(|(name, value)| guc::fix(name, value));
     let Some((extension, version)) = txn::installed() else {
         entry.set_state(State::Absent);
@@ -165,7 +167,7 @@ impl Leader {
     ) -> Result<Self, Exit> {
         let lookups = Lookups::default();
         let client = client(&lookups, None);
-        let pool = Pool::new(settings::max_concurrency()).map_err(|error| {
+        let pool = Pool::new(in_flight()).map_err(|error| {
             log!("pg_webhook: {error}");
             Exit::Failed
         })?;
@@ -282,7 +284,7 @@ impl Leader {
 
     /// Settings have changed.
     fn reconfigure(&mut self) {
-        self.pool.resize(settings::max_concurrency());
+        self.pool.resize(in_flight());
         self.client = client(&self.lookups, Some(&self.client));
         registry::set_changed();
         self.entry.wake();
@@ -308,6 +310,18 @@ impl Leader {
             log!("pg_webhook: at the end: {error:?}");
         }
     }
+}
+
+/// How many requests may be in flight.
+fn in_flight() -> usize {
+    let wanted = settings::max_concurrency();
+    let most = files::make_room(wanted);
+    if most < wanted {
+        log!(
+            "pg_webhook: the limit of open files has room for {most} requests at once, not for {wanted}"
+        );
+    }
+    most
 }
 
 /// The HTTP client as the settings want it. A file of certificates that cannot be read changes nothing.

@@ -64,11 +64,11 @@ impl Leader {
 
     fn claim(&mut self, session: &Session) {
         let (now, clock) = (Instant::now(), Timestamp::from(SystemTime::now()));
-        let claims = self.schedule.claims(now, clock);
+        let mut claims = self.schedule.claims(now, clock);
         if claims.is_empty() {
             return;
         }
-        let mut found = pending::claim(session, &claims, clock, &self.installation);
+        let mut found = pending::claim(session, &mut claims, clock, &self.installation);
         let mut exhausted = Vec::new();
         for claim in &claims {
             let (own, others) =

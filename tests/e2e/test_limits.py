@@ -2,6 +2,8 @@
 
 import datetime
 import json
+import pathlib
+import re
 import resource
 import time
 
@@ -35,6 +37,12 @@ def table(db, name="items"):
 
 def insert(db, count=1, name="items"):
     db.run(f"INSERT INTO {name} SELECT FROM generate_series(1, %s)", count)
+
+
+def private_memory(pid):
+    """MiB that are a process's own: without the server's shared buffers."""
+    rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return sum(int(kb) for kb in re.findall(r"Private_\w+:\s*(\d+)", rollup)) / 1024
 
 
 def load(db):
@@ -272,3 +280,25 @@ def test_more_connections_than_open_files(own_cluster, make_db, receiver, many_f
     assert len(receiver.got()) == 1201, "each once"
     assert db.worker() == worker
     assert server.log_lines("Too many open files") == []
+
+
+def test_large_bodies_are_held_a_few_at_a_time_and_given_back(own_cluster, make_db, receiver, many_files):
+    """Of 150 MB of bodies the worker never holds more than a part, and keeps nothing in the end."""
+    server = own_cluster()
+    db = table(make_db(server))
+    db.run("ALTER TABLE items ADD COLUMN note text")
+    db.create("hook", receiver.url("/"), table_name="items", max_concurrency=4)
+    insert(db)
+    db.wait_for_status(1)
+    before = private_memory(db.worker())
+    receiver.hold()
+    db.run("INSERT INTO items SELECT i, now(), repeat(md5(i::text), 31000) FROM generate_series(1001, 1150) AS i")
+    wait_until(lambda: receiver.under_way == 4, "four requests at once")
+    time.sleep(1)
+    most = private_memory(db.worker())
+    receiver.release()
+    db.settled(60)
+    assert len(receiver.got()) == 151, "each once"
+    assert most - before < 60, f"{most - before:.0f} MiB"
+    left = private_memory(db.worker()) - before
+    assert left < 16, f"{left:.0f} MiB left"

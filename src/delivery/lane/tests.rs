@@ -19,11 +19,18 @@ fn messages(count: usize) -> impl Iterator<Item = Message> {
 }
 
 #[test]
-fn of_an_unknown_endpoint_each_message_gets_a_runner() {
+fn an_unknown_endpoint_begins_with_one() {
     let lane = lane(10, None);
-    assert_eq!(lane.push(messages(4)), 4);
-    assert_eq!(lane.push(messages(20)), 6, "up to the limit");
-    assert_eq!(lane.push(messages(1)), 0);
+    assert_eq!(lane.push(messages(24)), 1);
+    let _under_way = lane.next();
+    assert!(lane.due_in(Instant::now()).expect("later") > LATE);
+    let mut state = lane.lock();
+    let late = Instant::now() + LATE_UNKNOWN * 2;
+    assert_eq!(state.missing(late), 1, "the first has not come back");
+    drop(state);
+    lane.note(false, SECOND);
+    assert_eq!(lane.due_in(Instant::now()), Some(Duration::ZERO), "now it is known");
+    assert_eq!(lane.push([]), 9);
 }
 
 #[test]
@@ -79,6 +86,7 @@ fn runners_double_when_what_is_under_way_does_not_end() {
 #[test]
 fn a_rate_ends_runners_and_says_when_to_come_back() {
     let lane = lane(10, Some(100));
+    lane.note(false, SECOND);
     assert_eq!(lane.push(messages(5)), 2, "a burst");
     assert!(lane.next().is_some() && lane.next().is_some());
     assert!(lane.next().is_none() && lane.next().is_none(), "both runners end");
