@@ -113,6 +113,19 @@ $$lets a database send that is a copy of another one: until then its worker is "
   events and the log that came with the copy. False where the database was armed already.
 Example: SELECT webhook_arm()$$;
 
+CREATE FUNCTION webhook_grant(role regrole, level text) RETURNS void
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_grant_wrapper';
+COMMENT ON FUNCTION webhook_grant IS
+$$makes a role a viewer, which reads the views, a member, which makes and manages webhooks of its own, or an admin, which
+  manages all of them and the levels of roles. A role has one level: it has this one now, whatever it had before.
+Example: SELECT webhook_grant('app', 'member')$$;
+
+CREATE FUNCTION webhook_revoke(role regrole, level text) RETURNS void
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_revoke_wrapper';
+COMMENT ON FUNCTION webhook_revoke IS
+$$takes a role's level and all rights that came with it. Its webhooks stay, and send.
+Example: SELECT webhook_revoke('app', 'member')$$;
+
 CREATE FUNCTION webhook.worker_status()
     RETURNS TABLE (state text, pid integer, started_at timestamptz, threads integer, in_flight integer, last_error text)
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_worker_status_wrapper';

@@ -1,5 +1,5 @@
--- The log and the settings as users see them. Each view shows the webhooks of roles that the reader is
--- a member of; nothing in them is a secret.
+-- The log and the settings as users see them. Each view shows what the reader may see, which is
+-- what webhook.visible says; nothing in them is a secret.
 
 CREATE VIEW webhook.deliveries WITH (security_barrier) AS
 SELECT
@@ -39,11 +39,10 @@ FROM (
     FROM webhook.pending AS q
     WHERE NOT EXISTS (SELECT FROM webhook.event AS e WHERE e.xid = q.xid AND e.id = q.id)
 ) AS d
-JOIN webhook.webhook AS w ON w.id = d.webhook
+JOIN webhook.visible AS w ON w.id = d.webhook
 -- A delivery that is finished has one attempt that says so; one that waits is in the slow lane.
 LEFT JOIN webhook.attempt AS a ON a.delivery = d.id AND a.verdict <> 'retry'
-LEFT JOIN webhook.pending AS p ON p.id = d.id
-WHERE pg_catalog.pg_has_role(w.owner::oid, 'USAGE');
+LEFT JOIN webhook.pending AS p ON p.id = d.id;
 COMMENT ON VIEW webhook.deliveries IS
     'one row per event and webhook; status is pending, retrying, delivered, dead or cancelled';
 
@@ -58,8 +57,7 @@ SELECT
     a.error_class,
     a.error
 FROM webhook.attempt AS a
-JOIN webhook.webhook AS w ON w.id = a.webhook
-WHERE pg_catalog.pg_has_role(w.owner::oid, 'USAGE');
+JOIN webhook.visible AS w ON w.id = a.webhook;
 COMMENT ON VIEW webhook.attempts IS
     'one row per HTTP attempt; status_code is 0 where there was no answer';
 
@@ -93,7 +91,7 @@ SELECT
     coalesce(fresh.count, 0) + coalesce(slow.count, 0) AS pending,
     w.created_at,
     w.updated_at
-FROM webhook.webhook AS w
+FROM webhook.visible AS w
 LEFT JOIN webhook.secret AS s ON s.webhook = w.id
 LEFT JOIN webhook.health AS h ON h.webhook = w.id
 LEFT JOIN LATERAL (
@@ -140,8 +138,7 @@ LEFT JOIN (
       AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = e.id)
     GROUP BY e.webhook
 ) AS fresh ON fresh.webhook = w.id
-WHERE w.deleted_at IS NULL
-  AND pg_catalog.pg_has_role(w.owner::oid, 'USAGE');
+WHERE w.deleted_at IS NULL;
 COMMENT ON VIEW webhook.webhooks IS
     'settings without secrets, and health: healthy, failing, paused or disabled';
 

@@ -6,6 +6,7 @@ mod arm;
 mod create;
 mod elsewhere;
 mod install;
+mod level;
 mod manage;
 mod replay;
 mod status;

@@ -9,6 +9,7 @@ pub mod breaker;
 pub mod event;
 pub mod failure;
 pub mod header;
+pub mod level;
 pub mod rate;
 pub mod refusal;
 pub mod retry_after;

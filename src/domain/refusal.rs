@@ -2,6 +2,7 @@
 
 use super::event::UnknownOperation;
 use super::header::HeaderError;
+use super::level::UnknownLevel;
 use super::secret::SecretError;
 use super::signature::UnknownScheme;
 use super::url::UrlError;
@@ -120,6 +121,23 @@ pub enum Refusal {
     /// More than one expression, or none.
     #[error("the condition is not a single SQL expression")]
     NotAnExpression,
+    /// The level.
+    #[error(transparent)]
+    Level(#[from] UnknownLevel),
+    /// Only the extension's owner and admins change levels.
+    #[error("permission denied to change the level of a role")]
+    MayNotGrant,
+    /// A number that is no role's.
+    #[error("role {0} does not exist")]
+    UnknownRole(u32),
+    /// A level that the role does not have.
+    #[error("role \"{role}\" does not have level {level}")]
+    NoLevel {
+        /// The role.
+        role: String,
+        /// The level.
+        level: &'static str,
+    },
     /// A database whose text is not UTF-8.
     #[error("pg_webhook needs a database with encoding UTF8")]
     NotUtf8,

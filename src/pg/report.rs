@@ -4,6 +4,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::domain::event::Operation;
+use crate::domain::level::Level;
 use crate::domain::refusal::Refusal;
 use crate::domain::secret::SecretError;
 use crate::domain::signature::Scheme;
@@ -34,6 +35,7 @@ fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::Header(_)
         | Refusal::Scheme(_)
         | Refusal::Operation(_)
+        | Refusal::Level(_)
         | Refusal::NoEvents
         | Refusal::NeedsTable(_)
         | Refusal::WhichTable(..)
@@ -42,14 +44,16 @@ fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         Refusal::DuplicateName(_) | Refusal::AlreadyWatched { .. } | Refusal::Overlap { .. } => {
             ERRCODE_DUPLICATE_OBJECT
         }
-        Refusal::UnknownWebhook(_) | Refusal::UnknownDelivery(_) | Refusal::NotWatched { .. } => {
-            ERRCODE_UNDEFINED_OBJECT
-        }
+        Refusal::UnknownWebhook(_)
+        | Refusal::UnknownDelivery(_)
+        | Refusal::NotWatched { .. }
+        | Refusal::UnknownRole(_)
+        | Refusal::NoLevel { .. } => ERRCODE_UNDEFINED_OBJECT,
         Refusal::PayloadGone(_) => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         Refusal::NotUtf8 => ERRCODE_FEATURE_NOT_SUPPORTED,
         Refusal::TooMany(_) => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
         Refusal::Unwatchable { .. } => ERRCODE_WRONG_OBJECT_TYPE,
-        Refusal::MayNotWatch { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
+        Refusal::MayNotWatch { .. } | Refusal::MayNotGrant => ERRCODE_INSUFFICIENT_PRIVILEGE,
         Refusal::UnknownColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
         Refusal::NoThread(_) => ERRCODE_INSUFFICIENT_RESOURCES,
     }
@@ -85,6 +89,8 @@ fn hint(refusal: &Refusal) -> Option<String> {
         }
         Refusal::Scheme(_) => return Some(one_of(Scheme::ALL.map(Scheme::name))),
         Refusal::Operation(_) => return Some(one_of(Operation::ALL.map(Operation::as_str))),
+        Refusal::Level(_) => return Some(one_of(Level::ALL.map(Level::name))),
+        Refusal::MayNotGrant => "The owner of the extension and admins may.",
         Refusal::WhichTable(..) => "Use webhook_unwatch and webhook_watch to change one of them.",
         Refusal::AlreadyWatched { .. } => {
             "Use webhook_update, or webhook_unwatch and webhook_watch in one transaction, to change how."

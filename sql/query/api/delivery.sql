@@ -1,4 +1,4 @@
--- The webhook of delivery $1 if role $2 may manage it: its name, whether it is deleted, and the
+-- The webhook of delivery $1 if role $2 may manage it (see webhook.visible): its name, whether it is deleted, and the
 -- transaction that wrote the event. The log and the slow lane find it by its id; the ring, which is
 -- indexed by transaction, is searched only for an event that has never been tried.
 SELECT w.name, w.deleted_at IS NOT NULL, d.xid::text::bigint
@@ -10,5 +10,8 @@ FROM (
     SELECT e.webhook, e.xid, 3 FROM webhook.event AS e WHERE e.id = $1
 ) AS d
 JOIN webhook.webhook AS w ON w.id = d.webhook
-WHERE pg_has_role($2, w.owner::oid, 'USAGE')
+WHERE (
+    pg_has_role($2, w.owner::oid, 'USAGE')
+    OR EXISTS (SELECT FROM webhook.level AS l WHERE l.level = 'admin' AND pg_has_role($2, l.role::oid, 'USAGE'))
+)
 LIMIT 1

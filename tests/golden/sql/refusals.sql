@@ -132,6 +132,13 @@ SELECT webhook_watch('taken', 'items');
 SELECT * FROM refusal($$ SELECT webhook_update('taken', events => '{INSERT}') $$);
 SELECT * FROM refusal($$ SELECT webhook_update('other', condition => 'true') $$);
 
+-- levels
+SELECT * FROM refusal($$ SELECT webhook_grant(NULL, 'admin') $$);
+SELECT * FROM refusal($$ SELECT webhook_grant(current_user::regrole, NULL) $$);
+SELECT * FROM refusal($$ SELECT webhook_grant(current_user::regrole, 'owner') $$);
+SELECT * FROM refusal($$ SELECT webhook_grant('-', 'admin') $$);
+SELECT * FROM refusal($$ SELECT webhook_revoke('pg_monitor', 'viewer') $$);
+
 -- the trigger function is for our triggers only
 SELECT * FROM refusal($$ SELECT webhook.capture() $$);
 SELECT * FROM refusal($$ CREATE TRIGGER t BEFORE INSERT ON items FOR EACH ROW EXECUTE FUNCTION webhook.capture('1'); INSERT INTO items VALUES (1) $$);
