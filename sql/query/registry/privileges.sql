@@ -18,7 +18,7 @@ WITH member AS (
     FROM member AS m
     JOIN pg_class AS c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
     WHERE c.relnamespace = 'webhook'::regnamespace
-      AND c.relname IN ('webhooks', 'deliveries', 'attempts', 'worker')
+      AND c.relname IN ('webhooks', 'deliveries', 'attempts', 'dead_letters', 'stats', 'worker')
     UNION ALL
     SELECT
         'EXECUTE',
@@ -30,7 +30,7 @@ WITH member AS (
         END
     FROM member AS m
     JOIN pg_proc AS p ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
-    WHERE p.oid = 'webhook.worker_status()'::regprocedure OR p.proname LIKE 'webhook\_%'
+    WHERE p.oid = 'webhook.worker_status()'::regprocedure OR starts_with(p.proname::text, 'webhook_')
 ), ranked (levels) AS (
     SELECT ARRAY['viewer', 'member', 'admin']
 )
