@@ -103,7 +103,8 @@ Example: SELECT * FROM webhook_test('new-orders', '{"hello": "world"}')$$;
 CREATE FUNCTION webhook_replay(delivery_id bigint) RETURNS bigint
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_replay_wrapper';
 COMMENT ON FUNCTION webhook_replay IS
-$$sends the same body once more, under the same event id, as a new delivery; returns its id.
+$$sends the same body once more, under the same event id, as a new delivery; returns its id. A dead delivery stays so
+  in webhook.deliveries, and is in webhook.dead_letters no more.
 Example: SELECT webhook_replay(id) FROM webhook.deliveries WHERE status = 'dead'$$;
 
 CREATE FUNCTION webhook_arm() RETURNS boolean
@@ -112,6 +113,19 @@ COMMENT ON FUNCTION webhook_arm IS
 $$lets a database send that is a copy of another one: until then its worker is "unarmed" and sends nothing. Forgets the
   events and the log that came with the copy. False where the database was armed already.
 Example: SELECT webhook_arm()$$;
+
+CREATE FUNCTION webhook_replay_all(
+    webhook text,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT NULL,
+    status text DEFAULT NULL
+) RETURNS bigint
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_replay_all_wrapper';
+COMMENT ON FUNCTION webhook_replay_all IS
+$$does what webhook_replay does for all deliveries of a webhook that were made at or after since and before until, and
+  have the given status: dead where left out. Returns how many. Dead letters that have been replayed or cancelled, and
+  tests, are not among them.
+Example: SELECT webhook_replay_all('new-orders', since => now() - interval '1 day')$$;
 
 CREATE FUNCTION webhook_grant(role regrole, level text) RETURNS void
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_grant_wrapper';

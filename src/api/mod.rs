@@ -4,6 +4,7 @@
 
 mod arm;
 mod create;
+mod delivery;
 mod elsewhere;
 mod install;
 mod level;

@@ -16,6 +16,7 @@ pub mod retry_after;
 pub mod secret;
 pub mod signature;
 pub mod snapshot;
+pub mod status;
 pub mod time;
 pub mod url;
 pub mod verdict;

@@ -5,6 +5,7 @@ use super::header::HeaderError;
 use super::level::UnknownLevel;
 use super::secret::SecretError;
 use super::signature::UnknownScheme;
+use super::status::UnknownStatus;
 use super::url::UrlError;
 
 /// A request that is refused. Nothing has been changed.
@@ -38,6 +39,12 @@ pub enum Refusal {
     /// Its body is no longer kept.
     #[error("the payload of delivery {0} is no longer kept")]
     PayloadGone(i64),
+    /// A test is sent by the session that makes it, never by the worker.
+    #[error("delivery {0} is a test")]
+    ReplayOfTest(i64),
+    /// The status of deliveries.
+    #[error(transparent)]
+    Status(#[from] UnknownStatus),
     /// `pg_webhook.max_webhooks`.
     #[error("the limit of {0} webhooks is reached")]
     TooMany(i32),

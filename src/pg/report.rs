@@ -8,6 +8,7 @@ use crate::domain::level::Level;
 use crate::domain::refusal::Refusal;
 use crate::domain::secret::SecretError;
 use crate::domain::signature::Scheme;
+use crate::domain::status::Status;
 use crate::domain::url::UrlError;
 
 impl From<Refusal> for ErrorReport {
@@ -36,6 +37,7 @@ fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::Scheme(_)
         | Refusal::Operation(_)
         | Refusal::Level(_)
+        | Refusal::Status(_)
         | Refusal::NoEvents
         | Refusal::NeedsTable(_)
         | Refusal::WhichTable(..)
@@ -49,7 +51,9 @@ fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::NotWatched { .. }
         | Refusal::UnknownRole(_)
         | Refusal::NoLevel { .. } => ERRCODE_UNDEFINED_OBJECT,
-        Refusal::PayloadGone(_) => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        Refusal::PayloadGone(_) | Refusal::ReplayOfTest(_) => {
+            ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+        }
         Refusal::NotUtf8 => ERRCODE_FEATURE_NOT_SUPPORTED,
         Refusal::TooMany(_) => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
         Refusal::Unwatchable { .. } => ERRCODE_WRONG_OBJECT_TYPE,
@@ -95,6 +99,8 @@ fn hint(refusal: &Refusal) -> Option<String> {
         Refusal::AlreadyWatched { .. } => {
             "Use webhook_update, or webhook_unwatch and webhook_watch in one transaction, to change how."
         }
+        Refusal::Status(_) => return Some(one_of(Status::ALL.map(Status::name))),
+        Refusal::ReplayOfTest(_) => "Use webhook_test to send another one.",
         Refusal::PayloadGone(_) => "pg_webhook.log_retention says how long payloads are kept.",
         Refusal::TooMany(_) => "pg_webhook.max_webhooks sets the limit.",
         Refusal::NotAnExpression => {
