@@ -3,6 +3,7 @@
 //! Their declarations, with defaults and documentation, are in `sql/api.sql`.
 
 mod arm;
+mod cancel;
 mod create;
 mod delivery;
 mod elsewhere;

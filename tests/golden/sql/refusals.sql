@@ -114,6 +114,8 @@ SELECT * FROM refusal($$ SELECT webhook_resume('') $$);
 SELECT * FROM refusal($$ SELECT webhook_test('nobody') $$);
 SELECT * FROM refusal($$ SELECT webhook_replay(1) $$);
 SELECT * FROM refusal($$ SELECT webhook_replay(NULL) $$);
+SELECT * FROM refusal($$ SELECT webhook_cancel(1) $$);
+SELECT * FROM refusal($$ SELECT webhook_cancel(NULL) $$);
 SELECT * FROM refusal($$ SELECT webhook_replay_all('nobody') $$);
 SELECT * FROM refusal($$ SELECT webhook_replay_all(NULL) $$);
 SELECT * FROM refusal($$ SELECT webhook_replay_all('taken', status => 'failed') $$);
