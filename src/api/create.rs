@@ -1,6 +1,6 @@
 //! `webhook_create`
 
-use pgrx::datum::{Interval, JsonB, TimestampWithTimeZone, Uuid};
+use pgrx::datum::{Interval, TimestampWithTimeZone, Uuid};
 use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -8,6 +8,7 @@ use pgrx::prelude::*;
 use super::{elsewhere, on_behalf, words};
 use crate::domain::refusal::Refusal;
 use crate::domain::secret::{GENERATED_BYTES, Secret};
+use crate::pg::json::Json;
 use crate::pg::{random, spi};
 use crate::registry::definition::{Definition, Given};
 use crate::registry::{self, watch, webhook};
@@ -21,7 +22,7 @@ fn webhook_create(
     events: Option<Vec<Option<String>>>,
     columns: Option<Vec<Option<String>>>,
     condition: Option<&str>,
-    headers: Option<JsonB>,
+    headers: Option<Json>,
     secret: Option<&str>,
     description: Option<&str>,
     enabled: Option<bool>,

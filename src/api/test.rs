@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use pgrx::datum::{AnyNumeric, JsonB};
+use pgrx::datum::AnyNumeric;
 use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -18,6 +18,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::verdict::{self, Verdict};
 use crate::log::attempt as log;
 use crate::pg::identity::Caller;
+use crate::pg::json::Json;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::{output, snapshot};
 use crate::queue::event::{Origin, Settlement};
@@ -27,7 +28,7 @@ use crate::registry::{endpoint, webhook};
 #[pg_extern(sql = false)]
 fn webhook_test(
     webhook: Option<&str>,
-    payload: Option<JsonB>,
+    payload: Option<Json>,
 ) -> Result<
     TableIterator<
         'static,
@@ -66,7 +67,7 @@ impl Test {
         session: &Session,
         caller: &Caller,
         webhook: Option<&str>,
-        payload: Option<JsonB>,
+        payload: Option<Json>,
         client: &crate::delivery::client::Client,
     ) -> Result<Self, Refusal> {
         let own = webhook::find(session, caller, webhook)?;
@@ -79,7 +80,7 @@ impl Test {
         let id = ring::next_id(&target);
         let event_id = ring::event_id(&installation, id);
         let created_at = Timestamp::from(SystemTime::now());
-        let record = payload.map_or_else(|| "null".to_owned(), |JsonB(value)| value.to_string());
+        let record = payload.map_or_else(|| "null".to_owned(), |Json(text)| text);
         let change = Change { record: &record, old_record: None, truncated: false };
         let timestamp = output::rfc3339(created_at);
         let body = Envelope::new(None, &uuid).render(&event_id, TEST, change, &timestamp);

@@ -8,6 +8,7 @@ pub mod heap;
 pub mod identity;
 pub mod interrupt;
 pub mod invalidation;
+pub mod json;
 pub mod lock;
 pub mod output;
 pub mod parse;

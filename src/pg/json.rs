@@ -1,0 +1,47 @@
+//! Arguments of type `jsonb`.
+
+use std::ffi::CStr;
+
+use pgrx::FromDatum;
+use pgrx::callconv::{Arg, ArgAbi};
+use pgrx::direct_function_call;
+use pgrx::pg_sys;
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
+};
+
+/// A `jsonb` as PostgreSQL writes it. pgrx's own type parses it, and panics where a number is larger or
+/// the nesting deeper than the parser knows; it also rounds long numbers.
+pub struct Json(pub String);
+
+impl FromDatum for Json {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        if is_null {
+            return None;
+        }
+        // SAFETY: the caller's datum is a jsonb; its text is copied before its memory goes.
+        let text = unsafe { direct_function_call::<&CStr>(pg_sys::jsonb_out, &[Some(datum)]) }?;
+        Some(Self(text.to_string_lossy().into_owned()))
+    }
+}
+
+// SAFETY: the value is owned; only its datum is looked at.
+unsafe impl<'fcx> ArgAbi<'fcx> for Json {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: the declaration says that the argument is a jsonb.
+        unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or_else(|| Self("null".to_owned()))
+    }
+}
+
+// SAFETY: it is what the SQL declarations say.
+unsafe impl SqlTranslatable for Json {
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(Json);
+    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::literal("jsonb"));
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+        Ok(ReturnsRef::One(SqlMappingRef::literal("jsonb")));
+}
