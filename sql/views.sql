@@ -85,7 +85,7 @@ LEFT JOIN LATERAL (
                     SELECT FROM pg_catalog.pg_trigger AS g
                     WHERE g.tgrelid = v.relation
                       AND g.tgfoid = 'webhook.capture()'::pg_catalog.regprocedure
-                      AND g.tgargs = pg_catalog.convert_to(w.id::text, 'UTF8') || '\x00'
+                      AND g.tgargs = pg_catalog.convert_to(w.id::text, 'UTF8') || pg_catalog.decode('00', 'hex')
                       AND (g.tgtype & b.bit) <> 0
                       AND g.tgenabled <> 'D'
                 )
