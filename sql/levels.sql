@@ -1,5 +1,9 @@
 -- Who may see and manage what.
 
+-- From here on nothing is made in the extension's schema, where others may have planted operators that
+-- suit the operands of a view better than PostgreSQL's own.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 CREATE TABLE webhook.level (
     role         regrole PRIMARY KEY,
     level        text NOT NULL,

@@ -25,12 +25,12 @@ compile_error!("pg_webhook needs panic = \"unwind\": an aborting panic would res
 pg_module_magic!(name = c"pg_webhook", version = c"0.1.0");
 
 extension_sql_file!("../sql/schema.sql", name = "schema", bootstrap);
-extension_sql_file!("../sql/levels.sql", name = "levels", requires = ["schema"]);
 extension_sql_file!("../sql/queue.sql", name = "queue", requires = ["schema"]);
-extension_sql_file!("../sql/status.sql", name = "status", requires = ["queue"]);
 extension_sql_file!("../sql/capture.sql", name = "capture", requires = ["queue"]);
 extension_sql_file!("../sql/api.sql", name = "api", requires = ["capture"]);
-extension_sql_file!("../sql/views.sql", name = "views", requires = ["api", "levels", "status"]);
+extension_sql_file!("../sql/levels.sql", name = "levels", requires = ["api"]);
+extension_sql_file!("../sql/status.sql", name = "status", requires = ["levels"]);
+extension_sql_file!("../sql/views.sql", name = "views", requires = ["status"]);
 extension_sql_file!("../sql/grants.sql", name = "grants", requires = ["views"]);
 extension_sql_file!("../sql/finish.sql", name = "finish", requires = ["grants"], finalize);
 
