@@ -116,7 +116,8 @@ Example: SELECT * FROM webhook_test('new-orders', '{"hello": "world"}')$$;
 CREATE FUNCTION webhook_replay(delivery_id bigint) RETURNS bigint
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_replay_wrapper';
 COMMENT ON FUNCTION webhook_replay IS
-$$sends the same body once more, under the same event id, as a new delivery; returns its id.
+$$sends the same body once more, under the same event id, as a new delivery; returns its id. A dead delivery stays so
+  in webhook.deliveries, and is in webhook.dead_letters no more.
 Example: SELECT webhook_replay(id) FROM webhook.deliveries WHERE status = 'dead'$$;
 
 CREATE FUNCTION webhook_rotate_secret(webhook text, overlap interval DEFAULT '24 hours') RETURNS text
@@ -186,6 +187,40 @@ COMMENT ON FUNCTION webhook_arm IS
 $$lets a database send that is a copy of another one: until then its worker is "unarmed" and sends nothing. Forgets the
   events and the log that came with the copy. False where the database was armed already.
 Example: SELECT webhook_arm()$$;
+
+CREATE FUNCTION webhook_replay_all(
+    webhook text,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT NULL,
+    status text DEFAULT NULL
+) RETURNS bigint
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_replay_all_wrapper';
+COMMENT ON FUNCTION webhook_replay_all IS
+$$does what webhook_replay does for all deliveries of a webhook that were made at or after since and before until, and
+  have the given status: dead where left out. Returns how many. Dead letters that have been replayed or cancelled, and
+  tests, are not among them.
+Example: SELECT webhook_replay_all('new-orders', since => now() - interval '1 day')$$;
+
+CREATE FUNCTION webhook_cancel(delivery_id bigint) RETURNS boolean
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_cancel_wrapper';
+COMMENT ON FUNCTION webhook_cancel IS
+$$gives a delivery up that waits, be it a dead letter: no request for it starts after the commit. One that is under way
+  then ends as it does, and if the receiver takes it, the delivery counts as delivered. False where it was finished
+  or cancelled already, or replayed when it was dead.
+Example: SELECT webhook_cancel(id) FROM webhook.deliveries WHERE status = 'retrying'$$;
+
+CREATE FUNCTION webhook_grant(role regrole, level text) RETURNS void
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_grant_wrapper';
+COMMENT ON FUNCTION webhook_grant IS
+$$makes a role a viewer, which reads the views, a member, which makes and manages webhooks of its own, or an admin, which
+  manages all of them and the levels of roles. A role has one level: it has this one now, whatever it had before.
+Example: SELECT webhook_grant('app', 'member')$$;
+
+CREATE FUNCTION webhook_revoke(role regrole, level text) RETURNS void
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_revoke_wrapper';
+COMMENT ON FUNCTION webhook_revoke IS
+$$takes a role's level and all rights that came with it. Its webhooks stay, and send.
+Example: SELECT webhook_revoke('app', 'member')$$;
 
 CREATE FUNCTION webhook.worker_status()
     RETURNS TABLE (state text, pid integer, started_at timestamptz, threads integer, in_flight integer, last_error text)

@@ -31,7 +31,7 @@ CREATE INDEX event_xid_id_idx ON webhook.event (xid, id);
 ALTER TABLE webhook.event ALTER COLUMN payload SET STORAGE MAIN;
 
 -- Only events that could not go out at once; with their payload, because the ring may turn over first.
--- next_at = 'infinity' is a dead letter, which no claim asks for.
+-- next_at = 'infinity', which no claim asks for, is a dead letter or a cancelled delivery.
 CREATE TABLE webhook.pending (
     webhook          integer NOT NULL,
     next_at          timestamptz NOT NULL,
@@ -59,6 +59,19 @@ CREATE TABLE webhook.pending (
 CREATE UNIQUE INDEX pending_id_key ON webhook.pending (id);
 ALTER TABLE webhook.pending ALTER COLUMN payload SET STORAGE MAIN;
 COMMENT ON TABLE webhook.pending IS 'private: events that wait for a retry or for their endpoint, and dead letters';
+
+-- Insert-only for users, so that none of their open transactions makes the worker wait.
+CREATE TABLE webhook.closed (
+    delivery  bigint PRIMARY KEY,
+    xid       xid8 NOT NULL,
+    closed_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    how       text NOT NULL CHECK (how OPERATOR(pg_catalog.=) ANY (ARRAY['cancelled', 'replayed'])),
+    -- The worker has nothing to do with it any more.
+    settled   boolean NOT NULL
+);
+CREATE INDEX closed_unsettled_idx ON webhook.closed (delivery) WHERE NOT settled;
+COMMENT ON TABLE webhook.closed IS
+    'private: deliveries that somebody has cancelled, and dead letters that somebody has replayed';
 
 -- Insert-only, in the same ring: an attempt goes into the slot that is current when it is logged.
 CREATE TABLE webhook.attempt (

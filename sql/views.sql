@@ -1,49 +1,26 @@
--- The log and the settings as users see them. Each view shows the webhooks of roles that the reader is
--- a member of; nothing in them is a secret.
+-- The log and the settings as users see them. Each view shows what the reader may see, which is
+-- what webhook.visible says; nothing in them is a secret.
 
 CREATE VIEW webhook.deliveries WITH (security_barrier) AS
 SELECT
     d.id,
     w.name AS webhook,
-    coalesce(d.event_id, pg_catalog.format('evt_%s_%s', (SELECT i.id FROM webhook.installation AS i), d.id)) AS event_id,
+    d.event_id,
     d.event_type,
     d.schema_name,
     d.table_name,
     d.payload,
-    CASE
-        WHEN a.verdict = 'delivered' THEN 'delivered'
-        WHEN a.verdict = 'dead' OR p.next_at = 'infinity' THEN 'dead'
-        WHEN w.deleted_at IS NOT NULL THEN 'cancelled'
-        WHEN p.attempts > 0 THEN 'retrying'
-        -- Behind the cursor and nowhere else: delivered, and not logged.
-        WHEN p.id IS NULL AND pg_catalog.pg_visible_in_snapshot(d.xid, (SELECT c.snap FROM webhook.cursor AS c))
-            THEN 'delivered'
-        ELSE 'pending'
-    END AS status,
-    coalesce(a.attempt, p.attempts, 0) AS attempts,
-    coalesce(a.status_code, p.status_code) AS status_code,
-    coalesce(a.response_body, p.response_body) AS response_body,
-    pg_catalog.round(coalesce(a.duration_us, p.duration_us) / 1000.0, 3) AS latency_ms,
-    coalesce(a.error, p.error) AS error,
+    d.status,
+    d.attempts,
+    d.status_code,
+    d.response_body,
+    d.latency_ms,
+    d.error,
     d.created_at,
-    CASE WHEN w.deleted_at IS NULL THEN nullif(p.next_at, 'infinity') END AS next_attempt_at,
-    CASE
-        WHEN a.verdict = 'delivered' THEN a.started_at + pg_catalog.make_interval(secs => a.duration_us / 1e6)
-    END AS delivered_at
-FROM (
-    SELECT e.id, e.xid, e.webhook, e.event_id, e.event_type, e.schema_name, e.table_name, e.payload, e.created_at
-    FROM webhook.event AS e
-    UNION ALL
-    -- what has outlived its slot of the ring
-    SELECT q.id, q.xid, q.webhook, q.event_id, q.event_type, q.schema_name, q.table_name, q.payload, q.created_at
-    FROM webhook.pending AS q
-    WHERE NOT EXISTS (SELECT FROM webhook.event AS e WHERE e.xid = q.xid AND e.id = q.id)
-) AS d
-JOIN webhook.webhook AS w ON w.id = d.webhook
--- A delivery that is finished has one attempt that says so; one that waits is in the slow lane.
-LEFT JOIN webhook.attempt AS a ON a.delivery = d.id AND a.verdict <> 'retry'
-LEFT JOIN webhook.pending AS p ON p.id = d.id
-WHERE pg_catalog.pg_has_role(w.owner::oid, 'USAGE');
+    d.next_attempt_at,
+    d.delivered_at
+FROM webhook.delivery AS d
+JOIN webhook.visible AS w ON w.id = d.webhook;
 COMMENT ON VIEW webhook.deliveries IS
     'one row per event and webhook; status is pending, retrying, delivered, dead or cancelled';
 
@@ -58,8 +35,7 @@ SELECT
     a.error_class,
     a.error
 FROM webhook.attempt AS a
-JOIN webhook.webhook AS w ON w.id = a.webhook
-WHERE pg_catalog.pg_has_role(w.owner::oid, 'USAGE');
+JOIN webhook.visible AS w ON w.id = a.webhook;
 COMMENT ON VIEW webhook.attempts IS
     'one row per HTTP attempt; status_code is 0 where there was no answer';
 
@@ -74,6 +50,7 @@ SELECT
     w.event_types,
     w.format,
     w.signature,
+    w.signature_header,
     w.transform,
     (SELECT pg_catalog.jsonb_object_agg(h.key, '***') FROM pg_catalog.jsonb_object_keys(s.headers) AS h (key)) AS headers,
     w.max_retries,
@@ -93,10 +70,10 @@ SELECT
     h.last_success_at,
     h.last_failure_at,
     h.last_error,
-    coalesce(fresh.count, 0) + coalesce(slow.count, 0) AS pending,
+    coalesce(b.count, 0) AS pending,
     w.created_at,
     w.updated_at
-FROM webhook.webhook AS w
+FROM webhook.visible AS w
 LEFT JOIN webhook.secret AS s ON s.webhook = w.id
 LEFT JOIN webhook.health AS h ON h.webhook = w.id
 LEFT JOIN LATERAL (
@@ -112,7 +89,7 @@ LEFT JOIN LATERAL (
                     SELECT FROM pg_catalog.pg_trigger AS g
                     WHERE g.tgrelid = v.relation
                       AND g.tgfoid = 'webhook.capture()'::pg_catalog.regprocedure
-                      AND g.tgargs = pg_catalog.convert_to(w.id::text, 'UTF8') || '\x00'
+                      AND g.tgargs = pg_catalog.convert_to(w.id::text, 'UTF8') || pg_catalog.decode('00', 'hex')
                       AND (g.tgtype & b.bit) <> 0
                       AND g.tgenabled <> 'D'
                 )
@@ -127,27 +104,66 @@ LEFT JOIN LATERAL (
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE v.webhook = w.id
 ) AS t ON true
+LEFT JOIN webhook.backlog AS b ON b.webhook = w.id
+WHERE w.deleted_at IS NULL;
+COMMENT ON VIEW webhook.webhooks IS
+    'settings without secrets, and health: healthy, failing, paused or disabled';
+
+CREATE VIEW webhook.dead_letters WITH (security_barrier) AS
+SELECT
+    p.id,
+    w.name AS webhook,
+    coalesce(p.event_id, pg_catalog.format('evt_%s_%s', (SELECT i.id FROM webhook.installation AS i), p.id)) AS event_id,
+    p.event_type,
+    p.schema_name,
+    p.table_name,
+    p.payload,
+    'dead' AS status,
+    p.attempts,
+    p.status_code,
+    p.response_body,
+    pg_catalog.round(p.duration_us / 1000.0, 3) AS latency_ms,
+    p.error,
+    p.created_at,
+    NULL::timestamptz AS next_attempt_at,
+    NULL::timestamptz AS delivered_at
+FROM webhook.visible AS w
+JOIN webhook.pending AS p ON p.webhook = w.id AND p.next_at = 'infinity'
+WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id);
+COMMENT ON VIEW webhook.dead_letters IS
+    'deliveries that are dead and that nobody has replayed or cancelled; kept until somebody does';
+
+CREATE VIEW webhook.stats WITH (security_barrier) AS
+SELECT
+    w.name AS webhook,
+    coalesce(a.count, 0) AS delivered,
+    coalesce(d.count, 0) AS failed,
+    coalesce(b.count, 0) AS pending,
+    pg_catalog.clock_timestamp() - b.oldest AS oldest_pending_age,
+    pg_catalog.round(a.latencies[1]::numeric, 3) AS p50_ms,
+    pg_catalog.round(a.latencies[2]::numeric, 3) AS p95_ms,
+    pg_catalog.round(a.latencies[3]::numeric, 3) AS p99_ms
+FROM webhook.visible AS w
+LEFT JOIN (
+    SELECT
+        t.webhook,
+        pg_catalog.count(*) AS count,
+        pg_catalog.percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY t.duration_us / 1e3) AS latencies
+    FROM webhook.attempt AS t
+    WHERE t.verdict = 'delivered'
+    GROUP BY t.webhook
+) AS a ON a.webhook = w.id
 LEFT JOIN (
     SELECT p.webhook, pg_catalog.count(*) AS count
     FROM webhook.pending AS p
-    WHERE p.next_at < 'infinity'
+    WHERE p.next_at = 'infinity'
+      AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id AND c.how = 'cancelled')
     GROUP BY p.webhook
-) AS slow ON slow.webhook = w.id
-LEFT JOIN (
-    -- Events that have neither been tried nor moved to the slow lane are behind the cursor's back.
-    SELECT e.webhook, pg_catalog.count(*) AS count
-    FROM webhook.cursor AS c
-    JOIN webhook.event AS e
-        ON e.xid >= pg_catalog.pg_snapshot_xmin(c.snap)
-        AND NOT pg_catalog.pg_visible_in_snapshot(e.xid, c.snap)
-    WHERE NOT EXISTS (SELECT FROM webhook.attempt AS a WHERE a.delivery = e.id)
-      AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = e.id)
-    GROUP BY e.webhook
-) AS fresh ON fresh.webhook = w.id
-WHERE w.deleted_at IS NULL
-  AND pg_catalog.pg_has_role(w.owner::oid, 'USAGE');
-COMMENT ON VIEW webhook.webhooks IS
-    'settings without secrets, and health: healthy, failing, paused or disabled';
+) AS d ON d.webhook = w.id
+LEFT JOIN webhook.backlog AS b ON b.webhook = w.id
+WHERE w.deleted_at IS NULL;
+COMMENT ON VIEW webhook.stats IS
+    'each webhook in numbers: what the log holds as delivered and as dead, what waits, and how long deliveries took';
 
 CREATE VIEW webhook.worker WITH (security_barrier) AS
 SELECT s.state, s.pid, s.started_at, s.threads, s.in_flight, s.last_error

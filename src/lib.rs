@@ -28,7 +28,9 @@ extension_sql_file!("../sql/schema.sql", name = "schema", bootstrap);
 extension_sql_file!("../sql/queue.sql", name = "queue", requires = ["schema"]);
 extension_sql_file!("../sql/capture.sql", name = "capture", requires = ["queue"]);
 extension_sql_file!("../sql/api.sql", name = "api", requires = ["capture"]);
-extension_sql_file!("../sql/views.sql", name = "views", requires = ["api"]);
+extension_sql_file!("../sql/levels.sql", name = "levels", requires = ["api"]);
+extension_sql_file!("../sql/status.sql", name = "status", requires = ["levels"]);
+extension_sql_file!("../sql/views.sql", name = "views", requires = ["status"]);
 extension_sql_file!("../sql/grants.sql", name = "grants", requires = ["views"]);
 extension_sql_file!("../sql/finish.sql", name = "finish", requires = ["grants"], finalize);
 

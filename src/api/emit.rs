@@ -9,13 +9,14 @@ use crate::capture::sender::Sender;
 use crate::domain::envelope::Kind;
 use crate::domain::event::{self, MANUAL};
 use crate::domain::refusal::Refusal;
+use crate::pg::json::{self, Json};
+use crate::pg::settings;
 use crate::pg::spi::{self, Session, arg, sql};
-use crate::pg::{json, settings};
 use crate::registry::webhook;
 
 #[pg_extern(sql = false)]
-fn webhook_emit(event_type: Option<&str>, data: Option<AnyElement>) -> Result<i32, ErrorReport> {
-    let data = data.map(|data| json::text(&data));
+fn webhook_emit(event_type: Option<&str>, data: Option<Json>) -> Result<i32, ErrorReport> {
+    let data = data.map(|Json(text)| text);
     on_behalf(|caller| {
         let event_type = event::check_type(event_type.ok_or(Refusal::Null("event_type"))?)?;
         if event_type.contains('*') {

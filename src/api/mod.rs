@@ -3,10 +3,13 @@
 //! Their declarations, with defaults and documentation, are in `sql/api.sql`.
 
 mod arm;
+mod cancel;
 mod create;
+mod delivery;
 mod elsewhere;
 mod emit;
 mod install;
+mod level;
 mod manage;
 mod preview;
 mod replay;

@@ -3,7 +3,6 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::HeaderName;
-use pgrx::AnyElement;
 use pgrx::datum::JsonB;
 use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -18,7 +17,7 @@ use crate::domain::event::{self, MANUAL, Operation, TEST};
 use crate::domain::refusal::Refusal;
 use crate::domain::signature::Signer;
 use crate::pg::identity;
-use crate::pg::json;
+use crate::pg::json::Json;
 use crate::pg::output::Canonical;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::registry::{endpoint, watch, webhook};
@@ -34,8 +33,8 @@ type Outcome<T> = Result<T, String>;
 fn webhook_preview(
     webhook: Option<&str>,
     op: Option<&str>,
-    new_row: Option<AnyElement>,
-    old_row: Option<AnyElement>,
+    new_row: Option<Json>,
+    old_row: Option<Json>,
     table_name: Option<pg_sys::Oid>,
 ) -> Result<
     TableIterator<
@@ -51,7 +50,7 @@ fn webhook_preview(
     >,
     ErrorReport,
 > {
-    let (new, old) = (new_row.map(|row| json::text(&row)), old_row.map(|row| json::text(&row)));
+    let (new, old) = (new_row.map(|Json(text)| text), old_row.map(|Json(text)| text));
     on_behalf(|caller| {
         let op = op.ok_or(Refusal::Null("op"))?;
         spi::connect(|session| {

@@ -1,28 +1,52 @@
-//! `webhook_replay`
+//! `webhook_replay`, `webhook_replay_all`
 
+use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::on_behalf;
+use super::{delivery, on_behalf};
 use crate::domain::refusal::Refusal;
+use crate::domain::status::Status;
 use crate::pg::spi::{self, arg, sql};
 use crate::pg::wake;
+use crate::registry::webhook;
 
 #[pg_extern(sql = false)]
 fn webhook_replay(delivery_id: Option<i64>) -> Result<i64, ErrorReport> {
     on_behalf(|caller| {
-        let delivery = delivery_id.ok_or(Refusal::Null("delivery_id"))?;
         spi::connect(|session| {
-            let rows = session.run(sql!("api/delivery"), &[arg(delivery), arg(caller.role)]);
-            let row = rows.first().ok_or(Refusal::UnknownDelivery(delivery))?;
-            if row.value::<bool>(2) {
-                return Err(Refusal::UnknownWebhook(row.value(1)));
+            let original = delivery::find(session, caller, delivery_id)?;
+            if original.orphan {
+                return Err(Refusal::UnknownWebhook(original.webhook));
+            }
+            if original.test {
+                return Err(Refusal::ReplayOfTest(original.id));
             }
             let copied =
-                session.run(sql!("api/replay"), &[arg(delivery), arg(row.value::<i64>(3))]);
-            let copy = copied.first().ok_or(Refusal::PayloadGone(delivery))?;
+                session.run(sql!("api/replay"), &[arg(original.id), arg(original.transaction)]);
+            let copy = copied.first().ok_or(Refusal::PayloadGone(original.id))?;
+            session.run(sql!("api/close_dead"), &[arg(original.id)]);
             wake::worker_at_commit();
             Ok(copy.value(1))
+        })
+    })
+}
+
+#[pg_extern(sql = false)]
+fn webhook_replay_all(
+    webhook: Option<&str>,
+    since: Option<TimestampWithTimeZone>,
+    until: Option<TimestampWithTimeZone>,
+    status: Option<&str>,
+) -> Result<i64, ErrorReport> {
+    on_behalf(|caller| {
+        let status: Status = status.map_or(Ok(Status::Dead), str::parse)?;
+        spi::connect(|session| {
+            let own = webhook::find(session, caller, webhook)?;
+            let args = [arg(own.id), arg(since), arg(until), arg(status.name())];
+            let replayed = session.run(sql!("api/replay_all"), &args).count();
+            wake::worker_at_commit();
+            Ok(replayed as i64)
         })
     })
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::HeaderName;
-use pgrx::datum::{Interval, JsonB, TimestampWithTimeZone};
+use pgrx::datum::{Interval, TimestampWithTimeZone};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -13,6 +13,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::secret::Secret;
 use crate::domain::signature::{Scheme, Signer};
 use crate::domain::verification::{self, Clock};
+use crate::pg::json::Json;
 use crate::pg::spi;
 use crate::registry::definition::seconds;
 use crate::registry::{self, webhook};
@@ -69,14 +70,17 @@ fn webhook_sign(
 #[pg_extern(sql = false)]
 fn webhook_verify(
     payload: Option<&str>,
-    headers: Option<JsonB>,
+    headers: Option<Json>,
     secret: Option<&str>,
     tolerance: Option<Interval>,
 ) -> Result<bool, ErrorReport> {
     let given = given(payload, secret)?;
-    let JsonB(headers) = headers.ok_or(Refusal::Null("headers"))?;
-    let object = headers.as_object().into_iter().flatten();
-    let headers: HashMap<String, String> = object
+    let Json(headers) = headers.ok_or(Refusal::Null("headers"))?;
+    // What is not an object of texts has no signature in it.
+    let headers: HashMap<String, serde_json::Value> =
+        serde_json::from_str(&headers).unwrap_or_default();
+    let headers: HashMap<String, String> = headers
+        .iter()
         .filter_map(|(name, value)| Some((name.to_lowercase(), value.as_str()?.to_owned())))
         .collect();
     Ok(given.is_some_and(|(payload, secret)| {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use pgrx::AnyElement;
 use pgrx::datum::AnyNumeric;
 use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -21,15 +20,16 @@ use crate::domain::time::Timestamp;
 use crate::domain::verdict::{self, Verdict};
 use crate::log::attempt as log;
 use crate::pg::identity::Caller;
+use crate::pg::json::Json;
+use crate::pg::snapshot;
 use crate::pg::spi::{self, Session};
-use crate::pg::{json, snapshot};
 use crate::queue::event::{Origin, Settlement};
 use crate::registry::{endpoint, webhook};
 
 #[pg_extern(sql = false)]
 fn webhook_test(
     webhook: Option<&str>,
-    payload: Option<AnyElement>,
+    payload: Option<Json>,
 ) -> Result<
     TableIterator<
         'static,
@@ -42,7 +42,6 @@ fn webhook_test(
     >,
     ErrorReport,
 > {
-    let payload = payload.map(|payload| json::text(&payload));
     on_behalf(|caller| {
         let client = elsewhere::client()?;
         let test =
@@ -66,7 +65,7 @@ impl Test {
         session: &Session,
         caller: &Caller,
         webhook: Option<&str>,
-        payload: Option<String>,
+        payload: Option<Json>,
         client: &crate::delivery::client::Client,
     ) -> Result<Self, Refusal> {
         let own = webhook::find(session, caller, webhook)?;
@@ -77,7 +76,8 @@ impl Test {
         };
         let envelope = sender.envelope(Kind::Test, None);
         let draft = sender.draft(&envelope);
-        let body = draft.render(&envelope, payload.as_deref(), None, false);
+        let body =
+            draft.render(&envelope, payload.as_ref().map(|Json(text)| text.as_str()), None, false);
         let endpoint = route.destination.and_then(|destination| {
             Endpoint::new(client, destination)
                 .map(Arc::new)

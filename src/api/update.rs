@@ -1,11 +1,12 @@
 //! `webhook_update`
 
-use pgrx::datum::{Interval, JsonB};
+use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::{elsewhere, events_of, on_behalf, words};
 use crate::domain::refusal::Refusal;
+use crate::pg::json::Json;
 use crate::pg::spi;
 use crate::registry::definition::{Definition, Given};
 use crate::registry::{self, watch, webhook};
@@ -22,7 +23,7 @@ fn webhook_update(
     condition: Option<&str>,
     payload_columns: Option<Vec<Option<String>>>,
     transform: Option<pg_sys::Oid>,
-    headers: Option<JsonB>,
+    headers: Option<Json>,
     secret: Option<&str>,
     description: Option<&str>,
     enabled: Option<bool>,

@@ -121,6 +121,13 @@ impl Lane {
         self.lock().queue.drain(..).map(|(_, message)| message).collect()
     }
 
+    /// Removes a message that no thread has taken; says whether there was one.
+    pub fn withdraw(&self, delivery: i64) -> bool {
+        let mut state = self.lock();
+        let at = state.queue.iter().position(|(_, message)| message.delivery == delivery);
+        at.and_then(|at| state.queue.remove(at)).is_some()
+    }
+
     /// Whether it waits for the leader's decision.
     pub fn holds(&self) -> bool {
         self.lock().failures >= breaker::TRIPS_AT

@@ -66,6 +66,18 @@ fn is_framing(name: &HeaderName) -> bool {
     RESERVED.contains(name) || name.as_str().starts_with("proxy-") || name == "keep-alive"
 }
 
+/// Reads the text of such an object; see [`parse`].
+///
+/// # Errors
+///
+/// The first header that is refused.
+pub fn read(text: &str) -> Result<Value, HeaderError> {
+    // PostgreSQL knows larger numbers and deeper nesting, neither of which is a string.
+    let object = serde_json::from_str(text).map_err(|_| HeaderError::NotAnObject)?;
+    parse(&object)?;
+    Ok(object)
+}
+
 /// Reads a JSON object of header names and string values.
 ///
 /// # Errors

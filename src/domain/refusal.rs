@@ -3,8 +3,10 @@
 use super::event::UnknownEvent;
 use super::format::UnknownFormat;
 use super::header::HeaderError;
+use super::level::UnknownLevel;
 use super::secret::SecretError;
 use super::signature::UnknownScheme;
+use super::status::UnknownStatus;
 use super::url::UrlError;
 
 /// A request that is refused. Nothing has been changed.
@@ -38,6 +40,12 @@ pub enum Refusal {
     /// Its body is no longer kept.
     #[error("the payload of delivery {0} is no longer kept")]
     PayloadGone(i64),
+    /// A test is sent by the session that makes it, never by the worker.
+    #[error("delivery {0} is a test")]
+    ReplayOfTest(i64),
+    /// The status of deliveries.
+    #[error(transparent)]
+    Status(#[from] UnknownStatus),
     /// `pg_webhook.max_webhooks`.
     #[error("the limit of {0} webhooks is reached")]
     TooMany(i32),
@@ -142,6 +150,23 @@ pub enum Refusal {
     /// More than one expression, or none.
     #[error("the condition is not a single SQL expression")]
     NotAnExpression,
+    /// The level.
+    #[error(transparent)]
+    Level(#[from] UnknownLevel),
+    /// Only the extension's owner and admins change levels.
+    #[error("permission denied to change the level of a role")]
+    MayNotGrant,
+    /// A number that is no role's.
+    #[error("role {0} does not exist")]
+    UnknownRole(u32),
+    /// A level that the role does not have.
+    #[error("role \"{role}\" does not have level {level}")]
+    NoLevel {
+        /// The role.
+        role: String,
+        /// The level.
+        level: &'static str,
+    },
     /// A database whose text is not UTF-8.
     #[error("pg_webhook needs a database with encoding UTF8")]
     NotUtf8,

@@ -1,23 +1,54 @@
-//! SQL values as JSON text, with every digit that they have. To be used with the caller's own rights:
-//! rendering may run functions of a type's owner.
+//! JSON from and of SQL values.
 
-use pgrx::prelude::*;
-use pgrx::{AnyElement, FromDatum, direct_function_call_as_datum};
+use std::ffi::CStr;
+
+use pgrx::callconv::{Arg, ArgAbi};
+use pgrx::pg_sys;
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
+};
+use pgrx::{AnyElement, FromDatum, direct_function_call, direct_function_call_as_datum};
 
 use super::output::Canonical;
 
-/// The text of a `jsonb`.
-pub fn text(value: &AnyElement) -> String {
-    debug_assert_eq!(value.oid(), pg_sys::JSONBOID);
-    // SAFETY: a jsonb, as the function is declared to take; the result is a C string.
-    unsafe {
-        let text = direct_function_call_as_datum(pg_sys::jsonb_out, &[Some(value.datum())]);
-        let text = text.and_then(|text| <&std::ffi::CStr>::from_datum(text, false));
-        text.map_or_else(|| "null".to_owned(), |text| text.to_string_lossy().into_owned())
+/// A `jsonb` as PostgreSQL writes it. pgrx's own type parses it, and panics where a number is larger or
+/// the nesting deeper than the parser knows; it also rounds long numbers.
+pub struct Json(pub String);
+
+impl FromDatum for Json {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        if is_null {
+            return None;
+        }
+        // SAFETY: the caller's datum is a jsonb; its text is copied before its memory goes.
+        let text = unsafe { direct_function_call::<&CStr>(pg_sys::jsonb_out, &[Some(datum)]) }?;
+        Some(Self(text.to_string_lossy().into_owned()))
     }
 }
 
-/// A row as an object, and the table whose row it is, if it is one's.
+// SAFETY: the value is owned; only its datum is looked at.
+unsafe impl<'fcx> ArgAbi<'fcx> for Json {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: the declaration says that the argument is a jsonb.
+        unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or_else(|| Self("null".to_owned()))
+    }
+}
+
+// SAFETY: it is what the SQL declarations say.
+unsafe impl SqlTranslatable for Json {
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(Json);
+    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::literal("jsonb"));
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+        Ok(ReturnsRef::One(SqlMappingRef::literal("jsonb")));
+}
+
+/// A row as an object, and the table whose row it is, if it is one's. To be called with the caller's own
+/// rights: rendering may run functions of a type's owner.
 pub fn row(value: &AnyElement) -> (String, Option<pg_sys::Oid>) {
     let _canonical = Canonical::begin();
     // SAFETY: a composite value, as the function is declared to take; its header names its type.

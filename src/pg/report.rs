@@ -5,9 +5,11 @@ use pgrx::prelude::*;
 
 use crate::domain::event::Operation;
 use crate::domain::format::Format;
+use crate::domain::level::Level;
 use crate::domain::refusal::Refusal;
 use crate::domain::secret::SecretError;
 use crate::domain::signature::Scheme;
+use crate::domain::status::Status;
 use crate::domain::url::UrlError;
 
 impl From<Refusal> for ErrorReport {
@@ -38,6 +40,8 @@ fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::Format(_)
         | Refusal::Pattern(_)
         | Refusal::NoOperations
+        | Refusal::Level(_)
+        | Refusal::Status(_)
         | Refusal::NoEvents
         | Refusal::NeedsTable(_)
         | Refusal::WhichTable(..)
@@ -49,14 +53,20 @@ fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         Refusal::DuplicateName(_) | Refusal::AlreadyWatched { .. } | Refusal::Overlap { .. } => {
             ERRCODE_DUPLICATE_OBJECT
         }
-        Refusal::UnknownWebhook(_) | Refusal::UnknownDelivery(_) | Refusal::NotWatched { .. } => {
-            ERRCODE_UNDEFINED_OBJECT
+        Refusal::UnknownWebhook(_)
+        | Refusal::UnknownDelivery(_)
+        | Refusal::NotWatched { .. }
+        | Refusal::UnknownRole(_)
+        | Refusal::NoLevel { .. } => ERRCODE_UNDEFINED_OBJECT,
+        Refusal::PayloadGone(_) | Refusal::ReplayOfTest(_) => {
+            ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
         }
-        Refusal::PayloadGone(_) => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         Refusal::NotUtf8 => ERRCODE_FEATURE_NOT_SUPPORTED,
         Refusal::TooMany(_) => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
         Refusal::Unwatchable { .. } => ERRCODE_WRONG_OBJECT_TYPE,
-        Refusal::MayNotWatch { .. } | Refusal::MayNotCall(_) => ERRCODE_INSUFFICIENT_PRIVILEGE,
+        Refusal::MayNotWatch { .. } | Refusal::MayNotCall(_) | Refusal::MayNotGrant => {
+            ERRCODE_INSUFFICIENT_PRIVILEGE
+        }
         Refusal::UnknownColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
         Refusal::NoThread(_) => ERRCODE_INSUFFICIENT_RESOURCES,
     }
@@ -101,10 +111,14 @@ fn hint(refusal: &Refusal) -> Option<String> {
         Refusal::NotATransform(_) => "It must take one jsonb and return jsonb.",
         Refusal::TooLarge(_) => "pg_webhook.max_payload_bytes sets the limit.",
         Refusal::NoOperations => "Use webhook_unwatch to stop watching a table.",
+        Refusal::Level(_) => return Some(one_of(Level::ALL.map(Level::name))),
+        Refusal::MayNotGrant => "The owner of the extension and admins may.",
         Refusal::WhichTable(..) => "Use webhook_unwatch and webhook_watch to change one of them.",
         Refusal::AlreadyWatched { .. } => {
             "Use webhook_update, or webhook_unwatch and webhook_watch in one transaction, to change how."
         }
+        Refusal::Status(_) => return Some(one_of(Status::ALL.map(Status::name))),
+        Refusal::ReplayOfTest(_) => "Use webhook_test to send another one.",
         Refusal::PayloadGone(_) => "pg_webhook.log_retention says how long payloads are kept.",
         Refusal::TooMany(_) => "pg_webhook.max_webhooks sets the limit.",
         Refusal::NotAnExpression => {

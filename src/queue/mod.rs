@@ -12,9 +12,14 @@
 //! * sent → **retrying**: the attempt failed. An attempt row says why, and the event is in the slow lane
 //!   with the time of its next attempt.
 //! * retrying → **dead**: the retries are used up. The row stays in the slow lane, due at infinity, which
-//!   no claim asks for, until somebody replays or removes it.
-//! * captured, pending or retrying → **cancelled**: the webhook has been deleted. Nothing is written; the
-//!   deletion says it.
+//!   no claim asks for. Once somebody has replayed it, a row in `webhook.closed` says so.
+//! * captured, pending, retrying or dead → **cancelled**: somebody has cancelled it, and a row in
+//!   `webhook.closed` says so. From then on nobody takes it out of the ring or the slow lane. The leader
+//!   takes it out of its lane, moves it to the slow lane and makes it due at infinity; this marks the row
+//!   as settled. What a thread has taken by then ends as it does, and if the receiver takes it the
+//!   delivery is delivered: it leaves the slow lane, and the row in `webhook.closed` means nothing.
+//! * captured, pending or retrying → **cancelled** as well when its webhook is deleted. Nothing is
+//!   written; the deletion says it.
 //!
 //! # What always holds
 //!

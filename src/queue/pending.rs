@@ -131,6 +131,17 @@ fn columns<'a>(events: impl Iterator<Item = &'a Waiting> + Clone) -> Vec<Arg> {
     ]
 }
 
+/// At most `limit` deliveries that have been cancelled and not settled.
+pub fn cancelled(session: &Session, limit: i64) -> Vec<i64> {
+    let rows = session.read(sql!("queue/cancelled"), &[arg(limit)]);
+    rows.iter().map(|row| row.value(1)).collect()
+}
+
+/// Cancelled deliveries that are in the slow lane stay there for good.
+pub fn settle(session: &Session, ids: Vec<i64>) {
+    session.run(sql!("queue/settle"), &[arg(ids)]);
+}
+
 /// Removes delivered events.
 pub fn finish(session: &Session, ids: Vec<i64>) {
     if !ids.is_empty() {

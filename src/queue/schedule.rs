@@ -299,6 +299,23 @@ impl Schedule {
         std::mem::take(&mut self.untried)
     }
 
+    /// A delivery has been cancelled: unless a thread has taken it, it leaves its lane. What is returned
+    /// must be spilled.
+    pub fn withdraw(&mut self, delivery: i64, now: Instant) -> Option<Spill> {
+        let webhook = self.flights.get(&delivery)?.webhook;
+        let track = self.tracks.get_mut(&webhook)?;
+        let waiting = |message: &Message| message.delivery == delivery;
+        let messages = self.outbox.get_mut(&webhook);
+        let at = messages.as_ref().and_then(|messages| messages.iter().position(waiting));
+        match (messages, at) {
+            (Some(messages), Some(at)) => drop(messages.remove(at)),
+            _ if track.lane.as_ref().is_ok_and(|lane| lane.withdraw(delivery)) => {}
+            _ => return None,
+        }
+        track.breaker.unsent(delivery, now);
+        self.give_up(delivery)
+    }
+
     /// Judges an outcome. The message stays in memory until [`Self::settled`]. Also returns what must
     /// leave the lane because the breaker opened.
     pub fn judge(
@@ -423,8 +440,7 @@ impl Schedule {
         Some(flight)
     }
 
-    /// Empties the lane of `webhook`. What came from the ring must be spilled, or is cancelled with the
-    /// webhook; what came from the slow lane is still there.
+    /// Empties the lane of `webhook`. What is returned must be spilled, or is cancelled with the webhook.
     fn recall(&mut self, webhook: i32, now: Instant) -> Vec<Spill> {
         let Some(track) = self.tracks.get_mut(&webhook) else {
             return Vec::new();
@@ -435,16 +451,19 @@ impl Schedule {
         for message in &messages {
             track.breaker.unsent(message.delivery, now);
         }
-        let unloaded = messages.into_iter().filter_map(|message| {
-            let flight = self.unload(message.delivery)?;
-            match flight.origin {
-                Origin::Ring { slot, window } => {
-                    Some(Spill { slot, xid: flight.xid, id: message.delivery, window })
-                }
-                Origin::Pending => None,
+        messages.into_iter().filter_map(|message| self.give_up(message.delivery)).collect()
+    }
+
+    /// A message leaves the memory unsent. What came from the ring must be spilled; what came from the
+    /// slow lane is still there.
+    fn give_up(&mut self, delivery: i64) -> Option<Spill> {
+        let flight = self.unload(delivery)?;
+        match flight.origin {
+            Origin::Ring { slot, window } => {
+                Some(Spill { slot, xid: flight.xid, id: delivery, window })
             }
-        });
-        unloaded.collect()
+            Origin::Pending => None,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderMap;
-use pgrx::datum::{Interval, JsonB};
+use pgrx::datum::Interval;
 use pgrx::pg_sys;
 
 use crate::domain::format::Format;
@@ -12,6 +12,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::secret::Secret;
 use crate::domain::signature::Scheme;
 use crate::domain::url::EndpointUrl;
+use crate::pg::json::Json;
 use crate::pg::settings;
 
 /// The longest name, in characters.
@@ -63,7 +64,7 @@ pub struct Definition {
 pub struct Given<'a> {
     pub name: Option<&'a str>,
     pub url: Option<&'a str>,
-    pub headers: Option<JsonB>,
+    pub headers: Option<Json>,
     pub secret: Option<&'a str>,
     pub description: Option<&'a str>,
     pub enabled: Option<bool>,
@@ -97,16 +98,14 @@ impl Definition {
         {
             return Err(Refusal::OutOfRange { argument: "retry_for", least: "0", most: "30 days" });
         }
-        if let Some(JsonB(headers)) = &given.headers {
-            header::parse(headers)?;
-        }
+        let headers = given.headers.map(|Json(text)| header::read(&text)).transpose()?;
         Ok(Self {
             name: given.name.map(check_name).transpose()?,
             url: given
                 .url
                 .map(|url| EndpointUrl::parse(url, settings::allow_http()))
                 .transpose()?,
-            headers: given.headers.map(|JsonB(headers)| headers),
+            headers,
             secret: given.secret.map(Secret::parse).transpose()?,
             description: given.description.map(str::to_owned),
             enabled: given.enabled,

@@ -6,6 +6,7 @@
 pub mod condition;
 pub mod definition;
 pub mod endpoint;
+pub mod level;
 pub mod trigger;
 pub mod watch;
 pub mod webhook;

@@ -238,7 +238,10 @@ fn check_columns(
         .iter()
         .map(|name| match types.get(name) {
             Some(type_oid) => Ok((name.clone(), *type_oid)),
-            None => Err(Refusal::UnknownColumn { column: name.clone(), table: table.to_owned() }),
+            None => Err(Refusal::UnknownColumn {
+                column: name.chars().take(100).collect(),
+                table: table.to_owned(),
+            }),
         })
         .collect::<Result<_, _>>()?;
     Ok(trigger::divide(named))

@@ -228,6 +228,7 @@ fn check_transform(
 }
 
 fn free_name(session: &Session, name: &str, except: Option<i32>) -> Result<(), Refusal> {
+    session.run(sql!("registry/lock_name"), &[arg(name)]);
     let rows = session.run(sql!("registry/name_taken"), &[arg(name), arg(except)]);
     match rows.first() {
         Some(row) if row.value::<bool>(1) => Err(Refusal::DuplicateName(name.to_owned())),

@@ -137,6 +137,8 @@ impl Leader {
 
     /// What has been written leaves the memory.
     fn forget(&mut self) {
+        // The cursor may follow, though nothing else comes.
+        self.progressed |= !self.settlements.is_empty() || !self.spills.is_empty();
         for settlement in self.settlements.drain(..) {
             self.schedule.settled(&settlement);
             if let Origin::Ring { window, .. } = settlement.origin {

@@ -77,7 +77,7 @@ pub(super) struct Leader {
     pub(super) unwritten_since: Option<Instant>,
     /// The cursor to write, once it is time.
     pub(super) cursor: Option<Snapshot>,
-    /// Events have been read since the cursor was written.
+    /// Events have been read or settled since the cursor was written.
     pub(super) progressed: bool,
     pub(super) cursor_written: Instant,
     pub(super) health_written: Instant,

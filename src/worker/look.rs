@@ -17,6 +17,9 @@ use crate::registry::{self, endpoint};
 /// Pages of the ring in one transaction, so that it stays short.
 const PAGES: usize = 4;
 
+/// Cancelled deliveries that are settled in one transaction, for the same reason.
+const CANCELLED: i64 = 5000;
+
 /// The window that reaches back to the cursor of an earlier run.
 const RECOVERY: u64 = 0;
 
@@ -29,6 +32,7 @@ impl Leader {
             if registry::take_changed() {
                 self.read_definitions(session);
             }
+            self.cancel(session);
             if settings::enabled() {
                 self.claim(session);
                 self.windows.extend(snapshot::current());
@@ -60,6 +64,20 @@ impl Leader {
         if let Some(slot) = ring::current_slot(session) {
             self.slot = slot;
         }
+    }
+
+    /// What has been cancelled since the last look leaves the memory, unless it is under way, and is
+    /// never due again. Whatever this does not see yet, reading and claiming do not take.
+    fn cancel(&mut self, session: &Session) {
+        let cancelled = pending::cancelled(session, CANCELLED);
+        if cancelled.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let withdrawn: Vec<_> =
+            cancelled.iter().filter_map(|id| self.schedule.withdraw(*id, now)).collect();
+        self.spill(withdrawn);
+        pending::settle(session, cancelled);
     }
 
     fn claim(&mut self, session: &Session) {

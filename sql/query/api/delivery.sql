@@ -1,7 +1,15 @@
--- The webhook of delivery $1 if role $2 may manage it: its name, whether it is deleted, and the
--- transaction that wrote the event. The log and the slow lane find it by its id; the ring, which is
--- indexed by transaction, is searched only for an event that has never been tried.
-SELECT w.name, w.deleted_at IS NOT NULL, d.xid::text::bigint
+-- The webhook of delivery $1 if role $2 may manage it (see webhook.visible): its name, whether it is
+-- deleted, the transaction that wrote the event, and whether that is a test. The log and the slow lane
+-- find it by its id; the ring, which is indexed by transaction, is searched only for an event that has
+-- never been tried.
+SELECT
+    w.name,
+    w.deleted_at IS NOT NULL,
+    d.xid::text::bigint,
+    EXISTS (
+        SELECT FROM webhook.event AS e
+        WHERE e.xid = d.xid AND e.id = $1 AND e.event_type = 'TEST'
+    )
 FROM (
     SELECT a.webhook, a.xid, 1 AS cost FROM webhook.attempt AS a WHERE a.delivery = $1
     UNION ALL
@@ -10,5 +18,8 @@ FROM (
     SELECT e.webhook, e.xid, 3 FROM webhook.event AS e WHERE e.id = $1
 ) AS d
 JOIN webhook.webhook AS w ON w.id = d.webhook
-WHERE pg_has_role($2, w.owner::oid, 'USAGE')
+WHERE (
+    pg_has_role($2, w.owner::oid, 'USAGE')
+    OR EXISTS (SELECT FROM webhook.level AS l WHERE l.level = 'admin' AND pg_has_role($2, l.role::oid, 'USAGE'))
+)
 LIMIT 1

@@ -33,6 +33,6 @@ CROSS JOIN LATERAL (
 ) AS image
 WHERE t.tgrelid = $2
   AND t.tgfoid = 'webhook.capture()'::regprocedure
-  AND t.tgargs = convert_to($1::text, 'UTF8') || '\x00'
+  AND t.tgargs = convert_to($1::text, 'UTF8') || decode('00', 'hex')
   AND t.tgenabled <> 'D'
   AND (t.tgtype & CASE $3 WHEN 'INSERT' THEN 4 WHEN 'DELETE' THEN 8 WHEN 'UPDATE' THEN 16 ELSE 32 END) <> 0

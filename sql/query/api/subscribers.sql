@@ -8,5 +8,9 @@ WHERE w.deleted_at IS NULL
   AND (
       pg_has_role($1, w.owner::oid, 'USAGE')
       OR pg_has_role(w.owner::oid, $1, 'USAGE')
+      OR EXISTS (
+          SELECT FROM webhook.level AS l
+          WHERE l.level = 'admin' AND pg_has_role(w.owner::oid, l.role::oid, 'USAGE')
+      )
   )
 ORDER BY w.id

@@ -1,6 +1,7 @@
 -- Events of the slow lane that have been attempted and failed.
 UPDATE webhook.pending AS p SET
-    next_at = u.next_at,
+    -- One that has been cancelled meanwhile stays where it is.
+    next_at = CASE WHEN p.next_at < 'infinity' THEN u.next_at ELSE p.next_at END,
     first_attempt_at = u.first_attempt_at,
     attempts = u.attempts,
     status_code = u.status_code,

@@ -1,7 +1,12 @@
 -- A page of a window: see Scan::Range in src/domain/window.rs. A TEST has been sent by the session that
--- made it.
+-- made it. Without its body an event goes to the slow lane: because its webhook is behind, or because it
+-- has been cancelled.
 SELECT e.slot, e.xid, e.id, e.webhook, e.event_id,
-       CASE WHEN e.webhook = ANY ($7) THEN NULL ELSE e.payload END
+       CASE
+           WHEN e.webhook = ANY ($7) THEN NULL
+           WHEN e.id IN (SELECT c.delivery FROM webhook.closed AS c WHERE NOT c.settled) THEN NULL
+           ELSE e.payload
+       END
 FROM webhook.event AS e
 WHERE (e.xid, e.id) > ($1, $2)
   AND e.xid < $3

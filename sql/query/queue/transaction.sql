@@ -1,6 +1,10 @@
 -- A page of a late transaction: see Scan::Transaction in src/domain/window.rs.
 SELECT e.slot, e.xid, e.id, e.webhook, e.event_id,
-       CASE WHEN e.webhook = ANY ($4) THEN NULL ELSE e.payload END
+       CASE
+           WHEN e.webhook = ANY ($4) THEN NULL
+           WHEN e.id IN (SELECT c.delivery FROM webhook.closed AS c WHERE NOT c.settled) THEN NULL
+           ELSE e.payload
+       END
 FROM webhook.event AS e
 WHERE e.xid = $1
   AND e.id > $2

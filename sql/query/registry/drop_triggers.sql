@@ -7,4 +7,4 @@ JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE t.tgrelid = $2
   AND t.tgparentid = 0
   AND t.tgfoid = 'webhook.capture()'::regprocedure
-  AND t.tgargs = convert_to($1::text, 'UTF8') || '\x00'
+  AND t.tgargs = convert_to($1::text, 'UTF8') || decode('00', 'hex')

@@ -109,3 +109,15 @@ fn nothing_is_due_for_a_lane_that_is_empty_or_holds() {
     assert!(lane.holds() && lane.next().is_none());
     assert_eq!(lane.due_in(Instant::now() + SECOND), None);
 }
+
+#[test]
+fn a_message_that_no_thread_has_taken_can_be_withdrawn() {
+    let lane = lane(1, None);
+    lane.push(messages(3));
+    let (_, first) = lane.next().expect("a message");
+    assert!(!lane.withdraw(first.delivery), "a thread has it");
+    let [second, third] = [1, 2].map(|ahead| first.delivery + ahead);
+    assert!(lane.withdraw(second));
+    assert!(!lane.withdraw(second), "gone");
+    assert_eq!(lane.next().map(|(_, message)| message.delivery), Some(third));
+}

@@ -224,3 +224,29 @@ fn in_doubt_one_at_a_time() {
     assert_eq!(schedule.single(), Some(5));
     assert!(!schedule.has_room() && schedule.claims(now, NOW).is_empty());
 }
+
+#[test]
+fn a_cancelled_event_is_not_handed_over() {
+    let now = Instant::now();
+    let mut schedule = schedule(vec![route(1)], now);
+    for id in 1..=2 {
+        assert_eq!(schedule.offer(event(id, 1), now), Decision::Taken);
+    }
+    assert_eq!(schedule.withdraw(2, now), Some(spill(2)));
+    assert_eq!(schedule.withdraw(2, now), None, "gone");
+    assert_eq!(handed_over(&mut schedule), [1]);
+    assert_eq!(schedule.withdraw(1, now), None, "under way: it is in no lane");
+    assert_eq!(schedule.withdraw(9, now), None, "never heard of");
+    assert_eq!(schedule.len(), 1);
+}
+
+#[test]
+fn a_cancelled_event_of_the_slow_lane_needs_no_spilling() {
+    let now = Instant::now();
+    let mut schedule = Schedule::default();
+    schedule.set_routes(vec![route(1)], &example::client(), now);
+    let claim = schedule.claims(now, NOW).remove(0);
+    schedule.claimed(&claim, vec![waiting(1, 1), waiting(2, 1)], now);
+    assert_eq!(schedule.withdraw(1, now), None);
+    assert_eq!(handed_over(&mut schedule), [2]);
+}

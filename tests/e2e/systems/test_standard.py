@@ -20,7 +20,7 @@ SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 @pytest.fixture
 def hook(orders, receiver):
     return orders.create(
-        "standard", receiver.url("/"), table_name="orders", format="standard", retry_backoff_seconds=1,
+        "standard", receiver.url("/"), table_name="orders", format="standard", retry_backoff_seconds=2,
         events=["INSERT", "UPDATE", "DELETE", "invoice.*"],
     )
 

@@ -17,6 +17,8 @@ ORDER BY c.relname COLLATE "C";
 \d webhook.webhooks
 \d webhook.deliveries
 \d webhook.attempts
+\d webhook.dead_letters
+\d webhook.stats
 \d webhook.worker
 
 -- Everything that a user may meet says what it is.

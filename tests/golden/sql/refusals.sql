@@ -118,6 +118,11 @@ SELECT * FROM refusal($$ SELECT webhook_resume('') $$);
 SELECT * FROM refusal($$ SELECT webhook_test('nobody') $$);
 SELECT * FROM refusal($$ SELECT webhook_replay(1) $$);
 SELECT * FROM refusal($$ SELECT webhook_replay(NULL) $$);
+SELECT * FROM refusal($$ SELECT webhook_cancel(1) $$);
+SELECT * FROM refusal($$ SELECT webhook_cancel(NULL) $$);
+SELECT * FROM refusal($$ SELECT webhook_replay_all('nobody') $$);
+SELECT * FROM refusal($$ SELECT webhook_replay_all(NULL) $$);
+SELECT * FROM refusal($$ SELECT webhook_replay_all('taken', status => 'failed') $$);
 SELECT * FROM refusal($$ SELECT webhook_watch('nobody', 'orders') $$);
 SELECT * FROM refusal($$ SELECT webhook_watch('taken', NULL) $$);
 SELECT * FROM refusal($$ SELECT webhook_unwatch('taken', 'orders') $$);
@@ -135,6 +140,13 @@ CREATE TABLE items (id int);
 SELECT webhook_watch('taken', 'items');
 SELECT * FROM refusal($$ SELECT webhook_update('taken', events => '{INSERT}') $$);
 SELECT * FROM refusal($$ SELECT webhook_update('other', condition => 'true') $$);
+
+-- levels
+SELECT * FROM refusal($$ SELECT webhook_grant(NULL, 'admin') $$);
+SELECT * FROM refusal($$ SELECT webhook_grant(current_user::regrole, NULL) $$);
+SELECT * FROM refusal($$ SELECT webhook_grant(current_user::regrole, 'owner') $$);
+SELECT * FROM refusal($$ SELECT webhook_grant('-', 'admin') $$);
+SELECT * FROM refusal($$ SELECT webhook_revoke('pg_monitor', 'viewer') $$);
 
 -- the trigger function is for our triggers only
 SELECT * FROM refusal($$ SELECT webhook.capture() $$);

@@ -1,0 +1,42 @@
+-- Writes the events of webhook $1 into the ring once more, as replay.sql does: those of deliveries that
+-- were made in [$2, $3) and have status $4. Dead letters are found in the slow lane without a search of
+-- the log, and each is replayed once.
+WITH dead AS (
+    SELECT p.id, p.xid, p.event_type, p.schema_name, p.table_name, p.event_id, p.payload
+    FROM webhook.pending AS p
+    WHERE $4 = 'dead'
+      AND p.webhook = $1
+      AND p.next_at = 'infinity'
+      AND (p.created_at >= $2) IS NOT FALSE
+      AND (p.created_at < $3) IS NOT FALSE
+      AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id)
+), closed AS (
+    INSERT INTO webhook.closed (delivery, xid, how, settled)
+    SELECT id, xid, 'replayed', true FROM dead
+    ON CONFLICT DO NOTHING
+    RETURNING delivery
+), original AS (
+    SELECT d.id, d.event_type, d.schema_name, d.table_name, d.event_id, d.payload
+    FROM dead AS d
+    JOIN closed AS c ON c.delivery = d.id
+    UNION ALL
+    SELECT d.id, d.event_type, d.schema_name, d.table_name, d.event_id, d.payload
+    FROM webhook.delivery AS d
+    WHERE $4 <> 'dead'
+      AND d.webhook = $1
+      AND d.status = $4
+      AND d.event_type <> 'TEST'
+      AND (d.created_at >= $2) IS NOT FALSE
+      AND (d.created_at < $3) IS NOT FALSE
+)
+INSERT INTO webhook.event (
+    xid, id, created_at, webhook, slot, event_type, schema_name, table_name, event_id, payload
+)
+SELECT
+    pg_current_xact_id(), nextval('webhook.delivery_id_seq'), clock_timestamp(), $1, r.slot,
+    o.event_type, o.schema_name, o.table_name, coalesce(o.event_id, format('evt_%s_%s', i.id, o.id)),
+    o.payload
+FROM original AS o
+CROSS JOIN webhook.ring AS r
+CROSS JOIN webhook.installation AS i
+ORDER BY o.id

@@ -1,0 +1,19 @@
+-- Gives role $1 level $2. Remembers whether it needs USAGE on the extension's schema, which it may have
+-- of its own. Levels of dropped roles are forgotten.
+WITH dropped AS (
+    DELETE FROM webhook.level WHERE role::oid NOT IN (SELECT r.oid FROM pg_roles AS r)
+)
+INSERT INTO webhook.level AS l (role, level, schema_usage)
+SELECT
+    $1::regrole,
+    $2,
+    NOT EXISTS (
+        SELECT FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) AS a
+        WHERE a.grantee IN (0, $1) AND a.privilege_type = 'USAGE'
+    )
+FROM pg_extension AS e
+JOIN pg_namespace AS n ON n.oid = e.extnamespace
+WHERE e.extname = 'pg_webhook'
+ON CONFLICT (role) DO UPDATE SET
+    level = excluded.level,
+    schema_usage = l.schema_usage OR excluded.schema_usage

@@ -1,0 +1,71 @@
+-- Where deliveries stand. Private: for all webhooks, whoever asks.
+
+CREATE VIEW webhook.delivery AS
+SELECT
+    d.id,
+    d.xid,
+    d.webhook,
+    coalesce(d.event_id, pg_catalog.format('evt_%s_%s', (SELECT i.id FROM webhook.installation AS i), d.id)) AS event_id,
+    d.event_type,
+    d.schema_name,
+    d.table_name,
+    d.payload,
+    CASE
+        WHEN a.verdict = 'delivered' THEN 'delivered'
+        -- Behind the cursor and not in the slow lane: it was under way already.
+        WHEN c.how = 'cancelled' AND (p.id IS NOT NULL OR NOT s.behind) THEN 'cancelled'
+        WHEN a.verdict = 'dead' OR p.next_at = 'infinity' THEN 'dead'
+        WHEN w.deleted_at IS NOT NULL THEN 'cancelled'
+        WHEN p.attempts > 0 THEN 'retrying'
+        -- Behind the cursor and nowhere else: delivered, and not logged.
+        WHEN p.id IS NULL AND s.behind THEN 'delivered'
+        ELSE 'pending'
+    END AS status,
+    coalesce(a.attempt, p.attempts, 0) AS attempts,
+    coalesce(a.status_code, p.status_code) AS status_code,
+    coalesce(a.response_body, p.response_body) AS response_body,
+    pg_catalog.round(coalesce(a.duration_us, p.duration_us) / 1000.0, 3) AS latency_ms,
+    coalesce(a.error, p.error) AS error,
+    d.created_at,
+    CASE WHEN w.deleted_at IS NULL AND c.delivery IS NULL THEN nullif(p.next_at, 'infinity') END AS next_attempt_at,
+    CASE
+        WHEN a.verdict = 'delivered' THEN a.started_at + pg_catalog.make_interval(secs => a.duration_us / 1e6)
+    END AS delivered_at
+FROM (
+    SELECT e.id, e.xid, e.webhook, e.event_id, e.event_type, e.schema_name, e.table_name, e.payload, e.created_at
+    FROM webhook.event AS e
+    UNION ALL
+    -- what has outlived its slot of the ring
+    SELECT q.id, q.xid, q.webhook, q.event_id, q.event_type, q.schema_name, q.table_name, q.payload, q.created_at
+    FROM webhook.pending AS q
+    WHERE NOT EXISTS (SELECT FROM webhook.event AS e WHERE e.xid = q.xid AND e.id = q.id)
+) AS d
+CROSS JOIN LATERAL (
+    SELECT pg_catalog.pg_visible_in_snapshot(d.xid, (SELECT k.snap FROM webhook.cursor AS k)) AS behind
+) AS s
+JOIN webhook.webhook AS w ON w.id = d.webhook
+-- A delivery that is finished has one attempt that says so; one that waits is in the slow lane.
+LEFT JOIN webhook.attempt AS a ON a.delivery = d.id AND a.verdict <> 'retry'
+LEFT JOIN webhook.pending AS p ON p.id = d.id
+LEFT JOIN webhook.closed AS c ON c.delivery = d.id;
+COMMENT ON VIEW webhook.delivery IS 'private: all deliveries, each with its status';
+
+CREATE VIEW webhook.backlog AS
+SELECT d.webhook, pg_catalog.count(*) AS count, pg_catalog.min(d.created_at) AS oldest
+FROM (
+    SELECT p.webhook, p.id, p.created_at
+    FROM webhook.pending AS p
+    WHERE p.next_at < 'infinity'
+    UNION ALL
+    -- Events that have neither been tried nor moved to the slow lane are behind the cursor's back.
+    SELECT e.webhook, e.id, e.created_at
+    FROM webhook.cursor AS k
+    JOIN webhook.event AS e
+        ON e.xid >= pg_catalog.pg_snapshot_xmin(k.snap)
+        AND NOT pg_catalog.pg_visible_in_snapshot(e.xid, k.snap)
+    WHERE NOT EXISTS (SELECT FROM webhook.attempt AS a WHERE a.delivery = e.id)
+      AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = e.id)
+) AS d
+WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = d.id)
+GROUP BY d.webhook;
+COMMENT ON VIEW webhook.backlog IS 'private: what is to be sent, of all webhooks';

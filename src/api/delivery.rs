@@ -1,0 +1,37 @@
+//! Finding the delivery that a user names.
+
+use crate::domain::refusal::Refusal;
+use crate::pg::identity::Caller;
+use crate::pg::spi::{Session, arg, sql};
+
+/// A delivery that the caller may manage.
+pub struct Delivery {
+    /// Its id.
+    pub id: i64,
+    /// The name of its webhook.
+    pub webhook: String,
+    /// The webhook has been deleted.
+    pub orphan: bool,
+    /// The transaction that wrote the event.
+    pub transaction: i64,
+    /// It was sent by `webhook_test`.
+    pub test: bool,
+}
+
+/// Finds a delivery of any age.
+///
+/// # Errors
+///
+/// [`Refusal::UnknownDelivery`], also where its webhook is not the caller's.
+pub fn find(session: &Session, caller: &Caller, id: Option<i64>) -> Result<Delivery, Refusal> {
+    let id = id.ok_or(Refusal::Null("delivery_id"))?;
+    let rows = session.run(sql!("api/delivery"), &[arg(id), arg(caller.role)]);
+    let row = rows.first().ok_or(Refusal::UnknownDelivery(id))?;
+    Ok(Delivery {
+        id,
+        webhook: row.value(1),
+        orphan: row.value(2),
+        transaction: row.value(3),
+        test: row.value(4),
+    })
+}

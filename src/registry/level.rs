@@ -1,0 +1,73 @@
+//! Levels of roles: a row that says what a role is, and the privileges that come with it.
+
+use pgrx::pg_sys;
+
+use crate::domain::level::Level;
+use crate::domain::refusal::Refusal;
+use crate::pg::identity::Caller;
+use crate::pg::spi::{Session, arg, sql};
+
+/// Makes `role` have `level`, whatever it had before.
+///
+/// # Errors
+///
+/// The caller may not, or there is no such role.
+pub fn grant(
+    session: &Session,
+    caller: &Caller,
+    role: pg_sys::Oid,
+    level: Level,
+) -> Result<(), Refusal> {
+    lock(session, caller)?;
+    held(session, role)?;
+    session.run(sql!("registry/set_level"), &[arg(role), arg(level.name())]);
+    apply(session, role, Some(level));
+    Ok(())
+}
+
+/// Takes `level` from `role`, which is nobody then.
+///
+/// # Errors
+///
+/// The caller may not, there is no such role, or it does not have that level.
+pub fn revoke(
+    session: &Session,
+    caller: &Caller,
+    role: pg_sys::Oid,
+    level: Level,
+) -> Result<(), Refusal> {
+    lock(session, caller)?;
+    let (name, held) = held(session, role)?;
+    if held.as_deref() != Some(level.name()) {
+        return Err(Refusal::NoLevel { role: name, level: level.name() });
+    }
+    apply(session, role, None);
+    session.run(sql!("registry/forget_level"), &[arg(role)]);
+    Ok(())
+}
+
+/// One change of levels at a time, because GRANTs on one object cannot run side by side; and only by
+/// those who may: EXECUTE alone, which comes with `GRANT ... ON ALL FUNCTIONS`, is not enough.
+fn lock(session: &Session, caller: &Caller) -> Result<(), Refusal> {
+    let rows = session.run(sql!("registry/administers"), &[arg(caller.role)]);
+    if !rows.first().is_some_and(|row| row.value(1)) {
+        return Err(Refusal::MayNotGrant);
+    }
+    session.run(sql!("registry/lock_levels"), &[]);
+    Ok(())
+}
+
+/// The role's name and the level that it has.
+fn held(session: &Session, role: pg_sys::Oid) -> Result<(String, Option<String>), Refusal> {
+    let rows = session.run(sql!("registry/level"), &[arg(role)]);
+    let row = rows.first().ok_or(Refusal::UnknownRole(role.into()))?;
+    Ok((row.value(1), row.get(2)))
+}
+
+fn apply(session: &Session, role: pg_sys::Oid, level: Option<Level>) {
+    let statements =
+        session.run(sql!("registry/privileges"), &[arg(role), arg(level.map(Level::name))]);
+    for statement in statements.iter() {
+        session.define(&statement.value::<String>(1));
+    }
+}
