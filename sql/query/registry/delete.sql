@@ -1,8 +1,7 @@
 -- The row stays as the name of its deliveries; whatever of them is not finished is cancelled by that.
+-- Nor is its health removed, which the worker may be about to write: it would wait for this transaction.
 WITH secret AS (
     DELETE FROM webhook.secret WHERE webhook = $1
-), health AS (
-    DELETE FROM webhook.health WHERE webhook = $1
 ), watch AS (
     DELETE FROM webhook.watch WHERE webhook = $1
 )
