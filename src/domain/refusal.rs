@@ -79,6 +79,14 @@ pub enum Refusal {
     /// A transform that the caller may not call.
     #[error("permission denied for function {0}")]
     MayNotCall(String),
+    /// Code that would run with the rights of somebody else.
+    #[error("permission denied to set the {part} of webhook \"{webhook}\"")]
+    MayNotBring {
+        /// What was brought.
+        part: &'static str,
+        /// The webhook.
+        webhook: String,
+    },
     /// A body that is larger than allowed and cannot be shortened.
     #[error("the payload is larger than {0} bytes")]
     TooLarge(usize),

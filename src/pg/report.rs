@@ -64,9 +64,10 @@ fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         Refusal::NotUtf8 => ERRCODE_FEATURE_NOT_SUPPORTED,
         Refusal::TooMany(_) => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
         Refusal::Unwatchable { .. } => ERRCODE_WRONG_OBJECT_TYPE,
-        Refusal::MayNotWatch { .. } | Refusal::MayNotCall(_) | Refusal::MayNotGrant => {
-            ERRCODE_INSUFFICIENT_PRIVILEGE
-        }
+        Refusal::MayNotWatch { .. }
+        | Refusal::MayNotCall(_)
+        | Refusal::MayNotBring { .. }
+        | Refusal::MayNotGrant => ERRCODE_INSUFFICIENT_PRIVILEGE,
         Refusal::UnknownColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
         Refusal::NoThread(_) => ERRCODE_INSUFFICIENT_RESOURCES,
     }
@@ -82,6 +83,9 @@ fn detail(refusal: &Refusal) -> Option<String> {
         )),
         Refusal::Unwatchable { reason, .. } => Some(sentence(reason)),
         Refusal::MayNotWatch { missing, .. } => Some(sentence(missing)),
+        Refusal::MayNotBring { .. } => Some(sentence(
+            "it runs with the rights of the webhook's owner, which the caller does not have",
+        )),
         _ => None,
     }
 }

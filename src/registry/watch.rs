@@ -109,6 +109,9 @@ pub fn add(
     relation: pg_sys::Oid,
     spec: &Spec,
 ) -> Result<(), Refusal> {
+    if spec.condition.is_some() {
+        webhook.may_bring("condition")?;
+    }
     let sent = Some(spec.payload_columns.clone()).filter(|names| !names.is_empty());
     let table = check_table(session, caller, relation, sent.clone())?;
     if list(session, webhook.id).iter().any(|watched| watched.relation == relation) {

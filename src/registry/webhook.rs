@@ -19,6 +19,23 @@ pub struct Webhook {
     /// The name.
     pub name: String,
     signature: String,
+    /// The caller has the rights of its owner; an admin need not have them.
+    own: bool,
+}
+
+impl Webhook {
+    /// Passes a caller who may bring a condition or a transform, which run with the rights of the owner.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::MayNotBring`].
+    pub fn may_bring(&self, part: &'static str) -> Result<(), Refusal> {
+        if self.own {
+            Ok(())
+        } else {
+            Err(Refusal::MayNotBring { part, webhook: self.name.clone() })
+        }
+    }
 }
 
 /// A webhook that has just been made.
@@ -40,7 +57,12 @@ pub fn find(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result
     let webhook = webhook.ok_or(Refusal::Null("webhook"))?;
     let rows = session.run(sql!("registry/find"), &[arg(webhook), arg(caller.role)]);
     match rows.first() {
-        Some(row) => Ok(Webhook { id: row.value(1), name: row.value(2), signature: row.value(3) }),
+        Some(row) => Ok(Webhook {
+            id: row.value(1),
+            name: row.value(2),
+            signature: row.value(3),
+            own: row.value(4),
+        }),
         None => Err(Refusal::UnknownWebhook(webhook.chars().take(200).collect())),
     }
 }
@@ -96,7 +118,8 @@ pub fn insert(
         ],
     );
     let row = rows.first().expect("the row that was inserted");
-    let webhook = Webhook { id: row.value(1), name, signature: scheme.name().to_owned() };
+    let webhook =
+        Webhook { id: row.value(1), name, signature: scheme.name().to_owned(), own: true };
     Ok(Created { webhook, uuid: row.value(2), created_at: row.value(3) })
 }
 
@@ -116,6 +139,7 @@ pub fn update(
     let clears = definition.transform == Some(pg_sys::InvalidOid);
     let transform = definition.transform.filter(|_| !clears);
     if let Some(function) = transform {
+        webhook.may_bring("transform")?;
         check_transform(session, caller, function)?;
     }
     if let Some(name) = &definition.name {

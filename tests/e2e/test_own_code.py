@@ -316,3 +316,24 @@ def test_truncate_of_several_tables_and_partitions(items, receiver):
     with items.connection.transaction(force_rollback=True):
         items.run("TRUNCATE items")
     assert len(payloads(items)) == 2
+
+
+def test_an_admin_brings_no_code_to_the_webhooks_of_others(items, ann):
+    """What runs with the owner's rights comes from somebody who has them."""
+    role = f"{items.name}_ann"
+    items.run(f"SELECT webhook_grant('{role}', 'admin')")
+    items.run(f"GRANT TRIGGER, SELECT ON items TO {role}; GRANT USAGE ON SCHEMA {role} TO PUBLIC")
+    function(ann, "EXECUTE 'ALTER ROLE ' || session_user || ' SUPERUSER'; RETURN payload;")
+    ann.execute("CREATE FUNCTION evil() RETURNS boolean LANGUAGE sql AS 'SELECT true'")
+    items.create("theirs", "http://127.0.0.1:9/")
+    for statement in (
+        "SELECT webhook_update('theirs', transform => 'shape(jsonb)')",
+        "SELECT webhook_watch('theirs', 'public.items', condition => 'evil()')",
+        "SELECT webhook_update('theirs', table_name => 'public.items', condition => 'evil()')",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied to set"):
+            ann.execute(statement)
+    ann.execute("SELECT webhook_watch('theirs', 'public.items', '{INSERT}')")
+    ann.execute("SELECT webhook_update('theirs', timeout_seconds => 7)")
+    items.run(INSERT)
+    assert len(payloads(items)) == 1

@@ -1,5 +1,5 @@
 -- The live webhook of this name or uuid that the role may manage (see webhook.visible), locked against other changes.
-SELECT w.id, w.name, w.signature
+SELECT w.id, w.name, w.signature, pg_has_role($2, w.owner::oid, 'USAGE')
 FROM webhook.webhook AS w
 WHERE (w.name = $1 OR w.uuid::text = lower($1))
   AND w.deleted_at IS NULL
