@@ -484,6 +484,8 @@ def test_settings_that_only_superusers_change(db, people):
 def test_the_extension_cannot_be_taken_apart(db, people):
     for role in ROLES[1:]:
         for statement in (
+            "CREATE TRIGGER t BEFORE INSERT ON webhook.attempt FOR EACH ROW"
+            " EXECUTE FUNCTION suppress_redundant_updates_trigger()",
             "DROP EXTENSION pg_webhook CASCADE", "ALTER EXTENSION pg_webhook DROP VIEW webhook.webhooks",
             "DROP SCHEMA webhook CASCADE", "ALTER TABLE webhook.webhook OWNER TO CURRENT_USER",
             "CREATE OR REPLACE VIEW webhook.worker AS SELECT 1", "SELECT FROM webhook.cursor FOR SHARE",
