@@ -137,7 +137,8 @@ Example: SELECT webhook_emit('order.shipped', '{"order": 42}')$$;
 CREATE FUNCTION webhook_invoke(webhook text, "row" record) RETURNS bigint
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_invoke_wrapper';
 COMMENT ON FUNCTION webhook_invoke IS
-$$a MANUAL event with the given row, of a table or of any SELECT; returns the delivery's id, null where the transform drops it.
+$$a MANUAL event with the given row, of a table or of any SELECT; returns the delivery's id, null where the
+  webhook is disabled or its transform drops it.
 Example: SELECT webhook_invoke('new-orders', o) FROM orders AS o WHERE id = 42$$;
 
 CREATE FUNCTION webhook_sign(

@@ -67,14 +67,15 @@ struct Event<'a> {
 }
 
 impl Event<'_> {
-    /// Writes it for `webhook`, around `new`; returns the delivery, unless the transform drops it.
+    /// Writes it for `webhook`, around `new`; returns the delivery, unless the webhook is disabled or its
+    /// transform drops it.
     fn write(
         &self,
         session: &Session,
         webhook: i32,
         new: Option<&str>,
     ) -> Result<Option<i64>, Refusal> {
-        let Some(sender) = Sender::load(session, webhook) else {
+        let Some(sender) = Sender::load(session, webhook).filter(|sender| sender.enabled) else {
             return Ok(None);
         };
         let envelope = sender.envelope(self.kind, self.table);

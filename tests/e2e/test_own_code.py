@@ -337,3 +337,14 @@ def test_an_admin_brings_no_code_to_the_webhooks_of_others(items, ann):
     ann.execute("SELECT webhook_update('theirs', timeout_seconds => 7)")
     items.run(INSERT)
     assert len(payloads(items)) == 1
+
+
+def test_a_disabled_webhook_gets_no_row_by_hand(items, receiver):
+    """Disabled is disabled, whoever asks; paused keeps it."""
+    items.create("hook", receiver.url("/"), enabled=False)
+    invoke = "SELECT webhook_invoke('hook', r) FROM (SELECT 1 AS id) AS r"
+    assert items.value(invoke) is None
+    items.run("SELECT webhook_update('hook', enabled => true), webhook_pause('hook')")
+    assert items.value(invoke) is not None
+    assert items.value("SELECT pending FROM webhook.webhooks") == 1
+    assert receiver.got() == []
