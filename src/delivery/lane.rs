@@ -1,10 +1,10 @@
-//! The queue of one endpoint, and how many threads may serve it at once.
+//! The queue of one endpoint, and how many requests to it there may be at once.
 //!
-//! A lane with messages is represented in the pool by runners: each is a claim on one thread, and
+//! A lane with messages is represented in the pool by runners: each is a claim on one place, and
 //! there are never more of them than the lane's limit. A slow endpoint therefore holds its own
 //! runners and nothing else. There are only as many as the endpoint's pace asks for (Little's law), because
-//! a thread that is woken for one message costs more than the message; when they do not come back for
-//! more, their number doubles. After so many failures in a row that the breaker will open, the lane
+//! few connections with much to do cost less than many with little; when none comes back for more, their
+//! number doubles. After so many failures in a row that the breaker will open, the lane
 //! holds: its runners end, and the messages wait until the leader has decided.
 
 use std::collections::VecDeque;
@@ -23,7 +23,7 @@ const STINT: Duration = Duration::from_millis(5);
 const LATE: Duration = Duration::from_millis(20);
 
 /// The same for an endpoint of which nothing is known yet. It begins with one, so that many new ones leave
-/// threads to others.
+/// places to others.
 const LATE_UNKNOWN: Duration = Duration::from_millis(500);
 
 /// The best time of an attempt is forgotten by this part with each that takes longer.
@@ -45,7 +45,7 @@ pub enum Pace {
     Fast,
     /// None has ended yet.
     Unknown,
-    /// An attempt holds its thread for long.
+    /// An attempt holds its place for long.
     Slow,
 }
 
@@ -111,17 +111,17 @@ impl Lane {
         state.rate = rate;
     }
 
-    /// How long the oldest message that no thread has taken has waited.
+    /// How long the oldest message that no runner has taken has waited.
     pub fn lag(&self) -> Duration {
         self.lock().queue.front().map_or(Duration::ZERO, |(since, _)| since.elapsed())
     }
 
-    /// Removes and returns what no thread has taken.
+    /// Removes and returns what no runner has taken.
     pub fn take_back(&self) -> Vec<Message> {
         self.lock().queue.drain(..).map(|(_, message)| message).collect()
     }
 
-    /// Removes a message that no thread has taken; says whether there was one.
+    /// Removes a message that no runner has taken; says whether there was one.
     pub fn withdraw(&self, delivery: i64) -> bool {
         let mut state = self.lock();
         let at = state.queue.iter().position(|(_, message)| message.delivery == delivery);
@@ -150,9 +150,14 @@ impl Lane {
         }
     }
 
-    /// How fast its endpoint has been.
+    /// How fast its endpoint has been. One that has said nothing to its first runner for long gets more of them
+    /// as a slow one does.
     pub(super) fn pace(&self) -> Pace {
-        self.lock().pace
+        let state = self.lock();
+        match state.pace {
+            Pace::Unknown if state.runners > 1 => Pace::Slow,
+            pace => pace,
+        }
     }
 
     /// Counts an attempt that has ended.

@@ -1,39 +1,43 @@
-//! Where runners wait for a thread: one line for each pace, so that slow endpoints, however many,
-//! never hold every thread.
+//! Where runners wait for a place: one line for each pace, so that slow endpoints, however many, never
+//! hold every place.
 //!
-//! Fast runners go first. Of the threads, slow endpoints hold at most half, and together with those of
-//! which nothing is known yet at most three quarters: what hangs until its timeout hangs in its own part
-//! of the pool.
+//! There are as many places as requests may be in flight. Fast runners go first. Endpoints that are not
+//! known to be fast hold at most three quarters of the places, and a slow one gets another only while they
+//! hold less than half: what hangs until its timeout hangs in its own part of the pool, and leaves room to
+//! those of which nothing is known yet.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::lane::{Lane, Pace};
 
-/// The runners that wait, and the threads that wait for one.
+/// The runners that wait, and the places that are taken.
 #[derive(Default)]
 pub struct Line {
     state: Mutex<State>,
-    bell: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    fast: VecDeque<Arc<Lane>>,
-    unknown: VecDeque<Arc<Lane>>,
-    slow: VecDeque<Arc<Lane>>,
-    /// Threads on endpoints that are not known to be fast.
+    fast: VecDeque<Runner>,
+    unknown: VecDeque<Runner>,
+    slow: VecDeque<Runner>,
+    /// Places that are taken.
+    taken: usize,
+    /// Those of them on endpoints that are not known to be fast.
     held: usize,
-    /// Those of them on slow ones.
-    held_by_slow: usize,
-    /// Threads that wait, or are on their way here.
-    idle: usize,
 }
 
-/// A runner in the hands of a thread; dropping it gives its part of the pool back.
-pub struct Turn<'a> {
-    line: &'a Line,
+/// A claim on a place, and since when.
+struct Runner {
+    lane: Arc<Lane>,
+    since: Instant,
+}
+
+/// A runner that has a place; dropping it gives the place back.
+pub struct Turn {
+    line: Arc<Line>,
     pace: Pace,
     /// Whose messages are to be sent.
     pub lane: Arc<Lane>,
@@ -44,53 +48,36 @@ impl Line {
     pub fn join(&self, lane: Arc<Lane>) {
         let pace = lane.pace();
         let mut state = self.lock();
-        match pace {
-            Pace::Fast => state.fast.push_back(lane),
-            Pace::Unknown => state.unknown.push_back(lane),
-            Pace::Slow => state.slow.push_back(lane),
-        }
-        self.bell.notify_one();
+        state.of(pace).push_back(Runner { lane, since: Instant::now() });
     }
 
-    /// Whether any runner waits.
-    pub fn is_empty(&self) -> bool {
-        self.lock().waiting() == 0
-    }
-
-    /// Whether more runners wait than threads.
-    pub fn is_short(&self) -> bool {
+    /// Runners that wait.
+    pub fn len(&self) -> usize {
         let state = self.lock();
-        state.waiting() > state.idle
+        state.fast.len() + state.unknown.len() + state.slow.len()
     }
 
-    /// A thread is on its way to [`Self::next`].
-    pub fn expect(&self) {
-        self.lock().idle += 1;
-    }
-
-    /// It will not come.
-    pub fn give_up(&self) {
-        self.lock().idle -= 1;
-    }
-
-    /// The next runner for one of `threads` threads, which has been expected. `None` where there was
-    /// none for `patience`; whoever joins later finds no idle thread and starts one.
-    pub fn next(&self, threads: usize, patience: Duration) -> Option<Turn<'_>> {
-        let deadline = Instant::now() + patience;
+    /// How long the next runner, for which there is one of `places` places, has waited.
+    pub fn lag(&self, places: usize) -> Option<Duration> {
         let mut state = self.lock();
-        loop {
-            if let Some((pace, lane)) = state.take(threads) {
-                state.idle -= 1;
-                return Some(Turn { line: self, pace, lane });
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                state.idle -= 1;
-                return None;
-            }
-            let waited = self.bell.wait_timeout(state, left);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let pace = state.next(places)?;
+        state.of(pace).front().map(|runner| runner.since.elapsed())
+    }
+
+    /// Whether more than `places` are taken.
+    pub fn is_crowded(&self, places: usize) -> bool {
+        self.lock().taken > places
+    }
+
+    /// The next runner, if one may have one of `places` places.
+    pub fn next(self: &Arc<Self>, places: usize) -> Option<Turn> {
+        let mut state = self.lock();
+        let pace = state.next(places)?;
+        let Runner { lane, .. } = state.of(pace).pop_front()?;
+        state.taken += 1;
+        state.held += usize::from(pace != Pace::Fast);
+        drop(state);
+        Some(Turn { line: Arc::clone(self), pace, lane })
     }
 
     /// Every update leaves the state whole, so a panic elsewhere does not spoil it.
@@ -100,53 +87,50 @@ impl Line {
 }
 
 impl State {
-    fn waiting(&self) -> usize {
-        self.fast.len() + self.unknown.len() + self.slow.len()
+    fn of(&mut self, pace: Pace) -> &mut VecDeque<Runner> {
+        match pace {
+            Pace::Fast => &mut self.fast,
+            Pace::Unknown => &mut self.unknown,
+            Pace::Slow => &mut self.slow,
+        }
     }
 
-    fn take(&mut self, threads: usize) -> Option<(Pace, Arc<Lane>)> {
-        if let Some(lane) = self.fast.pop_front() {
-            return Some((Pace::Fast, lane));
+    /// The line whose first runner may have a place now.
+    fn next(&self, places: usize) -> Option<Pace> {
+        let within = |numerator, denominator| self.held < part(places, numerator, denominator);
+        if self.taken >= places {
+            None
+        } else if !self.fast.is_empty() {
+            Some(Pace::Fast)
+        } else if !self.unknown.is_empty() && within(3, 4) {
+            Some(Pace::Unknown)
+        } else if !self.slow.is_empty() && within(1, 2) {
+            Some(Pace::Slow)
+        } else {
+            None
         }
-        if self.held >= part(threads, 3, 4) {
-            return None;
-        }
-        if let Some(lane) = self.unknown.pop_front() {
-            self.held += 1;
-            return Some((Pace::Unknown, lane));
-        }
-        if self.held_by_slow >= part(threads, 1, 2) {
-            return None;
-        }
-        let lane = self.slow.pop_front()?;
-        self.held += 1;
-        self.held_by_slow += 1;
-        Some((Pace::Slow, lane))
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
-        if self.pace != Pace::Fast {
-            let mut state = self.line.lock();
-            state.held -= 1;
-            state.held_by_slow -= usize::from(self.pace == Pace::Slow);
-            if state.waiting() > 0 {
-                self.line.bell.notify_one();
-            }
-        }
+        let mut state = self.line.lock();
+        state.taken -= 1;
+        state.held -= usize::from(self.pace != Pace::Fast);
     }
 }
 
 /// At least one.
-fn part(threads: usize, numerator: usize, denominator: usize) -> usize {
-    (threads * numerator / denominator).max(1)
+fn part(places: usize, numerator: usize, denominator: usize) -> usize {
+    (places * numerator / denominator).max(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::delivery::client::{Endpoint, example};
+
+    const PLACES: usize = 8;
 
     fn lane(webhook: i32, took: Option<Duration>) -> Arc<Lane> {
         let endpoint = Endpoint::new(&example::client(), example::destination());
@@ -157,32 +141,56 @@ mod tests {
         Arc::new(lane)
     }
 
-    fn next(line: &Line) -> Option<Turn<'_>> {
-        line.expect();
-        line.next(8, Duration::ZERO)
+    /// As many as find a place.
+    fn all(line: &Arc<Line>) -> Vec<Turn> {
+        std::iter::from_fn(|| line.next(PLACES)).collect()
+    }
+
+    fn webhooks(turns: &[Turn]) -> Vec<i32> {
+        turns.iter().map(|turn| turn.lane.webhook()).collect()
     }
 
     #[test]
     fn slow_endpoints_hold_their_part_and_no_more() {
-        let line = Line::default();
-        let (slow, unknown, fast) =
-            (lane(1, Some(Duration::from_secs(1))), lane(2, None), lane(3, Some(Duration::ZERO)));
-        for _ in 0..8 {
+        let line = Arc::new(Line::default());
+        let slow = lane(1, Some(Duration::from_secs(1)));
+        let fast = lane(3, Some(Duration::ZERO));
+        for _ in 0..PLACES {
             line.join(Arc::clone(&slow));
-            line.join(Arc::clone(&unknown));
         }
-        let unknowns: Vec<Turn<'_>> = std::iter::from_fn(|| next(&line)).collect();
-        assert_eq!(unknowns.len(), 6, "three quarters of eight");
-        assert!(unknowns.iter().all(|turn| turn.lane.webhook() == 2));
-        line.join(Arc::clone(&fast));
-        assert_eq!(next(&line).map(|turn| turn.lane.webhook()), Some(3), "there is always room");
-        drop(unknowns);
-        let left: Vec<i32> = {
-            let turns: Vec<Turn<'_>> = std::iter::from_fn(|| next(&line)).collect();
-            turns.iter().map(|turn| turn.lane.webhook()).collect()
-        };
-        assert_eq!(left, [2, 2, 1, 1, 1, 1], "and of them half of eight slow");
-        assert!(!line.is_empty());
+        let slow = all(&line);
+        assert_eq!(webhooks(&slow), [1; 4], "half of eight");
+        line.join(lane(2, None));
+        line.join(lane(2, None));
+        line.join(lane(2, None));
+        let unknown = all(&line);
+        assert_eq!(webhooks(&unknown), [2; 2], "with them three quarters");
+        line.join(fast);
+        let fast = all(&line);
+        assert_eq!(webhooks(&fast), [3], "there is always room");
+        drop(slow);
+        let left = all(&line);
+        assert_eq!(
+            webhooks(&left),
+            [2, 1],
+            "slow ones while those who may hang are less than half"
+        );
+        assert_eq!(line.len(), 3);
+    }
+
+    #[test]
+    fn all_places_are_for_the_fast_ones() {
+        let line = Arc::new(Line::default());
+        let fast = lane(1, Some(Duration::ZERO));
+        for _ in 0..=PLACES {
+            line.join(Arc::clone(&fast));
+        }
+        let turns = all(&line);
+        assert_eq!(turns.len(), PLACES);
+        assert!(line.lag(PLACES).is_none(), "it has no place to wait for");
+        assert!(line.is_crowded(PLACES - 1) && !line.is_crowded(PLACES));
+        drop(turns);
+        assert!(line.lag(PLACES).is_some());
     }
 
     #[test]
@@ -197,17 +205,5 @@ mod tests {
         expected[6] = Pace::Slow;
         expected[7] = Pace::Slow;
         assert_eq!(paces, expected);
-    }
-
-    #[test]
-    fn a_thread_that_finds_nothing_is_not_idle_any_more() {
-        let line = Line::default();
-        assert!(next(&line).is_none());
-        line.join(lane(1, None));
-        assert!(line.is_short());
-        line.expect();
-        assert!(!line.is_short());
-        line.give_up();
-        assert!(line.is_short());
     }
 }

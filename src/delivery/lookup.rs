@@ -7,11 +7,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::bell::Bell;
+use super::fiber::{self, Until};
 use super::thread;
 
 /// Threads that look up, at the most.
@@ -59,7 +62,31 @@ struct State {
 /// A lookup that has not ended.
 struct Waiting {
     since: Instant,
-    callers: Vec<Sender<Addresses>>,
+    callers: Vec<Arc<Call>>,
+}
+
+/// One caller's wait for an answer.
+struct Call {
+    answer: OnceLock<Addresses>,
+    bell: Bell,
+}
+
+impl Call {
+    fn new() -> Result<Arc<Self>, String> {
+        let bell = Bell::new().map_err(|error| error.to_string())?;
+        Ok(Arc::new(Self { answer: OnceLock::new(), bell }))
+    }
+
+    fn end(&self, answer: Addresses) {
+        // There is one end to a lookup.
+        let _ = self.answer.set(answer);
+        self.bell.ring();
+    }
+
+    fn wait(&self, deadline: Option<Instant>) -> Option<Addresses> {
+        fiber::wait(self.bell.as_fd(), Until::Readable, deadline).ok()?;
+        self.answer.get().cloned()
+    }
 }
 
 impl Default for Lookups {
@@ -76,7 +103,7 @@ impl Lookups {
     /// The resolver's refusal, a full queue, or `None` where the time was not enough.
     pub fn addresses(&self, name: &str, patience: Duration) -> Option<Addresses> {
         let deadline = Instant::now().checked_add(patience);
-        let (answer, stale) = {
+        let (call, stale) = {
             let mut state = self.shared.lock();
             let known = state.answers.get(name).cloned();
             let now = Instant::now();
@@ -90,27 +117,24 @@ impl Lookups {
                 }
             }
         };
-        let answer = match answer {
-            Ok(answer) => answer,
+        let call = match call {
+            Ok(call) => call,
             Err(reason) => return Some(stale.ok_or(reason)),
         };
         match stale {
-            Some(stale) => match answer.recv_timeout(PATIENCE.min(patience)) {
-                Ok(Ok(addresses)) => Some(Ok(addresses)),
+            Some(stale) => match call.wait(Instant::now().checked_add(PATIENCE.min(patience))) {
+                Some(Ok(addresses)) => Some(Ok(addresses)),
                 _ => Some(Ok(stale)),
             },
-            None => match deadline {
-                Some(deadline) => answer.recv_deadline(deadline).ok(),
-                None => answer.recv().ok(),
-            },
+            None => call.wait(deadline),
         }
     }
 
-    fn ask(&self, state: &mut State, name: &str) -> Result<Receiver<Addresses>, String> {
-        let (sender, receiver) = bounded(1);
+    fn ask(&self, state: &mut State, name: &str) -> Result<Arc<Call>, String> {
+        let call = Call::new()?;
         if let Some(waiting) = state.waiting.get_mut(name) {
-            waiting.callers.push(sender);
-            return Ok(receiver);
+            waiting.callers.push(Arc::clone(&call));
+            return Ok(call);
         }
         if state.threads < THREADS && state.threads <= state.waiting.len() {
             let shared = Arc::clone(&self.shared);
@@ -125,9 +149,9 @@ impl Lookups {
             .0
             .try_send(name.to_owned())
             .map_err(|_| "too many lookups are waiting")?;
-        let waiting = Waiting { since: Instant::now(), callers: vec![sender] };
+        let waiting = Waiting { since: Instant::now(), callers: vec![Arc::clone(&call)] };
         state.waiting.insert(name.to_owned(), waiting);
-        Ok(receiver)
+        Ok(call)
     }
 }
 
@@ -155,8 +179,7 @@ impl Shared {
             }
             let callers = state.waiting.remove(&name).map(|waiting| waiting.callers);
             for caller in callers.into_iter().flatten() {
-                // Whoever gave up waiting is gone.
-                let _ = caller.send(answer.clone());
+                caller.end(answer.clone());
             }
         }
     }

@@ -1,13 +1,16 @@
 //! Threads and HTTP: a message goes in, an outcome comes out.
 //!
 //! Nothing here knows PostgreSQL, and no thread of this room may call it. A webhook's messages wait
-//! in its lane ([`lane`]); threads ([`pool`]) take them from there as the lanes' turns come ([`line`]),
-//! make one attempt each ([`attempt`]) and report through a channel. Names are resolved and judged in one place
+//! in its lane ([`lane`]); runners take them from there as the lanes' turns come ([`line`]), make one attempt
+//! after another ([`attempt`]), many of them on one thread ([`pool`], [`fiber`]), and report through a channel.
+//! Names are resolved and judged in one place
 //! ([`resolver`]), sockets are opened and read in one other ([`transport`]); both implement traits of
 //! ureq that may change with its minor versions.
 
 pub mod attempt;
+pub mod bell;
 pub mod client;
+pub mod fiber;
 pub mod files;
 pub mod lane;
 pub mod line;

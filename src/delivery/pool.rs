@@ -1,22 +1,25 @@
-//! The threads that serve all lanes.
+//! The requests in flight, and the threads that carry them.
 //!
-//! Threads are started when runners wait and none is idle, up to a maximum, and end after an idle
-//! time. A runner that has had its turn goes to the end of its line ([`super::line`]) when others wait,
-//! so that lanes share the threads.
+//! Each runner that has a place ([`super::line`]) is a fiber ([`super::fiber`]) on one of few threads. One
+//! thread is enough for most loads, and leaves the server more of its processors than many would; another is
+//! started when all are busy and messages or runners have waited for long, and one that is idle for long ends. A runner that has had its
+//! turn goes to the end of its line, so that lanes share the places.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::epoll::Epoll;
 
 use super::attempt::{self, Exchange, Message};
+use super::bell::Bell;
+use super::fiber::{self, Fibers};
 use super::lane::Lane;
-use super::line::Line;
+use super::line::{Line, Turn};
 use super::thread;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::verdict;
@@ -26,6 +29,12 @@ const IDLE: Duration = Duration::from_secs(30);
 
 /// A runner's turn: many requests to a fast endpoint, one to a slow one.
 const TURN: Duration = Duration::from_millis(5);
+
+/// When a message or a runner has waited this long, there may be too few threads.
+const LATE: Duration = Duration::from_millis(20);
+
+/// Until it is tried again, when there is no memory for another runner.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Outcomes that may wait to be collected. Threads that are further ahead wait, which bounds what a
 /// crash can repeat.
@@ -48,46 +57,50 @@ pub struct Outcome {
 pub struct Pool {
     shared: Arc<Shared>,
     outcomes: Receiver<Outcome>,
+    /// More would only take the processors from each other.
+    most_threads: usize,
 }
 
 struct Shared {
-    line: Line,
+    line: Arc<Line>,
+    /// Runners wait.
+    work: Bell,
     outcomes: Sender<Outcome>,
-    bell: Bell,
-    most: AtomicUsize,
+    /// Outcomes wait.
+    done: Bell,
+    places: AtomicUsize,
     threads: AtomicUsize,
+    /// Those of them that wait for something to do.
+    idle: AtomicUsize,
     in_flight: AtomicUsize,
 }
 
-/// Wakes the collector of outcomes through a file descriptor, once for any number of them.
-struct Bell {
-    event: EventFd,
-    rung: AtomicBool,
-}
-
 impl Pool {
-    /// A pool without threads that will have at most `most`.
+    /// A pool without threads that will have at most `places` requests in flight.
     ///
     /// # Errors
     ///
     /// The operating system's limit on file descriptors.
-    pub fn new(most: usize) -> io::Result<Self> {
-        let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
+    pub fn new(places: usize) -> io::Result<Self> {
         let (sender, outcomes) = bounded(OUTCOMES);
         let shared = Shared {
-            line: Line::default(),
+            line: Arc::default(),
+            work: Bell::new()?,
             outcomes: sender,
-            bell: Bell { event, rung: AtomicBool::new(false) },
-            most: AtomicUsize::new(most),
+            done: Bell::new()?,
+            places: AtomicUsize::new(places),
             threads: AtomicUsize::new(0),
+            idle: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
         };
-        Ok(Self { shared: Arc::new(shared), outcomes })
+        let most_threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self { shared: Arc::new(shared), outcomes, most_threads })
     }
 
-    /// Changes the maximum; threads beyond it end after their attempt.
-    pub fn resize(&self, most: usize) {
-        self.shared.most.store(most, Ordering::Relaxed);
+    /// Changes how many requests may be in flight; runners beyond it end with their attempt.
+    pub fn resize(&self, places: usize) {
+        self.shared.places.store(places, Ordering::Relaxed);
+        self.shared.work.ring();
     }
 
     /// Hands `messages` to the threads through `lane`.
@@ -100,41 +113,47 @@ impl Pool {
         lane: &Arc<Lane>,
         messages: impl IntoIterator<Item = Message>,
     ) -> io::Result<()> {
-        for _ in 0..lane.push(messages) {
+        let runners = lane.push(messages);
+        for _ in 0..runners {
             self.shared.line.join(Arc::clone(lane));
         }
-        self.staff()
+        if runners > 0 {
+            self.shared.work.ring();
+        }
+        let waiting = self.shared.line.lag(self.shared.places());
+        let is_late = waiting.is_some_and(|lag| lag > LATE) || lane.lag() > LATE;
+        let is_short = match self.shared.threads.load(Ordering::Relaxed) {
+            0 => waiting.is_some(),
+            threads => is_late && threads < self.most_threads && self.shared.is_busy(),
+        };
+        if is_short { self.start_thread() } else { Ok(()) }
     }
 
-    /// Starts threads for the runners that wait.
-    fn staff(&self) -> io::Result<()> {
+    fn start_thread(&self) -> io::Result<()> {
         let shared = &self.shared;
-        let most = shared.most.load(Ordering::Relaxed);
-        loop {
-            let threads = shared.threads.load(Ordering::Relaxed);
-            if threads >= most || !shared.line.is_short() {
-                return Ok(());
-            }
-            shared.threads.fetch_add(1, Ordering::Relaxed);
-            shared.line.expect();
-            let own = Arc::clone(shared);
-            if let Err(error) = thread::spawn("webhook delivery", move || own.work()) {
-                shared.line.give_up();
-                let others = shared.threads.fetch_sub(1, Ordering::Relaxed) - 1;
-                return if others == 0 { Err(error) } else { Ok(()) };
+        let room = fiber::waiting_room(shared.work.as_fd());
+        let others = shared.threads.fetch_add(1, Ordering::Relaxed);
+        let own = Arc::clone(shared);
+        let started =
+            room.and_then(|room| thread::spawn("webhook delivery", move || own.serve(room)));
+        if let Err(error) = started {
+            shared.threads.fetch_sub(1, Ordering::Relaxed);
+            if others == 0 {
+                return Err(error);
             }
         }
+        Ok(())
     }
 
     /// The outcomes that have come in, at most `most` of them.
     pub fn collect(&self, most: usize) -> Vec<Outcome> {
-        self.shared.bell.silence();
+        self.shared.done.silence();
         self.outcomes.try_iter().take(most).collect()
     }
 
     /// Readable when outcomes wait.
     pub fn bell(&self) -> RawFd {
-        self.shared.bell.event.as_raw_fd()
+        self.shared.done.as_fd().as_raw_fd()
     }
 
     /// Threads, and attempts under way.
@@ -149,34 +168,64 @@ impl Pool {
     }
 }
 
-impl AsFd for Pool {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.shared.bell.event.as_fd()
-    }
-}
-
 impl Shared {
-    fn work(&self) {
-        while let Some(turn) = self.line.next(self.most.load(Ordering::Relaxed), IDLE) {
-            self.run(&turn.lane);
-            drop(turn);
-            if self.retires() {
+    fn places(&self) -> usize {
+        self.places.load(Ordering::Relaxed)
+    }
+
+    /// Whether every thread has something to do.
+    fn is_busy(&self) -> bool {
+        self.idle.load(Ordering::Relaxed) == 0
+    }
+
+    fn serve(self: &Arc<Self>, room: Epoll) {
+        let mut fibers = Fibers::new(room);
+        loop {
+            let patience = if self.take_on(&mut fibers) { IDLE } else { PAUSE };
+            self.idle.fetch_add(1, Ordering::Relaxed);
+            fibers.wait(patience);
+            self.idle.fetch_sub(1, Ordering::Relaxed);
+            let is_over = !fibers.go_on() && patience == IDLE && fibers.is_empty();
+            if is_over && self.leaves() {
                 return;
             }
-            self.line.expect();
         }
+    }
+
+    /// Starts the runners that have a place; says whether there was memory for all of them.
+    fn take_on(self: &Arc<Self>, fibers: &mut Fibers) -> bool {
+        self.work.silence();
+        // Half of them, so that other threads find some. Those that join meanwhile come after what is ready.
+        for _ in 0..self.line.len().div_ceil(2) {
+            if fibers.prepare().is_err() {
+                return false;
+            }
+            let Some(turn) = self.line.next(self.places()) else {
+                break;
+            };
+            let own = Arc::clone(self);
+            fibers.start(move || own.run(turn));
+        }
+        if self.line.lag(self.places()).is_some() {
+            self.work.ring();
+        }
+        true
+    }
+
+    /// Ends this thread, unless somebody has counted on it meanwhile.
+    fn leaves(&self) -> bool {
         self.threads.fetch_sub(1, Ordering::Relaxed);
+        // Whoever joins after this look finds one thread less.
+        let leaves = self.line.lag(self.places()).is_none();
+        if !leaves {
+            self.threads.fetch_add(1, Ordering::Relaxed);
+        }
+        leaves
     }
 
-    /// Whether this thread is one too many; not more of them leave than are.
-    fn retires(&self) -> bool {
-        let most = self.most.load(Ordering::Relaxed);
-        let less = |threads: usize| (threads > most).then(|| threads - 1);
-        self.threads.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
-    }
-
-    fn run(&self, lane: &Arc<Lane>) {
+    fn run(&self, turn: Turn) {
         let began = Instant::now();
+        let lane = &turn.lane;
         while let Some((endpoint, message)) = lane.next() {
             self.in_flight.fetch_add(1, Ordering::Relaxed);
             let exchange = catch_unwind(AssertUnwindSafe(|| attempt::perform(&endpoint, &message)))
@@ -188,9 +237,8 @@ impl Shared {
             if self.outcomes.send(outcome).is_err() {
                 return;
             }
-            self.bell.ring();
-            let over = began.elapsed() >= TURN && !self.line.is_empty();
-            if over || self.threads.load(Ordering::Relaxed) > self.most.load(Ordering::Relaxed) {
+            self.done.ring();
+            if began.elapsed() >= TURN || self.line.is_crowded(self.places()) {
                 self.line.join(Arc::clone(lane));
                 return;
             }
@@ -200,21 +248,6 @@ impl Shared {
 
 /// The time is lost with the panic; the log shows the moment when it was noticed.
 fn panicked() -> Exchange {
-    let failure = Failure::new(ErrorClass::Internal, "a delivery thread panicked");
+    let failure = Failure::new(ErrorClass::Internal, "an attempt panicked");
     Exchange { started: SystemTime::now(), took: Duration::ZERO, result: Err(failure) }
-}
-
-impl Bell {
-    fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            // Fails only when the counter is full, which wakes as well.
-            let _ = self.event.write(1);
-        }
-    }
-
-    fn silence(&self) {
-        // The flag goes down first: an outcome that comes in between rings again.
-        let _ = self.event.read();
-        self.rung.store(false, Ordering::Release);
-    }
 }

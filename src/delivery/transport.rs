@@ -10,12 +10,13 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::{Domain, Socket, Type};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, ShutdownHandle, Transport,
 };
 use ureq::{Error, Timeout};
 
+use super::fiber::{self, Until};
 use super::files::Open;
 use crate::domain::failure::{ErrorClass, Failure};
 
@@ -49,12 +50,8 @@ fn connect(addresses: &[SocketAddr], deadline: &Deadline) -> Result<TcpStream, E
     let mut last = None;
     for (tried, address) in addresses.iter().enumerate() {
         let share = deadline.left()? / (addresses.len() - tried) as u32;
-        match TcpStream::connect_timeout(address, share) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                stream.set_nonblocking(true)?;
-                return Ok(stream);
-            }
+        match open(address, Instant::now().checked_add(share)) {
+            Ok(stream) => return Ok(stream),
             Err(error) => last = Some((address, error)),
         }
     }
@@ -62,6 +59,22 @@ fn connect(addresses: &[SocketAddr], deadline: &Deadline) -> Result<TcpStream, E
         Some((_, error)) if error.kind() == ErrorKind::TimedOut => Err(deadline.expired()),
         Some((address, error)) => Err(refused(format!("{address}: {error}"))),
         None => Err(refused("no address".to_owned())),
+    }
+}
+
+fn open(address: &SocketAddr, until: Option<Instant>) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    match socket.connect(&(*address).into()) {
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
+            fiber::wait(socket.as_fd(), Until::Writable, until)?;
+            match socket.take_error()? {
+                Some(error) => Err(error),
+                None => Ok(socket.into()),
+            }
+        }
+        connected => connected.map(|()| socket.into()),
     }
 }
 
@@ -85,7 +98,7 @@ impl TcpTransport {
         while written < self.held.len() {
             match (&*self.stream).write(&self.held[written..]) {
                 Ok(n) => written += n,
-                Err(error) => self.wait_after(error, PollFlags::POLLOUT, deadline)?,
+                Err(error) => self.wait_after(error, Until::Writable, deadline)?,
             }
         }
         self.held.clear();
@@ -93,12 +106,7 @@ impl TcpTransport {
     }
 
     /// Returns when the operation that ended with `error` may be tried again.
-    fn wait_after(
-        &self,
-        error: io::Error,
-        until: PollFlags,
-        deadline: &Deadline,
-    ) -> Result<(), Error> {
+    fn wait_after(&self, error: io::Error, until: Until, deadline: &Deadline) -> Result<(), Error> {
         match error.kind() {
             ErrorKind::Interrupted => Ok(()),
             ErrorKind::WouldBlock => deadline.wait(&self.stream, until),
@@ -122,15 +130,21 @@ impl Transport for TcpTransport {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let deadline = Deadline::new(timeout);
-        self.flush(&deadline)?;
-        loop {
+        if self.held.is_empty() {
+            // A stream without end never has to be waited for.
             deadline.left()?;
+        } else {
+            self.flush(&deadline)?;
+            // The answer to what has just been sent cannot be there.
+            deadline.wait(&self.stream, Until::Readable)?;
+        }
+        loop {
             match (&*self.stream).read(self.buffers.input_append_buf()) {
                 Ok(amount) => {
                     self.buffers.input_appended(amount);
                     return Ok(amount > 0);
                 }
-                Err(error) => self.wait_after(error, PollFlags::POLLIN, &deadline)?,
+                Err(error) => self.wait_after(error, Until::Readable, &deadline)?,
             }
         }
     }
@@ -162,13 +176,10 @@ impl Deadline {
         if left.is_zero() { Err(self.expired()) } else { Ok(left) }
     }
 
-    fn wait(&self, stream: &TcpStream, until: PollFlags) -> Result<(), Error> {
-        // Rounded up: a wait of 0 ms would spin through the last millisecond.
-        let millis = self.left()?.as_millis().saturating_add(1);
-        let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(stream.as_fd(), until)], timeout) {
-            Ok(_) | Err(nix::Error::EINTR) => Ok(()),
-            Err(error) => Err(io::Error::from(error).into()),
+    fn wait(&self, stream: &TcpStream, until: Until) -> Result<(), Error> {
+        match fiber::wait(stream.as_fd(), until, self.at) {
+            Err(error) if error.kind() == ErrorKind::TimedOut => Err(self.expired()),
+            waited => Ok(waited?),
         }
     }
 }

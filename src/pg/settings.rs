@@ -167,7 +167,7 @@ pub fn define() {
     GucRegistry::define_int_guc(
         c"pg_webhook.max_concurrency",
         c"Requests in flight at once, per database.",
-        c"Each costs a thread while there is work, and a connection.",
+        c"Each costs memory and a connection while there is work.",
         &MAX_CONCURRENCY,
         1,
         1000,

@@ -299,7 +299,7 @@ impl Schedule {
         std::mem::take(&mut self.untried)
     }
 
-    /// A delivery has been cancelled: unless a thread has taken it, it leaves its lane. What is returned
+    /// A delivery has been cancelled: unless a runner has taken it, it leaves its lane. What is returned
     /// must be spilled.
     pub fn withdraw(&mut self, delivery: i64, now: Instant) -> Option<Spill> {
         let webhook = self.flights.get(&delivery)?.webhook;

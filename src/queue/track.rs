@@ -15,7 +15,7 @@ use crate::domain::verdict::{self, Answer};
 /// nobody waits for it any more.
 pub(super) const BEHIND: Duration = Duration::from_millis(250);
 
-/// A lane with this many messages, of which the oldest has waited so long, is full: its threads have
+/// A lane with this many messages, of which the oldest has waited so long, is full: its runners have
 /// enough to do until the next look.
 const FULL: (usize, Duration) = (500, Duration::from_millis(20));
 

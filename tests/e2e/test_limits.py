@@ -97,10 +97,10 @@ def test_max_connections_per_endpoint_bounds_it_also_after_a_reload(own_cluster,
 
 @pytest.mark.parametrize("answers_after, in_flight", [
     pytest.param(0, 1000, id="that is known to be fast"),
-    pytest.param(None, 750, id="that nothing is known of"),
+    pytest.param(None, 500, id="that nothing is known of"),
     pytest.param(0.15, 500, id="that is known to be slow"),
 ])
-def test_a_thousand_threads_for_an_endpoint(own_cluster, make_db, receiver, many_files, answers_after, in_flight):
+def test_a_thousand_requests_to_an_endpoint(own_cluster, make_db, receiver, many_files, answers_after, in_flight):
     server = own_cluster(
         files=4096, pg_webhook__max_concurrency="1000", pg_webhook__max_connections_per_endpoint="1000",
     )
@@ -117,8 +117,7 @@ def test_a_thousand_threads_for_an_endpoint(own_cluster, make_db, receiver, many
     # More would have come meanwhile.
     time.sleep(0.5)
     assert (receiver.under_way, receiver.most_under_way) == (in_flight, in_flight)
-    threads, under_way = load(db)
-    assert under_way == in_flight <= threads <= 1000
+    assert load(db) == (1, in_flight), "one thread waits for all of them"
     receiver.release()
     db.settled(30)
     assert len(receiver.got()) == db.value("SELECT count(*) FROM items"), "each once"
@@ -202,13 +201,13 @@ def test_threads_come_with_work_and_go_when_they_are_idle(items, receiver):
     receiver.hold()
     items.create("hook", receiver.url("/"), table_name="items", max_concurrency=10)
     insert(items, 3)
-    wait_for_load(items, 3, 3)
+    wait_for_load(items, 1, 3)
     insert(items, 27)
-    wait_for_load(items, 10, 10)
+    wait_for_load(items, 1, 10)
     receiver.release()
     items.wait_for_status(30)
     done = time.monotonic()
-    wait_for_load(items, 10, 0)
+    wait_for_load(items, 1, 0)
     # The view is as old as the worker's last turn; an idle one has a turn every five seconds.
     wait_for_load(items, 0, 0, timeout=IDLE + 10)
     assert time.monotonic() - done > IDLE - 2
@@ -227,7 +226,7 @@ def test_a_fast_endpoint_that_hangs_gets_all_it_may_have_and_goes_on(items, rece
     assert len(receiver.got()) == 250, "each once"
 
 
-def test_a_smaller_max_concurrency_ends_threads_while_there_is_work(own_cluster, make_db, receiver):
+def test_a_smaller_max_concurrency_ends_requests_while_there_is_work(own_cluster, make_db, receiver):
     server = own_cluster(pg_webhook__max_concurrency="20")
     db = table(make_db(server))
     db.create("hook", receiver.url("/"), table_name="items", max_concurrency=20)
@@ -239,7 +238,7 @@ def test_a_smaller_max_concurrency_ends_threads_while_there_is_work(own_cluster,
     server.reload(pg_webhook__max_concurrency="4")
     wait_until(lambda: most_during(receiver, 4) <= 4, lambda: f"four requests at once, not {receiver.most_under_way}", 3)
     assert 1 <= most_during(receiver, 20) <= 4
-    wait_until(lambda: load(db)[0] <= 4, lambda: f"four threads, not {load(db)[0]}")
+    wait_until(lambda: load(db)[1] <= 4, lambda: f"four in flight, not {load(db)[1]}")
     server.reload(pg_webhook__max_concurrency="20")
     db.settled()
     assert len(receiver.got()) == 1501, "each once"

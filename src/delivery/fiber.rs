@@ -1,0 +1,419 @@
+//! Many blocking calls on one thread.
+//!
+//! ureq's calls block. So each runs on a stack of its own, a fiber, and where its socket would block,
+//! [`wait`] gives the thread to another. A request that waits costs a stack, and an answer wakes no thread
+//! where others are being served.
+
+use std::cell::Cell;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::ptr::NonNull;
+use std::time::{Duration, Instant};
+
+use corosensei::stack::DefaultStack;
+use corosensei::{Coroutine, CoroutineResult, Yielder};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+/// Enough for a TLS handshake in a build without optimisation; only what is touched is ever mapped.
+const STACK: usize = 512 * 1024;
+
+/// Stacks that are kept for the next fibers.
+const SPARE: usize = 32;
+
+/// Events that are fetched at once.
+const EVENTS: usize = 64;
+
+/// What the bell's event carries instead of a fiber's.
+const BELL: u64 = u64::MAX;
+
+/// A longer wait is cut into several.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// There is something to read, or the end.
+    Readable,
+    /// There is room to write, or a connection has been made or refused.
+    Writable,
+}
+
+struct Wait {
+    file: RawFd,
+    until: Until,
+    deadline: Option<Instant>,
+}
+
+type Waiter = Yielder<io::Result<()>, Wait>;
+
+thread_local! {
+    /// The waiter of the fiber that runs on this thread.
+    static CURRENT: Cell<Option<NonNull<Waiter>>> = const { Cell::new(None) };
+}
+
+/// Waits until `file` is ready. A fiber gives way to others meanwhile; elsewhere the thread waits.
+///
+/// # Errors
+///
+/// [`ErrorKind::TimedOut`] where `deadline` passes and the file is still not ready, or the reason why it is
+/// none that can be waited for.
+pub fn wait(file: BorrowedFd<'_>, until: Until, deadline: Option<Instant>) -> io::Result<()> {
+    let Some(waiter) = CURRENT.get() else {
+        return block(file, until, deadline);
+    };
+    let wait = Wait { file: file.as_raw_fd(), until, deadline };
+    // SAFETY: the waiter lives as long as its fiber's body. `CURRENT` is set by that body on the thread that
+    // never leaves it, and cleared whenever the fiber gives way or ends: so its body is what runs here.
+    let outcome = unsafe { waiter.as_ref() }.suspend(wait);
+    CURRENT.set(Some(waiter));
+    outcome
+}
+
+fn block(file: BorrowedFd<'_>, until: Until, deadline: Option<Instant>) -> io::Result<()> {
+    let flags = match until {
+        Until::Readable => PollFlags::POLLIN,
+        Until::Writable => PollFlags::POLLOUT,
+    };
+    loop {
+        let left = left(deadline, LONGEST);
+        let timeout = PollTimeout::try_from(millis(left)).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(file, flags)], timeout) {
+            Ok(0) if left.is_zero() => return Err(ErrorKind::TimedOut.into()),
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn left(deadline: Option<Instant>, most: Duration) -> Duration {
+    deadline.map_or(most, |at| at.saturating_duration_since(Instant::now()).min(most))
+}
+
+/// Rounded up: a wait of 0 ms would spin through the last millisecond.
+fn millis(wait: Duration) -> i32 {
+    i32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
+}
+
+/// Makes what [`Fibers`] wait with, and has `bell` wake one thread of those that share it.
+///
+/// # Errors
+///
+/// The operating system's limit on file descriptors.
+pub fn waiting_room(bell: BorrowedFd<'_>) -> io::Result<Epoll> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
+    epoll.add(bell, EpollEvent::new(flags, BELL))?;
+    Ok(epoll)
+}
+
+/// The fibers of one thread.
+pub struct Fibers {
+    epoll: Epoll,
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    stacks: Vec<DefaultStack>,
+    /// No deadline is earlier.
+    soonest: Option<Instant>,
+    events: [EpollEvent; EVENTS],
+    fetched: usize,
+}
+
+#[derive(Default)]
+struct Slot {
+    fiber: Option<Coroutine<io::Result<()>, Wait, ()>>,
+    /// Counts the waits, so that an event of an earlier one wakes nobody.
+    wait: u32,
+    deadline: Option<Instant>,
+}
+
+impl Fibers {
+    /// None yet.
+    pub fn new(epoll: Epoll) -> Self {
+        Self {
+            epoll,
+            slots: Vec::new(),
+            free: Vec::new(),
+            stacks: Vec::new(),
+            soonest: None,
+            events: [EpollEvent::empty(); EVENTS],
+            fetched: 0,
+        }
+    }
+
+    /// Whether all have ended.
+    pub fn is_empty(&self) -> bool {
+        self.free.len() == self.slots.len()
+    }
+
+    /// Makes sure that there is a stack for one more.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's limit on memory.
+    pub fn prepare(&mut self) -> io::Result<()> {
+        if self.stacks.is_empty() {
+            self.stacks.push(DefaultStack::new(STACK)?);
+        }
+        Ok(())
+    }
+
+    /// Runs `job` until it waits, and on as what it waits for comes.
+    ///
+    /// # Panics
+    ///
+    /// Without [`Self::prepare`], and where `job` does.
+    pub fn start(&mut self, job: impl FnOnce() + 'static) {
+        let stack = self.stacks.pop().expect("prepared");
+        let fiber = Coroutine::with_stack(stack, move |waiter: &Waiter, _| {
+            CURRENT.set(Some(NonNull::from(waiter)));
+            job();
+        });
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() - 1
+        });
+        self.slots[at].fiber = Some(fiber);
+        self.resume(at, Ok(()));
+    }
+
+    /// Waits for at most `patience` until the bell rings or a fiber can go on.
+    pub fn wait(&mut self, patience: Duration) {
+        let timeout = EpollTimeout::try_from(millis(left(self.soonest, patience)));
+        // An open epoll fails only when it is interrupted.
+        self.fetched =
+            self.epoll.wait(&mut self.events, timeout.unwrap_or(EpollTimeout::MAX)).unwrap_or(0);
+    }
+
+    /// Lets every fiber go on that can; says whether the last wait was for anything.
+    pub fn go_on(&mut self) -> bool {
+        let fetched = std::mem::take(&mut self.fetched);
+        for at in 0..fetched {
+            let data = self.events[at].data();
+            let (at, wait) = (data as u32 as usize, (data >> 32) as u32);
+            if data != BELL && self.slots.get(at).is_some_and(|slot| slot.wait == wait) {
+                self.resume(at, Ok(()));
+            }
+        }
+        // Whatever is ready goes first: this thread may have been held up.
+        let expired = if fetched < EVENTS { self.expired() } else { Vec::new() };
+        for at in &expired {
+            self.resume(*at, Err(ErrorKind::TimedOut.into()));
+        }
+        fetched > 0 || !expired.is_empty()
+    }
+
+    fn expired(&mut self) -> Vec<usize> {
+        let now = Instant::now();
+        if self.soonest.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        let deadlines = |slot: &Slot| slot.deadline.filter(|_| slot.fiber.is_some());
+        let (late, others): (Vec<_>, Vec<_>) = (self.slots.iter().enumerate())
+            .filter_map(|(at, slot)| Some((at, deadlines(slot)?)))
+            .partition(|(_, deadline)| *deadline <= now);
+        self.soonest = others.into_iter().map(|(_, deadline)| deadline).min();
+        late.into_iter().map(|(at, _)| at).collect()
+    }
+
+    fn resume(&mut self, at: usize, mut outcome: io::Result<()>) {
+        loop {
+            let slot = &mut self.slots[at];
+            let Some(fiber) = &mut slot.fiber else {
+                return;
+            };
+            slot.wait = slot.wait.wrapping_add(1);
+            let result = fiber.resume(outcome);
+            CURRENT.set(None);
+            match result {
+                CoroutineResult::Yield(wait) => match self.wait_for(at, &wait) {
+                    Ok(()) => return,
+                    Err(error) => outcome = Err(error),
+                },
+                CoroutineResult::Return(()) => return self.end(at),
+            }
+        }
+    }
+
+    fn wait_for(&mut self, at: usize, wait: &Wait) -> io::Result<()> {
+        let slot = &mut self.slots[at];
+        slot.deadline = wait.deadline;
+        self.soonest = [self.soonest, wait.deadline].into_iter().flatten().min();
+        let flags = match wait.until {
+            Until::Readable => EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP,
+            Until::Writable => EpollFlags::EPOLLOUT,
+        };
+        let data = u64::from(slot.wait) << 32 | at as u64;
+        let mut event = EpollEvent::new(flags | EpollFlags::EPOLLONESHOT, data);
+        // SAFETY: the fiber has borrowed the file until it goes on.
+        let file = unsafe { BorrowedFd::borrow_raw(wait.file) };
+        match self.epoll.modify(file, &mut event) {
+            Err(Errno::ENOENT) => Ok(self.epoll.add(file, event)?),
+            done => Ok(done?),
+        }
+    }
+
+    fn end(&mut self, at: usize) {
+        let ended = self.slots[at].fiber.take();
+        self.free.push(at);
+        if let Some(fiber) = ended.filter(|_| self.stacks.len() < SPARE) {
+            self.stacks.push(fiber.into_stack());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::bell::Bell;
+    use std::cell::RefCell;
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+    use std::rc::Rc;
+
+    const SOON: Duration = Duration::from_millis(20);
+    const LATE: Duration = Duration::from_secs(20);
+
+    struct Stage {
+        fibers: Fibers,
+        bell: Bell,
+        /// What the fibers say.
+        said: Rc<RefCell<Vec<String>>>,
+    }
+
+    impl Stage {
+        fn new() -> Self {
+            let bell = Bell::new().unwrap();
+            let fibers = Fibers::new(waiting_room(bell.as_fd()).unwrap());
+            Self { fibers, bell, said: Rc::default() }
+        }
+
+        /// A fiber that says what it reads, or why it does not.
+        fn read(&mut self, file: UnixStream, patience: Duration) {
+            let said = Rc::clone(&self.said);
+            self.fibers.prepare().unwrap();
+            self.fibers.start(move || {
+                let outcome = wait(file.as_fd(), Until::Readable, Some(Instant::now() + patience));
+                let mut byte = [0];
+                said.borrow_mut().push(match outcome {
+                    Ok(()) => (&file).read(&mut byte).map(|_| (byte[0] as char).into()).unwrap(),
+                    Err(error) => error.kind().to_string(),
+                });
+            });
+        }
+
+        fn turn(&mut self, patience: Duration) -> bool {
+            self.fibers.wait(patience);
+            self.fibers.go_on()
+        }
+
+        fn said(&self) -> String {
+            self.said.borrow().join(" ")
+        }
+    }
+
+    #[test]
+    fn fibers_wait_side_by_side() {
+        let mut stage = Stage::new();
+        let mut ends = Vec::new();
+        for _ in 0..3 {
+            let (near, far) = UnixStream::pair().unwrap();
+            stage.read(near, LATE);
+            ends.push(far);
+        }
+        assert!(!stage.turn(Duration::ZERO));
+        for (at, byte) in [(2, b"c"), (0, b"a"), (1, b"b")] {
+            ends[at].write_all(byte).unwrap();
+            assert!(stage.turn(LATE));
+        }
+        assert_eq!(stage.said(), "c a b");
+        assert!(stage.fibers.is_empty());
+    }
+
+    #[test]
+    fn a_deadline_ends_a_wait_and_only_that_one() {
+        let mut stage = Stage::new();
+        let (one, mut other_end) = UnixStream::pair().unwrap();
+        let (two, _silent) = UnixStream::pair().unwrap();
+        stage.read(one, LATE);
+        stage.read(two, SOON);
+        assert!(stage.turn(LATE));
+        assert_eq!(stage.said(), "timed out");
+        other_end.write_all(b"a").unwrap();
+        assert!(stage.turn(LATE));
+        assert_eq!(stage.said(), "timed out a");
+    }
+
+    #[test]
+    fn what_is_ready_counts_even_if_its_deadline_has_passed() {
+        let mut stage = Stage::new();
+        let (near, mut far) = UnixStream::pair().unwrap();
+        stage.read(near, Duration::ZERO);
+        far.write_all(b"a").unwrap();
+        stage.turn(LATE);
+        assert_eq!(stage.said(), "a");
+    }
+
+    #[test]
+    fn a_file_is_waited_for_again_and_again_and_old_events_wake_nobody() {
+        let mut stage = Stage::new();
+        let (near, mut far) = UnixStream::pair().unwrap();
+        stage.read(near.try_clone().unwrap(), SOON);
+        assert!(stage.turn(LATE));
+        // Still armed for the one that has gone; the next fiber has its place.
+        far.write_all(b"a").unwrap();
+        let (other, mut other_end) = UnixStream::pair().unwrap();
+        stage.read(other, LATE);
+        stage.turn(LATE);
+        assert_eq!(stage.said(), "timed out");
+        for byte in [b"b", b"c"] {
+            stage.read(near.try_clone().unwrap(), LATE);
+            far.write_all(byte).unwrap();
+            assert!(stage.turn(LATE));
+        }
+        other_end.write_all(b"d").unwrap();
+        assert!(stage.turn(LATE));
+        assert_eq!(stage.said(), "timed out a b d", "one byte after the other");
+    }
+
+    #[test]
+    fn the_bell_wakes_and_no_fiber_goes_on() {
+        let mut stage = Stage::new();
+        let (near, _far) = UnixStream::pair().unwrap();
+        stage.read(near, LATE);
+        stage.bell.ring();
+        assert!(stage.turn(LATE));
+        stage.bell.silence();
+        assert!(!stage.turn(SOON));
+        assert_eq!(stage.said(), "");
+    }
+
+    #[test]
+    fn what_cannot_be_waited_for_is_an_error() {
+        let mut stage = Stage::new();
+        let said = Rc::clone(&stage.said);
+        let file = std::fs::File::open("Cargo.toml").unwrap();
+        stage.fibers.prepare().unwrap();
+        stage.fibers.start(move || {
+            let outcome = wait(file.as_fd(), Until::Readable, None);
+            said.borrow_mut().push(format!("{:?}", outcome.map_err(|error| error.kind())));
+        });
+        assert_eq!(stage.said(), "Err(PermissionDenied)");
+    }
+
+    #[test]
+    fn outside_of_fibers_the_thread_waits() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        let waited = |patience| {
+            let deadline = Some(Instant::now() + patience);
+            wait(near.as_fd(), Until::Readable, deadline).map_err(|error| error.kind())
+        };
+        assert_eq!(waited(SOON), Err(ErrorKind::TimedOut));
+        far.write_all(b"a").unwrap();
+        assert_eq!(waited(LATE), Ok(()));
+        assert_eq!(wait(near.as_fd(), Until::Writable, None).unwrap(), ());
+    }
+}
