@@ -15,7 +15,6 @@ use crate::delivery::client::{AGENT, Destination};
 use crate::domain::envelope::Kind;
 use crate::domain::event::{self, MANUAL, Operation, TEST};
 use crate::domain::refusal::Refusal;
-use crate::domain::signature::Signer;
 use crate::pg::identity;
 use crate::pg::json::Json;
 use crate::pg::output::Canonical;
@@ -182,14 +181,8 @@ impl Preview<'_> {
 }
 
 fn show(destination: &Destination, draft: &Draft, body: &str) -> Result<Shown, Refusal> {
-    let signer = Signer::new(
-        destination.scheme,
-        destination.signature_header.clone(),
-        &destination.secret,
-        destination.previous.as_ref(),
-    )?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let signatures = signer.sign(&draft.event_id, now, body.as_bytes());
+    let signatures = destination.signer()?.sign(&draft.event_id, now, body.as_bytes());
     let mut headers = Map::new();
     let mut put = |name: &HeaderName, value: String| {
         headers.insert(name.to_string(), Value::String(value));

@@ -147,6 +147,18 @@ pub struct Destination {
     pub rate: Option<u32>,
 }
 
+impl Destination {
+    /// What signs its requests.
+    ///
+    /// # Errors
+    ///
+    /// The secret does not fit the signature scheme.
+    pub fn signer(&self) -> Result<Signer, SecretError> {
+        let header = self.signature_header.clone();
+        Signer::new(self.scheme, header, &self.secret, self.previous.as_ref())
+    }
+}
+
 /// A destination with its connections.
 pub struct Endpoint {
     pub(super) agent: Agent,
@@ -172,12 +184,7 @@ impl Endpoint {
             agent: client.agent(destination.timeout, destination.concurrency),
             uri: destination.url.uri().clone(),
             headers,
-            signer: Signer::new(
-                destination.scheme,
-                destination.signature_header.clone(),
-                &destination.secret,
-                destination.previous.as_ref(),
-            )?,
+            signer: destination.signer()?,
             destination,
         })
     }

@@ -93,7 +93,10 @@ impl Envelope {
             "webhook_id" => json(Some(subject.webhook_id)),
             "name" => json(Some(subject.webhook_name)),
             "source" => json(Some(&format!("/pg_webhook/{}", subject.installation))),
-            "subject" => json(subject.table.map(|(s, t)| format!("{s}.{t}")).as_deref()),
+            // A whole member: an attribute of CloudEvents is a text or not there.
+            "subject" => subject.table.map_or_else(String::new, |(schema, table)| {
+                format!(r#""subject":{},"#, json(Some(&format!("{schema}.{table}"))))
+            }),
             other => unreachable!("${other} in a template"),
         };
         let mut parts: Vec<Part> = Vec::new();
@@ -117,9 +120,6 @@ impl Envelope {
                     (_, part) => parts.push(part),
                 }
             }
-        }
-        if subject.table.is_none() {
-            drop_null_subject(&mut parts);
         }
         let length = |part: &Part| if let Part::Text(text) = part { text.len() } else { 0 };
         let size = parts.iter().map(length).sum();
@@ -160,15 +160,6 @@ impl Envelope {
             }
         }
         body
-    }
-}
-
-/// An attribute of CloudEvents is a text or not there.
-fn drop_null_subject(parts: &mut [Part]) {
-    for part in parts {
-        if let Part::Text(text) = part {
-            *text = text.replace(r#""subject":null,"#, "");
-        }
     }
 }
 

@@ -125,7 +125,7 @@ impl Format {
             }
             // What is not one of its attributes belongs into the data.
             Self::CloudEvents => {
-                r#"{"specversion":"1.0","id":"$id","source":$source,"type":$type,"subject":$subject,"time":"$timestamp","datacontenttype":"application/json","data":{"schema":$schema,"table":$table,"record":$record,"old_record":$old_record$extras}}"#
+                r#"{"specversion":"1.0","id":"$id","source":$source,"type":$type,$subject"time":"$timestamp","datacontenttype":"application/json","data":{"schema":$schema,"table":$table,"record":$record,"old_record":$old_record$extras}}"#
             }
         }
     }

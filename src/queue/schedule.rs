@@ -191,7 +191,11 @@ impl Schedule {
     /// What to claim from the slow lane now.
     pub fn claims(&self, now: Instant, clock: Timestamp) -> Vec<Claim> {
         let due = self.tracks.values().filter(|track| track.is_due(clock));
-        let mut claims = due.filter_map(|track| self.within_memory(track, track.claim(now)?));
+        let mut claims = due.filter_map(|track| {
+            let claim = track.claim(now)?;
+            let limit = claim.limit.min(self.claimable(track));
+            (limit > 0).then_some(Claim { limit, ..claim })
+        });
         if !self.single {
             return claims.collect();
         }
@@ -200,11 +204,11 @@ impl Schedule {
     }
 
     /// Where the bodies in memory are large, an endpoint that has none of them may claim one.
-    fn within_memory(&self, track: &Track, claim: Claim) -> Option<Claim> {
+    fn claimable(&self, track: &Track) -> i64 {
         match (self.bytes < MOST_BYTES, track.loaded) {
-            (true, _) => Some(claim),
-            (false, 0) => Some(Claim { limit: 1, ..claim }),
-            (false, _) => None,
+            (true, _) => i64::MAX,
+            (false, 0) => 1,
+            (false, _) => 0,
         }
     }
 
@@ -251,8 +255,7 @@ impl Schedule {
     /// How long until something is due that nothing else will announce.
     pub fn next_wake(&self, now: Instant, clock: Timestamp) -> Option<Duration> {
         // One that may not claim more waits for an outcome.
-        let claims = |track: &&Track| self.bytes < MOST_BYTES || track.loaded == 0;
-        let tracks = self.tracks.values().filter(claims);
+        let tracks = self.tracks.values().filter(|track| self.claimable(track) > 0);
         tracks.filter_map(|track| track.next_wake(now, clock)).min()
     }
 
