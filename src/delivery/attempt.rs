@@ -1,7 +1,7 @@
 //! One attempt: sign, send, read the answer, say what happened.
 
 use std::error::Error as StdError;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ureq::Error;
@@ -17,7 +17,7 @@ pub const KEPT: usize = 4 * 1024;
 
 /// Bytes of an answer's body that are read so that the connection can serve again; a longer one costs
 /// the connection.
-const READ: usize = 16 * 1024;
+const READ: u64 = 16 * 1024;
 
 /// An event on its way to an endpoint.
 #[derive(Debug)]
@@ -87,18 +87,11 @@ fn exchange(endpoint: &Endpoint, message: &Message, now: SystemTime) -> Result<A
 
 /// The beginning of the body. The status has decided already, so a body that breaks off, drips or
 /// never ends is only cut.
-fn read(mut body: impl Read) -> String {
-    let mut buffer = [0; READ];
-    let mut filled = 0;
-    while filled < READ {
-        match body.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(amount) => filled += amount,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(_) => break,
-        }
-    }
-    text(&buffer[..filled.min(KEPT)])
+fn read(body: impl Read) -> String {
+    let mut bytes = Vec::new();
+    let _ = body.take(READ).read_to_end(&mut bytes);
+    bytes.truncate(KEPT);
+    text(&bytes)
 }
 
 /// Text that PostgreSQL can store: valid UTF-8 without NUL.

@@ -242,7 +242,7 @@ impl Fibers {
         slot.deadline = wait.deadline;
         self.soonest = [self.soonest, wait.deadline].into_iter().flatten().min();
         let flags = match wait.until {
-            Until::Readable => EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP,
+            Until::Readable => EpollFlags::EPOLLIN,
             Until::Writable => EpollFlags::EPOLLOUT,
         };
         let data = u64::from(slot.wait) << 32 | at as u64;
