@@ -39,7 +39,7 @@ undisturbed = {}
 
 def against(name, server, nginx, quick, adversary, url=None):
     """Rows that compare the healthy webhook's figures with and without `adversary(stage)`."""
-    seconds = 4 if quick else 10
+    seconds = 3 if quick else 10
     stage = Stage(server, "adversary", url or nginx.url())
     # A quick run has no time to measure for each adversary what is the same without it. The worker must know
     # the endpoint nevertheless.
