@@ -9,6 +9,7 @@ pub mod breaker;
 pub mod envelope;
 pub mod event;
 pub mod failure;
+pub mod flow;
 pub mod format;
 pub mod header;
 pub mod level;

@@ -14,6 +14,7 @@ use crate::delivery::client::{Client, Trust};
 use crate::delivery::files;
 use crate::delivery::lookup::Lookups;
 use crate::delivery::pool::Pool;
+use crate::domain::flow::Flow;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::domain::window::Windows;
@@ -93,6 +94,7 @@ pub(super) struct Leader {
     /// How many have been.
     pub(super) declared: usize,
     pub(super) polled: Instant,
+    pub(super) flow: Flow,
     errors: u32,
 }
 
@@ -200,6 +202,7 @@ impl Leader {
             suspect: None,
             declared: 0,
             polled: now,
+            flow: Flow::new(now),
             errors: 0,
         })
     }

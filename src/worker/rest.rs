@@ -3,12 +3,18 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::leader::Leader;
+use crate::delivery::pool::OUTCOMES;
 use crate::domain::time::Timestamp;
 use crate::pg::{interrupt, settings};
 
 /// The time between two turns is ten times what the last one took, within these bounds: many small turns
 /// would cost the writers more than a few larger ones cost anybody in waiting.
 const SPACING: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(5));
+
+/// And up to this while more than [`MANY`] events a second are read as they come: then others want the
+/// processors.
+const SPACING_OF_MANY: Duration = Duration::from_millis(20);
+const MANY: f64 = 3000.0;
 
 /// How often the queue is looked at without a wake: two-phase commits announce nothing.
 pub(super) const POLL: Duration = Duration::from_secs(5);
@@ -19,7 +25,7 @@ const HANGING: Duration = Duration::from_millis(100);
 impl Leader {
     /// Waits for whatever comes first. Never blocks anywhere else.
     pub(super) fn rest(&mut self, began: Instant) {
-        let spacing = (began.elapsed() * 10).clamp(SPACING.0, SPACING.1);
+        let spacing = self.spacing(began);
         let timeout = self.time_to_rest();
         if timeout.is_zero() {
             pgrx::check_for_interrupts!();
@@ -28,6 +34,17 @@ impl Leader {
         }
         if !self.may_read_on() {
             std::thread::sleep(spacing.saturating_sub(began.elapsed()));
+        }
+    }
+
+    fn spacing(&mut self, began: Instant) -> Duration {
+        let rate = self.flow.per_second(began);
+        if rate > MANY && !self.windows.unread() {
+            // The threads would wait for their outcomes to be collected.
+            let room = Duration::from_secs_f64(OUTCOMES as f64 / 2.0 / rate);
+            room.clamp(SPACING.1, SPACING_OF_MANY)
+        } else {
+            (began.elapsed() * 10).clamp(SPACING.0, SPACING.1)
         }
     }
 
