@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
@@ -160,16 +161,16 @@ impl Fibers {
         Ok(())
     }
 
-    /// Runs `job` until it waits, and on as what it waits for comes.
+    /// Runs `job` until it waits, and on as what it waits for comes. If it panics, it ends, and no other does.
     ///
     /// # Panics
     ///
-    /// Without [`Self::prepare`], and where `job` does.
+    /// Without [`Self::prepare`].
     pub fn start(&mut self, job: impl FnOnce() + 'static) {
         let stack = self.stacks.pop().expect("prepared");
         let fiber = Coroutine::with_stack(stack, move |waiter: &Waiter, _| {
             CURRENT.set(Some(NonNull::from(waiter)));
-            job();
+            let _ = catch_unwind(AssertUnwindSafe(job));
         });
         let at = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
@@ -402,6 +403,19 @@ mod tests {
             said.borrow_mut().push(format!("{:?}", outcome.map_err(|error| error.kind())));
         });
         assert_eq!(stage.said(), "Err(PermissionDenied)");
+    }
+
+    #[test]
+    fn a_panic_ends_its_fiber_and_no_other() {
+        let mut stage = Stage::new();
+        let (near, mut far) = UnixStream::pair().unwrap();
+        stage.read(near, LATE);
+        stage.fibers.prepare().unwrap();
+        stage.fibers.start(|| panic!("as a test"));
+        far.write_all(b"a").unwrap();
+        assert!(stage.turn(LATE));
+        assert_eq!(stage.said(), "a");
+        assert!(stage.fibers.is_empty());
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! Each runner that has a place ([`super::line`]) is a fiber ([`super::fiber`]) on one of few threads. One
 //! thread is enough for most loads, and leaves the server more of its processors than many would; another is
-//! started when all are busy and messages or runners have waited for long, and one that is idle for long ends. A runner that has had its
-//! turn goes to the end of its line, so that lanes share the places.
+//! started when all are busy and messages or runners have waited for long, and one that is idle for long
+//! ends. A runner that has had its turn goes to the end of its line, so that lanes share the places.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
