@@ -259,6 +259,9 @@ impl Fibers {
     fn end(&mut self, at: usize) {
         let ended = self.slots[at].fiber.take();
         self.free.push(at);
+        if self.is_empty() {
+            self.soonest = None;
+        }
         if let Some(fiber) = ended.filter(|_| self.stacks.len() < SPARE) {
             self.stacks.push(fiber.into_stack());
         }
@@ -416,6 +419,17 @@ mod tests {
         assert!(stage.turn(LATE));
         assert_eq!(stage.said(), "a");
         assert!(stage.fibers.is_empty());
+    }
+
+    #[test]
+    fn no_deadline_is_left_when_all_have_ended() {
+        let mut stage = Stage::new();
+        let (near, mut far) = UnixStream::pair().unwrap();
+        stage.read(near, LATE);
+        assert!(stage.fibers.soonest.is_some());
+        far.write_all(b"a").unwrap();
+        assert!(stage.turn(LATE));
+        assert_eq!(stage.fibers.soonest, None, "which would cut the next wait");
     }
 
     #[test]
