@@ -405,6 +405,16 @@ def test_the_kill_switch_stops_sending_and_keeps_events(own_cluster, make_db, re
     assert sent <= 10 and len(receiver.got()) == 10
 
 
+def silent_endpoints(db, make_receiver, count):
+    """Webhooks on the table `others` whose receiver never answers, with 20 events each; the receiver."""
+    silent = make_receiver()
+    silent.default(hang())
+    for number in range(count):
+        db.create(f"silent{number}", silent.url(f"/{number}"), table_name="others", timeout_seconds=120)
+    db.run("INSERT INTO others SELECT generate_series(1, 20)")
+    return silent
+
+
 def test_endpoints_that_hang_leave_places_to_others(own_cluster, make_db, receiver, make_receiver):
     server = own_cluster(pg_webhook__max_concurrency="8")
     db = make_db(server)
@@ -412,11 +422,7 @@ def test_endpoints_that_hang_leave_places_to_others(own_cluster, make_db, receiv
     db.create("healthy", receiver.url("/"), table_name="items")
     db.run("INSERT INTO items VALUES (0)")
     db.wait_for_status(1)
-    silent = make_receiver()
-    silent.default(hang())
-    for number in range(10):
-        db.create(f"silent{number}", silent.url(f"/{number}"), table_name="others", timeout_seconds=120)
-    db.run("INSERT INTO others SELECT generate_series(1, 20)")
+    silent = silent_endpoints(db, make_receiver, 10)
     silent.wait(6)
     db.run("INSERT INTO items SELECT generate_series(1, 300)")
     db.wait_for_status(301)
@@ -427,11 +433,7 @@ def test_endpoints_that_hang_leave_places_to_new_ones(own_cluster, make_db, rece
     server = own_cluster(pg_webhook__max_concurrency="8")
     db = make_db(server)
     db.run("CREATE TABLE items (id int PRIMARY KEY); CREATE TABLE others (id int PRIMARY KEY)")
-    silent = make_receiver()
-    silent.default(hang())
-    for number in range(4):
-        db.create(f"silent{number}", silent.url(f"/{number}"), table_name="others", timeout_seconds=120)
-    db.run("INSERT INTO others SELECT generate_series(1, 20)")
+    silent = silent_endpoints(db, make_receiver, 4)
     silent.wait(4)
     # By now each of them asks for a second place.
     time.sleep(1.5)
