@@ -116,6 +116,17 @@ impl Lane {
         self.lock().queue.front().map_or(Duration::ZERO, |(since, _)| since.elapsed())
     }
 
+    /// Messages that it takes in so long, if attempts go on as they do.
+    pub fn takes_within(&self, time: Duration) -> usize {
+        let state = self.lock();
+        let Some(attempt) = state.attempt() else {
+            return 0;
+        };
+        let each = time.div_duration_f64(attempt.max(Duration::from_micros(1)));
+        let allowed = state.rate.as_ref().map_or(f64::INFINITY, |rate| rate.within(time));
+        (each * state.limit as f64).min(allowed) as usize
+    }
+
     /// Removes and returns what no runner has taken.
     pub fn take_back(&self) -> Vec<Message> {
         self.lock().queue.drain(..).map(|(_, message)| message).collect()
@@ -240,15 +251,18 @@ impl State {
             .min(allowed)
     }
 
-    /// Runners that take what waits within a stint. Fast attempts count as at their best: what they take
-    /// longer, they wait for each other.
+    /// Runners that take what waits within a stint.
     fn wanted(&self) -> usize {
-        let waiting = self.queue.len();
-        let Some((usual, best)) = self.times else {
-            return self.least.max(1);
-        };
-        let time = if usual < STINT { best } else { usual };
-        ((time * waiting as u32).div_duration_f64(STINT).ceil() as usize).max(1).max(self.least)
+        let waiting = self.queue.len() as u32;
+        let stints = self.attempt().map_or(0.0, |time| (time * waiting).div_duration_f64(STINT));
+        (stints.ceil() as usize).max(1).max(self.least)
+    }
+
+    /// What an attempt takes. Fast ones count as at their best: what they take longer, they wait for each
+    /// other.
+    fn attempt(&self) -> Option<Duration> {
+        let (usual, best) = self.times?;
+        Some(if usual < STINT { best } else { usual })
     }
 }
 

@@ -35,6 +35,11 @@ impl Rate {
         (room.as_nanos() / self.interval.as_nanos()) as usize
     }
 
+    /// How many may start in so long.
+    pub fn within(&self, time: Duration) -> f64 {
+        time.div_duration_f64(self.interval)
+    }
+
     /// How long until one may start.
     pub fn wait(&self, now: Instant) -> Duration {
         let ahead = self.due.map_or(Duration::ZERO, |due| due.saturating_duration_since(now));

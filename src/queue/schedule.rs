@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::event::{Event, Origin, Settlement, Spill};
-use super::track::{BEHIND, Claim, Health, Track};
+use super::track::{BEHIND, Backlog, Claim, Health, Track};
 use crate::delivery::attempt::{Exchange, Message};
 use crate::delivery::client::Client;
 use crate::delivery::lane::Lane;
@@ -181,7 +181,7 @@ impl Schedule {
         };
         track.last_event = Some(now);
         if event.body.is_none() || !track.takes_fresh(now) {
-            track.backlog = true;
+            track.backlog = Backlog::Waiting;
             return Decision::Spilled(Spill { slot, xid: event.xid, id: event.id, window });
         }
         self.load(event);

@@ -25,8 +25,23 @@ const MOST: usize = 2000;
 /// An endpoint that had an event of the ring this recently may have another one waiting there.
 const RECENT: Duration = Duration::from_secs(1);
 
-/// Messages of one endpoint that are claimed ahead from the slow lane.
+/// Messages of one endpoint that are claimed ahead from the slow lane: at least, and at most.
 const AHEAD: (usize, usize) = (256, 2048);
+
+/// And between them as many as it takes in this time: with fewer a fast one might never catch up with what
+/// comes meanwhile.
+const ENOUGH: Duration = Duration::from_millis(100);
+
+/// Whether due rows of an endpoint wait in the slow lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Backlog {
+    /// None do.
+    Gone,
+    /// It has to be looked at; nothing has to wait for that.
+    Possible,
+    /// New events have to go behind them.
+    Waiting,
+}
 
 /// A claim on the slow lane: up to `limit` due events of `webhook` after a position.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +82,7 @@ pub(super) struct Track {
     pub(super) loaded_pending: usize,
     /// When the ring last had an event for it.
     pub(super) last_event: Option<Instant>,
-    /// Rows that are due may wait in the slow lane.
-    pub(super) backlog: bool,
+    pub(super) backlog: Backlog,
     /// Behind the last row claimed.
     pub(super) position: Option<(Timestamp, i64)>,
     /// The earliest row that is not due yet, if known.
@@ -97,7 +111,7 @@ impl Track {
             loaded: 0,
             loaded_pending: 0,
             last_event: None,
-            backlog: true,
+            backlog: Backlog::Waiting,
             position: None,
             next_due: None,
             removed: false,
@@ -119,7 +133,11 @@ impl Track {
         }
         self.route = route;
         self.removed = false;
-        self.look_again();
+        // Perhaps it was paused, and now is not.
+        if self.backlog == Backlog::Gone {
+            self.backlog = Backlog::Possible;
+        }
+        self.position = None;
     }
 
     pub(super) fn sends(&self) -> bool {
@@ -144,7 +162,7 @@ impl Track {
     /// Reading on would fill the lane further. One that is behind, or works off the slow lane, takes
     /// nothing from the ring.
     pub(super) fn is_full(&self) -> bool {
-        if self.loaded < FULL.0 || self.backlog {
+        if self.loaded < FULL.0 || self.backlog == Backlog::Waiting {
             return false;
         }
         let lag = self.lag();
@@ -160,19 +178,21 @@ impl Track {
     /// New events go into the lane, rather than to the slow lane.
     pub(super) fn takes_fresh(&self, now: Instant) -> bool {
         self.sends()
-            && !self.backlog
+            && self.backlog != Backlog::Waiting
             && self.breaker.admits(now) == Admission::Free
             && !self.is_behind()
     }
 
     pub(super) fn is_due(&self, clock: Timestamp) -> bool {
-        self.sends() && (self.backlog || self.next_due.is_some_and(|due| due <= clock))
+        self.sends()
+            && (self.backlog != Backlog::Gone || self.next_due.is_some_and(|due| due <= clock))
     }
 
     /// Messages that may be claimed now.
     pub(super) fn room(&self, now: Instant) -> usize {
         let concurrency = self.route.destination.as_ref().map_or(1, |to| to.concurrency);
-        let ahead = (2 * concurrency).clamp(AHEAD.0, AHEAD.1);
+        let taken = self.lane.as_ref().map_or(0, |lane| lane.takes_within(ENOUGH));
+        let ahead = taken.max(2 * concurrency).clamp(AHEAD.0, AHEAD.1);
         match self.breaker.admits(now) {
             Admission::Free if self.loaded <= ahead / 2 => ahead - self.loaded,
             Admission::Probe if self.loaded == 0 => 1,
@@ -199,18 +219,19 @@ impl Track {
     ) -> bool {
         let short = (found as i64) < claim.limit;
         let from_start = claim.after.is_none();
-        self.position = last.or(self.position);
-        if short {
-            self.position = None;
-            // From a position, rows before it may have become due meanwhile: look again.
-            self.backlog = !from_start;
-        }
+        self.position = last.or(self.position).filter(|_| !short);
+        self.backlog = match (short, from_start) {
+            (false, _) => Backlog::Waiting,
+            // Rows before the position may have become due meanwhile.
+            (true, false) => Backlog::Possible,
+            (true, true) => Backlog::Gone,
+        };
         short && from_start
     }
 
     /// Rows that are due may wait, from the first one on.
     pub(super) fn look_again(&mut self) {
-        self.backlog = true;
+        self.backlog = Backlog::Waiting;
         self.position = None;
     }
 

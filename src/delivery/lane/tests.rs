@@ -62,6 +62,21 @@ fn a_slow_endpoint_gets_all_that_it_may_have() {
 }
 
 #[test]
+fn what_a_lane_takes_in_a_moment_is_known_by_its_pace_and_its_limits() {
+    let moment = Duration::from_millis(100);
+    let taken = |lane: &Lane| lane.takes_within(moment);
+    let (free, limited) = (lane(10, None), lane(10, Some(100)));
+    assert_eq!(taken(&free), 0, "nothing is known yet");
+    for lane in [&free, &limited] {
+        lane.note(false, Duration::from_millis(1));
+    }
+    assert_eq!(taken(&free), 1000);
+    assert!((9..=10).contains(&taken(&limited)), "{}", taken(&limited));
+    (0..50).for_each(|_| free.note(false, SECOND));
+    assert!(taken(&free) < 5);
+}
+
+#[test]
 fn runners_double_when_what_is_under_way_does_not_end() {
     let lane = lane(10, None);
     lane.note(false, Duration::from_micros(100));

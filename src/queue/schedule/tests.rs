@@ -128,6 +128,37 @@ fn what_waits_in_the_slow_lane_goes_first() {
 }
 
 #[test]
+fn a_new_look_at_the_definitions_keeps_nobody_waiting() {
+    let now = Instant::now();
+    let mut schedule = schedule(vec![route(1)], now);
+    schedule.set_routes(vec![route(1)], &example::client(), now);
+    assert_eq!(schedule.offer(event(5, 1), now), Decision::Taken);
+    let claim = schedule.claims(now, NOW).pop().expect("a claim: it may have been paused");
+    let rows = (10..10 + claim.limit).map(|id| waiting(id, 1)).collect();
+    assert!(!schedule.claimed(&claim, rows, now));
+    assert_eq!(schedule.offer(event(6, 1), now), Decision::Spilled(spill(6)), "behind them");
+}
+
+#[test]
+fn at_the_end_of_what_waits_new_events_go_straight_on() {
+    let now = Instant::now();
+    let mut schedule = Schedule::default();
+    schedule.set_routes(vec![route(1)], &example::client(), now);
+    let claim = schedule.claims(now, NOW).pop().expect("a claim");
+    let rows = (1..=claim.limit).map(|id| waiting(id, 1)).collect();
+    assert!(!schedule.claimed(&claim, rows, now));
+    for id in 1..=claim.limit {
+        let (settlement, _) = schedule.judge(outcome(id, 1, Some(200)), now, 0.0).expect("known");
+        schedule.settled(&settlement);
+    }
+    let claim = schedule.claims(now, NOW).pop().expect("the rest");
+    assert!(!schedule.claimed(&claim, vec![waiting(1000, 1)], now));
+    assert_eq!(schedule.offer(event(5, 1), now), Decision::Taken);
+    let claim = schedule.claims(now, NOW).pop().expect("once more, from the start");
+    assert_eq!(claim.after, None);
+}
+
+#[test]
 fn a_full_claim_goes_on_behind_its_last_row() {
     let now = Instant::now();
     let mut schedule = Schedule::default();
