@@ -3,10 +3,11 @@
 import dataclasses
 import json
 import statistics
+import threading
 import time
 
 from harness.receiver import Receiver
-from machine import cpu, memory, private_memory
+from machine import cpu, cpu_of_ended, memory, private_memory
 from stage import INSERT, ROWS, TABLE, Stage, pause
 
 
@@ -38,14 +39,14 @@ def drain(server, nginx, quick):
     stage.db.run("CHECKPOINT")
     before = {"leader": cpu(stage.pid), "receiver": cpu(*nginx.pids())}
     sent = nginx.requests()
-    wal = stage.db.value("SELECT pg_current_wal_lsn()")
+    wal = stage.wal()
     stage.sending(True)
     while nginx.requests() - sent < events:
         pause(0.05)
     stage.settle(events)
     used = {"leader": cpu(stage.pid) - before["leader"], "receiver": cpu(*nginx.pids()) - before["receiver"]}
     seconds = float(stage.db.value("SELECT extract(epoch FROM max(started_at) - min(started_at)) FROM webhook.attempt"))
-    written = float(stage.db.value("SELECT pg_current_wal_lsn() - %s::pg_lsn", wal))
+    written = stage.wal() - wal
     rows = stage.db.value("SELECT count(*) FROM webhook.attempt")
     assert rows == events == nginx.requests() - sent, f"{rows} logged, {nginx.requests() - sent} received"
     stage.drop()
@@ -65,9 +66,11 @@ def live(server, nginx, quick):
     seconds = 4 if quick else 20
     stage = Stage(server, "live", nginx.url())
     since = stage.now()
+    before = used_by_each(stage, nginx)
     tps = stage.pgbench(INSERT, seconds)
     events = stage.db.value("SELECT count(*) FROM orders")
     stage.settle(events)
+    used = {name: after - before[name] for name, after in used_by_each(stage, nginx).items()}
     # From the first write to the last delivery.
     took = stage.db.value("SELECT extract(epoch FROM (SELECT max(started_at) FROM webhook.attempt) - min(created_at))"
                           " FROM webhook.event WHERE created_at >= %s", since)
@@ -77,6 +80,44 @@ def live(server, nginx, quick):
     return [
         Row("live: written and delivered per second", rate, "/s", 15_000, beside=f"pgbench {tps:.0f}/s"),
         Row("live: longest wait of an event", longest / 1000, "s", 1, "most", f"p50 {p50:.1f} ms, p99 {p99:.1f} ms"),
+        *(Row(f"live: CPU of {name}, per event", seconds / events * 1e6, "us") for name, seconds in used.items()),
+    ]
+
+
+def used_by_each(stage, nginx):
+    """Seconds of CPU of each process that an event passes through; of backends those that have ended."""
+    return {
+        "the backends": cpu_of_ended(stage.server.postmaster_pid()),
+        "the leader and its threads": cpu(stage.pid),
+        "the receiver": cpu(*nginx.pids()),
+    }
+
+
+def recovery(server, nginx, quick):
+    """A receiver that stops for a second while 8 clients write as fast as they can."""
+    seconds, calm = (5, 2) if quick else (9, 3)
+    stage = Stage(server, "recovery", nginx.url())
+    going_on = []
+
+    def stop_and_go_on():
+        pause(1)
+        with nginx.stopped():
+            pause(1)
+        going_on.append(stage.now())
+
+    receiver = threading.Thread(target=stop_and_go_on)
+    receiver.start()
+    tps = stage.pgbench(INSERT, seconds)
+    receiver.join()
+    events = stage.db.value("SELECT count(*) FROM orders")
+    stage.settle(events)
+    since = stage.db.value("SELECT %s + make_interval(secs => %s)", going_on[0], calm)
+    longest = stage.delays(since)[2]
+    spilled = stage.spilled()
+    stage.drop()
+    return [
+        Row(f"recovery: longest wait, {calm} s after a receiver's pause of 1 s", longest / 1000, "s", 1, "most",
+            f"{spilled} of {events} events had to wait in webhook.pending, pgbench {tps:.0f}/s"),
     ]
 
 
@@ -94,13 +135,15 @@ def capture(server, nginx, quick):
         RETURN NULL; END $$""")
     stage.db.run("CREATE TRIGGER t AFTER INSERT ON plpgsql FOR EACH ROW EXECUTE FUNCTION to_envelope()")
     used = {"plain": [], "orders": [], "plpgsql": []}
+    written = {}
     with stage.db.connect() as writer:
         pid = writer.execute("SELECT pg_backend_pid()").fetchone()[0]
         for _ in range(rounds):
             for name, times in used.items():
-                before = cpu(pid)
+                before, wal = cpu(pid), stage.wal()
                 writer.execute(ROWS.format(name=name, first=1, last=events))
                 times.append((cpu(pid) - before) / events * 1e6)
+                written.setdefault(name, (stage.wal() - wal) / events)
     stage.sending(True)
     stage.drop()
     plain, ours, theirs = (statistics.median(used[name]) for name in ("plain", "orders", "plpgsql"))
@@ -108,6 +151,8 @@ def capture(server, nginx, quick):
         Row("capture: CPU added per row", ours - plain, "us", 5.5, "most", f"plain {plain:.2f} us, watched {ours:.2f} us"),
         Row("capture: against plpgsql with jsonb", (ours - plain) / (theirs - plain), "x", 0.65, "most",
             f"plpgsql adds {theirs - plain:.2f} us"),
+        Row("capture: WAL added per row", written["orders"] - written["plain"], "bytes",
+            beside=f"plpgsql adds {written['plpgsql'] - written['plain']:.0f}"),
     ]
 
 
@@ -195,4 +240,4 @@ def idle(server, nginx, quick):
     ]
 
 
-ALL = [drain, live, capture, oltp, latency, backlog, idle]
+ALL = [drain, live, recovery, capture, oltp, latency, backlog, idle]

@@ -1,9 +1,11 @@
 """What a benchmark needs beside a server: a receiver, a load generator, and the clocks of processes."""
 
+import contextlib
 import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import urllib.request
@@ -68,6 +70,18 @@ class Nginx:
         )
         return float(re.search(r"Requests/sec:\s*([\d.]+)", done.stdout)[1])
 
+    @contextlib.contextmanager
+    def stopped(self):
+        """It neither reads nor answers; the kernel goes on taking connections for it."""
+        pids = self.pids()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
     def stop(self):
         subprocess.run([NGINX, "-c", self.folder / "conf", "-s", "stop"], capture_output=True)
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -80,6 +94,12 @@ def cpu(*pids):
         fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
         ticks += int(fields[11]) + int(fields[12])
     return ticks / TICK
+
+
+def cpu_of_ended(parent):
+    """Seconds of processor time that the ended children of a process have used."""
+    fields = pathlib.Path(f"/proc/{parent}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[13]) + int(fields[14])) / TICK
 
 
 def memory(pid, what="VmRSS"):

@@ -76,6 +76,15 @@ class Stage:
     def now(self):
         return self.db.value("SELECT clock_timestamp()")
 
+    def wal(self):
+        """Bytes of WAL so far."""
+        return float(self.db.value("SELECT pg_current_wal_lsn() - '0/0'"))
+
+    def spilled(self):
+        """Events that did not go straight into their lane, since the database was made."""
+        self.db.run("SELECT pg_stat_force_next_flush()")
+        return self.db.value("SELECT pg_stat_get_tuples_inserted('webhook.pending'::regclass)")
+
     def settle(self, count, webhook="healthy", timeout=120):
         wait_until(lambda: self.finished(webhook) >= count, lambda: f"{count} delivered; {self.finished(webhook)} are",
                    timeout, interval=0.25)
