@@ -192,7 +192,7 @@ impl Schedule {
     pub fn claims(&self, now: Instant, clock: Timestamp) -> Vec<Claim> {
         let due = self.tracks.values().filter(|track| track.is_due(clock));
         let mut claims = due.filter_map(|track| {
-            let claim = track.claim(now)?;
+            let claim = track.claim(now, clock)?;
             let limit = claim.limit.min(self.claimable(track));
             (limit > 0).then_some(Claim { limit, ..claim })
         });
@@ -200,7 +200,9 @@ impl Schedule {
             return claims.collect();
         }
         let one = claims.next().filter(|_| self.flights.is_empty());
-        one.map(|claim| Claim { after: None, limit: 1, ..claim }).into_iter().collect()
+        one.map(|claim| Claim { after: None, goes_on: false, limit: 1, ..claim })
+            .into_iter()
+            .collect()
     }
 
     /// Where the bodies in memory are large, an endpoint that has none of them may claim one.
@@ -373,11 +375,17 @@ impl Schedule {
         if let Some(track) = self.tracks.get_mut(&settlement.webhook) {
             if let Some(at) = settlement.next_at.filter(|at| *at < Timestamp::INFINITY) {
                 track.next_due = Some(track.next_due.map_or(at, |due| due.min(at)));
+                track.waits_from(at);
             }
             if track.removed && track.loaded == 0 {
                 self.tracks.remove(&settlement.webhook);
             }
         }
+    }
+
+    /// Spilled events are about to be written, due at `clock`.
+    pub fn spill_at(&mut self, clock: Timestamp) {
+        self.tracks.values_mut().for_each(|track| track.waits_from(clock));
     }
 
     /// Whether [`Self::take_health`] has something to return.

@@ -50,6 +50,10 @@ pub struct Claim {
     pub webhook: i32,
     /// After this `next_at` and id.
     pub after: Option<(Timestamp, i64)>,
+    /// Another claim has ended there: what has been written since then may lie before it.
+    pub goes_on: bool,
+    /// Up to this `next_at`.
+    pub until: Timestamp,
     /// Rows to read.
     pub limit: i64,
 }
@@ -83,8 +87,11 @@ pub(super) struct Track {
     /// When the ring last had an event for it.
     pub(super) last_event: Option<Instant>,
     pub(super) backlog: Backlog,
-    /// Behind the last row claimed.
+    /// Behind the last row claimed, while there are more.
     pub(super) position: Option<(Timestamp, i64)>,
+    /// Whatever is due earlier has been claimed. Claims begin here, because what lies before may be dead rows
+    /// without number: vacuum cannot remove them while somebody holds an old snapshot.
+    pub(super) claimed_until: Option<Timestamp>,
     /// The earliest row that is not due yet, if known.
     pub(super) next_due: Option<Timestamp>,
     /// Deleted, and kept only for what is under way.
@@ -113,6 +120,7 @@ impl Track {
             last_event: None,
             backlog: Backlog::Waiting,
             position: None,
+            claimed_until: None,
             next_due: None,
             removed: false,
             health,
@@ -137,7 +145,7 @@ impl Track {
         if self.backlog == Backlog::Gone {
             self.backlog = Backlog::Possible;
         }
-        self.position = None;
+        self.rewind();
     }
 
     pub(super) fn sends(&self) -> bool {
@@ -201,12 +209,18 @@ impl Track {
     }
 
     /// What to claim for it from the slow lane now.
-    pub(super) fn claim(&self, now: Instant) -> Option<Claim> {
+    pub(super) fn claim(&self, now: Instant, clock: Timestamp) -> Option<Claim> {
         let want = self.room(now);
+        let after = self.position.or_else(|| Some((self.claimed_until?, i64::MIN)));
         // From the beginning, the rows that are in memory already come first.
-        let known = if self.position.is_none() { self.loaded_pending } else { 0 };
-        let limit = (want + known) as i64;
-        (want > 0).then_some(Claim { webhook: self.route.webhook, after: self.position, limit })
+        let known = if after.is_none() { self.loaded_pending } else { 0 };
+        (want > 0).then_some(Claim {
+            webhook: self.route.webhook,
+            after,
+            goes_on: self.position.is_some(),
+            until: clock,
+            limit: (want + known) as i64,
+        })
     }
 
     /// Remembers how far a claim came; `last` is the last row it found. Returns whether it came to the
@@ -218,21 +232,36 @@ impl Track {
         found: usize,
     ) -> bool {
         let short = (found as i64) < claim.limit;
-        let from_start = claim.after.is_none();
         self.position = last.or(self.position).filter(|_| !short);
-        self.backlog = match (short, from_start) {
+        self.backlog = match (short, claim.goes_on) {
             (false, _) => Backlog::Waiting,
-            // Rows before the position may have become due meanwhile.
-            (true, false) => Backlog::Possible,
-            (true, true) => Backlog::Gone,
+            // Once more, without going on.
+            (true, true) => Backlog::Possible,
+            (true, false) => Backlog::Gone,
         };
-        short && from_start
+        let at_end = self.backlog == Backlog::Gone;
+        if at_end {
+            self.claimed_until = Some(claim.until);
+        }
+        at_end
     }
 
     /// Rows that are due may wait, from the first one on.
     pub(super) fn look_again(&mut self) {
         self.backlog = Backlog::Waiting;
+        self.rewind();
+    }
+
+    /// The next claim leaves nothing out.
+    fn rewind(&mut self) {
         self.position = None;
+        self.claimed_until = None;
+    }
+
+    /// A row has been written that is due then: not always later than what has been claimed, because it may
+    /// have been long in writing, and clocks are set back.
+    pub(super) fn waits_from(&mut self, next_at: Timestamp) {
+        self.claimed_until = self.claimed_until.map(|until| until.min(next_at));
     }
 
     pub(super) fn next_wake(&self, now: Instant, clock: Timestamp) -> Option<Duration> {

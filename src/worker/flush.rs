@@ -87,7 +87,11 @@ impl Leader {
         if settlements.is_empty() && spills.is_empty() && healths.is_empty() && cursor.is_none() {
             return Ok(());
         }
-        let suspensions = suspensions(settlements, spills);
+        let clock = Timestamp::from(SystemTime::now());
+        if !spills.is_empty() {
+            self.schedule.spill_at(clock);
+        }
+        let suspensions = suspensions(settlements, spills, clock);
         let cleared = settlements.iter().any(|s| Some(s.delivery) == self.suspect);
         let written = txn::run(self.extension, |session| {
             attempt::write(session, slot, settlements);
@@ -153,16 +157,19 @@ impl Leader {
 }
 
 /// Events of the ring that go to the slow lane: those that failed, and those that were not tried.
-fn suspensions(settlements: &[Settlement], spills: &[Spill]) -> Vec<(Spill, Waiting)> {
+fn suspensions(
+    settlements: &[Settlement],
+    spills: &[Spill],
+    clock: Timestamp,
+) -> Vec<(Spill, Waiting)> {
     let failed = settlements.iter().filter(|s| !s.orphan).filter_map(|s| match s.origin {
         Origin::Ring { slot, window } => {
             Some((Spill { slot, xid: s.xid, id: s.delivery, window }, waiting(s)?))
         }
         Origin::Pending => None,
     });
-    let now = Timestamp::from(SystemTime::now());
     let untried =
-        spills.iter().map(|spill| (*spill, Waiting { id: spill.id, next_at: now, last: None }));
+        spills.iter().map(|spill| (*spill, Waiting { id: spill.id, next_at: clock, last: None }));
     failed.chain(untried).collect()
 }
 

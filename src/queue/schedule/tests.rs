@@ -179,6 +179,45 @@ fn a_full_claim_goes_on_behind_its_last_row() {
 }
 
 #[test]
+fn what_has_been_claimed_is_not_passed_again() {
+    let now = Instant::now();
+    let seconds = |count: i64| Timestamp(count * 1_000_000);
+    let from = |at: Timestamp| Some((at, i64::MIN));
+    // Its first claim, at 0 s, has come to the end.
+    let mut schedule = schedule(vec![route(1)], now);
+    let next = |schedule: &Schedule, at: i64| {
+        let claims = schedule.claims(now, seconds(at));
+        claims.into_iter().next().map(|claim| claim.after)
+    };
+    assert_eq!(next(&schedule, 50), None, "nothing waits");
+
+    // An attempt fails, and its row is due 5 s later.
+    schedule.offer(event(5, 1), now);
+    let (failed, _) = schedule.judge(outcome(5, 1, None), now, 0.0).expect("a settlement");
+    let due = failed.next_at.expect("a retry");
+    schedule.settled(&failed);
+    schedule.set_next_due(1, Some(due));
+    let claim = schedule.claims(now, due).pop().expect("a claim");
+    assert_eq!((claim.after, claim.until), (from(seconds(0)), due));
+    assert!(schedule.claimed(&claim, vec![(due, waiting(5, 1).1)], now));
+
+    // One that was long in writing is due before that.
+    let late = Settlement { next_at: Some(seconds(3)), ..failed };
+    schedule.settled(&late);
+    assert_eq!(schedule.claims(now, due)[0].after, from(seconds(3)));
+
+    // The clock is set back.
+    schedule.spill_at(seconds(-7));
+    assert_eq!(schedule.claims(now, due)[0].after, from(seconds(-7)));
+    schedule.spill_at(seconds(90));
+    assert_eq!(schedule.claims(now, due)[0].after, from(seconds(-7)));
+
+    // Who knows.
+    schedule.set_routes(vec![route(1)], &example::client(), now);
+    assert_eq!(schedule.claims(now, due)[0].after, None);
+}
+
+#[test]
 fn a_broken_endpoint_gets_one_probe() {
     let now = Instant::now();
     let mut schedule = schedule(vec![route(1), route(2)], now);
