@@ -9,7 +9,7 @@ import time
 
 import namespace
 from figures import Row
-from harness.receiver import Receiver, drip, endless
+from harness.receiver import Receiver, drip, endless, reply
 from harness.waiting import wait_until
 from machine import free_port, private_memory
 from stage import INSERT, Stage, pause
@@ -67,14 +67,40 @@ def other_table(stage, count, url, name="other", **settings):
 
 
 def old_snapshot(server, nginx, quick):
+    """And behind it what vacuum cannot remove: the rows of an endpoint that was down, and now fails at times."""
+    events = 20_000 if quick else 200_000
+
     @contextlib.contextmanager
     def adversary(stage):
+        flaky = Receiver()
+        flaky.on("/0", *[reply(503), reply(200)] * 1000)
+        stopping = threading.Event()
+
+        def feed():
+            with stage.db.connect() as writer:
+                while not stopping.wait(0.1):
+                    writer.execute("INSERT INTO flaky VALUES (0, 'x')")
+
+        def waiting():
+            return stage.db.value("SELECT count(*) FROM webhook.pending")
+
         with stage.db.connect(autocommit=False) as old:
             old.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             old.execute("SELECT count(*) FROM orders")
+            other_table(stage, 1, lambda _: f"http://127.0.0.1:{free_port()}/", "flaky", retry_backoff_seconds=1)
+            stage.db.run("INSERT INTO flaky SELECT i, 'x' FROM generate_series(1, %s::int) i", events)
+            wait_until(lambda: waiting() == events, lambda: f"{events} to fail; {waiting()} have", 120, interval=0.25)
+            stage.db.run("SELECT webhook_update('flaky0', url => %s)", nginx.url("/was-down"))
+            wait_until(lambda: waiting() == 0, lambda: f"the others; {waiting()} wait", 120, interval=0.25)
+            stage.db.run("SELECT webhook_update('flaky0', url => %s)", flaky.url("/0"))
+            feeder = threading.Thread(target=feed)
+            feeder.start()
             yield
+            stopping.set()
+            feeder.join()
             old.rollback()
-    return against("an idle REPEATABLE READ transaction", server, nginx, quick, adversary)
+        flaky.close()
+    return against(f"an idle REPEATABLE READ transaction, {events} dead rows", server, nginx, quick, adversary)
 
 
 def dead_in_front(server, nginx, quick):
