@@ -17,7 +17,7 @@ fn webhook_cancel(delivery_id: Option<i64>) -> Result<bool, ErrorReport> {
                 return Ok(false);
             }
             let closed = session.run(sql!("api/cancel"), &[arg(own.id), arg(own.transaction)]);
-            wake::worker_at_commit();
+            wake::cancelled_at_commit();
             Ok(closed.count() > 0)
         })
     })

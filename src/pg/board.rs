@@ -27,6 +27,8 @@ pub struct Entry {
     wake: AtomicBool,
     /// Definitions have changed.
     changed: AtomicBool,
+    /// Deliveries have been cancelled.
+    cancelled: AtomicBool,
     /// Asks the launcher to look whether this database needs a worker.
     announced: AtomicBool,
     state: AtomicU8,
@@ -165,6 +167,7 @@ impl Entry {
             process: AtomicI32::new(0),
             wake: AtomicBool::new(false),
             changed: AtomicBool::new(false),
+            cancelled: AtomicBool::new(false),
             announced: AtomicBool::new(false),
             state: AtomicU8::new(0),
             worked: AtomicBool::new(false),
@@ -217,6 +220,16 @@ impl Entry {
     /// Whether they have changed since the last call.
     pub fn take_changed(&self) -> bool {
         self.changed.swap(false, Ordering::AcqRel)
+    }
+
+    /// Has the worker look for cancelled deliveries.
+    pub fn set_cancelled(&self) {
+        self.cancelled.store(true, Ordering::Release);
+    }
+
+    /// Whether there have been any since the last call.
+    pub fn take_cancelled(&self) -> bool {
+        self.cancelled.swap(false, Ordering::AcqRel)
     }
 
     /// Takes the announcement.

@@ -16,6 +16,7 @@ thread_local! {
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
     static WORKER: Cell<bool> = const { Cell::new(false) };
     static DEFINITIONS: Cell<bool> = const { Cell::new(false) };
+    static CANCELLED: Cell<bool> = const { Cell::new(false) };
     static LAUNCHER: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -30,6 +31,12 @@ pub fn worker_at_commit() {
 /// next look.
 pub fn definitions_at_commit() {
     DEFINITIONS.set(true);
+    worker_at_commit();
+}
+
+/// Has this database's worker look for cancelled deliveries when the transaction commits.
+pub fn cancelled_at_commit() {
+    CANCELLED.set(true);
     worker_at_commit();
 }
 
@@ -56,11 +63,15 @@ unsafe extern "C-unwind" fn at_end_of_transaction(event: pg_sys::XactEvent::Type
                 board::announce(database);
             }
             let changed = DEFINITIONS.replace(false);
+            let cancelled = CANCELLED.replace(false);
             if WORKER.replace(false)
                 && let Some(entry) = board::find(database)
             {
                 if changed {
                     entry.set_changed();
+                }
+                if cancelled {
+                    entry.set_cancelled();
                 }
                 entry.wake();
             }
@@ -68,6 +79,7 @@ unsafe extern "C-unwind" fn at_end_of_transaction(event: pg_sys::XactEvent::Type
         XACT_EVENT_ABORT | XACT_EVENT_PREPARE => {
             LAUNCHER.set(false);
             DEFINITIONS.set(false);
+            CANCELLED.set(false);
             WORKER.set(false);
         }
         _ => {}

@@ -137,9 +137,10 @@ pub fn cancelled(session: &Session, limit: i64) -> Vec<i64> {
     rows.iter().map(|row| row.value(1)).collect()
 }
 
-/// Cancelled deliveries that are in the slow lane stay there for good.
-pub fn settle(session: &Session, ids: Vec<i64>) {
-    session.run(sql!("queue/settle"), &[arg(ids)]);
+/// Cancelled deliveries that are in the slow lane stay there for good. Returns for how many of them there
+/// is nothing more to do.
+pub fn settle(session: &Session, ids: Vec<i64>) -> usize {
+    session.run(sql!("queue/settle"), &[arg(ids)]).count()
 }
 
 /// Removes delivered events.

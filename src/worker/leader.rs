@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use pgrx::prelude::*;
 
+use super::look::Cancelled;
 use super::rest::POLL;
 use super::{Exit, caution};
 use crate::delivery::client::{Client, Trust};
@@ -94,6 +95,7 @@ pub(super) struct Leader {
     /// How many have been.
     pub(super) declared: usize,
     pub(super) polled: Instant,
+    pub(super) cancelled: Cancelled,
     pub(super) flow: Flow,
     errors: u32,
 }
@@ -202,6 +204,7 @@ impl Leader {
             suspect: None,
             declared: 0,
             polled: now,
+            cancelled: Cancelled::Perhaps,
             flow: Flow::new(now),
             errors: 0,
         })
@@ -249,6 +252,9 @@ impl Leader {
         let polling = now.duration_since(self.polled) >= POLL;
         if polling {
             self.polled = now;
+        }
+        if self.entry.take_cancelled() || polling {
+            self.cancelled = Cancelled::Perhaps;
         }
         if woken || polling || self.look_is_due() {
             self.look()?;

@@ -20,6 +20,17 @@ const PAGES: usize = 4;
 /// Cancelled deliveries that are settled in one transaction, for the same reason.
 const CANCELLED: i64 = 5000;
 
+/// Whether there are cancelled deliveries to be settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cancelled {
+    /// None since the last look for them.
+    None,
+    /// That has to be looked for, whenever there is a look.
+    Perhaps,
+    /// More than one look takes.
+    Many,
+}
+
 /// The window that reaches back to the cursor of an earlier run.
 const RECOVERY: u64 = 0;
 
@@ -69,15 +80,23 @@ impl Leader {
     /// What has been cancelled since the last look leaves the memory, unless it is under way, and is
     /// never due again. Whatever this does not see yet, reading and claiming do not take.
     fn cancel(&mut self, session: &Session) {
-        let cancelled = pending::cancelled(session, CANCELLED);
-        if cancelled.is_empty() {
+        if self.cancelled == Cancelled::None {
             return;
         }
+        let cancelled = pending::cancelled(session, CANCELLED);
+        if cancelled.is_empty() {
+            self.cancelled = Cancelled::None;
+            return;
+        }
+        let is_full = cancelled.len() == CANCELLED as usize;
         let now = Instant::now();
         let withdrawn: Vec<_> =
             cancelled.iter().filter_map(|id| self.schedule.withdraw(*id, now)).collect();
         self.spill(withdrawn);
-        pending::settle(session, cancelled);
+        let settled = pending::settle(session, cancelled);
+        // Some wait for the ring to be read: then there is no hurry.
+        let hurry = is_full && settled > 0;
+        self.cancelled = if hurry { Cancelled::Many } else { Cancelled::Perhaps };
     }
 
     fn claim(&mut self, session: &Session) {

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::leader::Leader;
+use super::look::Cancelled;
 use crate::delivery::pool::OUTCOMES;
 use crate::domain::time::Timestamp;
 use crate::pg::{interrupt, settings};
@@ -51,7 +52,8 @@ impl Leader {
     fn time_to_rest(&mut self) -> Duration {
         let outcomes = self.pool.uncollected() > 0 || self.schedule.has_untried();
         // A wait for a lock within the turn takes the latch's signal with it; the flag stays.
-        if self.may_read_on() || outcomes || self.entry.is_woken() {
+        let more = self.may_read_on() || self.cancelled == Cancelled::Many;
+        if more || outcomes || self.entry.is_woken() {
             return Duration::ZERO;
         }
         let now = Instant::now();
@@ -78,6 +80,7 @@ impl Leader {
     pub(super) fn look_is_due(&self) -> bool {
         let clock = Timestamp::from(SystemTime::now());
         self.may_read_on()
+            || self.cancelled == Cancelled::Many
             || settings::enabled()
                 && self.schedule.next_wake(Instant::now(), clock) == Some(Duration::ZERO)
     }

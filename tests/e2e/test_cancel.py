@@ -88,6 +88,25 @@ def test_in_the_transaction_of_the_change(items, receiver):
     assert sent(receiver) == [2]
 
 
+def test_in_a_prepared_transaction(items, receiver):
+    """Its commit tells the worker nothing, but what the worker reads is up to date."""
+    receiver.default(reply(500))
+    items.create("hook", receiver.url("/"), table_name="items", retry_backoff_seconds=2)
+    items.run("INSERT INTO items VALUES (1)")
+    items.wait_for_status(1, "retrying")
+    receiver.default(reply(200))
+    items.run("BEGIN")
+    items.run("INSERT INTO items VALUES (2), (3)")
+    for item in (1, 2):
+        assert items.value(CANCEL, delivery(items, item)) is True
+    items.run("PREPARE TRANSACTION 'cancelling'")
+    items.run("COMMIT PREPARED 'cancelling'")
+    items.wait_for_status(1)
+    settled(items)
+    assert items.statuses() == {"delivered": 1, "cancelled": 2}
+    assert sent(receiver) == [1, 3]
+
+
 def test_one_that_the_worker_has_in_its_memory(items, receiver):
     """It waits for its turn behind a request that hangs: it is taken back. One that is under way ends."""
     receiver.default(after(2, reply()))

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import pathlib
 import re
 import resource
@@ -117,7 +118,9 @@ def test_a_thousand_requests_to_an_endpoint(own_cluster, make_db, receiver, many
     # More would have come meanwhile.
     time.sleep(0.5)
     assert (receiver.under_way, receiver.most_under_way) == (in_flight, in_flight)
-    assert load(db) == (1, in_flight), "one thread waits for all of them"
+    threads, requests = load(db)
+    assert requests == in_flight
+    assert threads <= os.cpu_count(), "however many requests"
     receiver.release()
     db.settled(30)
     assert len(receiver.got()) == db.value("SELECT count(*) FROM items"), "each once"

@@ -4,7 +4,8 @@
 SELECT e.slot, e.xid, e.id, e.webhook, e.event_id,
        CASE
            WHEN e.webhook = ANY ($7) THEN NULL
-           WHEN e.id IN (SELECT c.delivery FROM webhook.closed AS c WHERE NOT c.settled) THEN NULL
+           WHEN EXISTS (SELECT FROM webhook.closed)
+               AND (SELECT true FROM webhook.closed AS c WHERE c.delivery = e.id) THEN NULL
            ELSE e.payload
        END
 FROM webhook.event AS e

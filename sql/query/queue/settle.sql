@@ -9,3 +9,4 @@ WHERE c.delivery = ANY ($1)
       EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = c.delivery)
       OR pg_visible_in_snapshot(c.xid, (SELECT k.snap FROM webhook.cursor AS k))
   )
+RETURNING c.delivery
