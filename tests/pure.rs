@@ -12,6 +12,7 @@ mod delivery;
 #[path = "../src/queue"]
 mod queue {
     pub mod event;
+    pub mod health;
     pub mod schedule;
     pub mod track;
 }

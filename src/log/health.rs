@@ -1,7 +1,7 @@
 //! How endpoints answer: rows of `webhook.health`, and disabling those that ask for it.
 
 use crate::pg::spi::{Session, arg, sql};
-use crate::queue::track::Health;
+use crate::queue::health::Health;
 
 /// Writes what changed.
 pub fn write(session: &Session, healths: &[Health]) {

@@ -32,13 +32,15 @@
 //!    committed.
 //! 4. So a crash can repeat the attempts that were under way or not yet written, and lose none.
 //! 5. An event is sent only when the commit of its transaction is on disk.
-//! 6. There is one leader per database, which holds a lock for its life; nobody else claims.
+//! 6. There is one leader per database, which holds a lock for its life; nobody else claims, or
+//!    writes `webhook.pending`.
 //! 7. A slot of the ring is emptied only when all in it is before the cursor and older than the
 //!    retention. Writers may still use an old slot meanwhile: the leader reads all of them.
 //! 8. No transaction is open while a request is under way.
 
 pub mod cursor;
 pub mod event;
+pub mod health;
 pub mod pending;
 pub mod ring;
 pub mod schedule;

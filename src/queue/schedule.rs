@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::event::{Event, Origin, Settlement, Spill};
-use super::track::{BEHIND, Backlog, Claim, Health, Track};
+use super::health::Health;
+use super::track::{BEHIND, Backlog, Claim, Track};
 use crate::delivery::attempt::{Exchange, Message};
 use crate::delivery::client::Client;
 use crate::delivery::lane::Lane;
@@ -68,7 +69,6 @@ pub struct Schedule {
     untried: Vec<Outcome>,
     /// Webhooks that have been deleted, so that their events ask for no second look.
     deleted: HashSet<i32>,
-    health_changed: bool,
     /// One message at a time, of all webhooks.
     single: bool,
     /// Messages for lanes, to be handed over when the transaction that read them has ended.
@@ -338,7 +338,6 @@ impl Schedule {
         let elapsed = started.after(took).since(first_attempt_at);
         let history = History { attempts: outcome.attempt, elapsed };
         let verdict = verdict::judge(&result, history, &track.route.policy, wall, jitter);
-        self.health_changed = true;
         let trips = track.note(outcome.delivery, &result, started.after(took), now, jitter);
         let orphan = track.removed;
         let free = track.breaker.admits(now) == Admission::Free;
@@ -388,25 +387,28 @@ impl Schedule {
         self.tracks.values_mut().for_each(|track| track.waits_from(clock));
     }
 
-    /// Whether [`Self::take_health`] has something to return.
-    pub fn health_changed(&self) -> bool {
-        self.health_changed
+    /// How long until [`Self::take_health`] has something to return.
+    pub fn health_due_in(&self, now: Instant) -> Option<Duration> {
+        let tracks = self.tracks.values().filter(|track| !track.removed);
+        tracks.filter_map(|track| track.health.due_in(now)).min()
     }
 
-    /// What changed about the endpoints since the last call. Only turns between healthy and failing,
-    /// unless `all`.
-    pub fn take_health(&mut self, all: bool) -> Vec<Health> {
-        self.health_changed &= !all;
-        self.tracks.values_mut().filter_map(|track| track.take_health(all)).collect()
+    /// What is new about the endpoints and due to be written.
+    pub fn take_health(&mut self, now: Instant) -> Vec<Health> {
+        let tracks = self.tracks.values_mut().filter(|track| !track.removed);
+        tracks.filter_map(|track| track.health.take(now)).collect()
+    }
+
+    /// Whatever is new is due.
+    pub fn hurry_health(&mut self) {
+        self.tracks.values_mut().for_each(|track| track.health.hurry());
     }
 
     /// Puts back what could not be written.
     pub fn return_health(&mut self, healths: &[Health]) {
-        self.health_changed |= !healths.is_empty();
         for health in healths {
             if let Some(track) = self.tracks.get_mut(&health.webhook) {
-                track.health_changed = true;
-                track.health_turned = true;
+                track.health.put_back();
             }
         }
     }

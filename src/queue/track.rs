@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::health::Record;
 use crate::delivery::client::{Client, Endpoint};
 use crate::delivery::lane::Lane;
 use crate::delivery::route::Route;
@@ -58,21 +59,6 @@ pub struct Claim {
     pub limit: i64,
 }
 
-/// How an endpoint has been answering.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Health {
-    /// Whose.
-    pub webhook: i32,
-    /// Consecutive failures.
-    pub fail_count: u32,
-    /// The last success of this run.
-    pub last_success_at: Option<Timestamp>,
-    /// The last failure of this run.
-    pub last_failure_at: Option<Timestamp>,
-    /// What it was.
-    pub last_error: Option<String>,
-}
-
 /// One endpoint.
 pub(super) struct Track {
     pub(super) route: Route,
@@ -96,22 +82,14 @@ pub(super) struct Track {
     pub(super) next_due: Option<Timestamp>,
     /// Deleted, and kept only for what is under way.
     pub(super) removed: bool,
-    pub(super) health: Health,
-    pub(super) health_changed: bool,
-    pub(super) health_turned: bool,
+    pub(super) health: Record,
 }
 
 impl Track {
     pub(super) fn new(route: Route, client: &Client, now: Instant) -> Self {
-        let health = Health {
-            webhook: route.webhook,
-            fail_count: route.fail_count,
-            last_success_at: None,
-            last_failure_at: None,
-            last_error: None,
-        };
         Self {
             breaker: Breaker::with_failures(route.fail_count, now),
+            health: Record::new(route.webhook, route.fail_count),
             lane: lane(&route, client),
             client: client.clone(),
             route,
@@ -123,9 +101,6 @@ impl Track {
             claimed_until: None,
             next_due: None,
             removed: false,
-            health,
-            health_changed: false,
-            health_turned: false,
         }
     }
 
@@ -288,33 +263,17 @@ impl Track {
         jitter: f64,
     ) -> bool {
         let was_free = self.breaker.admits(now) == Admission::Free;
-        self.health_changed = true;
         match verdict::failure_of(result) {
             None => {
-                self.health_turned |= self.health.fail_count > 0;
-                self.health.last_success_at = Some(at);
                 self.breaker.succeeded();
+                self.health.succeeded(at);
             }
             Some(failure) => {
-                self.health_turned |= self.health.fail_count == 0;
-                self.health.last_failure_at = Some(at);
-                self.health.last_error = Some(failure.to_string());
                 self.breaker.failed(delivery, now, self.route.policy.base, jitter);
+                self.health.failed(at, failure.to_string(), self.breaker.failures());
             }
         }
-        self.health.fail_count = self.breaker.failures();
         was_free && self.breaker.admits(now) != Admission::Free
-    }
-
-    /// How it has been answering, if that changed since the last call. Only turns between healthy and
-    /// failing, unless `all`.
-    pub(super) fn take_health(&mut self, all: bool) -> Option<Health> {
-        if self.removed || !self.health_changed || !(all || self.health_turned) {
-            return None;
-        }
-        self.health_changed = false;
-        self.health_turned = false;
-        Some(self.health.clone())
     }
 }
 

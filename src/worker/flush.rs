@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_millis(5);
 /// Attempts that may be held in memory; when they cannot be written, the threads come to a stop.
 const MOST: usize = 512;
 
-/// How often the cursor and the health of endpoints are written while they change.
+/// How often the cursor is written while it changes.
 const RARELY: Duration = Duration::from_secs(1);
 
 impl Leader {
@@ -72,7 +72,7 @@ impl Leader {
             |written: Instant| RARELY.saturating_sub(now.saturating_duration_since(written));
         let cursor =
             (self.progressed && self.cursor.is_some()).then(|| rarely(self.cursor_written));
-        let health = self.schedule.health_changed().then(|| rarely(self.health_written));
+        let health = self.schedule.health_due_in(now);
         [attempts, cursor, health].into_iter().flatten().min()
     }
 
@@ -81,8 +81,7 @@ impl Leader {
         let now = Instant::now();
         let rarely = now.duration_since(self.cursor_written) >= RARELY;
         let cursor = self.cursor.as_ref().filter(|_| rarely && self.progressed);
-        let all_health = now.duration_since(self.health_written) >= RARELY;
-        let healths = self.schedule.take_health(all_health);
+        let healths = self.schedule.take_health(now);
         let (settlements, spills, slot) = (&self.settlements, &self.spills, self.slot);
         if settlements.is_empty() && spills.is_empty() && healths.is_empty() && cursor.is_none() {
             return Ok(());
@@ -131,9 +130,6 @@ impl Leader {
             self.cursor = None;
             self.progressed = false;
             self.cursor_written = now;
-        }
-        if all_health {
-            self.health_written = now;
         }
         self.forget();
         Ok(())

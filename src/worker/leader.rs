@@ -82,7 +82,6 @@ pub(super) struct Leader {
     /// Events have been read or settled since the cursor was written.
     pub(super) progressed: bool,
     pub(super) cursor_written: Instant,
-    pub(super) health_written: Instant,
     /// The slot that attempts are logged to.
     pub(super) slot: i16,
     retention_asked: Instant,
@@ -195,7 +194,6 @@ impl Leader {
             cursor: None,
             progressed: false,
             cursor_written: now,
-            health_written: now,
             slot,
             retention_asked: now,
             retention_blocked: false,
@@ -314,6 +312,7 @@ impl Leader {
     /// Writes down what has been brought so far. What is still under way will be repeated.
     fn last_words(&mut self) {
         self.collect();
+        self.schedule.hurry_health();
         let written = self.flush().and_then(|()| txn::run(self.extension, cursor::calm));
         if let Err(error) = written {
             log!("pg_webhook: at the end: {error:?}");
