@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::event::{Event, Origin, Settlement, Spill};
 use super::health::Health;
-use super::track::{BEHIND, Backlog, Claim, Track};
+use super::track::{self, BEHIND, Backlog, Claim, Track};
 use crate::delivery::attempt::{Exchange, Message};
 use crate::delivery::client::Client;
 use crate::delivery::lane::Lane;
@@ -197,7 +197,10 @@ impl Schedule {
             (limit > 0).then_some(Claim { limit, ..claim })
         });
         if !self.single {
-            return claims.collect();
+            let mut claims: Vec<Claim> = claims.collect();
+            let share = track::share(claims.len());
+            claims.iter_mut().for_each(|claim| claim.limit = claim.limit.min(share));
+            return claims;
         }
         let one = claims.next().filter(|_| self.flights.is_empty());
         one.map(|claim| Claim { after: None, goes_on: false, limit: 1, ..claim })

@@ -33,6 +33,11 @@ const AHEAD: (usize, usize) = (256, 2048);
 /// comes meanwhile.
 const ENOUGH: Duration = Duration::from_millis(100);
 
+/// Rows that each of so many claims may ask for: what all find is in memory at once.
+pub(super) fn share(claims: usize) -> i64 {
+    (AHEAD.1 / claims.max(1)).max(AHEAD.0) as i64
+}
+
 /// Whether due rows of an endpoint wait in the slow lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Backlog {

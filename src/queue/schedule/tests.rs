@@ -179,6 +179,25 @@ fn a_full_claim_goes_on_behind_its_last_row() {
 }
 
 #[test]
+fn many_claims_at_once_are_smaller() {
+    let now = Instant::now();
+    let mut schedule = Schedule::default();
+    let mut limits = |webhooks: std::ops::RangeInclusive<i32>| {
+        let many = |webhook| {
+            let mut route = route(webhook);
+            route.destination.as_mut().expect("a destination").concurrency = 1000;
+            route
+        };
+        schedule.set_routes(webhooks.map(many).collect(), &example::client(), now);
+        let claims = schedule.claims(now, NOW);
+        claims.iter().map(|claim| claim.limit).collect::<Vec<_>>()
+    };
+    assert_eq!(limits(1..=1), [2000]);
+    assert_eq!(limits(1..=4), [512; 4]);
+    assert_eq!(limits(1..=20), [256; 20]);
+}
+
+#[test]
 fn what_has_been_claimed_is_not_passed_again() {
     let now = Instant::now();
     let seconds = |count: i64| Timestamp(count * 1_000_000);
