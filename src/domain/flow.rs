@@ -1,4 +1,4 @@
-//! How fast events come: a moving average with exponential decay.
+//! How fast things come: a moving average with exponential decay.
 
 use std::time::{Duration, Instant};
 

@@ -95,7 +95,9 @@ pub(super) struct Leader {
     pub(super) declared: usize,
     pub(super) polled: Instant,
     pub(super) cancelled: Cancelled,
-    pub(super) flow: Flow,
+    /// Events and their transactions, as they are read.
+    pub(super) events: Flow,
+    pub(super) transactions: Flow,
     errors: u32,
 }
 
@@ -203,7 +205,8 @@ impl Leader {
             declared: 0,
             polled: now,
             cancelled: Cancelled::Perhaps,
-            flow: Flow::new(now),
+            events: Flow::new(now),
+            transactions: Flow::new(now),
             errors: 0,
         })
     }

@@ -140,7 +140,8 @@ impl Leader {
             wal::flush_commits(events.iter().map(|event| event.xid));
         }
         self.progressed |= !events.is_empty();
-        self.flow.add(events.len());
+        self.events.add(events.len());
+        self.transactions.add(events.chunk_by(|a, b| a.xid == b.xid).count());
         if events.iter().any(|event| !self.schedule.knows(event.webhook)) {
             // Commits are visible a moment before they are told. Whoever is still unknown in the snapshot
             // that sees its event has been deleted.

@@ -12,10 +12,12 @@ use crate::pg::{interrupt, settings};
 /// would cost the writers more than a few larger ones cost anybody in waiting.
 const SPACING: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(5));
 
-/// And so much for each event a second while they are read as they come, up to this: the more there are, the
-/// more others want the processors.
-const SPACING_PER_EVENT: Duration = Duration::from_micros(5);
-const SPACING_OF_MANY: Duration = Duration::from_millis(20);
+/// And up to this while many transactions commit: the more there are, the more their sessions want the
+/// processors. It grows with their square, so that those who have hundreds a second hardly wait.
+const SPACING_OF_MANY: Duration = Duration::from_millis(50);
+
+/// Transactions with events, a second.
+const MANY: f64 = 5000.0;
 
 /// How often the queue is looked at without a wake: two-phase commits announce nothing.
 pub(super) const POLL: Duration = Duration::from_secs(5);
@@ -39,14 +41,16 @@ impl Leader {
     }
 
     fn spacing(&mut self, began: Instant) -> Duration {
-        let rate = self.flow.per_second(began);
+        let (events, transactions) =
+            (self.events.per_second(began), self.transactions.per_second(began));
         let least = (began.elapsed() * 10).clamp(SPACING.0, SPACING.1);
         if self.windows.unread() {
             return least;
         }
+        let busy = SPACING_OF_MANY.mul_f64((transactions / MANY).powi(2).min(1.0));
         // Longer, and the threads would wait for their outcomes to be collected.
-        let room = Duration::from_secs_f64(OUTCOMES as f64 / 2.0 / rate.max(1.0));
-        SPACING_PER_EVENT.mul_f64(rate).min(SPACING_OF_MANY).min(room).max(least)
+        let room = Duration::from_secs_f64(OUTCOMES as f64 / 2.0 / events.max(1.0));
+        busy.min(room).max(least)
     }
 
     fn time_to_rest(&mut self) -> Duration {
