@@ -68,7 +68,7 @@ def other_table(stage, count, url, name="other", **settings):
 
 def old_snapshot(server, nginx, quick):
     """And behind it what vacuum cannot remove: the rows of an endpoint that was down, and now fails at times."""
-    events = 20_000 if quick else 200_000
+    events = 10_000 if quick else 200_000
 
     @contextlib.contextmanager
     def adversary(stage):
@@ -104,14 +104,14 @@ def old_snapshot(server, nginx, quick):
 
 
 def dead_in_front(server, nginx, quick):
-    events = 100_000 if quick else 1_000_000
+    events = 50_000 if quick else 1_000_000
 
     @contextlib.contextmanager
     def adversary(stage):
         port = free_port()
         other_table(stage, 1, lambda _: f"http://127.0.0.1:{port}/", "dead")
-        for first in range(1, events, 100_000):
-            stage.db.run("INSERT INTO dead SELECT i, 'x' FROM generate_series(%s::int, %s) i", first, first + 99_999)
+        for first in range(1, events, 50_000):
+            stage.db.run("INSERT INTO dead SELECT i, 'x' FROM generate_series(%s::int, %s) i", first, first + 49_999)
         yield
     return against(f"{events} events of a dead endpoint in front", server, nginx, quick, adversary)
 
@@ -210,7 +210,7 @@ def names_without_answer(server, nginx, quick):
 
 
 def large_transaction(server, nginx, quick):
-    events = 100_000 if quick else 1_000_000
+    events = 50_000 if quick else 1_000_000
 
     @contextlib.contextmanager
     def adversary(stage):
