@@ -225,7 +225,7 @@ impl Schedule {
         };
         let last = found.last().map(|(next_at, event)| (*next_at, event.id));
         let at_end = track.claimed(claim, last, found.len());
-        let mut free = track.room(now);
+        let mut free = claim.room;
         for (_, event) in found {
             if self.flights.contains_key(&event.id) {
                 continue;

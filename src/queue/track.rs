@@ -62,6 +62,9 @@ pub struct Claim {
     pub until: Timestamp,
     /// Rows to read.
     pub limit: i64,
+    /// Messages that there is room for. Asked once: the lane may be slower a moment later, and what a claim
+    /// has read and cannot take has to be read again from the beginning.
+    pub room: usize,
 }
 
 /// One endpoint.
@@ -200,6 +203,7 @@ impl Track {
             goes_on: self.position.is_some(),
             until: clock,
             limit: (want + known) as i64,
+            room: want,
         })
     }
 

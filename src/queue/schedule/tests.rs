@@ -339,3 +339,18 @@ fn a_cancelled_event_of_the_slow_lane_needs_no_spilling() {
     assert_eq!(schedule.withdraw(1, now), None);
     assert_eq!(handed_over(&mut schedule), [2]);
 }
+
+#[test]
+fn what_a_claim_has_read_is_taken() {
+    let now = Instant::now();
+    let mut schedule = schedule(vec![route(1)], now);
+    schedule.set_routes(vec![route(1)], &example::client(), now);
+    let claim = schedule.claims(now, NOW).remove(0);
+    // Meanwhile the lane gets other work.
+    for id in 1001..1201 {
+        assert_eq!(schedule.offer(event(id, 1), now), Decision::Taken);
+    }
+    let found = (1..=claim.limit).map(|id| waiting(id, 1)).collect();
+    assert!(!schedule.claimed(&claim, found, now));
+    assert_eq!(schedule.len(), 200 + claim.limit as usize);
+}
