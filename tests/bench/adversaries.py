@@ -231,7 +231,7 @@ def large_transaction(server, nginx, quick):
 def turning_ring(server, nginx, quick):
     @contextlib.contextmanager
     def adversary(stage):
-        server.reload(pg_webhook__log_retention="60")
+        server.reload(pg_webhook__log_retention="60", autovacuum_naptime="'1s'")
         stopping = threading.Event()
 
         def age():
@@ -244,7 +244,7 @@ def turning_ring(server, nginx, quick):
         yield
         stopping.set()
         thread.join()
-        server.reload(pg_webhook__log_retention="'7d'")
+        server.reload(pg_webhook__log_retention="'7d'", autovacuum_naptime="'1min'")
     return against("the ring turning over", server, nginx, quick, adversary)
 
 

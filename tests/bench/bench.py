@@ -19,7 +19,7 @@ from machine import Nginx, describe  # noqa: E402
 
 SETTINGS = {
     "shared_buffers": "'1GB'", "max_wal_size": "'8GB'", "checkpoint_timeout": "'30min'",
-    "pg_webhook.max_concurrency": "100", "autovacuum_naptime": "'10s'",
+    "pg_webhook.max_concurrency": "100",
 }
 
 
