@@ -17,7 +17,10 @@ use crate::domain::breaker;
 use crate::domain::rate::Rate;
 
 /// Runners are started so that what waits is taken within this time.
-const STINT: Duration = Duration::from_millis(5);
+const STINT: Duration = Duration::from_millis(1);
+
+/// An attempt that usually takes less than this is fast.
+const FAST: Duration = Duration::from_millis(5);
 
 /// When messages wait and none has been taken for this long, the endpoint is not as fast as it was.
 const LATE: Duration = Duration::from_millis(20);
@@ -262,7 +265,7 @@ impl State {
     /// other.
     fn attempt(&self) -> Option<Duration> {
         let (usual, best) = self.times?;
-        Some(if usual < STINT { best } else { usual })
+        Some(if usual < FAST { best } else { usual })
     }
 }
 

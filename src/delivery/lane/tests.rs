@@ -36,9 +36,9 @@ fn an_unknown_endpoint_begins_with_one() {
 #[test]
 fn a_fast_endpoint_gets_as_many_as_its_pace_asks_for() {
     let lane = lane(10, None);
-    lane.note(false, Duration::from_millis(1));
+    lane.note(false, STINT / 5);
     assert_eq!(lane.push(messages(1)), 1);
-    assert_eq!(lane.push(messages(9)), 1, "ten of a millisecond are two stints");
+    assert_eq!(lane.push(messages(9)), 1, "ten of a fifth are two stints");
     assert_eq!(lane.push(messages(40)), 8);
     (0..8).for_each(|_| drop(lane.next()));
     lane.take_back();
@@ -49,8 +49,8 @@ fn a_fast_endpoint_gets_as_many_as_its_pace_asks_for() {
 #[test]
 fn attempts_that_wait_for_each_other_call_for_no_more_runners() {
     let lane = lane(100, None);
-    lane.note(false, Duration::from_micros(50));
-    (0..50).for_each(|_| lane.note(false, Duration::from_millis(3)));
+    lane.note(false, STINT / 100);
+    (0..50).for_each(|_| lane.note(false, FAST / 2));
     assert_eq!(lane.push(messages(500)), 6, "at the best pace");
 }
 
@@ -79,7 +79,7 @@ fn what_a_lane_takes_in_a_moment_is_known_by_its_pace_and_its_limits() {
 #[test]
 fn runners_double_when_what_is_under_way_does_not_end() {
     let lane = lane(10, None);
-    lane.note(false, Duration::from_micros(100));
+    lane.note(false, STINT / 50);
     assert_eq!(lane.push(messages(20)), 1);
     let _under_way = lane.next().expect("a message");
     let later = Instant::now() + LATE;
