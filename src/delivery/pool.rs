@@ -57,8 +57,8 @@ pub struct Outcome {
 pub struct Pool {
     shared: Arc<Shared>,
     outcomes: Receiver<Outcome>,
-    /// More would only take the processors from each other.
-    most_threads: usize,
+    /// More threads would only take them from each other.
+    processors: usize,
 }
 
 struct Shared {
@@ -93,8 +93,8 @@ impl Pool {
             idle: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
         };
-        let most_threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { shared: Arc::new(shared), outcomes, most_threads })
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self { shared: Arc::new(shared), outcomes, processors })
     }
 
     /// Changes how many requests may be in flight; runners beyond it end with their attempt.
@@ -124,7 +124,7 @@ impl Pool {
         let is_late = waiting.is_some_and(|lag| lag > LATE) || lane.lag() > LATE;
         let is_short = match self.shared.threads.load(Ordering::Relaxed) {
             0 => waiting.is_some(),
-            threads => is_late && threads < self.most_threads && self.shared.is_busy(),
+            threads => is_late && threads < self.processors && self.shared.is_busy(),
         };
         if is_short { self.start_thread() } else { Ok(()) }
     }
@@ -160,6 +160,11 @@ impl Pool {
     pub fn load(&self) -> (usize, usize) {
         let read = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
         (read(&self.shared.threads), read(&self.shared.in_flight))
+    }
+
+    /// Processors that this process may use.
+    pub fn processors(&self) -> usize {
+        self.processors
     }
 
     /// Outcomes that nobody has collected.

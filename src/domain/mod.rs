@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod backoff;
+pub mod batching;
 pub mod breaker;
 pub mod envelope;
 pub mod event;

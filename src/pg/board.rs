@@ -4,7 +4,7 @@
 //! means anything in another, and a process that dies leaves nothing to clean up but numbers. Entries
 //! are claimed by compare-and-swap and given back by the launcher when the database is gone.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, Ordering, fence};
 
 use pgrx::prelude::*;
 use pgrx::{AssertPGRXSharedMemory, PgAtomic, pg_shmem_init};
@@ -196,7 +196,10 @@ impl Entry {
 
     /// Wakes the worker, once for any number of calls until it looks.
     pub fn wake(&self) {
-        if !self.wake.swap(true, Ordering::AcqRel) {
+        // A look first, so that many who commit do not take the cache line from each other; the fence keeps
+        // it behind what the worker is to find.
+        fence(Ordering::SeqCst);
+        if !self.wake.load(Ordering::Relaxed) && !self.wake.swap(true, Ordering::AcqRel) {
             set_latch_of(self.process.load(Ordering::Acquire));
         }
     }
@@ -219,7 +222,7 @@ impl Entry {
 
     /// Whether they have changed since the last call.
     pub fn take_changed(&self) -> bool {
-        self.changed.swap(false, Ordering::AcqRel)
+        self.changed.swap(false, Ordering::SeqCst)
     }
 
     /// Has the worker look for cancelled deliveries.
@@ -229,7 +232,13 @@ impl Entry {
 
     /// Whether there have been any since the last call.
     pub fn take_cancelled(&self) -> bool {
-        self.cancelled.swap(false, Ordering::AcqRel)
+        self.cancelled.swap(false, Ordering::SeqCst)
+    }
+
+    /// Whether the worker has been told anything else than that there may be events. It may have taken the
+    /// wake before.
+    pub fn is_asked(&self) -> bool {
+        self.changed.load(Ordering::SeqCst) || self.cancelled.load(Ordering::SeqCst)
     }
 
     /// Takes the announcement.

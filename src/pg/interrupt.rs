@@ -35,8 +35,7 @@ unsafe extern "C-unwind" fn end_lock_wait(signal: i32) {
 }
 
 /// Waits until the latch is set, `bell` is readable or `timeout` is over, whichever is first, and then
-/// serves interrupts: barriers of other processes, and SIGTERM, which does not return. Ends the
-/// process when the postmaster is gone. Rounds `timeout` up to a millisecond.
+/// serves interrupts. Ends the process when the postmaster is gone. Rounds `timeout` up to a millisecond.
 pub fn wait(bell: Option<RawFd>, timeout: Duration) {
     let mut events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     if bell.is_some() {
@@ -54,6 +53,11 @@ pub fn wait(bell: Option<RawFd>, timeout: Duration) {
         );
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }
+    serve();
+}
+
+/// Serves interrupts: barriers of other processes. SIGTERM waits for [`finish`].
+pub fn serve() {
     if !ending() {
         pgrx::check_for_interrupts!();
     }
@@ -83,13 +87,19 @@ pub fn finish(last: impl FnOnce()) {
     pgrx::check_for_interrupts!();
 }
 
+/// SIGHUP has come, and [`reload_if_asked`] has not been called since.
+pub fn reloading() -> bool {
+    // SAFETY: reads a flag that a signal handler sets.
+    unsafe { (&raw const pg_sys::ConfigReloadPending).read_volatile() != 0 }
+}
+
 /// Rereads the configuration file if SIGHUP asked for it; says whether it did.
 pub fn reload_if_asked() -> bool {
+    if !reloading() {
+        return false;
+    }
     // SAFETY: main thread, outside a transaction.
     unsafe {
-        if (&raw const pg_sys::ConfigReloadPending).read_volatile() == 0 {
-            return false;
-        }
         (&raw mut pg_sys::ConfigReloadPending).write_volatile(0);
         pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP);
     }

@@ -20,6 +20,7 @@ static ALLOWED_NETWORKS: GucSetting<Option<CString>> =
 static CA_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static MAX_CONCURRENCY: GucSetting<i32> = GucSetting::<i32>::new(100);
 static MAX_CONNECTIONS_PER_ENDPOINT: GucSetting<i32> = GucSetting::<i32>::new(100);
+static BATCH_DELAY: GucSetting<i32> = GucSetting::<i32>::new(300);
 static MAX_WEBHOOKS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_PAYLOAD_BYTES: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
 static LOG_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * 24 * 60 * 60);
@@ -80,6 +81,11 @@ pub fn max_concurrency() -> usize {
 /// Requests in flight to one endpoint, whatever its webhook allows.
 pub fn max_connections_per_endpoint() -> usize {
     MAX_CONNECTIONS_PER_ENDPOINT.get().unsigned_abs() as usize
+}
+
+/// The longest time that events of a busy server wait for others.
+pub fn batch_delay() -> Duration {
+    Duration::from_millis(BATCH_DELAY.get().unsigned_abs().into())
 }
 
 /// Webhooks in this database; `None` for no limit.
@@ -183,6 +189,16 @@ pub fn define() {
         1000,
         GucContext::Sighup,
         GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pg_webhook.batch_delay",
+        c"The longest time that events of a busy server wait to be sent together.",
+        c"The more transactions with events commit, the longer; long batches leave more of the processors to those who write.",
+        &BATCH_DELAY,
+        0,
+        1000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
     );
     GucRegistry::define_int_guc(
         c"pg_webhook.max_webhooks",

@@ -94,6 +94,9 @@ pub(super) struct Leader {
     /// How many have been.
     pub(super) declared: usize,
     pub(super) polled: Instant,
+    pub(super) looked: Instant,
+    /// How long to let events gather after that.
+    pub(super) delay: Duration,
     pub(super) cancelled: Cancelled,
     /// Events and their transactions, as they are read.
     pub(super) events: Flow,
@@ -204,6 +207,8 @@ impl Leader {
             suspect: None,
             declared: 0,
             polled: now,
+            looked: now,
+            delay: Duration::ZERO,
             cancelled: Cancelled::Perhaps,
             events: Flow::new(now),
             transactions: Flow::new(now),
@@ -213,20 +218,20 @@ impl Leader {
 
     /// The loop.
     fn lead(&mut self) -> Exit {
-        let mut looked = false;
+        let mut again = true;
         loop {
             let began = Instant::now();
             interrupt::finish(|| self.last_words());
             if interrupt::reload_if_asked() {
                 self.reconfigure();
             }
-            let woken = self.entry.take_wake() || !looked;
             if self.entry.take_changed() {
                 registry::set_changed();
+                self.delay = Duration::ZERO;
             }
-            match self.turn(woken, began) {
+            match self.turn(again, began) {
                 Ok(()) => {
-                    looked = true;
+                    again = false;
                     if std::mem::take(&mut self.errors) > 0 {
                         log!("pg_webhook: working again");
                         self.entry.set_error("");
@@ -237,7 +242,8 @@ impl Leader {
                     return Exit::Finished;
                 }
                 Err(TxnError::Failed(message)) => {
-                    looked = false;
+                    again = true;
+                    self.delay = Duration::ZERO;
                     self.trouble(&message);
                     continue;
                 }
@@ -248,17 +254,25 @@ impl Leader {
         }
     }
 
-    fn turn(&mut self, woken: bool, now: Instant) -> Result<(), TxnError> {
+    fn turn(&mut self, again: bool, now: Instant) -> Result<(), TxnError> {
         self.collect();
-        let polling = now.duration_since(self.polled) >= POLL;
-        if polling {
-            self.polled = now;
-        }
-        if self.entry.take_cancelled() || polling {
+        if self.entry.take_cancelled() {
             self.cancelled = Cancelled::Perhaps;
+            self.delay = Duration::ZERO;
         }
-        if woken || polling || self.look_is_due() {
-            self.look()?;
+        if now >= self.next_look() {
+            let polling = now.duration_since(self.polled) >= POLL;
+            if polling {
+                self.polled = now;
+                self.cancelled = Cancelled::Perhaps;
+            }
+            // Taken in any case: whoever comes later wakes again.
+            let woken = self.entry.take_wake();
+            if woken || again || polling || self.look_is_due() {
+                self.look()?;
+                self.looked = now;
+                self.delay = self.batch_delay(now);
+            }
         }
         // After looking, so that what was found does not wait for the disk.
         if self.flush_wait(Instant::now()) == Some(Duration::ZERO) {
@@ -298,6 +312,7 @@ impl Leader {
         self.client = client(&self.lookups, Some(&self.client));
         registry::set_changed();
         self.entry.wake();
+        self.delay = Duration::ZERO;
     }
 
     fn trouble(&mut self, message: &str) {

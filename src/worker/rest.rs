@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::leader::Leader;
 use super::look::Cancelled;
 use crate::delivery::pool::OUTCOMES;
+use crate::domain::batching;
 use crate::domain::time::Timestamp;
 use crate::pg::{interrupt, settings};
 
@@ -12,12 +13,11 @@ use crate::pg::{interrupt, settings};
 /// would cost the writers more than a few larger ones cost anybody in waiting.
 const SPACING: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(5));
 
-/// And up to this while many transactions commit: the more there are, the more their sessions want the
-/// processors. It grows with their square, so that those who have hundreds a second hardly wait.
-const SPACING_OF_MANY: Duration = Duration::from_millis(50);
+/// What is due in the slow lane, and has room, waits no longer for a batch of the ring.
+const CLAIMING: Duration = Duration::from_millis(50);
 
-/// Transactions with events, a second.
-const MANY: f64 = 5000.0;
+/// How often is seen to what cannot wait for a batch. Nobody wakes the leader meanwhile.
+const STEP: Duration = Duration::from_millis(5);
 
 /// How often the queue is looked at without a wake: two-phase commits announce nothing.
 pub(super) const POLL: Duration = Duration::from_secs(5);
@@ -28,36 +28,64 @@ const HANGING: Duration = Duration::from_millis(100);
 impl Leader {
     /// Waits for whatever comes first. Never blocks anywhere else.
     pub(super) fn rest(&mut self, began: Instant) {
-        let spacing = self.spacing(began);
+        let next = began + (began.elapsed() * 10).clamp(SPACING.0, SPACING.1);
         let timeout = self.time_to_rest();
         if timeout.is_zero() {
-            pgrx::check_for_interrupts!();
+            interrupt::serve();
         } else {
             interrupt::wait(Some(self.pool.bell()), timeout);
         }
         if !self.may_read_on() {
-            std::thread::sleep(spacing.saturating_sub(began.elapsed()));
+            self.gather(next);
         }
     }
 
-    fn spacing(&mut self, began: Instant) -> Duration {
-        let (events, transactions) =
-            (self.events.per_second(began), self.transactions.per_second(began));
-        let least = (began.elapsed() * 10).clamp(SPACING.0, SPACING.1);
-        if self.windows.unread() {
-            return least;
+    /// Lets events and outcomes gather until the next turn, which begins at `next` at the earliest.
+    fn gather(&self, next: Instant) {
+        loop {
+            let now = Instant::now();
+            let push = self.schedule.push_due_in(now);
+            let hurry = interrupt::ending()
+                || interrupt::reloading()
+                || self.entry.is_asked()
+                // Soon the threads would wait for their outcomes to be collected.
+                || self.pool.uncollected() >= OUTCOMES / 2
+                || push == Some(Duration::ZERO);
+            let end = if hurry { next } else { next.max(self.next_look()) };
+            let left = end.saturating_duration_since(now);
+            if left.is_zero() {
+                return;
+            }
+            let push = push.filter(|push| !push.is_zero());
+            std::thread::sleep(left.min(STEP).min(push.unwrap_or(STEP)));
+            interrupt::serve();
         }
-        let busy = SPACING_OF_MANY.mul_f64((transactions / MANY).powi(2).min(1.0));
-        // Longer, and the threads would wait for their outcomes to be collected.
-        let room = Duration::from_secs_f64(OUTCOMES as f64 / 2.0 / events.max(1.0));
-        busy.min(room).max(least)
+    }
+
+    /// Before this, events gather.
+    pub(super) fn next_look(&self) -> Instant {
+        let delay = match self.look_is_due() {
+            true => self.delay.min(CLAIMING),
+            false => self.delay,
+        };
+        self.looked + delay
+    }
+
+    /// For how long after a look.
+    pub(super) fn batch_delay(&mut self, now: Instant) -> Duration {
+        let (transactions, events) =
+            (self.transactions.per_second(now), self.events.per_second(now));
+        if self.windows.unread() {
+            return Duration::ZERO;
+        }
+        batching::delay(transactions, events, self.pool.processors(), settings::batch_delay())
     }
 
     fn time_to_rest(&mut self) -> Duration {
         let outcomes = self.pool.uncollected() > 0 || self.schedule.has_untried();
         // A wait for a lock within the turn takes the latch's signal with it; the flag stays.
-        let more = self.may_read_on() || self.cancelled == Cancelled::Many;
-        if more || outcomes || self.entry.is_woken() {
+        let told = self.entry.is_woken() || self.entry.is_asked();
+        if self.has_more() || outcomes || told {
             return Duration::ZERO;
         }
         let now = Instant::now();
@@ -76,6 +104,11 @@ impl Leader {
         settings::enabled() && self.windows.unread() && self.schedule.has_room()
     }
 
+    /// The last look has left something that the next one can take.
+    fn has_more(&self) -> bool {
+        self.may_read_on() || self.cancelled == Cancelled::Many
+    }
+
     /// Something is under way, or to be read, or due.
     pub(super) fn has_work(&self) -> bool {
         self.schedule.len() > 0 || self.windows.unread() || self.look_is_due()
@@ -83,8 +116,7 @@ impl Leader {
 
     pub(super) fn look_is_due(&self) -> bool {
         let clock = Timestamp::from(SystemTime::now());
-        self.may_read_on()
-            || self.cancelled == Cancelled::Many
+        self.has_more()
             || settings::enabled()
                 && self.schedule.next_wake(Instant::now(), clock) == Some(Duration::ZERO)
     }

@@ -189,6 +189,22 @@ def test_a_rate_limit_delays_nobody_else(items, receiver):
     assert lags[int(len(lags) * 0.99)] < 1
 
 
+def test_a_rate_limit_is_used_while_events_of_a_busy_server_gather(own_cluster, make_db, receiver):
+    items = table(make_db(own_cluster(pg_webhook__batch_delay="1000", synchronous_commit="off")))
+    table(items, "busy")
+    items.create("busy", receiver.url("/busy"), table_name="busy")
+    items.run("SELECT webhook_pause('busy')")
+    items.create("limited", receiver.url("/"), table_name="items", rate_limit=50)
+    insert(items, 1000)
+    receiver.wait(1, "/")
+    items.run("""DO $$ BEGIN FOR i IN 1..10000 LOOP
+        INSERT INTO busy DEFAULT VALUES; COMMIT;
+        IF i % 5 = 0 THEN PERFORM pg_sleep(0.001); END IF; END LOOP; END $$""")
+    times = [r.time for r in receiver.got("/")]
+    assert len(times) > 0.8 * 50 * (times[-1] - times[0])
+    assert most_in_a_second(times) <= 50 + 1
+
+
 def test_connections_are_reused_under_concurrency(items, receiver):
     receiver.default(after(0.02, reply(200)))
     items.create("hook", receiver.url("/"), table_name="items", max_concurrency=10)

@@ -1,0 +1,55 @@
+//! How long events wait for others while a server is busy.
+//!
+//! What a delivery costs depends on how many go out one after the other: in a long row the processors
+//! change less often between those who write, send and receive. So the busier the writers are, the longer
+//! the rows that leave them alone in between.
+
+use std::time::Duration;
+
+/// Transactions with events, a second and processor, that keep a server busy.
+const MANY: f64 = 1500.0;
+
+/// Events in a batch from which on a longer one gains nothing.
+const ENOUGH: f64 = 1024.0;
+
+/// How long a batch may grow while so many transactions and events come in a second: at most `longest`, and
+/// by the fifth power of the load less, so that it is hardly anything below half of it.
+pub fn delay(transactions: f64, events: f64, processors: usize, longest: Duration) -> Duration {
+    let load = (transactions / (MANY * processors.max(1) as f64)).clamp(0.0, 1.0);
+    let enough = Duration::from_secs_f64(ENOUGH / events.max(1.0));
+    longest.mul_f64(load.powi(5)).min(enough)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONGEST: Duration = Duration::from_millis(300);
+
+    fn millis(transactions: f64, events: f64, processors: usize) -> u128 {
+        delay(transactions, events, processors, LONGEST).as_millis()
+    }
+
+    #[test]
+    fn the_busier_the_longer() {
+        let delays = [0.0, 100.0, 500.0, 1000.0, 1500.0, 2000.0, 3000.0];
+        assert_eq!(delays.map(|rate| millis(rate, rate, 2)), [0, 0, 0, 1, 9, 39, 300]);
+        assert_eq!(millis(3000.0, 3000.0, 64), 0, "which is little for 64");
+    }
+
+    #[test]
+    fn a_batch_is_large_enough_some_time() {
+        assert_eq!(millis(10_240.0, 10_240.0, 2), 100);
+        assert_eq!(millis(3000.0, 102_400.0, 2), 10, "many events in each transaction");
+    }
+
+    #[test]
+    fn one_large_transaction_is_no_load() {
+        assert_eq!(millis(3.0, 1_000_000.0, 2), 0);
+    }
+
+    #[test]
+    fn what_the_administrator_allows() {
+        assert_eq!(delay(1e9, 1.0, 2, Duration::ZERO), Duration::ZERO);
+    }
+}
