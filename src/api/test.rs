@@ -18,7 +18,7 @@ use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::domain::verdict::{self, Verdict};
-use crate::log::attempt as log;
+use crate::log::attempt::Log;
 use crate::pg::identity::Caller;
 use crate::pg::json::Json;
 use crate::pg::snapshot;
@@ -128,7 +128,7 @@ impl Test {
             gone: false,
             orphan: false,
         };
-        log::write(session, self.sender.target.slot, &[settlement]);
+        Log::open(session).write(self.sender.target.slot, &[settlement]);
     }
 }
 

@@ -1,45 +1,58 @@
 //! Rows of `webhook.attempt`.
 
-use crate::domain::failure::Failure;
+use pgrx::{IntoDatum, pg_sys};
+
 use crate::domain::time;
 use crate::domain::verdict::{self, Verdict};
+use crate::pg::heap;
 use crate::pg::settings::{self, LogLevel};
-use crate::pg::spi::{Session, arg, sql};
+use crate::pg::spi::{Session, sql};
 use crate::queue::event::Settlement;
 
-/// Writes a row for each attempt that is to be logged into slot `slot` of the ring.
-pub fn write(session: &Session, slot: i16, settlements: &[Settlement]) {
-    let level = settings::log_level();
-    let is_logged = |s: &&Settlement| match level {
-        LogLevel::All => true,
-        LogLevel::Failures => s.verdict != Verdict::Delivered,
-        LogLevel::None => false,
-    };
-    let settlements: Vec<&Settlement> = settlements.iter().filter(is_logged).collect();
-    if settlements.is_empty() {
-        return;
+/// The tables of attempts, one for each slot of the ring.
+pub struct Log {
+    tables: Vec<pg_sys::Oid>,
+}
+
+impl Log {
+    /// Finds them. They are the same as long as the extension is.
+    pub fn open(session: &Session) -> Self {
+        let rows = session.read(sql!("log/tables"), &[]);
+        Self { tables: rows.iter().map(|row| row.value(1)).collect() }
     }
-    let failures: Vec<Option<Failure>> =
-        settlements.iter().map(|s| verdict::failure_of(&s.result)).collect();
-    let class = |failure: &Option<Failure>| failure.as_ref().map(|f| f.class.as_str());
-    let message = |failure: &Option<Failure>| failure.as_ref().map(|f| f.message.clone());
-    session.run(
-        sql!("log/attempts"),
-        &[
-            arg(slot),
-            arg(settlements.iter().map(|s| s.delivery).collect::<Vec<_>>()),
-            arg(settlements.iter().map(|s| s.xid).collect::<Vec<_>>()),
-            arg(settlements.iter().map(|s| s.started).collect::<Vec<_>>()),
-            arg(settlements.iter().map(|s| time::micros(s.took)).collect::<Vec<_>>()),
-            arg(settlements.iter().map(|s| s.webhook).collect::<Vec<_>>()),
-            arg(settlements.iter().map(|s| s.attempt as i32).collect::<Vec<_>>()),
-            arg(settlements.iter().map(|s| status_code(s)).collect::<Vec<_>>()),
-            arg(settlements.iter().map(|s| name(s.verdict)).collect::<Vec<_>>()),
-            arg(failures.iter().map(class).collect::<Vec<_>>()),
-            arg(failures.iter().map(message).collect::<Vec<_>>()),
-            arg(settlements.iter().map(|s| response_body(s)).collect::<Vec<_>>()),
-        ],
-    );
+
+    /// Writes a row for each attempt that is to be logged into `slot`.
+    pub fn write(&self, slot: i16, settlements: &[Settlement]) {
+        let level = settings::log_level();
+        let is_logged = |s: &&Settlement| match level {
+            LogLevel::All => true,
+            LogLevel::Failures => s.verdict != Verdict::Delivered,
+            LogLevel::None => false,
+        };
+        let rows: Vec<_> = settlements.iter().filter(is_logged).map(|s| row(slot, s)).collect();
+        if !rows.is_empty() {
+            heap::insert_all(self.tables[slot as usize], &rows);
+        }
+    }
+}
+
+/// In the order of the table's columns.
+fn row(slot: i16, settlement: &Settlement) -> heap::Columns<12> {
+    let failure = verdict::failure_of(&settlement.result);
+    [
+        settlement.delivery.into_datum(),
+        settlement.xid.into_datum(),
+        settlement.started.into_datum(),
+        time::micros(settlement.took).into_datum(),
+        settlement.webhook.into_datum(),
+        (settlement.attempt as i32).into_datum(),
+        slot.into_datum(),
+        status_code(settlement).into_datum(),
+        name(settlement.verdict).into_datum(),
+        failure.as_ref().map(|failure| failure.class.as_str()).into_datum(),
+        failure.as_ref().map(|failure| failure.message.as_str()).into_datum(),
+        response_body(settlement).into_datum(),
+    ]
 }
 
 /// As the log names it.

@@ -1,28 +1,132 @@
-//! Writing a row without a statement.
+//! Writing rows without a statement.
+//!
+//! Needs no right on the table and runs no trigger. Every index of the table is kept, also one that an
+//! administrator has added.
+
+use std::ffi::c_int;
+use std::ptr;
 
 use pgrx::pg_sys;
 
-/// Inserts a row of all columns of `relation`, in their order, in the current transaction. Needs no
-/// right on the table, runs no trigger, and costs half of what a prepared INSERT does.
+/// A row: a value for each column, in their order.
+pub type Columns<const COLUMNS: usize> = [Option<pg_sys::Datum>; COLUMNS];
+
+/// Inserts a row into `relation` in the current transaction. Costs half of what a prepared INSERT does.
 ///
 /// # Panics
 ///
 /// The table has another number of columns.
-pub fn insert<const COLUMNS: usize>(
-    relation: pg_sys::Oid,
-    columns: [Option<pg_sys::Datum>; COLUMNS],
-) {
-    let mut values = columns.map(|column| column.unwrap_or(pg_sys::Datum::null()));
-    let mut nulls = columns.map(|column| column.is_none());
-    // SAFETY: in a transaction; the tuple is made for the table's descriptor, of which the number of
-    // columns is checked, and the lock is kept until the transaction ends, as for any insert.
+pub fn insert<const COLUMNS: usize>(relation: pg_sys::Oid, row: Columns<COLUMNS>) {
+    with_relation(relation, COLUMNS, |relation| {
+        // SAFETY: in a transaction; the tuple is made for the open table's descriptor.
+        unsafe {
+            let indexes = pg_sys::CatalogOpenIndexes(relation);
+            let plain = are_plain(indexes);
+            if plain {
+                let tuple = form(relation, row);
+                pg_sys::CatalogTupleInsertWithInfo(relation, tuple, indexes);
+                pg_sys::heap_freetuple(tuple);
+            }
+            pg_sys::CatalogCloseIndexes(indexes);
+            if !plain {
+                insert_all_into(relation, &[row]);
+            }
+        }
+    });
+}
+
+/// Inserts rows into `relation` in the current transaction, with one record of the write-ahead log for each
+/// page. Costs a third of what an INSERT from arrays does.
+///
+/// # Panics
+///
+/// The table has another number of columns.
+pub fn insert_all<const COLUMNS: usize>(relation: pg_sys::Oid, rows: &[Columns<COLUMNS>]) {
+    // SAFETY: in a transaction, with an open table of as many columns.
+    with_relation(relation, COLUMNS, |relation| unsafe { insert_all_into(relation, rows) });
+}
+
+fn with_relation(relation: pg_sys::Oid, columns: usize, work: impl FnOnce(pg_sys::Relation)) {
+    // SAFETY: in a transaction, until the end of which the lock is kept, as for any insert.
     unsafe {
-        let relation = pg_sys::table_open(relation, pg_sys::RowExclusiveLock as i32);
-        let descriptor = (*relation).rd_att;
-        assert_eq!((*descriptor).natts as usize, COLUMNS, "columns of the relation");
-        let tuple = pg_sys::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
-        pg_sys::CatalogTupleInsert(relation, tuple);
-        pg_sys::heap_freetuple(tuple);
-        pg_sys::table_close(relation, pg_sys::NoLock as i32);
+        let relation = pg_sys::table_open(relation, pg_sys::RowExclusiveLock as c_int);
+        assert_eq!((*(*relation).rd_att).natts as usize, columns, "columns of the relation");
+        work(relation);
+        pg_sys::table_close(relation, pg_sys::NoLock as c_int);
+    }
+}
+
+/// # Safety
+///
+/// The relation is open and has so many columns.
+unsafe fn form<const COLUMNS: usize>(
+    relation: pg_sys::Relation,
+    row: Columns<COLUMNS>,
+) -> pg_sys::HeapTuple {
+    let mut values = row.map(|column| column.unwrap_or(pg_sys::Datum::null()));
+    let mut nulls = row.map(|column| column.is_none());
+    // SAFETY: the caller's.
+    unsafe {
+        pg_sys::heap_form_tuple((*relation).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr())
+    }
+}
+
+/// Whether the way in which the catalogs are written does for these indexes: it evaluates no expressions
+/// and leaves no row out.
+///
+/// # Safety
+///
+/// They are open.
+unsafe fn are_plain(indexes: pg_sys::CatalogIndexState) -> bool {
+    // SAFETY: the caller's; the array has so many entries.
+    unsafe {
+        let count = (*indexes).ri_NumIndices as usize;
+        (0..count).all(|at| {
+            let index = *(*indexes).ri_IndexRelationInfo.add(at);
+            (*index).ii_Expressions.is_null()
+                && (*index).ii_Predicate.is_null()
+                && (*index).ii_ExclusionOps.is_null()
+        })
+    }
+}
+
+/// As COPY writes them.
+///
+/// # Safety
+///
+/// In a transaction; the relation is open and has so many columns.
+unsafe fn insert_all_into<const COLUMNS: usize>(
+    relation: pg_sys::Relation,
+    rows: &[Columns<COLUMNS>],
+) {
+    // SAFETY: the caller's; each slot has a tuple of the relation's descriptor, and the position of its row
+    // from when that has been inserted.
+    unsafe {
+        let mut slots: Vec<*mut pg_sys::TupleTableSlot> = Vec::with_capacity(rows.len());
+        for row in rows {
+            let kind = &raw const pg_sys::TTSOpsHeapTuple;
+            let slot = pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, kind);
+            slots.push(pg_sys::ExecStoreHeapTuple(form(relation, *row), slot, true));
+        }
+        let command = pg_sys::GetCurrentCommandId(true);
+        let (table, count) = (slots.as_mut_ptr(), slots.len() as c_int);
+        pg_sys::heap_multi_insert(relation, table, count, command, 0, ptr::null_mut());
+
+        let executor = pg_sys::CreateExecutorState();
+        let mut indexes = pg_sys::ResultRelInfo {
+            type_: pg_sys::NodeTag::T_ResultRelInfo,
+            ..Default::default()
+        };
+        pg_sys::InitResultRelInfo(&mut indexes, relation, 0, ptr::null_mut(), 0);
+        pg_sys::ExecOpenIndices(&mut indexes, false);
+        for slot in slots {
+            let (no_report, nowhere) = (ptr::null_mut(), ptr::null_mut());
+            pg_sys::ExecInsertIndexTuples(
+                &mut indexes, slot, executor, false, false, no_report, nowhere,
+            );
+            pg_sys::ExecDropSingleTupleTableSlot(slot);
+        }
+        pg_sys::ExecCloseIndices(&mut indexes);
+        pg_sys::FreeExecutorState(executor);
     }
 }

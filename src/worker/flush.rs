@@ -82,7 +82,7 @@ impl Leader {
         let rarely = now.duration_since(self.cursor_written) >= RARELY;
         let cursor = self.cursor.as_ref().filter(|_| rarely && self.progressed);
         let healths = self.schedule.take_health(now);
-        let (settlements, spills, slot) = (&self.settlements, &self.spills, self.slot);
+        let (settlements, spills) = (&self.settlements, &self.spills);
         if settlements.is_empty() && spills.is_empty() && healths.is_empty() && cursor.is_none() {
             return Ok(());
         }
@@ -93,7 +93,7 @@ impl Leader {
         let suspensions = suspensions(settlements, spills, clock);
         let cleared = settlements.iter().any(|s| Some(s.delivery) == self.suspect);
         let written = txn::run(self.extension, |session| {
-            attempt::write(session, slot, settlements);
+            self.log.write(self.slot, settlements);
             let moved = pending::suspend(session, &suspensions);
             pending::postpone(session, &postponements(settlements));
             pending::finish(session, delivered(settlements));

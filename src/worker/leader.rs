@@ -19,6 +19,7 @@ use crate::domain::flow::Flow;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::domain::window::Windows;
+use crate::log::attempt::Log;
 use crate::log::retention;
 use crate::pg::board::{self, Entry};
 use crate::pg::identity::Extension;
@@ -84,6 +85,7 @@ pub(super) struct Leader {
     pub(super) cursor_written: Instant,
     /// The slot that attempts are logged to.
     pub(super) slot: i16,
+    pub(super) log: Log,
     retention_asked: Instant,
     retention_blocked: bool,
     pub(super) began: Instant,
@@ -146,11 +148,11 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
             registry::listen();
             let mut start = cursor::begin(session)?;
             start.cautious = caution::judge(session, &start);
-            Some((id, armed, start, ring::current_slot(session)?))
+            Some((id, armed, start, ring::current_slot(session)?, Log::open(session)))
         });
         match state {
-            Ok(Some((installation, true, start, slot))) => {
-                return Leader::new(extension, entry, installation, start, slot);
+            Ok(Some((installation, true, start, slot, log))) => {
+                return Leader::new(extension, entry, installation, start, slot, log);
             }
             Ok(Some((_, false, ..))) => entry.set_state(State::Unarmed),
             Ok(None) => entry.set_error("a row of webhook.cursor, ring or installation is missing"),
@@ -172,6 +174,7 @@ impl Leader {
         installation: String,
         start: Start,
         slot: i16,
+        log: Log,
     ) -> Result<Self, Exit> {
         let lookups = Lookups::default();
         let client = client(&lookups, None);
@@ -200,6 +203,7 @@ impl Leader {
             progressed: false,
             cursor_written: now,
             slot,
+            log,
             retention_asked: now,
             retention_blocked: false,
             began: now,

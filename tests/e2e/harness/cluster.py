@@ -199,5 +199,5 @@ class Database:
 
 CASTS = {
     "table_name": "::regclass", "events": "::text[]", "columns": "::text[]", "headers": "::jsonb",
-    "retry_for": "::interval", "payload_columns": "::text[]", "transform": "::regprocedure", "payload_columns": "::text[]", "transform": "::regprocedure",
+    "retry_for": "::interval", "payload_columns": "::text[]", "transform": "::regprocedure",
 }
