@@ -1,7 +1,7 @@
 //! Capture: the trigger that turns a changed row into an event, in the writer's transaction.
 //!
-//! The trigger's WHEN clause has decided already that the row counts; here it becomes the body that
-//! will be sent, and a row of the ring. Nothing is buffered: an event that is not a row could survive
+//! The trigger's WHEN clause has let the row through, if there is one; here it becomes the body that will
+//! be sent, and a row of the ring. Nothing is buffered: an event that is not a row could survive
 //! a rollback to a savepoint, or die with PREPARE TRANSACTION.
 
 mod image;

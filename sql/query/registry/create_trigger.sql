@@ -1,14 +1,11 @@
 -- The statement that creates the trigger of webhook $1 for operation $2 on relation $3.
 --
--- UPDATE counts only when the row is distinct. The images decide here, because that works for every
--- type; the trigger function then lets values decide that are equal in another form. Of listed columns
--- $4 have an equality, $5 have none. $6 is the user's condition, known to be a single expression; the
--- line break ends a comment in it.
+-- UPDATE counts only when the row is distinct, which the trigger function decides: for each statement
+-- PostgreSQL reads and prepares a WHEN clause anew, which takes as long as capturing a row. Of listed
+-- columns $4 have an equality, of $5 the images decide. $6 is the user's condition, known to be a single
+-- expression; the line break ends a comment in it.
 WITH clause AS (
-    SELECT 'OLD.* OPERATOR(pg_catalog.*<>) NEW.*' AS expression, 1 AS position
-    WHERE $2 = 'UPDATE'
-    UNION ALL
-    SELECT concat_ws(' OR ', own.typed, own.untyped), 2
+    SELECT concat_ws(' OR ', own.typed, own.untyped) AS expression, 1 AS position
     FROM (
         SELECT
             (SELECT format('ROW(%s)::record OPERATOR(pg_catalog.<>) ROW(%s)::record',
@@ -20,7 +17,7 @@ WITH clause AS (
     ) AS own
     WHERE $2 = 'UPDATE' AND cardinality($4) + cardinality($5) > 0
     UNION ALL
-    SELECT $6 || E'\n', 3
+    SELECT $6 || E'\n', 2
     WHERE $6 IS NOT NULL
 )
 SELECT format(
