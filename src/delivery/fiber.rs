@@ -20,8 +20,9 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 /// Enough for a TLS handshake in a build without optimisation; only what is touched is ever mapped.
 const STACK: usize = 512 * 1024;
 
-/// Stacks that are kept for the next fibers.
-const SPARE: usize = 32;
+/// Stacks that are kept for the next fibers: as many as there are requests in flight by default, so that a
+/// busy endpoint's runners come and go without a page fault.
+const SPARE: usize = 100;
 
 /// Events that are fetched at once: more than there are fibers, so that each turn sees everything that is
 /// ready, and no flood of some keeps the deadlines of others from being looked at.

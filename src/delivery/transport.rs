@@ -5,6 +5,7 @@
 //! when its time is up.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Weak};
@@ -41,7 +42,8 @@ impl Connector for TcpConnector {
         (details.register_shutdown)(handle as Weak<dyn ShutdownHandle>)?;
         let config = details.config;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
-        Ok(Some(TcpTransport { stream, buffers, held: Vec::new(), _open: Open::count() }))
+        let (held, answered, _open) = (Vec::new(), false, Open::count());
+        Ok(Some(TcpTransport { stream, buffers, held, answered, _open }))
     }
 }
 
@@ -89,6 +91,8 @@ pub struct TcpTransport {
     buffers: LazyBuffers,
     /// Output that waits for more, so that head and body leave in one write.
     held: Vec<u8>,
+    /// An answer has been read, and nobody has asked since whether the connection is open.
+    answered: bool,
     _open: Open,
 }
 
@@ -142,6 +146,7 @@ impl Transport for TcpTransport {
             match (&*self.stream).read(self.buffers.input_append_buf()) {
                 Ok(amount) => {
                     self.buffers.input_appended(amount);
+                    self.answered = true;
                     return Ok(amount > 0);
                 }
                 Err(error) => self.wait_after(error, Until::Readable, &deadline)?,
@@ -150,9 +155,11 @@ impl Transport for TcpTransport {
     }
 
     /// An idle connection is open as long as nothing can be read from it: neither an end nor bytes
-    /// that nobody asked for.
+    /// that nobody asked for. ureq asks when it puts one away and when it takes it out again; the second
+    /// time is the one that counts.
     fn is_open(&mut self) -> bool {
-        matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+        let is_silent = |error: io::Error| error.kind() == ErrorKind::WouldBlock;
+        mem::take(&mut self.answered) || self.stream.peek(&mut [0]).is_err_and(is_silent)
     }
 }
 

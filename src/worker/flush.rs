@@ -17,7 +17,7 @@ use crate::registry;
 /// Attempts that are written at once, if they come fast.
 const BATCH: usize = 500;
 
-/// How long one may wait for others.
+/// How long one may wait for others; longer where events wait for others as well.
 const PATIENCE: Duration = Duration::from_millis(5);
 
 /// Attempts that may be held in memory; when they cannot be written, the threads come to a stop.
@@ -65,8 +65,9 @@ impl Leader {
             self.cursor = Some(settled.clone());
         }
         let nothing_else_comes = self.schedule.len() == self.settlements.len();
+        let patience = PATIENCE.max(self.delay / 4);
         let attempts = self.unwritten_since.map(|since| {
-            if nothing_else_comes { Duration::ZERO } else { PATIENCE.saturating_sub(now - since) }
+            if nothing_else_comes { Duration::ZERO } else { patience.saturating_sub(now - since) }
         });
         let rarely =
             |written: Instant| RARELY.saturating_sub(now.saturating_duration_since(written));
