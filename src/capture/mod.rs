@@ -5,9 +5,11 @@
 //! a rollback to a savepoint, or die with PREPARE TRANSACTION.
 
 mod image;
+mod record;
 pub mod sender;
 mod source;
 
+use std::borrow::Cow;
 use std::ffi::CStr;
 
 use pgrx::pg_sys::panic::ErrorReport;
@@ -104,7 +106,8 @@ impl Firing {
     fn capture(&self) {
         // SAFETY: the relation that fired, open for the duration of the call.
         let (relation, descriptor) = unsafe { ((*self.relation).rd_id, (*self.relation).rd_att) };
-        let Some(source) = source::find(self.webhook, relation) else {
+        // SAFETY: the relation is open, and the descriptor its own.
+        let Some(source) = (unsafe { source::find(self.webhook, relation, descriptor) }) else {
             return;
         };
         if !source.sender.enabled {
@@ -135,30 +138,34 @@ impl Firing {
         unsafe {
             let descriptor = (*self.relation).rd_att;
             let columns = |row, numbers| image::columns(row, descriptor, numbers);
-            let render = |image: &dyn Fn(pg_sys::HeapTuple) -> &'static str, truncated| {
+            let render = |image: &dyn Fn(pg_sys::HeapTuple) -> Cow<'static, str>, truncated| {
                 let (new, old) = self.rows();
-                draft.render(envelope, new.map(image), old.map(image), truncated)
+                let (new, old) = (new.map(image), old.map(image));
+                draft.render(envelope, new.as_deref(), old.as_deref(), truncated)
             };
-            let whole = || match &source.payload {
-                None => render(&|row| image::json(row, descriptor), false),
-                Some(numbers) => render(&|row| columns(row, numbers), false),
+            let by_server = |row| match &source.payload {
+                None => image::json(row, descriptor).into(),
+                Some(numbers) => columns(row, numbers).into(),
             };
+            let by_us = |row| source.record.as_ref()?.write(row, descriptor).map(Cow::from);
             let (new, old) = self.rows();
             let size: usize =
                 new.into_iter().chain(old).map(|row| image::raw_size(row, descriptor)).sum();
             let body = match size {
-                0..=HARMLESS => Some(whole()),
+                0..=HARMLESS => {
+                    Some(render(&|row| by_us(row).unwrap_or_else(|| by_server(row)), false))
+                }
                 size if size <= largest.saturating_mul(LARGEST_ROW) => {
-                    subtransaction::tolerating(&TOO_LARGE, whole)
+                    subtransaction::tolerating(&TOO_LARGE, || render(&by_server, false))
                 }
                 _ => None,
             };
             body.filter(|body| body.len() <= largest)
                 .or_else(|| {
-                    let keys = render(&|row| columns(row, &source.key), true);
+                    let keys = render(&|row| columns(row, &source.key).into(), true);
                     Some(keys).filter(|body| body.len() <= largest)
                 })
-                .unwrap_or_else(|| render(&|_| "{}", true))
+                .unwrap_or_else(|| render(&|_| "{}".into(), true))
         }
     }
 

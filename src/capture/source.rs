@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use pgrx::prelude::*;
 
+use super::record::Writer;
 use super::sender::Sender;
 use crate::domain::envelope::{Envelope, Kind};
 use crate::domain::event::Operation;
@@ -28,6 +29,8 @@ pub struct Source {
     pub key: Vec<i16>,
     /// Those of the columns that are sent; `None` for all of them.
     pub payload: Option<Vec<i16>>,
+    /// Writes their values, unless the server must.
+    pub record: Option<Writer>,
     /// The bodies around the rows, in the order of [`Operation::ALL`].
     envelopes: [Envelope; Operation::ALL.len()],
     /// The table that was registered, which a partition speaks for.
@@ -53,7 +56,15 @@ thread_local! {
 }
 
 /// The source of `webhook`'s events on `relation`; `None` where the webhook has been deleted.
-pub fn find(webhook: i32, relation: pg_sys::Oid) -> Option<Rc<Source>> {
+///
+/// # Safety
+///
+/// The relation is open and has this descriptor.
+pub unsafe fn find(
+    webhook: i32,
+    relation: pg_sys::Oid,
+    descriptor: pg_sys::TupleDesc,
+) -> Option<Rc<Source>> {
     if STALE.replace(false) {
         SOURCES.with_borrow_mut(HashMap::clear);
     }
@@ -62,7 +73,11 @@ pub fn find(webhook: i32, relation: pg_sys::Oid) -> Option<Rc<Source>> {
         return known;
     }
     listen();
-    let source = load(webhook, relation).map(Rc::new);
+    let source = load(webhook, relation).map(|mut source| {
+        // SAFETY: the caller's; the numbers are those of columns that the table has.
+        source.record = unsafe { Writer::new(descriptor, source.payload.as_deref()) };
+        Rc::new(source)
+    });
     SOURCES.with_borrow_mut(|sources| sources.insert(key, source.clone()));
     source
 }
@@ -89,6 +104,7 @@ fn load(webhook: i32, relation: pg_sys::Oid) -> Option<Source> {
                     envelopes: Operation::ALL.map(envelope),
                     key: key.into_iter().filter(is_sent).collect(),
                     payload,
+                    record: None,
                     registered: row.value(6),
                     sender,
                     schema,

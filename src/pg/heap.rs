@@ -66,9 +66,7 @@ unsafe fn form<const COLUMNS: usize>(
     let mut values = row.map(|column| column.unwrap_or(pg_sys::Datum::null()));
     let mut nulls = row.map(|column| column.is_none());
     // SAFETY: the caller's.
-    unsafe {
-        pg_sys::heap_form_tuple((*relation).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr())
-    }
+    unsafe { pg_sys::heap_form_tuple((*relation).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr()) }
 }
 
 /// Whether the way in which the catalogs are written does for these indexes: it evaluates no expressions
@@ -113,16 +111,20 @@ unsafe fn insert_all_into<const COLUMNS: usize>(
         pg_sys::heap_multi_insert(relation, table, count, command, 0, ptr::null_mut());
 
         let executor = pg_sys::CreateExecutorState();
-        let mut indexes = pg_sys::ResultRelInfo {
-            type_: pg_sys::NodeTag::T_ResultRelInfo,
-            ..Default::default()
-        };
+        let mut indexes =
+            pg_sys::ResultRelInfo { type_: pg_sys::NodeTag::T_ResultRelInfo, ..Default::default() };
         pg_sys::InitResultRelInfo(&mut indexes, relation, 0, ptr::null_mut(), 0);
         pg_sys::ExecOpenIndices(&mut indexes, false);
         for slot in slots {
             let (no_report, nowhere) = (ptr::null_mut(), ptr::null_mut());
             pg_sys::ExecInsertIndexTuples(
-                &mut indexes, slot, executor, false, false, no_report, nowhere,
+                &mut indexes,
+                slot,
+                executor,
+                false,
+                false,
+                no_report,
+                nowhere,
             );
             pg_sys::ExecDropSingleTupleTableSlot(slot);
         }

@@ -238,8 +238,18 @@ def array_of(column):
 # An array of arrays is an array of more dimensions, and those are cases of their own.
 NOT_ELEMENTS = {column for column in CASES if column.endswith("[]")} | {"int2vector", "oidvector", "shifted"}
 
+# Those whose values the extension writes itself, unless another column of the row is not among them.
+SIMPLE = [
+    "boolean", "smallint", "integer", "bigint", "numeric", "numeric(6,2)", "numeric(3,-2)", "numeric(2,4)", "real",
+    "double precision", "text", "varchar", "varchar(3)", "char(5)", "char", "bytea", "date", "time", "time(2)",
+    "timestamp", "timestamp(0)", "timestamptz", "interval", "interval day to second(2)", "interval year to month",
+    "uuid", "json", "jsonb", "positive",
+]
+
 # For each table its columns and how a row of `given` becomes one of it.
 SHAPES = {
+    "simple": [(quoted(column), column, quoted(column)) for column in SIMPLE],
+    "simple_domains": [(quoted(column), quoted(f"{column} domain"), quoted(column)) for column in SIMPLE],
     "plain": [(quoted(column), column, quoted(column)) for column in CASES],
     "domains": [(quoted(column), quoted(f"{column} domain"), quoted(column)) for column in CASES],
     "arrays": [(quoted(column), f"{column}[]", array_of(column)) for column in CASES if column not in NOT_ELEMENTS],
