@@ -75,6 +75,9 @@ impl Leader {
     pub(super) fn batch_delay(&mut self, now: Instant) -> Duration {
         let (transactions, events) =
             (self.transactions.per_second(now), self.events.per_second(now));
+        if !settings::enabled() {
+            return settings::batch_delay();
+        }
         if self.windows.unread() {
             return Duration::ZERO;
         }
