@@ -271,6 +271,7 @@ def test_a_preview_of_each_kind(items, receiver):
         columns=["note"], payload_columns=["id"],
     )
     items.create("plain", receiver.url("/"))
+    items.create("whole", receiver.url("/"), table_name="items", events=["UPDATE"])
 
     def preview(op, new=None, old=None, webhook="hook"):
         [(body, reason)] = items.rows(
@@ -284,6 +285,8 @@ def test_a_preview_of_each_kind(items, receiver):
     body = preview("UPDATE", two, one)
     assert (body["record"], body["old_record"]) == ({"id": 1}, {"id": 1})
     assert "condition" in preview("UPDATE", one, one)
+    assert preview("UPDATE", two, one, webhook="whole")["old_record"]["note"] == "a"
+    assert "changes" in preview("UPDATE", one, one, webhook="whole")
     assert preview("delete", None, one)["event"] == "DELETE"
     assert preview("TRUNCATE")["record"] is None
     assert preview("TEST", one)["record"] == one

@@ -1,10 +1,12 @@
 -- The statement that asks what the trigger of webhook $1 for operation $3 on relation $2 would do with two
 -- rows given as jsonb ($1 the new and $2 the old one, in its own parameters): whether its WHEN clause holds,
--- and what would be sent of each. No row where there is no such trigger.
+-- and what would be sent of each. No row where there is no such trigger. That an UPDATE needs a distinct row,
+-- which the trigger function sees to, is asked as well.
 SELECT format(
-    'SELECT (%s)::boolean, %s, %s'
+    'SELECT %s(%s)::boolean, %s, %s'
     ' FROM pg_catalog.jsonb_populate_record(NULL::%I.%I, $1::jsonb) AS new,'
     ' pg_catalog.jsonb_populate_record(NULL::%I.%I, $2::jsonb) AS old',
+    CASE WHEN $3 = 'UPDATE' THEN '(old.* OPERATOR(pg_catalog.*<>) new.*) AND ' ELSE '' END,
     CASE
         WHEN starts_with(d.definition, d.prefix) THEN
             substr(d.definition, length(d.prefix) + 1,
