@@ -10,7 +10,7 @@ use std::time::Duration;
 const MANY: f64 = 2000.0;
 
 /// Events in a batch from which on a longer one gains nothing.
-const ENOUGH: f64 = 1024.0;
+const ENOUGH: f64 = 4096.0;
 
 /// How long a batch may grow while so many transactions and events come in a second: at most `longest`, and
 /// by the fifth power of the load less, so that it is hardly anything below half of it.
@@ -33,14 +33,14 @@ mod tests {
     #[test]
     fn the_busier_the_longer() {
         let delays = [0.0, 500.0, 1000.0, 1500.0, 2000.0, 3000.0, 4000.0];
-        assert_eq!(delays.map(|rate| millis(rate, rate, 2)), [0, 0, 0, 2, 9, 71, 256]);
+        assert_eq!(delays.map(|rate| millis(rate, rate, 2)), [0, 0, 0, 2, 9, 71, 300]);
         assert_eq!(millis(4000.0, 4000.0, 64), 0, "which is little for 64");
     }
 
     #[test]
     fn a_batch_is_large_enough_some_time() {
-        assert_eq!(millis(10_240.0, 10_240.0, 2), 100);
-        assert_eq!(millis(4000.0, 102_400.0, 2), 10, "many events in each transaction");
+        assert_eq!(millis(40_960.0, 40_960.0, 2), 100);
+        assert_eq!(millis(4000.0, 102_400.0, 2), 40, "many events in each transaction");
     }
 
     #[test]
