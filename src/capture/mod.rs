@@ -18,6 +18,7 @@ use pgrx::prelude::*;
 use self::sender::Draft;
 use self::source::Source;
 use crate::domain::event::Operation;
+use crate::pg::row::Row;
 use crate::pg::{output, settings, subtransaction, typcache};
 
 /// A row may be this many times as large as the largest body, as stored and uncompressed, before it is
@@ -113,15 +114,14 @@ impl Firing {
         if !source.sender.enabled {
             return;
         }
-        if self.operation == Operation::Update {
-            // SAFETY: both rows are of the relation.
-            let distinct = unsafe { typcache::is_distinct(self.row, self.new, descriptor) };
-            if !distinct {
-                return;
-            }
+        let (new, old) = self.rows();
+        if let (Some(new), Some(old)) = (&new, &old)
+            && !typcache::is_distinct(old, new)
+        {
+            return;
         }
         let draft = source.sender.draft(source.envelope(self.operation));
-        let body = self.body(&source, &draft);
+        let body = self.body(&source, &draft, new.as_ref(), old.as_ref());
         let Some(payload) = source.sender.transformed(&body) else {
             return;
         };
@@ -130,51 +130,47 @@ impl Firing {
     }
 
     /// The body; where the row makes it too large, with the row's primary key only.
-    fn body(&self, source: &Source, draft: &Draft) -> String {
+    fn body(&self, source: &Source, draft: &Draft, new: Option<&Row>, old: Option<&Row>) -> String {
         let largest = settings::max_payload_bytes();
         let _canonical = output::Canonical::begin();
         let envelope = source.envelope(self.operation);
-        // SAFETY: the descriptor of the open relation, and rows of it.
-        unsafe {
-            let descriptor = (*self.relation).rd_att;
-            let columns = |row, numbers| image::columns(row, descriptor, numbers);
-            let render = |image: &dyn Fn(pg_sys::HeapTuple) -> Cow<'static, str>, truncated| {
-                let (new, old) = self.rows();
-                let (new, old) = (new.map(image), old.map(image));
-                draft.render(envelope, new.as_deref(), old.as_deref(), truncated)
-            };
-            let by_server = |row| match &source.payload {
-                None => image::json(row, descriptor).into(),
-                Some(numbers) => columns(row, numbers).into(),
-            };
-            let by_us = |row| source.record.as_ref()?.write(row, descriptor).map(Cow::from);
-            let (new, old) = self.rows();
-            let size: usize =
-                new.into_iter().chain(old).map(|row| image::raw_size(row, descriptor)).sum();
-            let body = match size {
-                0..=HARMLESS => {
-                    Some(render(&|row| by_us(row).unwrap_or_else(|| by_server(row)), false))
-                }
-                size if size <= largest.saturating_mul(LARGEST_ROW) => {
-                    subtransaction::tolerating(&TOO_LARGE, || render(&by_server, false))
-                }
-                _ => None,
-            };
-            body.filter(|body| body.len() <= largest)
-                .or_else(|| {
-                    let keys = render(&|row| columns(row, &source.key).into(), true);
-                    Some(keys).filter(|body| body.len() <= largest)
-                })
-                .unwrap_or_else(|| render(&|_| "{}".into(), true))
-        }
+        // SAFETY: the rows are of the table that the source describes.
+        let columns = |row: &Row, numbers: &[i16]| unsafe { image::columns(row, numbers) };
+        let render = |image: &dyn Fn(&Row) -> Cow<'static, str>, truncated| {
+            let (new, old) = (new.map(image), old.map(image));
+            draft.render(envelope, new.as_deref(), old.as_deref(), truncated)
+        };
+        let by_server = |row: &Row| match &source.payload {
+            None => image::json(row).into(),
+            Some(numbers) => columns(row, numbers).into(),
+        };
+        let by_us = |row: &Row| source.record.as_ref()?.write(row).map(Cow::from);
+        let size: usize = new.into_iter().chain(old).map(image::raw_size).sum();
+        let body = match size {
+            0..=HARMLESS => {
+                Some(render(&|row| by_us(row).unwrap_or_else(|| by_server(row)), false))
+            }
+            size if size <= largest.saturating_mul(LARGEST_ROW) => {
+                subtransaction::tolerating(&TOO_LARGE, || render(&by_server, false))
+            }
+            _ => None,
+        };
+        body.filter(|body| body.len() <= largest)
+            .or_else(|| {
+                let keys = render(&|row| columns(row, &source.key).into(), true);
+                Some(keys).filter(|body| body.len() <= largest)
+            })
+            .unwrap_or_else(|| render(&|_| "{}".into(), true))
     }
 
     /// The row as it is and as it was.
-    fn rows(&self) -> (Option<pg_sys::HeapTuple>, Option<pg_sys::HeapTuple>) {
+    fn rows(&self) -> (Option<Row>, Option<Row>) {
+        // SAFETY: both tuples are of the relation, and it and they stay for the duration of the call.
+        let row = |tuple| Some(unsafe { Row::new(tuple, (*self.relation).rd_att) });
         match self.operation {
-            Operation::Insert => (Some(self.row), None),
-            Operation::Update => (Some(self.new), Some(self.row)),
-            Operation::Delete => (None, Some(self.row)),
+            Operation::Insert => (row(self.row), None),
+            Operation::Update => (row(self.new), row(self.row)),
+            Operation::Delete => (None, row(self.row)),
             Operation::Truncate => (None, None),
         }
     }

@@ -10,6 +10,8 @@ use std::io::Write;
 use pgrx::prelude::*;
 use pgrx::varlena_to_byte_slice;
 
+use crate::pg::row::{self, Row};
+
 /// How the values of a type are written; where one is needed, with the output function.
 #[derive(Clone, Copy)]
 enum Way {
@@ -49,7 +51,7 @@ impl Writer {
     /// `descriptor` is that of an open table, `numbers` are attribute numbers of it.
     pub unsafe fn new(descriptor: pg_sys::TupleDesc, numbers: Option<&[i16]>) -> Option<Self> {
         // SAFETY: the caller's.
-        let attributes = unsafe { attributes(descriptor) };
+        let attributes = unsafe { row::attributes(descriptor) };
         let all = || (0..attributes.len()).filter(|index| !attributes[*index].attisdropped);
         let indexes: Vec<usize> = match numbers {
             Some(numbers) => numbers.iter().map(|number| *number as usize - 1).collect(),
@@ -70,45 +72,23 @@ impl Writer {
     }
 
     /// The row as an object; `None` where the server must write it.
-    ///
-    /// # Safety
-    ///
-    /// `row` is a tuple of `descriptor`.
-    pub unsafe fn write(
-        &self,
-        row: pg_sys::HeapTuple,
-        descriptor: pg_sys::TupleDesc,
-    ) -> Option<String> {
-        // SAFETY: the caller's; the types of the columns are looked at before their values are.
-        unsafe {
-            let attributes = attributes(descriptor);
-            let mut values = vec![pg_sys::Datum::null(); attributes.len()];
-            let mut nulls = vec![false; attributes.len()];
-            pg_sys::heap_deform_tuple(row, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
-            let mut text = Vec::with_capacity(2 * (*row).t_len as usize);
-            for column in &self.columns {
-                if attributes.get(column.index)?.atttypid != column.type_oid {
-                    return None;
-                }
-                text.extend_from_slice(&column.head);
-                match nulls[column.index] {
-                    true => text.extend_from_slice(b"null"),
-                    false => value(&mut text, column.way, values[column.index])?,
-                }
+    pub fn write(&self, row: &Row) -> Option<String> {
+        // SAFETY: a row's tuple is one.
+        let stored = unsafe { (*row.tuple()).t_len as usize };
+        let mut text = Vec::with_capacity(2 * stored);
+        for column in &self.columns {
+            if row.attributes().get(column.index)?.atttypid != column.type_oid {
+                return None;
             }
-            text.push(b'}');
-            String::from_utf8(text).ok()
+            text.extend_from_slice(&column.head);
+            match row.value(column.index) {
+                None => text.extend_from_slice(b"null"),
+                // SAFETY: a value of the type that the column was made for, as has just been seen.
+                Some(found) => unsafe { value(&mut text, column.way, found)? },
+            }
         }
-    }
-}
-
-/// # Safety
-///
-/// `descriptor` is one.
-unsafe fn attributes<'a>(descriptor: pg_sys::TupleDesc) -> &'a [pg_sys::FormData_pg_attribute] {
-    // SAFETY: the caller's.
-    unsafe {
-        std::slice::from_raw_parts((*descriptor).attrs.as_ptr(), (*descriptor).natts as usize)
+        text.push(b'}');
+        String::from_utf8(text).ok()
     }
 }
 

@@ -73,18 +73,23 @@ pub unsafe fn find(
         return known;
     }
     listen();
-    let source = load(webhook, relation).map(|mut source| {
-        // SAFETY: the caller's; the numbers are those of columns that the table has.
-        source.record = unsafe { Writer::new(descriptor, source.payload.as_deref()) };
-        Rc::new(source)
-    });
+    // SAFETY: the caller's.
+    let source = unsafe { load(webhook, relation, descriptor) }.map(Rc::new);
     SOURCES.with_borrow_mut(|sources| sources.insert(key, source.clone()));
     source
 }
 
 /// Reads in the latest snapshot, not in the transaction's: what an old snapshot sees must not stay in
 /// the cache after its transaction.
-fn load(webhook: i32, relation: pg_sys::Oid) -> Option<Source> {
+///
+/// # Safety
+///
+/// As for [`find`].
+unsafe fn load(
+    webhook: i32,
+    relation: pg_sys::Oid,
+    descriptor: pg_sys::TupleDesc,
+) -> Option<Source> {
     let read = || {
         REGISTRY.set(registry::relation());
         spi::connect(|session| {
@@ -100,11 +105,13 @@ fn load(webhook: i32, relation: pg_sys::Oid) -> Option<Source> {
                 let envelope = |operation: Operation| {
                     sender.envelope(Kind::Row(operation.as_str()), Some((&schema, &table)))
                 };
+                // SAFETY: the caller's; the numbers are those of the table's columns.
+                let record = unsafe { Writer::new(descriptor, payload.as_deref()) };
                 Source {
                     envelopes: Operation::ALL.map(envelope),
                     key: key.into_iter().filter(is_sent).collect(),
                     payload,
-                    record: None,
+                    record,
                     registered: row.value(6),
                     sender,
                     schema,

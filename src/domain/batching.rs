@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Transactions with events, a second and processor, that keep a server busy.
 const MANY: f64 = 2000.0;
 
-/// Events in a batch from which on a longer one gains nothing.
+/// Events after which a batch has grown enough. From 1,000 to 3,600 there was still a gain of 5 %.
 const ENOUGH: f64 = 4096.0;
 
 /// How long a batch may grow while so many transactions and events come in a second: at most `longest`, and

@@ -15,6 +15,7 @@ pub mod output;
 pub mod parse;
 pub mod random;
 pub mod report;
+pub mod row;
 pub mod server;
 pub mod settings;
 pub mod snapshot;

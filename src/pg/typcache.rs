@@ -3,6 +3,7 @@
 use pgrx::pg_sys;
 
 use super::ffi;
+use super::row::Row;
 
 /// Whether the type has an equality, for arrays and ranges that of what they hold, and cannot lose it.
 /// A composite type can: by an attribute that is added to it.
@@ -21,34 +22,17 @@ pub fn has_lasting_equality(type_oid: pg_sys::Oid) -> bool {
 
 /// Whether two rows of one table are distinct: some column is, where a column with an equality is
 /// judged by it and another by its stored image.
-///
-/// # Safety
-///
-/// Both are tuples of `descriptor`.
-pub unsafe fn is_distinct(
-    old: pg_sys::HeapTuple,
-    new: pg_sys::HeapTuple,
-    descriptor: pg_sys::TupleDesc,
-) -> bool {
-    // SAFETY: the caller's; attributes are read within the descriptor's count.
-    unsafe {
-        for index in 0..(*descriptor).natts {
-            let attribute = &*(*descriptor).attrs.as_ptr().add(index as usize);
-            if attribute.attisdropped {
-                continue;
-            }
-            let number = i32::from(attribute.attnum);
-            let (mut old_null, mut new_null) = (false, false);
-            let a = pg_sys::heap_getattr(old, number, descriptor, &mut old_null);
-            let b = pg_sys::heap_getattr(new, number, descriptor, &mut new_null);
-            match (old_null, new_null) {
-                (true, true) => continue,
-                (false, false) if same(a, b, attribute) => continue,
-                _ => return true,
-            }
+pub fn is_distinct(old: &Row, new: &Row) -> bool {
+    old.attributes().iter().enumerate().any(|(index, attribute)| {
+        if attribute.attisdropped {
+            return false;
         }
-        false
-    }
+        match (old.value(index), new.value(index)) {
+            // SAFETY: both are values of this column.
+            (Some(old), Some(new)) => unsafe { !same(old, new, attribute) },
+            (old, new) => old.is_some() || new.is_some(),
+        }
+    })
 }
 
 unsafe fn same(

@@ -75,6 +75,7 @@ impl Leader {
     pub(super) fn batch_delay(&mut self, now: Instant) -> Duration {
         let (transactions, events) =
             (self.transactions.per_second(now), self.events.per_second(now));
+        // Nobody waits for what a look finds then.
         if !settings::enabled() {
             return settings::batch_delay();
         }

@@ -1,0 +1,62 @@
+//! A row of a table, taken apart into its columns.
+
+use pgrx::pg_sys;
+
+/// A tuple with the values of its columns.
+pub struct Row {
+    tuple: pg_sys::HeapTuple,
+    descriptor: pg_sys::TupleDesc,
+    values: Vec<pg_sys::Datum>,
+    nulls: Vec<bool>,
+}
+
+impl Row {
+    /// Fetches nothing that is stored elsewhere.
+    ///
+    /// # Safety
+    ///
+    /// `tuple` is one of `descriptor`, and both stay as they are as long as the row is used.
+    pub unsafe fn new(tuple: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) -> Self {
+        // SAFETY: the caller's; there is room for as many columns as the descriptor has.
+        unsafe {
+            let columns = (*descriptor).natts as usize;
+            let mut values = vec![pg_sys::Datum::null(); columns];
+            let mut nulls = vec![false; columns];
+            pg_sys::heap_deform_tuple(tuple, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+            Self { tuple, descriptor, values, nulls }
+        }
+    }
+
+    /// As it is stored.
+    pub fn tuple(&self) -> pg_sys::HeapTuple {
+        self.tuple
+    }
+
+    /// That of its table.
+    pub fn descriptor(&self) -> pg_sys::TupleDesc {
+        self.descriptor
+    }
+
+    /// The columns of its table.
+    pub fn attributes(&self) -> &[pg_sys::FormData_pg_attribute] {
+        // SAFETY: the descriptor stays, by the promise to `new`.
+        unsafe { attributes(self.descriptor) }
+    }
+
+    /// The value of the column at `index`; `None` for NULL.
+    pub fn value(&self, index: usize) -> Option<pg_sys::Datum> {
+        (!self.nulls[index]).then_some(self.values[index])
+    }
+}
+
+/// The columns of a table, those that have been dropped among them.
+///
+/// # Safety
+///
+/// The descriptor stays as it is for `'a`.
+pub unsafe fn attributes<'a>(descriptor: pg_sys::TupleDesc) -> &'a [pg_sys::FormData_pg_attribute] {
+    // SAFETY: the caller's; the array has so many entries.
+    unsafe {
+        std::slice::from_raw_parts((*descriptor).attrs.as_ptr(), (*descriptor).natts as usize)
+    }
+}
