@@ -5,8 +5,8 @@
 //! where others are being served.
 
 use std::cell::Cell;
-use std::io::{self, ErrorKind};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
@@ -16,6 +16,8 @@ use corosensei::{Coroutine, CoroutineResult, Yielder};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use super::burst::Burst;
 
 /// Enough for a TLS handshake in a build without optimisation; only what is touched is ever mapped.
 const STACK: usize = 512 * 1024;
@@ -49,7 +51,14 @@ struct Wait {
     deadline: Option<Instant>,
 }
 
-type Waiter = Yielder<io::Result<()>, Wait>;
+/// What a fiber gives way for.
+enum Ask {
+    Wait(Wait),
+    Write { file: RawFd, bytes: *const [u8] },
+}
+
+/// It goes on with how many bytes have been written, if that is what it asked for.
+type Waiter = Yielder<io::Result<usize>, Ask>;
 
 thread_local! {
     /// The waiter of the fiber that runs on this thread.
@@ -66,10 +75,30 @@ pub fn wait(file: BorrowedFd<'_>, until: Until, deadline: Option<Instant>) -> io
     let Some(waiter) = CURRENT.get() else {
         return block(file, until, deadline);
     };
-    let wait = Wait { file: file.as_raw_fd(), until, deadline };
+    ask(waiter, Ask::Wait(Wait { file: file.as_raw_fd(), until, deadline })).map(drop)
+}
+
+/// Writes what there is room for, as [`Write::write`] does. Fibers of one thread write together, when all have
+/// had their turn; `stream` must not block.
+///
+/// # Errors
+///
+/// Those of [`Write::write`].
+pub fn write<S: AsFd>(stream: &S, bytes: &[u8]) -> io::Result<usize>
+where
+    for<'a> &'a S: Write,
+{
+    let Some(waiter) = CURRENT.get() else {
+        let mut stream = stream;
+        return stream.write(bytes);
+    };
+    ask(waiter, Ask::Write { file: stream.as_fd().as_raw_fd(), bytes })
+}
+
+fn ask(waiter: NonNull<Waiter>, ask: Ask) -> io::Result<usize> {
     // SAFETY: the waiter lives as long as its fiber's body. `CURRENT` is set by that body on the thread that
     // never leaves it, and cleared whenever the fiber gives way or ends: so its body is what runs here.
-    let outcome = unsafe { waiter.as_ref() }.suspend(wait);
+    let outcome = unsafe { waiter.as_ref() }.suspend(ask);
     CURRENT.set(Some(waiter));
     outcome
 }
@@ -120,13 +149,15 @@ pub struct Fibers {
     stacks: Vec<DefaultStack>,
     /// No deadline is earlier.
     soonest: Option<Instant>,
+    /// Keyed by slot.
+    writes: Burst,
     events: [EpollEvent; EVENTS],
     fetched: usize,
 }
 
 #[derive(Default)]
 struct Slot {
-    fiber: Option<Coroutine<io::Result<()>, Wait, ()>>,
+    fiber: Option<Coroutine<io::Result<usize>, Ask, ()>>,
     /// Counts the waits, so that an event of an earlier one wakes nobody.
     wait: u32,
     deadline: Option<Instant>,
@@ -141,6 +172,7 @@ impl Fibers {
             free: Vec::new(),
             stacks: Vec::new(),
             soonest: None,
+            writes: Burst::new(),
             events: [EpollEvent::empty(); EVENTS],
             fetched: 0,
         }
@@ -179,10 +211,19 @@ impl Fibers {
             self.slots.len() - 1
         });
         self.slots[at].fiber = Some(fiber);
-        self.resume(at, Ok(()));
+        self.resume(at, Ok(0));
     }
 
-    /// Waits for at most `patience` until the bell rings or a fiber can go on.
+    /// Writes what fibers have asked for, and lets them go on.
+    pub fn flush(&mut self) {
+        while !self.writes.is_empty() {
+            for (at, outcome) in self.writes.flush() {
+                self.resume(at, outcome);
+            }
+        }
+    }
+
+    /// After [`Self::flush`]: waits for at most `patience` until the bell rings or a fiber can go on.
     pub fn wait(&mut self, patience: Duration) {
         let timeout = EpollTimeout::try_from(millis(left(self.soonest, patience)));
         // An open epoll fails only when it is interrupted.
@@ -197,7 +238,7 @@ impl Fibers {
             let data = self.events[at].data();
             let (at, wait) = (data as u32 as usize, (data >> 32) as u32);
             if data != BELL && self.slots.get(at).is_some_and(|slot| slot.wait == wait) {
-                self.resume(at, Ok(()));
+                self.resume(at, Ok(0));
             }
         }
         // Whatever is ready goes first: this thread may have been held up.
@@ -221,7 +262,7 @@ impl Fibers {
         late.into_iter().map(|(at, _)| at).collect()
     }
 
-    fn resume(&mut self, at: usize, mut outcome: io::Result<()>) {
+    fn resume(&mut self, at: usize, mut outcome: io::Result<usize>) {
         loop {
             let slot = &mut self.slots[at];
             let Some(fiber) = &mut slot.fiber else {
@@ -231,7 +272,12 @@ impl Fibers {
             let result = fiber.resume(outcome);
             CURRENT.set(None);
             match result {
-                CoroutineResult::Yield(wait) => match self.wait_for(at, &wait) {
+                CoroutineResult::Yield(Ask::Write { file, bytes }) => {
+                    slot.deadline = None;
+                    // SAFETY: the fiber has borrowed both until it goes on, which is after the flush.
+                    return unsafe { self.writes.add(at, file, bytes) };
+                }
+                CoroutineResult::Yield(Ask::Wait(wait)) => match self.wait_for(at, &wait) {
                     Ok(()) => return,
                     Err(error) => outcome = Err(error),
                 },
@@ -312,6 +358,7 @@ mod tests {
         }
 
         fn turn(&mut self, patience: Duration) -> bool {
+            self.fibers.flush();
             self.fibers.wait(patience);
             self.fibers.go_on()
         }
@@ -432,6 +479,34 @@ mod tests {
         far.write_all(b"a").unwrap();
         assert!(stage.turn(LATE));
         assert_eq!(stage.fibers.soonest, None, "which would cut the next wait");
+    }
+
+    #[test]
+    fn fibers_write_together_and_each_goes_on() {
+        let mut stage = Stage::new();
+        let mut ends = Vec::new();
+        for byte in [b"a", b"b"] {
+            let (near, far) = UnixStream::pair().unwrap();
+            near.set_nonblocking(true).unwrap();
+            far.set_nonblocking(true).unwrap();
+            let said = Rc::clone(&stage.said);
+            stage.fibers.prepare().unwrap();
+            stage.fibers.start(move || {
+                let written = [write(&near, byte), write(&near, b"c")];
+                said.borrow_mut().push(format!("{written:?}"));
+            });
+            ends.push(far);
+        }
+        let none = ends[0].read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(none, Err(ErrorKind::WouldBlock), "not before all have had their turn");
+        stage.fibers.flush();
+        assert_eq!(stage.said(), "[Ok(1), Ok(1)] [Ok(1), Ok(1)]");
+        for (mut end, expected) in ends.into_iter().zip(["ac", "bc"]) {
+            let mut text = String::new();
+            end.read_to_string(&mut text).unwrap();
+            assert_eq!(text, expected);
+        }
+        assert!(stage.fibers.is_empty());
     }
 
     #[test]

@@ -2,13 +2,13 @@
 //!
 //! Nothing here knows PostgreSQL, and no thread of this room may call it. A webhook's messages wait
 //! in its lane ([`lane`]); runners take them from there as the lanes' turns come ([`line`]), make one attempt
-//! after another ([`attempt`]), many of them on one thread ([`pool`], [`fiber`]), and report through a channel.
-//! Names are resolved and judged in one place
-//! ([`resolver`]), sockets are opened and read in one other ([`transport`]); both implement traits of
-//! ureq that may change with its minor versions.
+//! after another ([`attempt`]), many of them on one thread ([`pool`], [`fiber`], [`burst`]), and report
+//! through a channel. Names are resolved and judged in one place ([`resolver`]), sockets are opened and read
+//! in one other ([`transport`]); both implement traits of ureq that may change with its minor versions.
 
 pub mod attempt;
 pub mod bell;
+pub mod burst;
 pub mod client;
 pub mod fiber;
 pub mod files;

@@ -187,6 +187,7 @@ impl Shared {
         let mut fibers = Fibers::new(room);
         loop {
             let patience = if self.take_on(&mut fibers) { IDLE } else { PAUSE };
+            fibers.flush();
             self.idle.fetch_add(1, Ordering::Relaxed);
             fibers.wait(patience);
             self.idle.fetch_sub(1, Ordering::Relaxed);

@@ -4,7 +4,7 @@
 //! or writes, and none of them starts the clock again. So a peer that sends a byte now and then ends
 //! when its time is up.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::mem;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
@@ -100,7 +100,7 @@ impl TcpTransport {
     fn flush(&mut self, deadline: &Deadline) -> Result<(), Error> {
         let mut written = 0;
         while written < self.held.len() {
-            match (&*self.stream).write(&self.held[written..]) {
+            match fiber::write(&*self.stream, &self.held[written..]) {
                 Ok(n) => written += n,
                 Err(error) => self.wait_after(error, Until::Writable, deadline)?,
             }
