@@ -5,23 +5,23 @@
 //! is spilled to the slow lane, from where it is claimed when the endpoint can take it. So a slow or
 //! dead endpoint costs a row for each of its events and nothing for anybody else's.
 
+mod claims;
+mod outcomes;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::event::{Event, Origin, Settlement, Spill};
-use super::health::Health;
-use super::track::{self, BEHIND, Backlog, Claim, Track};
+use super::event::{Event, Origin, Spill};
+use super::track::{BEHIND, Backlog, Track};
 use crate::delivery::attempt::{Exchange, Message};
 use crate::delivery::client::Client;
 use crate::delivery::lane::Lane;
 use crate::delivery::pool::Outcome;
 use crate::delivery::route::Route;
-use crate::domain::breaker::Admission;
 use crate::domain::failure::Failure;
 use crate::domain::snapshot::Xid8;
 use crate::domain::time::Timestamp;
-use crate::domain::verdict::{self, History, Verdict};
 
 /// The ring is not read on while there are more messages than this in lanes that are not behind.
 const MOST_MESSAGES: usize = 10_000;
@@ -188,82 +188,6 @@ impl Schedule {
         Decision::Taken
     }
 
-    /// What to claim from the slow lane now.
-    pub fn claims(&self, now: Instant, clock: Timestamp) -> Vec<Claim> {
-        let due = self.tracks.values().filter(|track| track.is_due(clock));
-        let mut claims = due.filter_map(|track| {
-            let claim = track.claim(now, clock)?;
-            let limit = claim.limit.min(self.claimable(track));
-            (limit > 0).then_some(Claim { limit, ..claim })
-        });
-        if !self.single {
-            let mut claims: Vec<Claim> = claims.collect();
-            let share = track::share(claims.len());
-            claims.iter_mut().for_each(|claim| claim.limit = claim.limit.min(share));
-            return claims;
-        }
-        let one = claims.next().filter(|_| self.flights.is_empty());
-        one.map(|claim| Claim { after: None, goes_on: false, limit: 1, ..claim })
-            .into_iter()
-            .collect()
-    }
-
-    /// Where the bodies in memory are large, an endpoint that has none of them may claim one.
-    fn claimable(&self, track: &Track) -> i64 {
-        match (self.bytes < MOST_BYTES, track.loaded) {
-            (true, _) => i64::MAX,
-            (false, 0) => 1,
-            (false, _) => 0,
-        }
-    }
-
-    /// Takes what a claim found: events with their `next_at`. Returns whether the claim came to the end
-    /// of what is due, so that the next due time should be looked up.
-    pub fn claimed(&mut self, claim: &Claim, found: Vec<(Timestamp, Event)>, now: Instant) -> bool {
-        let Some(track) = self.tracks.get_mut(&claim.webhook) else {
-            return false;
-        };
-        let last = found.last().map(|(next_at, event)| (*next_at, event.id));
-        let at_end = track.claimed(claim, last, found.len());
-        let mut free = claim.room;
-        for (_, event) in found {
-            if self.flights.contains_key(&event.id) {
-                continue;
-            }
-            let id = event.id;
-            if free > 0 {
-                self.load(event);
-            }
-            let Some(track) = self.tracks.get_mut(&claim.webhook) else {
-                break;
-            };
-            if free == 0 {
-                // A probe takes one; the others stay where they are.
-                track.look_again();
-                break;
-            }
-            free -= 1;
-            if track.breaker.admits(now) == Admission::Probe {
-                track.breaker.probe_sent(id);
-            }
-        }
-        at_end
-    }
-
-    /// The earliest `next_at` of a webhook's rows that are not due.
-    pub fn set_next_due(&mut self, webhook: i32, next_due: Option<Timestamp>) {
-        if let Some(track) = self.tracks.get_mut(&webhook) {
-            track.next_due = next_due;
-        }
-    }
-
-    /// How long until something is due that nothing else will announce.
-    pub fn next_wake(&self, now: Instant, clock: Timestamp) -> Option<Duration> {
-        // One that may not claim more waits for an outcome.
-        let tracks = self.tracks.values().filter(|track| self.claimable(track) > 0);
-        tracks.filter_map(|track| track.next_wake(now, clock)).min()
-    }
-
     /// How long until a lane needs a push that nothing else will give.
     pub fn push_due_in(&self, now: Instant) -> Option<Duration> {
         self.tracks.values().filter_map(|track| track.push_due_in(now)).min()
@@ -297,16 +221,6 @@ impl Schedule {
         sent
     }
 
-    /// Whether there are outcomes of messages that could not be tried.
-    pub fn has_untried(&self) -> bool {
-        !self.untried.is_empty()
-    }
-
-    /// Outcomes of messages that could not be tried.
-    pub fn take_untried(&mut self) -> Vec<Outcome> {
-        std::mem::take(&mut self.untried)
-    }
-
     /// A delivery has been cancelled: unless a runner has taken it, it leaves its lane. What is returned
     /// must be spilled.
     pub fn withdraw(&mut self, delivery: i64, now: Instant) -> Option<Spill> {
@@ -324,96 +238,9 @@ impl Schedule {
         self.give_up(delivery)
     }
 
-    /// Judges an outcome. The message stays in memory until [`Self::settled`]. Also returns what must
-    /// leave the lane because the breaker opened.
-    pub fn judge(
-        &mut self,
-        outcome: Outcome,
-        now: Instant,
-        jitter: f64,
-    ) -> Option<(Settlement, Vec<Spill>)> {
-        let flight = self.flights.get(&outcome.delivery)?.clone();
-        let track = self.tracks.get_mut(&outcome.webhook)?;
-        let Exchange { started, took, result } = outcome.exchange;
-        let wall = SystemTime::now();
-        let started = Timestamp::from(started);
-        let first_attempt_at = flight.first_attempt_at.unwrap_or(started);
-        let elapsed = started.after(took).since(first_attempt_at);
-        let history = History { attempts: outcome.attempt, elapsed };
-        let verdict = verdict::judge(&result, history, &track.route.policy, wall, jitter);
-        let trips = track.note(outcome.delivery, &result, started.after(took), now, jitter);
-        let orphan = track.removed;
-        let free = track.breaker.admits(now) == Admission::Free;
-        if free && track.lane.as_ref().is_ok_and(|lane| lane.holds()) {
-            // It held for nothing: let it go on.
-            self.outbox.entry(outcome.webhook).or_default();
-        }
-        let spills = if trips { self.recall(outcome.webhook, now) } else { Vec::new() };
-        let settlement = Settlement {
-            delivery: outcome.delivery,
-            xid: flight.xid,
-            webhook: outcome.webhook,
-            origin: flight.origin,
-            attempt: outcome.attempt,
-            started,
-            took,
-            first_attempt_at,
-            gone: result.as_ref().is_ok_and(verdict::gone),
-            result,
-            verdict,
-            next_at: match verdict {
-                Verdict::Delivered => None,
-                Verdict::Retry(wait) => Some(Timestamp::from(wall).after(wait)),
-                Verdict::Dead => Some(Timestamp::INFINITY),
-            },
-            orphan,
-        };
-        Some((settlement, spills))
-    }
-
-    /// The settlement is in the database.
-    pub fn settled(&mut self, settlement: &Settlement) {
-        self.unload(settlement.delivery);
-        if let Some(track) = self.tracks.get_mut(&settlement.webhook) {
-            if let Some(at) = settlement.next_at.filter(|at| *at < Timestamp::INFINITY) {
-                track.next_due = Some(track.next_due.map_or(at, |due| due.min(at)));
-                track.waits_from(at);
-            }
-            if track.removed && track.loaded == 0 {
-                self.tracks.remove(&settlement.webhook);
-            }
-        }
-    }
-
     /// Spilled events are about to be written, due at `clock`.
     pub fn spill_at(&mut self, clock: Timestamp) {
         self.tracks.values_mut().for_each(|track| track.waits_from(clock));
-    }
-
-    /// How long until [`Self::take_health`] has something to return.
-    pub fn health_due_in(&self, now: Instant) -> Option<Duration> {
-        let tracks = self.tracks.values().filter(|track| !track.removed);
-        tracks.filter_map(|track| track.health.due_in(now)).min()
-    }
-
-    /// What is new about the endpoints and due to be written.
-    pub fn take_health(&mut self, now: Instant) -> Vec<Health> {
-        let tracks = self.tracks.values_mut().filter(|track| !track.removed);
-        tracks.filter_map(|track| track.health.take(now)).collect()
-    }
-
-    /// Whatever is new is due.
-    pub fn hurry_health(&mut self) {
-        self.tracks.values_mut().for_each(|track| track.health.hurry());
-    }
-
-    /// Puts back what could not be written.
-    pub fn return_health(&mut self, healths: &[Health]) {
-        for health in healths {
-            if let Some(track) = self.tracks.get_mut(&health.webhook) {
-                track.health.put_back();
-            }
-        }
     }
 
     /// Messages in memory.

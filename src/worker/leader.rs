@@ -4,63 +4,35 @@
 //! to be sent ([`super::look`]), and waits. Turns are some milliseconds apart while there is work, so that
 //! batches form by themselves, and a first event after idleness is taken up at once.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
+use super::Exit;
 use super::look::Cancelled;
 use super::rest::POLL;
-use super::{Exit, caution};
 use crate::delivery::client::{Client, Trust};
 use crate::delivery::files;
 use crate::delivery::lookup::Lookups;
 use crate::delivery::pool::Pool;
 use crate::domain::flow::Flow;
 use crate::domain::snapshot::Snapshot;
-use crate::domain::time::Timestamp;
 use crate::domain::window::Windows;
 use crate::log::attempt::Log;
 use crate::log::retention;
-use crate::pg::board::{self, Entry};
+use crate::pg::board::Entry;
 use crate::pg::identity::Extension;
 use crate::pg::state::State;
 use crate::pg::txn::{self, TxnError};
-use crate::pg::{guc, interrupt, lock, memory, server, settings};
+use crate::pg::{interrupt, settings};
 use crate::queue::cursor::{self, Start};
 use crate::queue::event::{Settlement, Spill};
-use crate::queue::ring;
 use crate::queue::schedule::Schedule;
 use crate::registry;
 
-/// The version of this code; that of the tables and functions must be the same.
-const LIBRARY: &str = env!("CARGO_PKG_VERSION");
-
 /// After an error: doubled each time up to the longest.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
-/// What a session of the worker needs, whatever the database or the role is set to. Plans are kept from
-/// when the tables were empty, so the planner is told what they will look like: by index, always.
-const SESSION: [(&std::ffi::CStr, &std::ffi::CStr); 17] = [
-    (c"application_name", c"pg_webhook"),
-    (c"search_path", c"pg_catalog, pg_temp"),
-    (c"TimeZone", c"UTC"),
-    (c"statement_timeout", c"0"),
-    (c"lock_timeout", c"2s"),
-    (c"idle_in_transaction_session_timeout", c"0"),
-    (c"default_transaction_read_only", c"off"),
-    (c"default_transaction_isolation", c"read committed"),
-    (c"default_transaction_deferrable", c"off"),
-    // as durable as a commit of this server alone can be, without waiting for a standby
-    (c"synchronous_commit", c"local"),
-    (c"row_security", c"on"),
-    (c"plan_cache_mode", c"force_generic_plan"),
-    (c"jit", c"off"),
-    (c"enable_seqscan", c"off"),
-    (c"enable_bitmapscan", c"off"),
-    (c"enable_hashjoin", c"off"),
-    (c"enable_mergejoin", c"off"),
-];
+pub(super) const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The leader of one database.
 pub(super) struct Leader {
@@ -106,69 +78,13 @@ pub(super) struct Leader {
     errors: u32,
 }
 
-/// Runs in `database` until it has nothing to do there or fails.
-pub(super) fn run(database: pg_sys::Oid) -> Exit {
-    server::connect_to(database);
-    let Some(entry) = board::find_or_claim(database) else {
-        return Exit::Finished;
-    };
-    interrupt::reload_if_asked();
-    memory::return_large_blocks();
-    SESSION.iter().for_each(|(name, value)| guc::fix(name, value));
-    let Some((extension, version)) = txn::installed() else {
-        entry.set_state(State::Absent);
-        return Exit::Finished;
-    };
-    if !lock::become_leader() {
-        // The one before is still on its way out.
-        return Exit::Failed;
-    }
-    if version != LIBRARY {
-        if entry.state() != State::VersionMismatch {
-            log!(
-                "pg_webhook: the extension has version {version}, the library {LIBRARY}: nothing is sent until ALTER EXTENSION pg_webhook UPDATE"
-            );
-        }
-        entry.set_state(State::VersionMismatch);
-        return Exit::Finished;
-    }
-    board::enter_worker(entry, Timestamp::from(SystemTime::now()).0);
-    match begin(extension, entry) {
-        Ok(mut leader) => leader.lead(),
-        Err(exit) => exit,
-    }
-}
-
-/// Reads what an earlier run has left. Waits where this database must not send.
-fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
-    let mut pause = SHORTEST_PAUSE;
-    loop {
-        let state = txn::run(extension, |session| {
-            let (id, armed) = cursor::installation(session)?;
-            registry::listen();
-            let mut start = cursor::begin(session)?;
-            start.cautious = caution::judge(session, &start);
-            Some((id, armed, start, ring::current_slot(session)?, Log::open(session)))
-        });
-        match state {
-            Ok(Some((installation, true, start, slot, log))) => {
-                return Leader::new(extension, entry, installation, start, slot, log);
-            }
-            Ok(Some((_, false, ..))) => entry.set_state(State::Unarmed),
-            Ok(None) => entry.set_error("a row of webhook.cursor, ring or installation is missing"),
-            Err(TxnError::ExtensionGone) => {
-                entry.set_state(State::Absent);
-                return Err(Exit::Finished);
-            }
-            Err(TxnError::Failed(message)) => entry.set_error(&message),
-        }
-        interrupt::wait(None, pause);
-        pause = (pause * 2).min(LONGEST_PAUSE);
-    }
-}
-
 impl Leader {
-    fn new(
+    /// Begins where an earlier run has ended.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's limit on file descriptors.
+    pub(super) fn new(
         extension: Extension,
         entry: &'static Entry,
         installation: String,
@@ -221,7 +137,7 @@ impl Leader {
     }
 
     /// The loop.
-    fn lead(&mut self) -> Exit {
+    pub(super) fn lead(&mut self) -> Exit {
         let mut again = true;
         loop {
             let began = Instant::now();

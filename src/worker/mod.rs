@@ -6,6 +6,7 @@ mod launcher;
 mod leader;
 mod look;
 mod rest;
+mod start;
 
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub extern "C-unwind" fn webhook_launcher_main(_argument: pg_sys::Datum) {
 pub extern "C-unwind" fn webhook_worker_main(argument: pg_sys::Datum) {
     interrupt::install();
     let database = pg_sys::Oid::from(argument.value() as u32);
-    if leader::run(database) == Exit::Failed {
+    if start::run(database) == Exit::Failed {
         server::fail();
     }
 }

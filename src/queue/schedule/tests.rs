@@ -2,7 +2,8 @@ use super::*;
 use crate::delivery::client::example;
 use crate::domain::breaker::TRIPS_AT;
 use crate::domain::failure::ErrorClass;
-use crate::domain::verdict::{Answer, RetryPolicy};
+use crate::domain::verdict::{Answer, RetryPolicy, Verdict};
+use crate::queue::event::Settlement;
 
 const NOW: Timestamp = Timestamp(0);
 

@@ -1,0 +1,111 @@
+//! Outcomes: what an attempt means for its delivery, its endpoint and whoever waits behind it.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::Schedule;
+use crate::delivery::attempt::Exchange;
+use crate::delivery::pool::Outcome;
+use crate::domain::breaker::Admission;
+use crate::domain::time::Timestamp;
+use crate::domain::verdict::{self, History, Verdict};
+use crate::queue::event::{Settlement, Spill};
+use crate::queue::health::Health;
+
+impl Schedule {
+    /// Whether there are outcomes of messages that could not be tried.
+    pub fn has_untried(&self) -> bool {
+        !self.untried.is_empty()
+    }
+
+    /// Outcomes of messages that could not be tried.
+    pub fn take_untried(&mut self) -> Vec<Outcome> {
+        std::mem::take(&mut self.untried)
+    }
+
+    /// Judges an outcome. The message stays in memory until [`Self::settled`]. Also returns what must
+    /// leave the lane because the breaker opened.
+    pub fn judge(
+        &mut self,
+        outcome: Outcome,
+        now: Instant,
+        jitter: f64,
+    ) -> Option<(Settlement, Vec<Spill>)> {
+        let flight = self.flights.get(&outcome.delivery)?.clone();
+        let track = self.tracks.get_mut(&outcome.webhook)?;
+        let Exchange { started, took, result } = outcome.exchange;
+        let wall = SystemTime::now();
+        let started = Timestamp::from(started);
+        let first_attempt_at = flight.first_attempt_at.unwrap_or(started);
+        let elapsed = started.after(took).since(first_attempt_at);
+        let history = History { attempts: outcome.attempt, elapsed };
+        let verdict = verdict::judge(&result, history, &track.route.policy, wall, jitter);
+        let trips = track.note(outcome.delivery, &result, started.after(took), now, jitter);
+        let orphan = track.removed;
+        let free = track.breaker.admits(now) == Admission::Free;
+        if free && track.lane.as_ref().is_ok_and(|lane| lane.holds()) {
+            // It held for nothing: let it go on.
+            self.outbox.entry(outcome.webhook).or_default();
+        }
+        let spills = if trips { self.recall(outcome.webhook, now) } else { Vec::new() };
+        let settlement = Settlement {
+            delivery: outcome.delivery,
+            xid: flight.xid,
+            webhook: outcome.webhook,
+            origin: flight.origin,
+            attempt: outcome.attempt,
+            started,
+            took,
+            first_attempt_at,
+            gone: result.as_ref().is_ok_and(verdict::gone),
+            result,
+            verdict,
+            next_at: match verdict {
+                Verdict::Delivered => None,
+                Verdict::Retry(wait) => Some(Timestamp::from(wall).after(wait)),
+                Verdict::Dead => Some(Timestamp::INFINITY),
+            },
+            orphan,
+        };
+        Some((settlement, spills))
+    }
+
+    /// The settlement is in the database.
+    pub fn settled(&mut self, settlement: &Settlement) {
+        self.unload(settlement.delivery);
+        if let Some(track) = self.tracks.get_mut(&settlement.webhook) {
+            if let Some(at) = settlement.next_at.filter(|at| *at < Timestamp::INFINITY) {
+                track.next_due = Some(track.next_due.map_or(at, |due| due.min(at)));
+                track.waits_from(at);
+            }
+            if track.removed && track.loaded == 0 {
+                self.tracks.remove(&settlement.webhook);
+            }
+        }
+    }
+
+    /// How long until [`Self::take_health`] has something to return.
+    pub fn health_due_in(&self, now: Instant) -> Option<Duration> {
+        let tracks = self.tracks.values().filter(|track| !track.removed);
+        tracks.filter_map(|track| track.health.due_in(now)).min()
+    }
+
+    /// What is new about the endpoints and due to be written.
+    pub fn take_health(&mut self, now: Instant) -> Vec<Health> {
+        let tracks = self.tracks.values_mut().filter(|track| !track.removed);
+        tracks.filter_map(|track| track.health.take(now)).collect()
+    }
+
+    /// Whatever is new is due.
+    pub fn hurry_health(&mut self) {
+        self.tracks.values_mut().for_each(|track| track.health.hurry());
+    }
+
+    /// Puts back what could not be written.
+    pub fn return_health(&mut self, healths: &[Health]) {
+        for health in healths {
+            if let Some(track) = self.tracks.get_mut(&health.webhook) {
+                track.health.put_back();
+            }
+        }
+    }
+}

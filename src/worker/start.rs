@@ -1,0 +1,104 @@
+//! The start of a database's worker: what its session needs, and whether it may send at all.
+
+use std::time::SystemTime;
+
+use pgrx::prelude::*;
+
+use super::leader::{LONGEST_PAUSE, Leader, SHORTEST_PAUSE};
+use super::{Exit, caution};
+use crate::domain::time::Timestamp;
+use crate::log::attempt::Log;
+use crate::pg::board::{self, Entry};
+use crate::pg::identity::Extension;
+use crate::pg::state::State;
+use crate::pg::txn::{self, TxnError};
+use crate::pg::{guc, interrupt, lock, memory, server};
+use crate::queue::{cursor, ring};
+use crate::registry;
+
+/// The version of this code; that of the tables and functions must be the same.
+const LIBRARY: &str = env!("CARGO_PKG_VERSION");
+
+/// What a session of the worker needs, whatever the database or the role is set to. Plans are kept from
+/// when the tables were empty, so the planner is told what they will look like: by index, always.
+const SESSION: [(&std::ffi::CStr, &std::ffi::CStr); 17] = [
+    (c"application_name", c"pg_webhook"),
+    (c"search_path", c"pg_catalog, pg_temp"),
+    (c"TimeZone", c"UTC"),
+    (c"statement_timeout", c"0"),
+    (c"lock_timeout", c"2s"),
+    (c"idle_in_transaction_session_timeout", c"0"),
+    (c"default_transaction_read_only", c"off"),
+    (c"default_transaction_isolation", c"read committed"),
+    (c"default_transaction_deferrable", c"off"),
+    // as durable as a commit of this server alone can be, without waiting for a standby
+    (c"synchronous_commit", c"local"),
+    (c"row_security", c"on"),
+    (c"plan_cache_mode", c"force_generic_plan"),
+    (c"jit", c"off"),
+    (c"enable_seqscan", c"off"),
+    (c"enable_bitmapscan", c"off"),
+    (c"enable_hashjoin", c"off"),
+    (c"enable_mergejoin", c"off"),
+];
+
+/// Runs in `database` until it has nothing to do there or fails.
+pub(super) fn run(database: pg_sys::Oid) -> Exit {
+    server::connect_to(database);
+    let Some(entry) = board::find_or_claim(database) else {
+        return Exit::Finished;
+    };
+    interrupt::reload_if_asked();
+    memory::return_large_blocks();
+    SESSION.iter().for_each(|(name, value)| guc::fix(name, value));
+    let Some((extension, version)) = txn::installed() else {
+        entry.set_state(State::Absent);
+        return Exit::Finished;
+    };
+    if !lock::become_leader() {
+        // The one before is still on its way out.
+        return Exit::Failed;
+    }
+    if version != LIBRARY {
+        if entry.state() != State::VersionMismatch {
+            log!(
+                "pg_webhook: the extension has version {version}, the library {LIBRARY}: nothing is sent until ALTER EXTENSION pg_webhook UPDATE"
+            );
+        }
+        entry.set_state(State::VersionMismatch);
+        return Exit::Finished;
+    }
+    board::enter_worker(entry, Timestamp::from(SystemTime::now()).0);
+    match begin(extension, entry) {
+        Ok(mut leader) => leader.lead(),
+        Err(exit) => exit,
+    }
+}
+
+/// Reads what an earlier run has left. Waits where this database must not send.
+fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        let state = txn::run(extension, |session| {
+            let (id, armed) = cursor::installation(session)?;
+            registry::listen();
+            let mut start = cursor::begin(session)?;
+            start.cautious = caution::judge(session, &start);
+            Some((id, armed, start, ring::current_slot(session)?, Log::open(session)))
+        });
+        match state {
+            Ok(Some((installation, true, start, slot, log))) => {
+                return Leader::new(extension, entry, installation, start, slot, log);
+            }
+            Ok(Some((_, false, ..))) => entry.set_state(State::Unarmed),
+            Ok(None) => entry.set_error("a row of webhook.cursor, ring or installation is missing"),
+            Err(TxnError::ExtensionGone) => {
+                entry.set_state(State::Absent);
+                return Err(Exit::Finished);
+            }
+            Err(TxnError::Failed(message)) => entry.set_error(&message),
+        }
+        interrupt::wait(None, pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
