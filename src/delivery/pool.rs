@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -73,6 +73,8 @@ struct Shared {
     /// Those of them that wait for something to do.
     idle: AtomicUsize,
     in_flight: AtomicUsize,
+    /// Something has panicked, and what it held is lost to this process.
+    broken: AtomicBool,
 }
 
 impl Pool {
@@ -92,6 +94,7 @@ impl Pool {
             threads: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
+            broken: AtomicBool::new(false),
         };
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self { shared: Arc::new(shared), outcomes, processors })
@@ -134,8 +137,9 @@ impl Pool {
         let room = fiber::waiting_room(shared.work.as_fd());
         let others = shared.threads.fetch_add(1, Ordering::Relaxed);
         let own = Arc::clone(shared);
-        let started =
-            room.and_then(|room| thread::spawn("webhook delivery", move || own.serve(room)));
+        let started = room.and_then(|room| {
+            thread::spawn("webhook delivery", move || own.guard(|| own.serve(room)))
+        });
         if let Err(error) = started {
             shared.threads.fetch_sub(1, Ordering::Relaxed);
             if others == 0 {
@@ -154,6 +158,11 @@ impl Pool {
     /// Readable when outcomes wait.
     pub fn bell(&self) -> RawFd {
         self.shared.done.as_fd().as_raw_fd()
+    }
+
+    /// Whether something has panicked outside of an attempt. Messages may be left that never have an outcome.
+    pub fn is_broken(&self) -> bool {
+        self.shared.broken.load(Ordering::Relaxed)
     }
 
     /// Threads, and attempts under way.
@@ -183,6 +192,14 @@ impl Shared {
         self.idle.load(Ordering::Relaxed) == 0
     }
 
+    /// Lets the leader know when `work` panics.
+    fn guard(&self, work: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            self.broken.store(true, Ordering::Relaxed);
+            self.done.ring();
+        }
+    }
+
     fn serve(self: &Arc<Self>, room: Epoll) {
         let mut fibers = Fibers::new(room);
         loop {
@@ -210,7 +227,7 @@ impl Shared {
                 break;
             };
             let own = Arc::clone(self);
-            fibers.start(move || own.run(turn));
+            fibers.start(move || own.guard(|| own.run(turn)));
         }
         if self.line.lag(self.places()).is_some() {
             self.work.ring();
@@ -256,4 +273,25 @@ impl Shared {
 fn panicked() -> Exchange {
     let failure = Failure::new(ErrorClass::Internal, "an attempt panicked");
     Exchange { started: SystemTime::now(), took: Duration::ZERO, result: Err(failure) }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::poll::{PollFd, PollFlags, poll};
+
+    use super::*;
+    use crate::delivery::client::{Endpoint, example};
+
+    #[test]
+    fn a_panic_outside_of_attempts_is_noticed() {
+        let pool = Pool::new(1).unwrap();
+        assert!(!pool.is_broken());
+        let endpoint = Endpoint::new(&example::client(), example::destination()).unwrap();
+        // A runner that its lane has not asked for ends in an overflow.
+        pool.shared.line.join(Arc::new(Lane::new(1, Arc::new(endpoint))));
+        pool.start_thread().unwrap();
+        let mut bell = [PollFd::new(pool.shared.done.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut bell, 10_000u16), Ok(1));
+        assert!(pool.is_broken());
+    }
 }

@@ -142,6 +142,9 @@ impl Leader {
         loop {
             let began = Instant::now();
             interrupt::finish(|| self.last_words());
+            if self.pool.is_broken() {
+                return self.start_again();
+            }
             if interrupt::reload_if_asked() {
                 self.reconfigure();
             }
@@ -245,6 +248,16 @@ impl Leader {
         let pause = (SHORTEST_PAUSE * 2u32.pow(doublings)).min(LONGEST_PAUSE);
         // Not on the bell: outcomes that cannot be written would ring it without end.
         interrupt::wait(None, pause);
+    }
+
+    /// As after a crash, so that an event that is to blame for it is found in the end.
+    fn start_again(&mut self) -> Exit {
+        log!("pg_webhook: a delivery thread has panicked; starting again");
+        self.collect();
+        if let Err(error) = self.flush() {
+            log!("pg_webhook: at the end: {error:?}");
+        }
+        Exit::Failed
     }
 
     /// Writes down what has been brought so far. What is still under way will be repeated.
