@@ -137,6 +137,12 @@ pub fn cancelled(session: &Session, limit: i64) -> Vec<i64> {
     rows.iter().map(|row| row.value(1)).collect()
 }
 
+/// Those of `ids` that have been cancelled and not settled.
+pub fn cancelled_of(session: &Session, ids: Vec<i64>) -> Vec<i64> {
+    let rows = session.read(sql!("queue/cancelled_of"), &[arg(ids)]);
+    rows.iter().map(|row| row.value(1)).collect()
+}
+
 /// Cancelled deliveries that are in the slow lane stay there for good. Returns for how many of them there
 /// is nothing more to do.
 pub fn settle(session: &Session, ids: Vec<i64>) -> usize {

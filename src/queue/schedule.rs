@@ -243,7 +243,12 @@ impl Schedule {
         self.tracks.values_mut().for_each(|track| track.waits_from(clock));
     }
 
-    /// Messages in memory.
+    /// The messages in memory.
+    pub fn deliveries(&self) -> Vec<i64> {
+        self.flights.keys().copied().collect()
+    }
+
+    /// How many there are.
     pub fn len(&self) -> usize {
         self.flights.len()
     }

@@ -83,12 +83,16 @@ impl Leader {
         if self.cancelled == Cancelled::None {
             return;
         }
-        let cancelled = pending::cancelled(session, CANCELLED);
+        let mut cancelled = pending::cancelled(session, CANCELLED);
         if cancelled.is_empty() {
             self.cancelled = Cancelled::None;
             return;
         }
         let is_full = cancelled.len() == CANCELLED as usize;
+        if is_full {
+            // Those that could be sent meanwhile do not wait behind the others.
+            cancelled.extend(pending::cancelled_of(session, self.schedule.deliveries()));
+        }
         let now = Instant::now();
         let withdrawn: Vec<_> =
             cancelled.iter().filter_map(|id| self.schedule.withdraw(*id, now)).collect();

@@ -286,6 +286,37 @@ def test_many(items, receiver):
     assert all(json.loads(r.body)["record"]["id"] > 11900 for r in later)
 
 
+def test_one_in_memory_before_many_that_cannot_be_read_yet(items, receiver):
+    """Four large bodies fill the memory. One of them does not wait for thousands that were cancelled unread."""
+    items.run("ALTER TABLE items ADD body text")
+    items.run("CREATE TABLE wide (LIKE items)")
+    items.run("CREATE TABLE others (LIKE items)")
+    items.create("narrow", receiver.url("/"), table_name="items", max_concurrency=1)
+    items.create("wide", receiver.url("/"), table_name="wide")
+    items.create("others", receiver.url("/"), table_name="others")
+    items.run("SET pg_webhook.max_payload_bytes = '16MB'")
+    receiver.hold()
+    with items.connect() as connection, connection.transaction():
+        connection.execute("INSERT INTO others SELECT generate_series(11, 6010)")
+        large = "SELECT n, repeat('x', 9000000) FROM generate_series(%s::int, %s) AS n"
+        with items.connection.transaction():
+            items.run(f"INSERT INTO items {large}", 1, 2)
+            items.run(f"INSERT INTO wide {large}", 3, 4)
+        # The last of them is under way, so the second has been read.
+        receiver.wait(3)
+    of = "FROM webhook.deliveries WHERE webhook = %s"
+    assert items.value(f"SELECT count(*) FILTER (WHERE webhook_cancel(id)) {of}", "others") == 6000
+    assert items.value("SELECT count(*) FROM webhook.pending") == 0
+    second = items.value(f"SELECT max(id) {of}", "narrow")
+    assert items.value(CANCEL, second) is True
+    spilled = "SELECT count(*) FROM webhook.pending WHERE id = %s"
+    wait_until(lambda: items.value(spilled, second) == 1, "it to leave the memory", 10)
+    receiver.release()
+    settled(items)
+    assert items.statuses() == {"delivered": 3, "cancelled": 6001}
+    assert sent(receiver) == [1, 3, 4]
+
+
 def test_what_is_closed_is_forgotten_with_the_log(items, receiver):
     """By the worker's own statement; not before the ring forgets the event, which would bring it back."""
     receiver.default(reply(500))
