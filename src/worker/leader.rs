@@ -253,21 +253,25 @@ impl Leader {
     /// As after a crash, so that an event that is to blame for it is found in the end.
     fn start_again(&mut self) -> Exit {
         log!("pg_webhook: a delivery thread has panicked; starting again");
-        self.collect();
-        if let Err(error) = self.flush() {
-            log!("pg_webhook: at the end: {error:?}");
-        }
+        report(self.write_down());
         Exit::Failed
     }
 
-    /// Writes down what has been brought so far. What is still under way will be repeated.
     fn last_words(&mut self) {
+        report(self.write_down().and_then(|()| txn::run(self.extension, cursor::calm)));
+    }
+
+    /// Writes down what has been brought so far. What is still under way will be repeated.
+    fn write_down(&mut self) -> Result<(), TxnError> {
         self.collect();
         self.schedule.hurry_health();
-        let written = self.flush().and_then(|()| txn::run(self.extension, cursor::calm));
-        if let Err(error) = written {
-            log!("pg_webhook: at the end: {error:?}");
-        }
+        self.flush()
+    }
+}
+
+fn report(written: Result<(), TxnError>) {
+    if let Err(error) = written {
+        log!("pg_webhook: at the end: {error:?}");
     }
 }
 
