@@ -10,7 +10,8 @@ use std::io::Write;
 use pgrx::prelude::*;
 use pgrx::varlena_to_byte_slice;
 
-use crate::pg::row::{self, Row};
+use crate::pg::compat;
+use crate::pg::row::Row;
 
 /// How the values of a type are written; where one is needed, with the output function.
 #[derive(Clone, Copy)]
@@ -51,7 +52,7 @@ impl Writer {
     /// `descriptor` is that of an open table, `numbers` are attribute numbers of it.
     pub unsafe fn new(descriptor: pg_sys::TupleDesc, numbers: Option<&[i16]>) -> Option<Self> {
         // SAFETY: the caller's.
-        let attributes = unsafe { row::attributes(descriptor) };
+        let attributes = unsafe { compat::attributes(descriptor) };
         let all = || (0..attributes.len()).filter(|index| !attributes[*index].attisdropped);
         let indexes: Vec<usize> = match numbers {
             Some(numbers) => numbers.iter().map(|number| *number as usize - 1).collect(),

@@ -14,8 +14,11 @@ use super::sender::Sender;
 use crate::domain::envelope::{Envelope, Kind};
 use crate::domain::event::Operation;
 use crate::pg::spi::{self, arg, sql};
-use crate::pg::{identity, invalidation, snapshot};
+use crate::pg::{compat, identity, invalidation, snapshot};
 use crate::registry;
+
+/// What pg_attribute.attgenerated says of a virtual generated column, since PostgreSQL 18.
+const VIRTUAL: std::ffi::c_char = b'v' as std::ffi::c_char;
 
 /// One webhook and one table.
 pub struct Source {
@@ -27,7 +30,7 @@ pub struct Source {
     pub table: String,
     /// Attribute numbers of the table's primary key.
     pub key: Vec<i16>,
-    /// Those of the columns that are sent; `None` for all of them.
+    /// Those of the columns that are sent; `None` for all that the row has.
     pub payload: Option<Vec<i16>>,
     /// Writes their values, unless the server must.
     pub record: Option<Writer>,
@@ -99,7 +102,9 @@ unsafe fn load(
                 let (schema, table): (String, String) = (row.value(1), row.value(2));
                 let key: Vec<i16> = row.get(3).unwrap_or_default();
                 let sent: Vec<i16> = row.get(4).unwrap_or_default();
-                let payload = row.get(5).unwrap_or(false).then_some(sent);
+                let named = row.get(5).unwrap_or(false).then_some(sent);
+                // SAFETY: the caller's.
+                let payload = named.or_else(|| unsafe { stored(descriptor) });
                 let is_sent =
                     |number: &i16| payload.as_ref().is_none_or(|sent| sent.contains(number));
                 let envelope = |operation: Operation| {
@@ -121,6 +126,26 @@ unsafe fn load(
         })
     };
     snapshot::with_latest(|| identity::as_owner(read))
+}
+
+/// The columns that a row has when triggers fire, where those are not all: PostgreSQL computes virtual generated
+/// columns when they are read, and a row in a trigger has NULL there.
+///
+/// # Safety
+///
+/// The descriptor is that of an open relation.
+unsafe fn stored(descriptor: pg_sys::TupleDesc) -> Option<Vec<i16>> {
+    // SAFETY: the caller's.
+    let attributes = unsafe { compat::attributes(descriptor) };
+    let is_virtual = |attribute: &pg_sys::FormData_pg_attribute| {
+        attribute.attgenerated == VIRTUAL && !attribute.attisdropped
+    };
+    attributes.iter().any(is_virtual).then(|| {
+        let there = |attribute: &&pg_sys::FormData_pg_attribute| {
+            !attribute.attisdropped && !is_virtual(attribute)
+        };
+        attributes.iter().filter(there).map(|attribute| attribute.attnum).collect()
+    })
 }
 
 fn listen() {

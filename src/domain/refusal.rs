@@ -152,6 +152,14 @@ pub enum Refusal {
         /// The table.
         table: String,
     },
+    /// A column whose value is not there when triggers fire.
+    #[error("column \"{column}\" of table {table} is a virtual generated column")]
+    VirtualColumn {
+        /// The column.
+        column: String,
+        /// The table.
+        table: String,
+    },
     /// `columns` without UPDATE.
     #[error("columns narrow UPDATE, which is not among the events")]
     ColumnsWithoutUpdate,

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, O
 use pgrx::prelude::*;
 use pgrx::{AssertPGRXSharedMemory, PgAtomic, pg_shmem_init};
 
+use super::compat;
 use super::server;
 use super::state::State;
 
@@ -144,8 +145,7 @@ unsafe extern "C-unwind" fn leave(_code: i32, entry: pg_sys::Datum) {
 }
 
 fn own_process() -> i32 {
-    // SAFETY: a background worker has a process slot for life.
-    unsafe { (*pg_sys::MyProc).pgprocno + 1 }
+    compat::process_number() + 1
 }
 
 /// Sets the latch of process number `process` - 1. One that has died meanwhile, or been replaced, is

@@ -8,6 +8,8 @@ use std::ptr;
 
 use pgrx::pg_sys;
 
+use super::compat;
+
 /// A row: a value for each column, in their order.
 pub type Columns<const COLUMNS: usize> = [Option<pg_sys::Datum>; COLUMNS];
 
@@ -116,16 +118,7 @@ unsafe fn insert_all_into<const COLUMNS: usize>(
         pg_sys::InitResultRelInfo(&mut indexes, relation, 0, ptr::null_mut(), 0);
         pg_sys::ExecOpenIndices(&mut indexes, false);
         for slot in slots {
-            let (no_report, nowhere) = (ptr::null_mut(), ptr::null_mut());
-            pg_sys::ExecInsertIndexTuples(
-                &mut indexes,
-                slot,
-                executor,
-                false,
-                false,
-                no_report,
-                nowhere,
-            );
+            compat::insert_into_indexes(&mut indexes, slot, executor);
             pg_sys::ExecDropSingleTupleTableSlot(slot);
         }
         pg_sys::ExecCloseIndices(&mut indexes);

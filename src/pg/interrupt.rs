@@ -5,21 +5,30 @@
 //! is how `lock_timeout` ends a wait; from anybody else (pg_cancel_backend) it is ignored, because there
 //! is no user's query to cancel.
 
+use std::cell::Cell;
+use std::ffi::CStr;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
 use pgrx::pg_sys;
 
+use super::compat;
 use super::ffi;
 
-/// Installs the handlers and lets signals in. First thing in a worker's main function: until then
-/// they are blocked and kept.
-pub fn install() {
+thread_local! {
+    /// What pg_stat_activity shows while this process waits.
+    static WAIT_EVENT: Cell<u32> = const { Cell::new(pg_sys::PG_WAIT_EXTENSION) };
+}
+
+/// Installs the handlers and lets signals in; `waiting` names what this process waits for, in pg_stat_activity.
+/// First thing in a worker's main function: until then signals are blocked and kept.
+pub fn install(waiting: &'static CStr) {
+    WAIT_EVENT.set(compat::wait_event(waiting));
     // SAFETY: handlers of the server itself, installed before signals are unblocked.
     unsafe {
-        pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(ffi::die));
-        pg_sys::pqsignal(pg_sys::SIGHUP as i32, Some(ffi::SignalHandlerForConfigReload));
-        pg_sys::pqsignal(pg_sys::SIGINT as i32, Some(end_lock_wait));
+        compat::on_signal(pg_sys::SIGTERM, ffi::die);
+        compat::on_signal(pg_sys::SIGHUP, ffi::SignalHandlerForConfigReload);
+        compat::on_signal(pg_sys::SIGINT, end_lock_wait);
         pg_sys::BackgroundWorkerUnblockSignals();
     }
 }
@@ -49,7 +58,7 @@ pub fn wait(bell: Option<RawFd>, timeout: Duration) {
             events as i32,
             bell.unwrap_or(pg_sys::PGINVALID_SOCKET),
             millis,
-            pg_sys::PG_WAIT_EXTENSION,
+            WAIT_EVENT.get(),
         );
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }
@@ -109,17 +118,13 @@ pub fn reload_if_asked() -> bool {
 /// Waits in a user's session until `bell` is readable. Serves interrupts meanwhile: a cancel or a
 /// termination does not return.
 pub fn wait_in_session(bell: RawFd) {
+    let event = compat::wait_event(c"PgWebhookTest");
     let events = pg_sys::WL_LATCH_SET | pg_sys::WL_SOCKET_READABLE | pg_sys::WL_EXIT_ON_PM_DEATH;
     loop {
         // SAFETY: our own latch; the descriptor is open while the caller waits.
         let happened = unsafe {
-            let happened = pg_sys::WaitLatchOrSocket(
-                pg_sys::MyLatch,
-                events as i32,
-                bell,
-                -1,
-                pg_sys::PG_WAIT_EXTENSION,
-            );
+            let happened =
+                pg_sys::WaitLatchOrSocket(pg_sys::MyLatch, events as i32, bell, -1, event);
             pg_sys::ResetLatch(pg_sys::MyLatch);
             happened
         };

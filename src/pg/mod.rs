@@ -1,6 +1,7 @@
 //! Thin adapters to PostgreSQL, and the home of `unsafe`.
 
 pub mod board;
+pub mod compat;
 pub mod databases;
 pub mod ffi;
 pub mod guc;

@@ -61,7 +61,7 @@ fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         Refusal::PayloadGone(_) | Refusal::ReplayOfTest(_) => {
             ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
         }
-        Refusal::NotUtf8 => ERRCODE_FEATURE_NOT_SUPPORTED,
+        Refusal::NotUtf8 | Refusal::VirtualColumn { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
         Refusal::TooMany(_) => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
         Refusal::Unwatchable { .. } => ERRCODE_WRONG_OBJECT_TYPE,
         Refusal::MayNotWatch { .. }
@@ -112,6 +112,9 @@ fn hint(refusal: &Refusal) -> Option<String> {
             ));
         }
         Refusal::Format(_) => return Some(one_of(Format::ALL.map(Format::name))),
+        Refusal::VirtualColumn { .. } => {
+            "Its value is computed when it is read, and is not there when triggers fire. Name the columns that it is computed from."
+        }
         Refusal::NotATransform(_) => "It must take one jsonb and return jsonb.",
         Refusal::TooLarge(_) => "pg_webhook.max_payload_bytes sets the limit.",
         Refusal::NoOperations => "Use webhook_unwatch to stop watching a table.",

@@ -2,6 +2,8 @@
 
 use pgrx::pg_sys;
 
+use super::compat;
+
 /// A tuple with the values of its columns.
 pub struct Row {
     tuple: pg_sys::HeapTuple,
@@ -40,23 +42,11 @@ impl Row {
     /// The columns of its table.
     pub fn attributes(&self) -> &[pg_sys::FormData_pg_attribute] {
         // SAFETY: the descriptor stays, by the promise to `new`.
-        unsafe { attributes(self.descriptor) }
+        unsafe { compat::attributes(self.descriptor) }
     }
 
     /// The value of the column at `index`; `None` for NULL.
     pub fn value(&self, index: usize) -> Option<pg_sys::Datum> {
         (!self.nulls[index]).then_some(self.values[index])
-    }
-}
-
-/// The columns of a table, those that have been dropped among them.
-///
-/// # Safety
-///
-/// The descriptor stays as it is for `'a`.
-pub unsafe fn attributes<'a>(descriptor: pg_sys::TupleDesc) -> &'a [pg_sys::FormData_pg_attribute] {
-    // SAFETY: the caller's; the array has so many entries.
-    unsafe {
-        std::slice::from_raw_parts((*descriptor).attrs.as_ptr(), (*descriptor).natts as usize)
     }
 }

@@ -2,6 +2,7 @@
 
 use pgrx::pg_sys;
 
+use super::compat;
 use crate::domain::time::Timestamp;
 
 /// The server's own number, which a physical copy of it shares.
@@ -51,6 +52,5 @@ pub fn connect_to(database: pg_sys::Oid) {
 
 /// Ends this process in a way that the postmaster does not take as final.
 pub fn fail() -> ! {
-    // SAFETY: runs the server's own clean-up and exits.
-    unsafe { pg_sys::proc_exit(1) }
+    compat::exit(1)
 }

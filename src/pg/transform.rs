@@ -5,6 +5,7 @@ use pgrx::pg_sys::submodules::ffi::pg_guard_ffi_boundary as guard;
 use pgrx::prelude::*;
 use pgrx::{FromDatum, IntoDatum, direct_function_call_as_datum};
 
+use super::compat;
 use super::identity;
 use super::output::Canonical;
 
@@ -58,8 +59,7 @@ impl Transform {
             let key = self.function.into_datum().unwrap_or(pg_sys::Datum::null());
             let none = pg_sys::Datum::null();
             let exists = pg_sys::SearchSysCacheExists(cache, key, none, none, none);
-            let acl = || pg_sys::pg_proc_aclcheck(self.function, self.role, pg_sys::ACL_EXECUTE);
-            (exists, exists && acl() == pg_sys::AclResult::ACLCHECK_OK)
+            (exists, exists && compat::may_execute(self.function, self.role))
         };
         let (code, message) = match (exists, allowed) {
             (true, true) => return,

@@ -235,12 +235,15 @@ fn check_columns(
     names: &[String],
 ) -> Result<Columns, Refusal> {
     let rows = session.run(sql!("registry/columns"), &[arg(relation)]);
-    let types: HashMap<String, pg_sys::Oid> =
-        rows.iter().map(|row| (row.value(1), row.value(2))).collect();
+    let types: HashMap<String, (pg_sys::Oid, bool)> =
+        rows.iter().map(|row| (row.value(1), (row.value(2), row.value(3)))).collect();
     let named = names
         .iter()
         .map(|name| match types.get(name) {
-            Some(type_oid) => Ok((name.clone(), *type_oid)),
+            Some((type_oid, false)) => Ok((name.clone(), *type_oid)),
+            Some((_, true)) => {
+                Err(Refusal::VirtualColumn { column: name.clone(), table: table.to_owned() })
+            }
             None => Err(Refusal::UnknownColumn {
                 column: name.chars().take(100).collect(),
                 table: table.to_owned(),

@@ -41,7 +41,7 @@ pub fn register_launcher() {
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn webhook_launcher_main(_argument: pg_sys::Datum) {
-    interrupt::install();
+    interrupt::install(c"PgWebhookLauncher");
     launcher::run();
 }
 
@@ -49,7 +49,7 @@ pub extern "C-unwind" fn webhook_launcher_main(_argument: pg_sys::Datum) {
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn webhook_worker_main(argument: pg_sys::Datum) {
-    interrupt::install();
+    interrupt::install(c"PgWebhookWorker");
     let database = pg_sys::Oid::from(argument.value() as u32);
     if start::run(database) == Exit::Failed {
         server::fail();

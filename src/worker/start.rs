@@ -12,7 +12,7 @@ use crate::pg::board::{self, Entry};
 use crate::pg::identity::Extension;
 use crate::pg::state::State;
 use crate::pg::txn::{self, TxnError};
-use crate::pg::{guc, interrupt, lock, memory, server};
+use crate::pg::{compat, guc, interrupt, lock, memory, server};
 use crate::queue::{cursor, ring};
 use crate::registry;
 
@@ -50,7 +50,8 @@ pub(super) fn run(database: pg_sys::Oid) -> Exit {
     };
     interrupt::reload_if_asked();
     memory::return_large_blocks();
-    SESSION.iter().for_each(|(name, value)| guc::fix(name, value));
+    let session = SESSION.iter().chain(&compat::TIMEOUTS);
+    session.for_each(|(name, value)| guc::fix(name, value));
     let Some((extension, version)) = txn::installed() else {
         entry.set_state(State::Absent);
         return Exit::Finished;

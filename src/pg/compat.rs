@@ -1,0 +1,134 @@
+//! What differs between the major versions of PostgreSQL. Nothing else in the code asks which one it is built for.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+/// Settings of a worker's session that only some majors have: timeouts that would end its transactions.
+#[cfg(any(feature = "pg15", feature = "pg16"))]
+pub const TIMEOUTS: [(&CStr, &CStr); 0] = [];
+/// Settings of a worker's session that only some majors have: timeouts that would end its transactions.
+#[cfg(not(any(feature = "pg15", feature = "pg16")))]
+pub const TIMEOUTS: [(&CStr, &CStr); 1] = [(c"transaction_timeout", c"0")];
+
+/// Whether `role` may execute `function`.
+pub fn may_execute(function: pg_sys::Oid, role: pg_sys::Oid) -> bool {
+    // SAFETY: a catalog read in a transaction; a function that is gone raises an error.
+    let allowed = unsafe {
+        #[cfg(feature = "pg15")]
+        let allowed = pg_sys::pg_proc_aclcheck(function, role, pg_sys::ACL_EXECUTE);
+        #[cfg(not(feature = "pg15"))]
+        let allowed = pg_sys::object_aclcheck(
+            pg_sys::ProcedureRelationId,
+            function,
+            role,
+            pg_sys::ACL_EXECUTE.into(),
+        );
+        allowed
+    };
+    allowed == pg_sys::AclResult::ACLCHECK_OK
+}
+
+/// Puts a row that has just been inserted into all indexes, summarizing ones included.
+///
+/// # Safety
+///
+/// `indexes` are those of an open table, opened with ExecOpenIndices; `slot` holds the row with its position in
+/// that table; `executor` is live.
+pub unsafe fn insert_into_indexes(
+    indexes: &mut pg_sys::ResultRelInfo,
+    slot: *mut pg_sys::TupleTableSlot,
+    executor: *mut pg_sys::EState,
+) {
+    let (no_report, everywhere) = (std::ptr::null_mut(), std::ptr::null_mut());
+    // SAFETY: the caller's.
+    unsafe {
+        pg_sys::ExecInsertIndexTuples(
+            indexes,
+            slot,
+            executor,
+            false,
+            false,
+            no_report,
+            everywhere,
+            #[cfg(not(feature = "pg15"))]
+            false,
+        );
+    }
+}
+
+/// The columns of a table, those that have been dropped among them.
+///
+/// # Safety
+///
+/// The descriptor stays as it is for `'a`.
+pub unsafe fn attributes<'a>(descriptor: pg_sys::TupleDesc) -> &'a [pg_sys::FormData_pg_attribute] {
+    // SAFETY: the caller's; the array has `natts` entries, and none may be asked for where there are no columns.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        let first = (*descriptor).attrs.as_ptr();
+        #[cfg(feature = "pg18")]
+        let first = match (*descriptor).natts {
+            0 => return &[],
+            _ => pg_sys::TupleDescAttr(descriptor, 0),
+        };
+        std::slice::from_raw_parts(first, (*descriptor).natts as usize)
+    }
+}
+
+/// The number of this process among those that have one.
+pub fn process_number() -> i32 {
+    // SAFETY: a background worker has one for life.
+    unsafe {
+        #[cfg(any(feature = "pg15", feature = "pg16"))]
+        let number = (*pg_sys::MyProc).pgprocno;
+        #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+        let number = pg_sys::MyProcNumber;
+        number
+    }
+}
+
+/// Installs the server's own handler of a signal.
+///
+/// # Safety
+///
+/// The handler does only what a signal handler may.
+pub unsafe fn on_signal(signal: u32, handler: unsafe extern "C-unwind" fn(i32)) {
+    // SAFETY: the caller's.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::pqsignal(signal as i32, Some(handler));
+        #[cfg(feature = "pg18")]
+        pg_sys::pqsignal_be(signal as i32, Some(handler));
+    }
+}
+
+/// Runs the server's own clean-up and ends this process.
+pub fn exit(code: i32) -> ! {
+    // SAFETY: ends the process; nothing of ours is used afterwards.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::proc_exit(code);
+        #[cfg(feature = "pg18")]
+        {
+            pg_sys::proc_exit(code);
+            unreachable!("proc_exit does not return")
+        }
+    }
+}
+
+/// What pg_stat_activity shows as the event that a process of ours waits for: `name`, where the major lets
+/// extensions name theirs, otherwise `Extension`. The name is kept in shared memory for the life of the server, so
+/// there must be few.
+pub fn wait_event(name: &'static CStr) -> u32 {
+    #[cfg(any(feature = "pg15", feature = "pg16"))]
+    {
+        let _ = name;
+        pg_sys::PG_WAIT_EXTENSION
+    }
+    #[cfg(not(any(feature = "pg15", feature = "pg16")))]
+    // SAFETY: main thread of a process with shared memory; the same name gives the same number.
+    unsafe {
+        pg_sys::WaitEventExtensionNew(name.as_ptr())
+    }
+}
