@@ -8,27 +8,44 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 
-PG_MAJOR := 15
+# The majors that the extension is built for are the features of Cargo.toml.
+MAJORS := $(shell sed -n 's/^pg\([0-9]*\) = .*/\1/p' Cargo.toml)
+# Of these the newest that the system has with headers, or else the oldest.
+SYSTEM_MAJOR = $(lastword $(firstword $(MAJORS)) $(foreach major,$(MAJORS),$(if $(wildcard \
+    /usr/lib/postgresql/$(major)/bin/postgres),$(if $(wildcard \
+    /usr/include/postgresql/$(major)/server/postgres.h),$(major)))))
 PGRX := 0.18.1
 HOME_DIR ?= $(or $(TMPDIR),/tmp)/pg_webhook-$(shell id -u)
-SYSTEM_PG := /usr/lib/postgresql/$(PG_MAJOR)
-SYSTEM_SHARE := /usr/share/postgresql/$(PG_MAJOR)
 
-TREE := $(HOME_DIR)/server
-BIN := $(TREE)/lib/postgresql/$(PG_MAJOR)/bin
-PG_CONFIG := $(BIN)/pg_config
-REGRESS := $(SYSTEM_PG)/lib/pgxs/src/test/regress/pg_regress
+# PG_CONFIG=... names a server of the user's, PG_MAJOR=... one of the system's or one to fetch.
+ifdef PG_CONFIG
+    PG_MAJOR := $(shell $(PG_CONFIG) --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')
+    TREE := $(HOME_DIR)/server/own-$(PG_MAJOR)
+    INSTALL_CONFIG := $(PG_CONFIG)
+else
+    PG_MAJOR ?= $(SYSTEM_MAJOR)
+    TREE := $(HOME_DIR)/server/$(PG_MAJOR)
+    INSTALL_CONFIG := /usr/lib/postgresql/$(PG_MAJOR)/bin/pg_config
+endif
+ifeq (,$(filter $(PG_MAJOR),$(MAJORS)))
+    $(error PostgreSQL "$(PG_MAJOR)" is none of $(MAJORS))
+endif
+
+BIN := $(TREE)/bin
+SERVER := $(BIN)/pg_config
 VENV := $(HOME_DIR)/venv
 NODE := $(HOME_DIR)/node
 
-export PGRX_HOME := $(HOME_DIR)/pgrx
-export PGRX_PG_CONFIG_PATH := $(PG_CONFIG)
+export PGRX_HOME := $(HOME_DIR)/pgrx/$(notdir $(TREE))
+export PGRX_PG_CONFIG_PATH := $(SERVER)
 export PGW_BIN := $(BIN)
 export PGW_RUN := $(HOME_DIR)/run
 export PGW_NODE := $(NODE)
 export PYTHONDONTWRITEBYTECODE := 1
 # pgrx would append it to the DETAIL of every error
 unexport RUST_BACKTRACE
+# they say which server the tests start, not which one they reach
+unexport PG_CONFIG PG_MAJOR
 
 # The flags with which `cargo pgrx install` builds, so that all targets share what has been compiled.
 CARGO := cargo --config "target.'cfg(all(target_family = \"unix\", not(target_os = \"macos\")))'.rustflags = [\"-C\", \"link-arg=-Wl,--no-gc-sections\"]"
@@ -42,28 +59,25 @@ help: ## Say what there is
 
 .PHONY: packages
 packages:
-	@tests/packages $(PG_MAJOR)
+	@tests/packages $(if $(PG_CONFIG)$(wildcard $(TREE)/origin),,$(PG_MAJOR))
 
 $(HOME_DIR):
 	@mkdir -p -m 755 $@
 	@[ -O $@ ] || { echo "$@ belongs to somebody else; set HOME_DIR to another folder" >&2; exit 1; }
 
-# PostgreSQL finds its files relative to its programs, so a copy of both folders is a server of its own.
-$(PG_CONFIG): $(SYSTEM_PG)/bin/postgres | $(HOME_DIR)
-	@echo "== copying PostgreSQL $(PG_MAJOR) to $(TREE)"
-	@rm -rf $(TREE) && mkdir -p $(TREE)/lib/postgresql $(TREE)/share/postgresql $(TREE)/include
-	@cp -a $(SYSTEM_PG) $(TREE)/lib/postgresql/ && cp -a $(SYSTEM_SHARE) $(TREE)/share/postgresql/
-	@ln -s /usr/include/postgresql $(TREE)/include/postgresql
-	@touch $@
+.PHONY: always
+always:
 
-$(SYSTEM_PG)/bin/postgres: | packages
+# Says each time whether the server is still the one that it was made from.
+$(TREE)/origin: always | packages $(HOME_DIR)
+	@tests/server/provide $(TREE) $(PG_MAJOR) $(PG_CONFIG)
 
-$(PGRX_HOME)/config.toml: $(PG_CONFIG)
+$(PGRX_HOME)/config.toml: $(TREE)/origin
 	@if [ "$$(cargo pgrx --version 2>/dev/null)" != "cargo-pgrx $(PGRX)" ]; then \
 	    echo "== installing cargo-pgrx $(PGRX) (about five minutes, once)"; \
 	    cargo install --quiet --locked cargo-pgrx --version =$(PGRX); \
 	fi
-	@mkdir -p $(PGRX_HOME) && cargo pgrx init --pg$(PG_MAJOR) $(PG_CONFIG) >/dev/null
+	@mkdir -p $(PGRX_HOME) && cargo pgrx init --pg$(PG_MAJOR) $(SERVER) >/dev/null
 
 $(VENV)/ready: tests/e2e/requirements.txt | packages $(HOME_DIR)
 	@echo "== installing the Python side of the tests"
@@ -80,24 +94,42 @@ $(NODE)/ready: tests/e2e/package.json tests/e2e/package-lock.json | packages $(H
 
 .PHONY: build
 build: $(PGRX_HOME)/config.toml ## Build and install into the private server
-	@echo "== building the extension (about two minutes the first time)"
-	@tests/quietly cargo pgrx install $(FEATURES) --pg-config $(PG_CONFIG)
+	@echo "== building the extension for PostgreSQL $(PG_MAJOR) (about two minutes the first time)"
+	@tests/quietly cargo pgrx install $(FEATURES) --pg-config $(SERVER)
 
 .PHONY: install
-install: packages ## Build an optimised extension and install it into the system's PostgreSQL
+install: ## Build an optimised extension and install it into the system's PostgreSQL, or that of PG_CONFIG
+	@tests/packages $(if $(PG_CONFIG),,$(PG_MAJOR))
 	@$(MAKE) --no-print-directory $(PGRX_HOME)/config.toml
-	PGRX_PG_CONFIG_PATH=$(SYSTEM_PG)/bin/pg_config cargo pgrx install --release $(FEATURES) \
-	    $$([ "$$(id -u)" = 0 ] || echo --sudo) --pg-config $(SYSTEM_PG)/bin/pg_config
+	PGRX_PG_CONFIG_PATH=$(INSTALL_CONFIG) cargo pgrx install --release $(FEATURES) \
+	    $$([ "$$(id -u)" = 0 ] || echo --sudo) --pg-config $(INSTALL_CONFIG)
 
 # --- tests -----------------------------------------------------------------------------------------
 
 .PHONY: test
 test: lint unit golden e2e ## Run all tests, as root or as an ordinary user
-	@echo "== all tests passed"
+	@echo "== all tests passed on PostgreSQL $(PG_MAJOR)"
+
+.PHONY: test-all
+test-all: ## Run all tests on each major
+	@for major in $(MAJORS); do $(MAKE) --no-print-directory test PG_MAJOR=$$major; done
+
+# What touches PostgreSQL's C interface or its catalogs, and so may differ between majors.
+CORE := capture payload_truth delivery security privileges levels crash worker_life majors
+
+.PHONY: test-core
+test-core: lint golden ## Run what differs between majors
+	@$(MAKE) --no-print-directory e2e E2E="$(CORE:%=tests/e2e/test_%.py)"
+	@echo "== core tests passed on PostgreSQL $(PG_MAJOR)"
+
+.PHONY: test-ci
+test-ci: ## What CI runs: all tests on the first major, and on the others what differs
+	@$(MAKE) --no-print-directory test PG_MAJOR=$(firstword $(MAJORS))
+	@for major in $(wordlist 2,99,$(MAJORS)); do $(MAKE) --no-print-directory test-core PG_MAJOR=$$major; done
 
 .PHONY: lint
 lint: $(PGRX_HOME)/config.toml ## rustfmt and clippy, warnings are errors
-	@echo "== rustfmt, clippy (about two minutes the first time)"
+	@echo "== rustfmt, clippy for PostgreSQL $(PG_MAJOR) (about two minutes the first time)"
 	@cargo fmt --check
 	@$(CARGO) clippy --quiet --all-targets $(FEATURES) -- -D warnings
 
@@ -109,12 +141,12 @@ unit: $(PGRX_HOME)/config.toml ## The rooms that know no PostgreSQL, and the rul
 .PHONY: golden
 golden: build ## The SQL surface against expected output
 	@echo "== golden tests"
-	@tests/golden/run $(REGRESS)
+	@tests/golden/run
 
 .PHONY: e2e
 e2e: build $(VENV)/ready $(NODE)/ready ## Real servers, sockets, receivers and crashes
 	@echo "== end-to-end tests"
-	@$(VENV)/bin/pytest -q tests/e2e $(PYTEST)
+	@$(VENV)/bin/pytest -q $(or $(E2E),tests/e2e) $(PYTEST)
 
 .PHONY: demo
 demo: build $(VENV)/ready ## See it work, from CREATE EXTENSION to a retried delivery
@@ -122,9 +154,9 @@ demo: build $(VENV)/ready ## See it work, from CREATE EXTENSION to a retried del
 
 .PHONY: bench
 bench: $(PGRX_HOME)/config.toml $(VENV)/ready ## Measure an optimised build (QUICK=1: two minutes); keeps a record in tests/bench/results
-	@tests/packages $(PG_MAJOR) bench
+	@tests/packages "" bench
 	@echo "== building with optimisation (about three minutes the first time)"
-	@tests/quietly cargo pgrx install --release $(FEATURES) --pg-config $(PG_CONFIG)
+	@tests/quietly cargo pgrx install --release $(FEATURES) --pg-config $(SERVER)
 	@$(VENV)/bin/python tests/bench/bench.py $(ONLY)
 
 .PHONY: clean

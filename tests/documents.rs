@@ -103,6 +103,70 @@ fn every_function_has_a_comment_with_an_example() {
     assert!(seen > 15);
 }
 
+/// The majors that Cargo.toml has a feature for.
+fn majors() -> Vec<String> {
+    let manifest = read("Cargo.toml");
+    let feature = |line: &str| {
+        let (name, value) = line.split_once(" = ")?;
+        let major = name.strip_prefix("pg")?.parse::<u8>().ok()?.to_string();
+        (value == format!("[\"pgrx/pg{major}\"]")).then_some(major)
+    };
+    let majors: Vec<String> = manifest.lines().filter_map(feature).collect();
+    assert!(majors.len() > 1);
+    majors
+}
+
+/// The rows of `text` that begin with a number, as cells.
+fn numbered_rows<'a>(text: &'a str, separator: &str) -> Vec<Vec<&'a str>> {
+    let cells = |line: &'a str| -> Vec<&'a str> {
+        line.split(separator).map(str::trim).filter(|cell| !cell.is_empty()).collect()
+    };
+    let numbered = |cells: &Vec<&str>| cells.first().is_some_and(|cell| cell.parse::<u8>().is_ok());
+    text.lines().map(cells).filter(numbered).collect()
+}
+
+#[test]
+fn the_same_majors_everywhere() {
+    let majors = majors();
+    let (first, last) = (&majors[0], &majors[majors.len() - 1]);
+
+    let versions = read("tests/server/versions");
+    let fetched = numbered_rows(&versions, " ");
+    assert_eq!(
+        fetched.iter().map(|row| row[0]).collect::<Vec<_>>(),
+        majors,
+        "tests/server/versions"
+    );
+
+    let readme = read("README.md");
+    let table = numbered_rows(&readme, "|");
+    assert_eq!(table.iter().map(|row| row[0]).collect::<Vec<_>>(), majors, "README");
+    for (row, fetched) in table.iter().zip(&fetched) {
+        let version = fetched[1].trim_end_matches(".0");
+        assert!(row[1].split([',', ' ']).any(|word| word == version), "README: {version}");
+    }
+
+    let range = format!("PostgreSQL {first} to {last}");
+    assert!(read("docs/guarantees.md").contains(&range), "docs/guarantees.md");
+    assert!(read("Cargo.toml").contains(&format!("default = [\"pg{first}\"]")), "Cargo.toml");
+
+    // The Makefile takes them from Cargo.toml, and CI from the Makefile.
+    let makefile = read("Makefile");
+    assert!(makefile.contains("MAJORS := $(shell sed -n 's/^pg"), "Makefile");
+    let words = makefile.split(|c: char| !c.is_alphanumeric() && c != '.');
+    let named: Vec<&str> = words
+        .filter(|word| majors.iter().any(|major| word.strip_prefix("pg").unwrap_or(word) == major))
+        .collect();
+    assert!(named.is_empty(), "Makefile: {named:?}");
+    assert!(read(".ci/run").contains("make test-ci"), ".ci/run");
+
+    // One file knows what differs between them.
+    let source = all("src", &["rs"]);
+    let compat = read("src/pg/compat.rs");
+    let conditions = |text: &str| text.matches("feature = \"pg").count();
+    assert_eq!(conditions(&source), conditions(&compat), "conditions outside of src/pg/compat.rs");
+}
+
 #[test]
 fn one_version() {
     let version = env!("CARGO_PKG_VERSION");
