@@ -14,6 +14,10 @@ import psycopg
 import pytest
 
 from harness.cluster import Database
+from harness.major import MAJOR
+
+# All cases use one database.
+pytestmark = pytest.mark.xdist_group("capture")
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "capture.md"
 URL = "http://127.0.0.1:9/"
@@ -95,6 +99,12 @@ def elsewhere(statement):
     return lambda sessions: sessions.admin.execute(statement)
 
 
+def refuses_virtual(session, argument):
+    """Expect that `argument` may not name column `twice` of table `t`."""
+    with pytest.raises(psycopg.errors.FeatureNotSupported, match='"twice" of table app.t is a virtual generated column'):
+        session.execute(f"SELECT webhook_watch('hook', 't', '{{UPDATE}}', {argument} => '{{twice}}')")
+
+
 def copy(statement, data):
     """COPY from the client."""
     def step(sessions):
@@ -121,11 +131,12 @@ class Case:
     events: tuple
     setup: str
     hooks: tuple[dict, ...]
+    since: int
 
 
-def case(name, doc, *run, events=(), setup=TABLE, hooks=({},)):
-    """A case, with its steps as arguments of their own."""
-    return Case(name, doc, run, tuple(events), setup, hooks)
+def case(name, doc, *run, events=(), setup=TABLE, hooks=({},), since=15):
+    """A case, with its steps as arguments of their own; `since` is the first major that has such a statement."""
+    return Case(name, doc, run, tuple(events), setup, hooks, since)
 
 
 INSERTED = ("`INSERT`, in any form", "INSERT for each row")
@@ -495,6 +506,35 @@ UPSERTS = [
         "MERGE INTO t USING (VALUES (1, 'x'), (150, 'y')) AS s (id, v) ON t.id = s.id"
         " WHEN MATCHED THEN UPDATE SET v = s.v WHEN NOT MATCHED THEN INSERT VALUES (s.id, s.v)",
         setup=PARTITIONED, events=[update(row(1, "a"), row(1, "x")), insert(row(150, "y"))],
+    ),
+    case(
+        "merge-not-matched-by-source", MERGED,
+        "MERGE INTO t USING (VALUES (1, 'x'), (3, 'z')) AS s (id, v) ON t.id = s.id"
+        " WHEN MATCHED THEN UPDATE SET v = s.v"
+        " WHEN NOT MATCHED BY SOURCE AND t.id = 2 THEN DELETE WHEN NOT MATCHED BY SOURCE THEN UPDATE SET v = 'old'"
+        " WHEN NOT MATCHED BY TARGET THEN INSERT VALUES (s.id, s.v)",
+        setup=TWO_ROWS + "INSERT INTO t VALUES (4, 'd')", since=17,
+        events=[
+            update(row(1, "a"), row(1, "x")), delete(row(2, "b")), insert(row(3, "z")), update(row(4, "d"), row(4, "old")),
+        ],
+    ),
+    case(
+        "merge-returning", MERGED,
+        "WITH merged AS (MERGE INTO t USING (VALUES (1, 'x'), (3, 'z')) AS s (id, v) ON t.id = s.id"
+        " WHEN MATCHED THEN UPDATE SET v = s.v WHEN NOT MATCHED THEN INSERT VALUES (s.id, s.v)"
+        " RETURNING merge_action(), t.*) INSERT INTO u SELECT id, merge_action FROM merged",
+        setup=TWO_ROWS + SECOND_TABLE, hooks=({}, {"name": "second", "table_name": "u"}), since=17,
+        events=[
+            update(row(1, "a"), row(1, "x")), insert(row(3, "z")),
+            insert(row(1, "UPDATE"), table="u", hook="second"), insert(row(3, "INSERT"), table="u", hook="second"),
+        ],
+    ),
+    case(
+        "merge-through-a-view", MERGED,
+        "MERGE INTO part USING (VALUES (1, 'x'), (3, 'z')) AS s (id, v) ON part.id = s.id"
+        " WHEN MATCHED THEN UPDATE SET v = s.v WHEN NOT MATCHED THEN INSERT VALUES (s.id, s.v)",
+        setup=TWO_ROWS + "CREATE VIEW part AS SELECT * FROM t", since=17,
+        events=[update(row(1, "a"), row(1, "x")), insert(row(3, "z"))],
     ),
     case(
         "with-two-tables", WITH,
@@ -915,6 +955,10 @@ GENERATED = (
     "a change of a table with stored generated or identity columns",
     "as the change, with those columns",
 )
+VIRTUAL = (
+    "a change of a table with virtual generated columns (PostgreSQL 18)",
+    "as the change, without those columns; `columns` and `payload_columns` refuse them with SQLSTATE 0A000",
+)
 DROPPED = ("a change after `DROP COLUMN`", "as the change, without the column")
 ADDED = ("a change after `ADD COLUMN`", "as the change, with the column and, for older rows, its default")
 RENAMED = (
@@ -944,6 +988,41 @@ DEFINITIONS = [
         "INSERT INTO t (n) VALUES (2); UPDATE t SET n = 3",
         setup="CREATE TABLE t (n int, twice int GENERATED ALWAYS AS (n * 2) STORED)",
         events=[insert({"n": 2, "twice": 4}), update({"n": 2, "twice": 4}, {"n": 3, "twice": 6})],
+    ),
+    case(
+        "virtual-column", VIRTUAL,
+        "INSERT INTO t (n) VALUES (2); UPDATE t SET n = 3; UPDATE t SET n = 3; DELETE FROM t",
+        setup="CREATE TABLE t (n int, twice int GENERATED ALWAYS AS (n * 2))", since=18,
+        events=[insert({"n": 2}), update({"n": 2}, {"n": 3}), delete({"n": 3})],
+    ),
+    case(
+        "virtual-column-beside-others", VIRTUAL,
+        "INSERT INTO t (id, p) VALUES (1, point '(1,2)')", "ALTER TABLE t ADD v text DEFAULT 'a'",
+        "UPDATE t SET id = 2", "ALTER TABLE t DROP thrice", "UPDATE t SET id = 3",
+        setup="CREATE TABLE t (thrice int GENERATED ALWAYS AS (id * 3), id int, kept int GENERATED ALWAYS AS (id + 1) STORED, p point)",
+        since=18,
+        events=[
+            insert({"id": 1, "kept": 2, "p": "(1,2)"}),
+            update({"id": 1, "kept": 2, "p": "(1,2)", "v": "a"}, {"id": 2, "kept": 3, "p": "(1,2)", "v": "a"}),
+            update({"id": 2, "kept": 3, "p": "(1,2)", "v": "a"}, {"id": 3, "kept": 4, "p": "(1,2)", "v": "a"}),
+        ],
+    ),
+    case(
+        "virtual-column-in-a-condition", VIRTUAL,
+        "INSERT INTO t (n) VALUES (2), (20); UPDATE t SET n = n + 5",
+        setup="CREATE TABLE t (n int, twice int GENERATED ALWAYS AS (n * 2))", since=18,
+        hooks=({"condition": "NEW.twice > 20", "events": ["INSERT", "UPDATE"]},),
+        events=[insert({"n": 20}), update({"n": 20}, {"n": 25})],
+    ),
+    case(
+        "virtual-column-refused", VIRTUAL,
+        elsewhere("SELECT webhook_unwatch('hook', 't')"),
+        *(
+            lambda sessions, argument=argument: refuses_virtual(sessions.admin, argument)
+            for argument in ("columns", "payload_columns")
+        ),
+        "INSERT INTO t (n) VALUES (2)",
+        setup="CREATE TABLE t (n int, twice int GENERATED ALWAYS AS (n * 2))", since=18,
     ),
     case(
         "identity-column", GENERATED,
@@ -1637,7 +1716,7 @@ def ordered(events):
     return sorted(events, key=lambda event: json.dumps(event, sort_keys=True))
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [case for case in CASES if case.since <= MAJOR], ids=lambda case: case.name)
 def test_case(case, db, writer, log):
     db.run(case.setup)
     for hook in case.hooks:

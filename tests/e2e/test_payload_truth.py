@@ -15,6 +15,10 @@ import psycopg
 import pytest
 
 from harness.cluster import Database
+from harness.major import MAJOR
+
+# All tests use one database.
+pytestmark = pytest.mark.xdist_group("truth")
 
 RECORD = re.compile('"record":(.*),"old_record":', re.DOTALL)
 CHANGE = re.compile(r'"event":"(\w+)".*"record":(\{"turn":(\d+),.*),"timestamp":', re.DOTALL)
@@ -185,6 +189,10 @@ CASES = {
     "shifted": ["[5:6]={1,2}", "[-2:-1][3:4]={{1,NULL},{NULL,2}}", "{}", "[0:0]={NULL}"],
     "shifted[]": ['{"[5:6]={1,2}",NULL,"{}"}'],
 }
+
+if MAJOR >= 17:
+    CASES["interval"] += ["infinity", "-infinity"]
+    CASES["interval[]"] = ["{infinity,NULL,-infinity}"]
 
 # Types without a case: they accept no values from outside.
 NO_VALUES = {

@@ -36,7 +36,10 @@ SET pg_webhook.typo = 1;
 -- Where the schema is taken, the extension does not move in.
 DROP EXTENSION pg_webhook;
 CREATE SCHEMA webhook;
+-- From 18 on the context of an error has the line of the script.
+\set SHOW_CONTEXT never
 CREATE EXTENSION pg_webhook;
+\set SHOW_CONTEXT errors
 DROP SCHEMA webhook;
 
 -- Functions go where CREATE EXTENSION says.

@@ -170,6 +170,9 @@ DROP FUNCTION refusal;
 -- text that is not UTF-8 has no place in JSON
 CREATE DATABASE latin1 TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C';
 \c latin1
+-- From 18 on the context of an error has the line of the script.
+\set SHOW_CONTEXT never
 CREATE EXTENSION pg_webhook;
+\set SHOW_CONTEXT errors
 \c golden
 DROP DATABASE latin1;
