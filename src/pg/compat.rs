@@ -1,4 +1,6 @@
 //! What differs between the major versions of PostgreSQL. Nothing else in the code asks which one it is built for.
+//!
+//! Conditions name the older majors, so that one that is new is built as the newest that is known.
 
 use std::ffi::CStr;
 
@@ -65,9 +67,9 @@ pub unsafe fn insert_into_indexes(
 pub unsafe fn attributes<'a>(descriptor: pg_sys::TupleDesc) -> &'a [pg_sys::FormData_pg_attribute] {
     // SAFETY: the caller's; the array has `natts` entries, and none may be asked for where there are no columns.
     unsafe {
-        #[cfg(not(feature = "pg18"))]
+        #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
         let first = (*descriptor).attrs.as_ptr();
-        #[cfg(feature = "pg18")]
+        #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
         let first = match (*descriptor).natts {
             0 => return &[],
             _ => pg_sys::TupleDescAttr(descriptor, 0),
@@ -96,9 +98,9 @@ pub fn process_number() -> i32 {
 pub unsafe fn on_signal(signal: u32, handler: unsafe extern "C-unwind" fn(i32)) {
     // SAFETY: the caller's.
     unsafe {
-        #[cfg(not(feature = "pg18"))]
+        #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
         pg_sys::pqsignal(signal as i32, Some(handler));
-        #[cfg(feature = "pg18")]
+        #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
         pg_sys::pqsignal_be(signal as i32, Some(handler));
     }
 }
@@ -107,9 +109,9 @@ pub unsafe fn on_signal(signal: u32, handler: unsafe extern "C-unwind" fn(i32)) 
 pub fn exit(code: i32) -> ! {
     // SAFETY: ends the process; nothing of ours is used afterwards.
     unsafe {
-        #[cfg(not(feature = "pg18"))]
+        #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
         pg_sys::proc_exit(code);
-        #[cfg(feature = "pg18")]
+        #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
         {
             pg_sys::proc_exit(code);
             unreachable!("proc_exit does not return")
