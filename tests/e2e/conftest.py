@@ -1,4 +1,5 @@
-"""Fixtures: one server for all tests, a database and a receiver for each."""
+"""How tests are run side by side; and fixtures: one server for all tests of a process, a database and a
+receiver for each."""
 
 import itertools
 
@@ -6,14 +7,37 @@ import pytest
 
 from harness import Cluster, Receiver
 from harness.cluster import Database
+from harness.locks import turn
+
+# Tests wait for most of their time, so there are more of them at once than processors.
+PROCESSES = 8
 
 _numbers = itertools.count(1)
 
 
+def pytest_xdist_auto_num_workers(config):
+    """Tests that are asked for by name run in this process, where one sees what they print."""
+    return 0 if any("::" in argument for argument in config.args) else PROCESSES
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that have to be alone come last, when there is hardly anybody to wait for."""
+    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item):
+    """Wait for the test's turn, before its time begins to count."""
+    with turn(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
+
+
 @pytest.fixture(scope="session")
 def cluster():
-    """A running server that tests share and must not stop."""
-    server = Cluster("shared").start()
+    """A running server that tests of a process share and must not stop."""
+    # To compile a query takes seconds of processor time, and milliseconds to run it. Servers that a test has of
+    # its own do what servers do by default.
+    server = Cluster("shared", jit="off").start()
     yield server
     server.destroy()
 

@@ -262,6 +262,7 @@ def test_a_crash_between_cancelling_and_settling(own_cluster, make_db, receiver)
     assert db.statuses() == {"delivered": 2, "cancelled": 2}
 
 
+@pytest.mark.xdist_group("busy")
 def test_many(items, receiver):
     """Thousands at once, in every state, and the others are sent."""
     receiver.default(reply(500))
@@ -286,14 +287,17 @@ def test_many(items, receiver):
     assert all(json.loads(r.body)["record"]["id"] > 11900 for r in later)
 
 
+@pytest.mark.xdist_group("busy")
 def test_one_in_memory_before_many_that_cannot_be_read_yet(items, receiver):
     """Four large bodies fill the memory. One of them does not wait for thousands that were cancelled unread."""
     items.run("ALTER TABLE items ADD body text")
     items.run("CREATE TABLE wide (LIKE items)")
     items.run("CREATE TABLE others (LIKE items)")
-    items.create("narrow", receiver.url("/"), table_name="items", max_concurrency=1)
-    items.create("wide", receiver.url("/"), table_name="wide")
-    items.create("others", receiver.url("/"), table_name="others")
+    # No request ends while the receiver holds them, however long it takes to cancel.
+    long = {"timeout_seconds": 120}
+    items.create("narrow", receiver.url("/"), table_name="items", max_concurrency=1, **long)
+    items.create("wide", receiver.url("/"), table_name="wide", **long)
+    items.create("others", receiver.url("/"), table_name="others", **long)
     items.run("SET pg_webhook.max_payload_bytes = '16MB'")
     receiver.hold()
     with items.connect() as connection, connection.transaction():

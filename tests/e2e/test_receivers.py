@@ -12,6 +12,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from harness import wait_until
+from harness.port import reserved
 
 FOLDER = pathlib.Path(__file__).parents[2] / "docs" / "receivers"
 PROGRAMS = {"node": ["node", FOLDER / "receiver.mjs"], "python": [sys.executable, FOLDER / "receiver.py"]}
@@ -21,11 +22,11 @@ OTHER_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 @pytest.fixture(params=PROGRAMS)
 def start(request, tmp_path):
     """Starts the receiver of one language with a secret; returns its port."""
-    running = []
+    running, ports = [], []
 
     def start(secret):
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        ports.append(reserved())
+        port = ports[-1].getsockname()[1]
         output = tmp_path / f"{port}.log"
         with open(output, "wb") as log:
             running.append(subprocess.Popen(
@@ -44,6 +45,8 @@ def start(request, tmp_path):
     for process in running:
         process.kill()
         process.wait()
+    for held in ports:
+        held.close()
 
 
 @pytest.fixture

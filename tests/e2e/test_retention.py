@@ -115,6 +115,7 @@ def lock_refused(db):
     )
 
 
+@pytest.mark.xdist_group("busy")
 def test_nothing_is_lost_while_the_ring_turns_under_load(server, make_db, receiver):
     db = prepare(server, make_db, receiver)
     last, turns = 0, 0

@@ -182,6 +182,7 @@ def test_reload_changes_settings_of_the_running_worker(own_cluster, make_db, rec
     db.settled()
 
 
+@pytest.mark.alone
 def test_drop_of_another_database_is_not_delayed(db, cluster, receiver):
     receiver.default(hang())
     prepare(db, receiver, timeout_seconds=60, max_concurrency=50)
@@ -256,6 +257,7 @@ def test_drop_of_a_watched_table(db, receiver):
     db.run("SELECT webhook_delete('hook')")
 
 
+@pytest.mark.xdist_group("crash")
 def test_kill_9_of_a_backend_loses_nothing(own_cluster, make_db, receiver):
     server = own_cluster(restart_after_crash="on")
     db = make_db(server)
@@ -403,6 +405,7 @@ def test_no_transaction_is_open_while_a_request_is(db, receiver):
         assert age < 1
 
 
+@pytest.mark.xdist_group("patient")
 def test_an_idle_worker_runs_hardly_any_statement(own_cluster, make_db, receiver):
     server = own_cluster(log_statement="'none'", track_activities="on")
     db = make_db(server)

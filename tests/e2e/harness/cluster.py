@@ -1,5 +1,7 @@
 """A private PostgreSQL cluster with the extension's library."""
 
+import functools
+import hashlib
 import os
 import pathlib
 import re
@@ -10,10 +12,11 @@ import tempfile
 
 import psycopg
 
+from .locks import locked
+from .places import BIN, RUN
 from .waiting import wait_until
 
-BIN = pathlib.Path(os.environ["PGW_BIN"])
-RUN = pathlib.Path(os.environ["PGW_RUN"])
+INITDB = ["initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"]
 
 # Enough of a server for tests; durable, because that is what they are about.
 SETTINGS = {
@@ -31,6 +34,12 @@ SETTINGS = {
 }
 
 
+@functools.cache
+def version():
+    """What initdb says of itself."""
+    return subprocess.run([BIN / "initdb", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
 class Cluster:
     """One server in a folder of its own, reached through a socket in that folder; its processes may
     have `files` open (soft:hard, as prlimit takes it)."""
@@ -45,12 +54,23 @@ class Cluster:
         if self._as_user:
             shutil.chown(self.folder, "postgres")
         self._limited = ["prlimit", f"--nofile={files}"] if files else []
-        self._run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N")
+        subprocess.run([*self._as_user, "cp", "-a", self._initialised(), self.data], cwd="/", timeout=60, check=True)
         self.configure(unix_socket_directories=f"'{self.folder}'", **{**SETTINGS, **settings})
 
     def _environment(self):
         # A backtrace in the environment would become part of every error's DETAIL.
         return {k: v for k, v in os.environ.items() if not k.startswith(("RUST_", "PG"))}
+
+    def _initialised(self):
+        """A data folder as initdb makes it, to be copied, which is ten times as fast. It is made once and stays
+        for the next run, under a name that says how it was made. So all clusters have one system identifier."""
+        made_by = " ".join([*INITDB, version()])
+        template = RUN / f"initdb.{hashlib.sha256(made_by.encode()).hexdigest()[:12]}"
+        with locked("initdb"):
+            if not template.exists():
+                self._run(*INITDB, "-D", self.folder / "template")
+                (self.folder / "template").rename(template)
+        return template
 
     def _run(self, program, *arguments, check=True, timeout=120):
         command = [*self._as_user, str(BIN / program), *map(str, arguments)]

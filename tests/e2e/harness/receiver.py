@@ -7,6 +7,7 @@ import struct
 import threading
 import time
 
+from .port import reserved
 from .waiting import wait_until
 
 
@@ -156,7 +157,8 @@ class Receiver:
     def __init__(self, tls=None, host="127.0.0.1", bytes_per_second=None):
         self.host = host
         self._rate = bytes_per_second
-        self.port = None
+        self._reserved = reserved(host)
+        self.port = self._reserved.getsockname()[1]
         self.requests = []
         self.connections = 0
         #: Requests that have been read and not answered: now, and at most.
@@ -193,7 +195,7 @@ class Receiver:
         self._loop.call_soon_threadsafe(self._gate.set)
 
     def up(self):
-        """Listen, on the same port as before."""
+        """Listen, always on the same port."""
         self._call(self._listen())
 
     def down(self):
@@ -202,6 +204,7 @@ class Receiver:
 
     def close(self):
         self.down()
+        self._reserved.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     def got(self, path=None):
@@ -226,10 +229,9 @@ class Receiver:
 
     async def _listen(self):
         self._server = await asyncio.start_server(
-            self._serve, self.host, self.port or 0, ssl=self._tls, backlog=1024, limit=2**22,
+            self._serve, self.host, self.port, ssl=self._tls, backlog=1024, limit=2**22,
             reuse_address=True,
         )
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def _unlisten(self):
         if self._server:
