@@ -1,12 +1,12 @@
 //! Rows of `webhook.attempt`.
 
-use pgrx::{IntoDatum, pg_sys};
+use pgrx::pg_sys;
 
 use crate::domain::time;
 use crate::domain::verdict::{self, Verdict};
 use crate::pg::heap;
 use crate::pg::settings::{self, LogLevel};
-use crate::pg::spi::{Session, sql};
+use crate::pg::spi::{Session, arg, sql};
 use crate::queue::event::Settlement;
 
 /// The tables of attempts, one for each slot of the ring.
@@ -40,18 +40,18 @@ impl Log {
 fn row(slot: i16, settlement: &Settlement) -> heap::Columns<12> {
     let failure = verdict::failure_of(&settlement.result);
     [
-        settlement.delivery.into_datum(),
-        settlement.xid.into_datum(),
-        settlement.started.into_datum(),
-        time::micros(settlement.took).into_datum(),
-        settlement.webhook.into_datum(),
-        (settlement.attempt as i32).into_datum(),
-        slot.into_datum(),
-        status_code(settlement).into_datum(),
-        name(settlement.verdict).into_datum(),
-        failure.as_ref().map(|failure| failure.class.as_str()).into_datum(),
-        failure.as_ref().map(|failure| failure.message.as_str()).into_datum(),
-        response_body(settlement).into_datum(),
+        arg(settlement.delivery),
+        arg(settlement.xid),
+        arg(settlement.started),
+        arg(time::micros(settlement.took)),
+        arg(settlement.webhook),
+        arg(settlement.attempt as i32),
+        arg(slot),
+        arg(status_code(settlement)),
+        arg(name(settlement.verdict)),
+        arg(failure.as_ref().map(|failure| failure.class.as_str())),
+        arg(failure.as_ref().map(|failure| failure.message.as_str())),
+        arg(response_body(settlement)),
     ]
 }
 

@@ -6,30 +6,30 @@
 use std::ffi::c_int;
 use std::ptr;
 
-use pgrx::pg_sys;
+use pgrx::prelude::*;
 
 use super::compat;
+use super::spi::Arg;
 
-/// A row: a value for each column, in their order.
-pub type Columns<const COLUMNS: usize> = [Option<pg_sys::Datum>; COLUMNS];
+/// A row: a value for each column, in their order. That they have the columns' types is checked with each row,
+/// which takes some nanoseconds.
+pub type Columns<const COLUMNS: usize> = [Arg; COLUMNS];
 
 /// Inserts a row into `relation` in the current transaction. Costs half of what a prepared INSERT does.
 ///
-/// # Panics
-///
-/// The table has another number of columns.
+/// Raises an error where the table has other columns.
 pub fn insert<const COLUMNS: usize>(relation: pg_sys::Oid, row: Columns<COLUMNS>) {
-    with_relation(relation, COLUMNS, |relation| {
+    with_relation(relation, |relation| {
         // SAFETY: in a transaction; the tuple is made for the open table's descriptor.
         unsafe {
+            let tuple = form(relation, &row);
             let indexes = pg_sys::CatalogOpenIndexes(relation);
             let plain = are_plain(indexes);
             if plain {
-                let tuple = form(relation, row);
                 pg_sys::CatalogTupleInsertWithInfo(relation, tuple, indexes);
-                pg_sys::heap_freetuple(tuple);
             }
             pg_sys::CatalogCloseIndexes(indexes);
+            pg_sys::heap_freetuple(tuple);
             if !plain {
                 insert_all_into(relation, &[row]);
             }
@@ -40,34 +40,53 @@ pub fn insert<const COLUMNS: usize>(relation: pg_sys::Oid, row: Columns<COLUMNS>
 /// Inserts rows into `relation` in the current transaction, with one record of the write-ahead log for each
 /// page. Costs a third of what an INSERT from arrays does.
 ///
-/// # Panics
-///
-/// The table has another number of columns.
+/// Raises an error where the table has other columns.
 pub fn insert_all<const COLUMNS: usize>(relation: pg_sys::Oid, rows: &[Columns<COLUMNS>]) {
-    // SAFETY: in a transaction, with an open table of as many columns.
-    with_relation(relation, COLUMNS, |relation| unsafe { insert_all_into(relation, rows) });
+    // SAFETY: in a transaction, with an open table.
+    with_relation(relation, |relation| unsafe { insert_all_into(relation, rows) });
 }
 
-fn with_relation(relation: pg_sys::Oid, columns: usize, work: impl FnOnce(pg_sys::Relation)) {
+fn with_relation(relation: pg_sys::Oid, work: impl FnOnce(pg_sys::Relation)) {
     // SAFETY: in a transaction, until the end of which the lock is kept, as for any insert.
     unsafe {
         let relation = pg_sys::table_open(relation, pg_sys::RowExclusiveLock as c_int);
-        assert_eq!((*(*relation).rd_att).natts as usize, columns, "columns of the relation");
+        if (*(*relation).rd_rel).relam != pg_sys::HEAP_TABLE_AM_OID {
+            refuse(relation, "is not stored as a heap");
+        }
         work(relation);
         pg_sys::table_close(relation, pg_sys::NoLock as c_int);
     }
 }
 
+/// A programming error, or an administrator has changed the table.
+#[cold]
+fn refuse(relation: pg_sys::Relation, what: &str) -> ! {
+    // SAFETY: callers have the relation open.
+    let name = unsafe { name_data_to_str(&(*(*relation).rd_rel).relname) };
+    let message = format!("table \"{name}\" {what}");
+    ereport!(ERROR, PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, message);
+}
+
 /// # Safety
 ///
-/// The relation is open and has so many columns.
+/// The relation is open.
 unsafe fn form<const COLUMNS: usize>(
     relation: pg_sys::Relation,
-    row: Columns<COLUMNS>,
+    row: &Columns<COLUMNS>,
 ) -> pg_sys::HeapTuple {
-    let mut values = row.map(|column| column.unwrap_or(pg_sys::Datum::null()));
-    let mut nulls = row.map(|column| column.is_none());
     // SAFETY: the caller's.
+    let attributes = unsafe { compat::attributes((*relation).rd_att) };
+    let takes = |(attribute, value): (&pg_sys::FormData_pg_attribute, &Arg)| {
+        attribute.atttypid == value.type_oid
+            && !attribute.attisdropped
+            && (value.datum.is_some() || !attribute.attnotnull)
+    };
+    if attributes.len() != COLUMNS || !attributes.iter().zip(row).all(takes) {
+        refuse(relation, "has other columns than a row that is to be written");
+    }
+    let mut values = row.map(|value| value.datum.unwrap_or(pg_sys::Datum::null()));
+    let mut nulls = row.map(|value| value.datum.is_none());
+    // SAFETY: a value of its type for each column, as has just been seen.
     unsafe { pg_sys::heap_form_tuple((*relation).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr()) }
 }
 
@@ -94,7 +113,7 @@ unsafe fn are_plain(indexes: pg_sys::CatalogIndexState) -> bool {
 ///
 /// # Safety
 ///
-/// In a transaction; the relation is open and has so many columns.
+/// In a transaction; the relation is open.
 unsafe fn insert_all_into<const COLUMNS: usize>(
     relation: pg_sys::Relation,
     rows: &[Columns<COLUMNS>],
@@ -106,7 +125,7 @@ unsafe fn insert_all_into<const COLUMNS: usize>(
         for row in rows {
             let kind = &raw const pg_sys::TTSOpsHeapTuple;
             let slot = pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, kind);
-            slots.push(pg_sys::ExecStoreHeapTuple(form(relation, *row), slot, true));
+            slots.push(pg_sys::ExecStoreHeapTuple(form(relation, row), slot, true));
         }
         let command = pg_sys::GetCurrentCommandId(true);
         let (table, count) = (slots.as_mut_ptr(), slots.len() as c_int);

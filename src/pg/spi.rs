@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::{CString, c_char};
 use std::marker::PhantomData;
+use std::ptr;
 
 use pgrx::prelude::*;
 use pgrx::{FromDatum, IntoDatum};
@@ -28,10 +29,11 @@ macro_rules! sql {
 }
 pub(crate) use sql;
 
-/// One argument.
+/// One value with its type: an argument of a statement, or a column of a row to be written.
+#[derive(Clone, Copy)]
 pub struct Arg {
-    type_oid: pg_sys::Oid,
-    datum: Option<pg_sys::Datum>,
+    pub(super) type_oid: pg_sys::Oid,
+    pub(super) datum: Option<pg_sys::Datum>,
 }
 
 /// Makes the argument of any value that SQL has a type for; `None` is NULL.
@@ -47,6 +49,7 @@ pub struct Session {
 
 /// What a statement returned, or how many rows it changed.
 pub struct Rows<'s> {
+    statement: &'static str,
     table: *mut pg_sys::SPITupleTable,
     count: usize,
     _session: PhantomData<&'s Session>,
@@ -55,6 +58,7 @@ pub struct Rows<'s> {
 /// One row.
 #[derive(Clone, Copy)]
 pub struct Row<'r> {
+    statement: &'static str,
     tuple: pg_sys::HeapTuple,
     descriptor: pg_sys::TupleDesc,
     _rows: PhantomData<&'r ()>,
@@ -90,13 +94,13 @@ impl Session {
         // SAFETY: connected (self exists); the plan is kept and was prepared for these types; values and
         // nulls have its number of arguments.
         let (status, table, count) = unsafe {
-            pg_sys::SPI_tuptable = std::ptr::null_mut();
+            pg_sys::SPI_tuptable = ptr::null_mut();
             let status =
                 pg_sys::SPI_execute_plan(plan, values.as_mut_ptr(), nulls.as_ptr(), read_only, 0);
             (status, pg_sys::SPI_tuptable, pg_sys::SPI_processed)
         };
         check(sql, status);
-        Rows { table, count: count as usize, _session: PhantomData }
+        Rows { statement: sql.name, table, count: count as usize, _session: PhantomData }
     }
 
     /// Asks once: one query, whose text PostgreSQL's own `format()` has quoted.
@@ -106,7 +110,7 @@ impl Session {
         let (mut values, nulls) = bound(args);
         // SAFETY: connected; text and arrays outlive the call and have one entry for each argument.
         let (status, table, count) = unsafe {
-            pg_sys::SPI_tuptable = std::ptr::null_mut();
+            pg_sys::SPI_tuptable = ptr::null_mut();
             let status = pg_sys::SPI_execute_with_args(
                 text.as_ptr(),
                 args.len() as i32,
@@ -118,8 +122,9 @@ impl Session {
             );
             (status, pg_sys::SPI_tuptable, pg_sys::SPI_processed)
         };
-        check(Sql { name: "a generated query", text: "" }, status);
-        Rows { table, count: count as usize, _session: PhantomData }
+        let sql = Sql { name: "a generated query", text: "" };
+        check(sql, status);
+        Rows { statement: sql.name, table, count: count as usize, _session: PhantomData }
     }
 
     /// Runs one statement of data definition, whose text PostgreSQL's own `format()` has quoted.
@@ -149,18 +154,34 @@ fn bound(args: &[Arg]) -> (Vec<pg_sys::Datum>, Vec<c_char>) {
     (args.iter().map(value).collect(), args.iter().map(null).collect())
 }
 
-/// The kept plan of a statement. Plans live as long as the process; PostgreSQL replans them when what
-/// they refer to changes.
+/// A kept plan, and the types of the arguments that it takes.
+struct Plan {
+    types: Box<[pg_sys::Oid]>,
+    plan: pg_sys::SPIPlanPtr,
+}
+
+impl Plan {
+    fn takes(&self, args: &[Arg]) -> bool {
+        self.types.iter().copied().eq(args.iter().map(|arg| arg.type_oid))
+    }
+}
+
+/// The kept plan of a statement for arguments of these types. Plans live as long as the process; PostgreSQL
+/// replans them when what they refer to changes.
 fn prepared(sql: Sql, args: &[Arg]) -> pg_sys::SPIPlanPtr {
     thread_local! {
-        static PLANS: RefCell<HashMap<*const u8, pg_sys::SPIPlanPtr>> = RefCell::default();
+        /// By the address and length of the text, which is never freed.
+        static PLANS: RefCell<HashMap<*const str, Vec<Plan>>> = RefCell::default();
     }
-    let key = sql.text.as_ptr();
-    if let Some(plan) = PLANS.with_borrow(|plans| plans.get(&key).copied()) {
+    let key = ptr::from_ref(sql.text);
+    let known = PLANS.with_borrow(|plans| {
+        plans.get(&key)?.iter().find(|plan| plan.takes(args)).map(|known| known.plan)
+    });
+    if let Some(plan) = known {
         return plan;
     }
     let text = CString::new(sql.text).expect("statements have no NUL");
-    let mut types: Vec<pg_sys::Oid> = args.iter().map(|arg| arg.type_oid).collect();
+    let mut types: Box<[pg_sys::Oid]> = args.iter().map(|arg| arg.type_oid).collect();
     // SAFETY: connected (the caller holds a Session); text and types outlive the call.
     let plan =
         unsafe { pg_sys::SPI_prepare(text.as_ptr(), types.len() as i32, types.as_mut_ptr()) };
@@ -170,7 +191,7 @@ fn prepared(sql: Sql, args: &[Arg]) -> pg_sys::SPIPlanPtr {
     }
     // SAFETY: a plan that was just prepared.
     check(sql, unsafe { pg_sys::SPI_keepplan(plan) }.min(0));
-    PLANS.with_borrow_mut(|plans| plans.insert(key, plan));
+    PLANS.with_borrow_mut(|plans| plans.entry(key).or_default().push(Plan { types, plan }));
     plan
 }
 
@@ -187,31 +208,51 @@ impl Rows<'_> {
 
     /// The rows that were returned.
     pub fn iter(&self) -> impl Iterator<Item = Row<'_>> {
-        let returned = if self.table.is_null() { 0 } else { self.count };
+        // SAFETY: the table lives as long as the session.
+        let returned = unsafe { self.table.as_ref() }.map_or(0, |table| table.numvals as usize);
         (0..returned).map(|index| {
-            // SAFETY: the table has `count` tuples and lives as long as the session.
+            // SAFETY: as above; it has so many tuples.
             let (tuple, descriptor) =
                 unsafe { (*(*self.table).vals.add(index), (*self.table).tupdesc) };
-            Row { tuple, descriptor, _rows: PhantomData }
+            Row { statement: self.statement, tuple, descriptor, _rows: PhantomData }
         })
     }
 }
 
 impl Row<'_> {
-    /// Column `number`, counted from 1; `None` for NULL.
-    pub fn get<T: FromDatum>(&self, number: i32) -> Option<T> {
+    /// Column `number`, counted from 1; `None` for NULL. Raises an error where it is of another type than
+    /// the caller takes it for, or there is none.
+    pub fn get<T: FromDatum + IntoDatum>(&self, number: i32) -> Option<T> {
         let mut null = false;
-        // SAFETY: tuple and descriptor belong together and live as long as the session; the statement's
-        // columns have the types that the caller names.
+        // SAFETY: tuple and descriptor belong together and live as long as the session; a number that is
+        // none of a column has no type.
+        let type_oid = unsafe { pg_sys::SPI_gettypeid(self.descriptor, number) };
+        if type_oid == pg_sys::InvalidOid || !T::is_compatible_with(type_oid) {
+            self.refuse(number, type_oid);
+        }
+        // SAFETY: as above, and the column is of a type that `T` is made from.
         unsafe {
             let datum = pg_sys::SPI_getbinval(self.tuple, self.descriptor, number, &mut null);
-            let type_oid = pg_sys::SPI_gettypeid(self.descriptor, number);
             T::from_polymorphic_datum(datum, null, type_oid)
         }
     }
 
+    /// A programming error.
+    #[cold]
+    fn refuse(&self, number: i32, found: pg_sys::Oid) -> ! {
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            format!(
+                "column {number} of statement \"{}\" is of another type (oid {})",
+                self.statement,
+                u32::from(found)
+            )
+        );
+    }
+
     /// A column that is never NULL.
-    pub fn value<T: FromDatum>(&self, number: i32) -> T {
+    pub fn value<T: FromDatum + IntoDatum>(&self, number: i32) -> T {
         self.get(number).expect("a column that is declared NOT NULL")
     }
 }

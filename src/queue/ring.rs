@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use pgrx::IntoDatum;
 use pgrx::pg_sys;
 
 use super::event::{Event, Origin};
@@ -59,16 +58,16 @@ pub fn append(target: &Target, event: &NewEvent<'_>) {
     heap::insert(
         target.relation,
         [
-            snapshot::top_xid().into_datum(),
-            event.id.into_datum(),
-            event.created_at.into_datum(),
-            event.webhook.into_datum(),
-            target.slot.into_datum(),
-            event.event_type.into_datum(),
-            schema.into_datum(),
-            table.into_datum(),
-            event.event_id.into_datum(),
-            event.payload.into_datum(),
+            arg(snapshot::top_xid()),
+            arg(event.id),
+            arg(event.created_at),
+            arg(event.webhook),
+            arg(target.slot),
+            arg(event.event_type),
+            arg(schema),
+            arg(table),
+            arg(event.event_id),
+            arg(event.payload),
         ],
     );
 }
