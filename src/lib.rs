@@ -38,6 +38,7 @@ extension_sql_file!("../sql/finish.sql", name = "finish", requires = ["grants"],
 /// session at the first call of a function otherwise.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    pg::backtrace::disable();
     pg::settings::define();
     // SAFETY: flags that the server has set before it loads libraries.
     let (preloading, upgrading) =

@@ -46,6 +46,43 @@ pub fn insert_all<const COLUMNS: usize>(relation: pg_sys::Oid, rows: &[Columns<C
     with_relation(relation, |relation| unsafe { insert_all_into(relation, rows) });
 }
 
+/// Puts `row` into the place of the one at `before`, which this transaction has locked; without one it inserts it.
+///
+/// Raises an error where there is no such row, or the table has other columns.
+pub fn replace<const COLUMNS: usize>(
+    relation: pg_sys::Oid,
+    before: Option<pg_sys::ItemPointerData>,
+    row: Columns<COLUMNS>,
+) {
+    if let Some(position) = before {
+        // SAFETY: in a transaction, with an open table.
+        with_relation(relation, |relation| unsafe { delete(relation, position) });
+    }
+    insert(relation, row);
+}
+
+/// # Safety
+///
+/// In a transaction; the relation is open.
+unsafe fn delete(relation: pg_sys::Relation, position: pg_sys::ItemPointerData) {
+    let mut tuple = pg_sys::HeapTupleData { t_self: position, ..Default::default() };
+    let mut buffer = 0;
+    // SAFETY: the caller's. `heap_fetch` takes any position and says whether there is a row that is visible, which
+    // then stays where it is; the buffer is the one that it has pinned.
+    let exists = unsafe {
+        let now = &raw mut pg_sys::SnapshotSelfData;
+        let exists = pg_sys::heap_fetch(relation, now, &mut tuple, &mut buffer, false);
+        if exists {
+            pg_sys::ReleaseBuffer(buffer);
+            pg_sys::simple_heap_delete(relation, &mut tuple.t_self);
+        }
+        exists
+    };
+    if !exists {
+        refuse(relation, "has no row at this position");
+    }
+}
+
 fn with_relation(relation: pg_sys::Oid, work: impl FnOnce(pg_sys::Relation)) {
     // SAFETY: in a transaction, until the end of which the lock is kept, as for any insert.
     unsafe {

@@ -1,5 +1,6 @@
 //! Thin adapters to PostgreSQL, and the home of `unsafe`.
 
+pub mod backtrace;
 pub mod board;
 pub mod compat;
 pub mod databases;

@@ -7,6 +7,7 @@ pub mod condition;
 pub mod definition;
 pub mod endpoint;
 pub mod level;
+mod secret;
 pub mod trigger;
 pub mod watch;
 pub mod webhook;

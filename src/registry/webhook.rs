@@ -1,9 +1,10 @@
 //! The rows of webhooks.
 
-use pgrx::datum::{Interval, JsonB, TimestampWithTimeZone, Uuid};
+use pgrx::datum::{Interval, TimestampWithTimeZone, Uuid};
 use pgrx::pg_sys;
 
 use super::definition::Definition;
+use super::secret;
 use crate::domain::format::Format;
 use crate::domain::refusal::Refusal;
 use crate::domain::secret::Secret;
@@ -76,13 +77,13 @@ pub fn insert(
     session: &Session,
     caller: &Caller,
     definition: Definition,
-    secret: &Secret,
+    signing: &Secret,
 ) -> Result<Created, Refusal> {
     let name = definition.name.ok_or(Refusal::Null("name"))?;
     let url = definition.url.ok_or(Refusal::Null("url"))?;
     let format = definition.format.ok_or(Refusal::Null("format"))?;
     let scheme = definition.signature.unwrap_or(format.scheme());
-    Signer::check(scheme, secret)?;
+    Signer::check(scheme, signing)?;
     let transform = definition.transform.filter(|function| *function != pg_sys::InvalidOid);
     if let Some(function) = transform {
         check_transform(session, caller, function)?;
@@ -113,13 +114,12 @@ pub fn insert(
             arg(definition.max_concurrency.ok_or(Refusal::Null("max_concurrency"))?),
             arg(definition.rate_limit),
             arg(caller.role),
-            arg(secret.reveal()),
-            arg(JsonB(definition.headers.unwrap_or_else(|| serde_json::json!({})))),
         ],
     );
     let row = rows.first().expect("the row that was inserted");
     let webhook =
         Webhook { id: row.value(1), name, signature: scheme.name().to_owned(), own: true };
+    secret::insert(webhook.id, signing, definition.headers);
     Ok(Created { webhook, uuid: row.value(2), created_at: row.value(3) })
 }
 
@@ -170,14 +170,7 @@ pub fn update(
             arg(clears),
         ],
     );
-    session.run(
-        sql!("registry/update_secret"),
-        &[
-            arg(webhook.id),
-            arg(definition.secret.map(|secret| secret.reveal().to_owned())),
-            arg(definition.headers.map(JsonB)),
-        ],
-    );
+    secret::update(session, webhook.id, definition.secret.as_ref(), definition.headers);
     Ok(())
 }
 
@@ -193,10 +186,7 @@ pub fn rotate(
     overlap: Interval,
 ) -> Result<(), Refusal> {
     Signer::check(webhook.signature.parse()?, new)?;
-    session.run(
-        sql!("registry/rotate_secret"),
-        &[arg(webhook.id), arg(new.reveal().to_owned()), arg(overlap)],
-    );
+    secret::rotate(session, webhook.id, new, overlap);
     Ok(())
 }
 

@@ -1,14 +1,9 @@
-WITH new AS (
-    INSERT INTO webhook.webhook (
-        name, url, description, enabled, format, signature, signature_header, event_types, transform,
-        max_retries, timeout_seconds, retry_backoff_seconds, retry_for, max_concurrency, rate_limit, owner
-    )
-    VALUES (
-        $1, $2, nullif($3, ''), $4, $5, $6, nullif($7, ''), $8, $9, nullif($10, -1), $11, $12,
-        $13, $14, nullif($15, 0), $16
-    )
-    RETURNING id, uuid, created_at
-), secret AS (
-    INSERT INTO webhook.secret (webhook, signing_key, headers) SELECT id, $17, $18 FROM new
+INSERT INTO webhook.webhook (
+    name, url, description, enabled, format, signature, signature_header, event_types, transform,
+    max_retries, timeout_seconds, retry_backoff_seconds, retry_for, max_concurrency, rate_limit, owner
 )
-SELECT id, uuid, created_at FROM new
+VALUES (
+    $1, $2, nullif($3, ''), $4, $5, $6, nullif($7, ''), $8, $9, nullif($10, -1), $11, $12,
+    $13, $14, nullif($15, 0), $16
+)
+RETURNING id, uuid, created_at

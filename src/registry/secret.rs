@@ -1,0 +1,86 @@
+//! What nobody reads back of a webhook: its signing secret and the values of its headers.
+//!
+//! They are written without a statement: auto_explain and pgaudit log the parameters of statements that
+//! functions run. Reading them with one is harmless, because nothing logs results.
+
+use pgrx::datum::{Interval, JsonB};
+use pgrx::pg_sys::ItemPointerData;
+use serde_json::Value;
+
+use crate::domain::secret::Secret;
+use crate::domain::time::Timestamp;
+use crate::pg::spi::{Session, arg, sql};
+use crate::pg::{heap, invalidation};
+
+/// A row of `webhook.secret`, without its key.
+#[derive(Default)]
+struct Secrets {
+    signing_key: Option<String>,
+    headers: Option<Value>,
+    previous_key: Option<String>,
+    previous_until: Option<Timestamp>,
+}
+
+/// Those of a new webhook.
+pub fn insert(webhook: i32, secret: &Secret, headers: Option<Value>) {
+    let signing_key = Some(secret.reveal().to_owned());
+    write(webhook, None, Secrets { signing_key, headers, ..Secrets::default() });
+}
+
+/// Changes what is given; a new secret ends a rotation.
+pub fn update(session: &Session, webhook: i32, secret: Option<&Secret>, headers: Option<Value>) {
+    if secret.is_none() && headers.is_none() {
+        return;
+    }
+    change(session, webhook, None, |secrets, _| {
+        if let Some(secret) = secret {
+            secrets.signing_key = Some(secret.reveal().to_owned());
+            (secrets.previous_key, secrets.previous_until) = (None, None);
+        }
+        secrets.headers = headers.or(secrets.headers.take());
+    });
+}
+
+/// The secret becomes `new`, and the one before signs for `overlap` as well.
+pub fn rotate(session: &Session, webhook: i32, new: &Secret, overlap: Interval) {
+    change(session, webhook, Some(overlap), |secrets, until| {
+        secrets.previous_key = secrets.signing_key.replace(new.reveal().to_owned());
+        secrets.previous_until = until.filter(|_| secrets.previous_key.is_some());
+    });
+}
+
+/// Lets `change` change the row, of which there is none in a restored database: dumps carry no secrets. It is told
+/// when `overlap` ends.
+fn change(
+    session: &Session,
+    webhook: i32,
+    overlap: Option<Interval>,
+    change: impl FnOnce(&mut Secrets, Option<Timestamp>),
+) {
+    let rows = session.run(sql!("registry/secret"), &[arg(webhook), arg(overlap)]);
+    let row = rows.first();
+    let before = row.map(|row| row.value::<ItemPointerData>(1));
+    let mut secrets = row.map_or_else(Secrets::default, |row| Secrets {
+        signing_key: row.get(2),
+        headers: row.get(3).map(|JsonB(headers)| headers),
+        previous_key: row.get(4),
+        previous_until: row.get(5),
+    });
+    change(&mut secrets, row.and_then(|row| row.get(6)));
+    write(webhook, before, secrets);
+}
+
+fn write(webhook: i32, before: Option<ItemPointerData>, secrets: Secrets) {
+    let headers = secrets.headers.unwrap_or_else(|| serde_json::json!({}));
+    heap::replace(
+        invalidation::relation(c"secret"),
+        before,
+        [
+            arg(webhook),
+            arg(secrets.signing_key),
+            arg(JsonB(headers)),
+            arg(secrets.previous_key),
+            arg(secrets.previous_until),
+        ],
+    );
+}

@@ -1,0 +1,190 @@
+"""What is private stays so: secrets in the server's log, private tables under default privileges, and
+header values under an admin. All of it is tried by ordinary roles."""
+
+import json
+import re
+
+import psycopg
+import pytest
+
+TOKEN = "t0ps3cret-header-value"
+GIVEN = "a given secret of words"
+
+
+def refused(connection, statement, *arguments):
+    """Run a statement that must fail; return its SQLSTATE."""
+    with pytest.raises(psycopg.Error) as caught:
+        connection.execute(statement, arguments or None)
+    return caught.value.diag.sqlstate
+
+
+@pytest.fixture
+def role(make_db):
+    """Makes roles with a level, a schema and a table `things`; returns a connection for each."""
+    made = []
+
+    def role(db, name, level=None):
+        full = f"{db.name}_{name}"
+        db.run(f"CREATE ROLE {full} LOGIN")
+        db.run(f"CREATE SCHEMA {full} AUTHORIZATION {full}")
+        connection = db.cluster.connect(db.name, user=full)
+        connection.execute("CREATE TABLE things (id int PRIMARY KEY)")
+        if level:
+            db.run("SELECT webhook_grant(%s, %s)", full, level)
+        made.append((db, full, connection))
+        return connection
+
+    yield role
+    for db, full, connection in made:
+        connection.close()
+        if db.cluster.running() and not db.connection.closed:
+            db.run(f"DROP OWNED BY {full} CASCADE; DROP ROLE {full}")
+
+
+# --- secrets and the server's log -------------------------------------------------------------------
+
+
+CHATTY = {
+    "session_preload_libraries": "'auto_explain'",
+    "auto_explain.log_min_duration": "0",
+    "auto_explain.log_nested_statements": "on",
+    "auto_explain.log_analyze": "on",
+    "auto_explain.log_verbose": "on",
+    "auto_explain.log_parameter_max_length": "-1",
+    "log_parameter_max_length": "-1",
+    "log_statement": "'all'",
+    "log_min_messages": "debug1",
+}
+
+
+@pytest.fixture
+def chatty(own_cluster, make_db):
+    """A database of a server that logs all it can of every statement, nested ones with their parameters."""
+    db = make_db(own_cluster(**CHATTY))
+    # That it does: 16 and later log the parameter, 15 shows it in the plan.
+    db.run("CREATE FUNCTION nested(t text) RETURNS void LANGUAGE plpgsql AS"
+           " $$BEGIN EXECUTE 'SELECT upper($1)' USING t; END$$")
+    db.run("SELECT nested('seen in ' || 'parameters')")
+    assert db.cluster.log_lines("(?i)seen in parameters")
+    return db
+
+
+def lines_with(server, word):
+    """Where a word stands in the log, without the prefix of each line."""
+    return [re.sub(r"^.*? (LOG|STATEMENT|DEBUG): +", "", line) for line in server.log_lines(re.escape(word))]
+
+
+def test_generated_secrets_are_nowhere_in_the_log(chatty, role, receiver):
+    member = role(chatty, "mem", "member")
+    url = receiver.url("/")
+    [first] = member.execute("SELECT secret FROM webhook_create('hook', %s, 'things')", [url]).fetchone()
+    [second] = member.execute("SELECT webhook_rotate_secret('hook')").fetchone()
+    [third] = member.execute("SELECT webhook_rotate_secret('hook', '0')").fetchone()
+    member.execute("SELECT webhook_update('hook', timeout_seconds => 5)")
+    member.execute("SELECT FROM webhook_preview('hook', 'INSERT', '{}')")
+    member.execute("SELECT FROM webhook_test('hook')")
+    for secret in (first, second, third):
+        assert secret.startswith("whsec_")
+        assert lines_with(chatty.cluster, secret) == lines_with(chatty.cluster, secret[6:]) == []
+
+
+def test_given_secrets_and_headers_are_in_the_log_only_where_they_were_typed(chatty, role, receiver):
+    member = role(chatty, "mem", "member")
+    url = receiver.url("/")
+    statements = [
+        f"SELECT FROM webhook_create('hook', '{url}', 'things', signature => 'sha256', secret => '{GIVEN}',"
+        f""" headers => '{{"X-Token": "{TOKEN}"}}')""",
+        "SELECT webhook_update('hook', description => 'the same secrets')",
+        f"SELECT webhook_update('hook', secret => '{GIVEN} again')",
+        f"""SELECT webhook_update('hook', headers => '{{"X-Token": "{TOKEN}", "X-More": "1"}}')""",
+        "SELECT FROM webhook_test('hook')",
+        "SELECT webhook_rotate_secret('hook')",
+    ]
+    for statement in statements:
+        member.execute(statement)
+    for word in (GIVEN, TOKEN):
+        lines = lines_with(chatty.cluster, word)
+        assert lines
+        for line in lines:
+            # The statement, and in its plan the call of the function.
+            assert re.search(r"\bwebhook_(create|update)\(", line), line
+    # All of it is in force, and stays when something else changes.
+    [sent] = receiver.wait(1)
+    assert sent.headers["x-token"] == TOKEN and sent.headers["x-more"] == "1"
+
+
+def test_what_is_written_without_statements_is_what_statements_wrote(db, role, receiver):
+    """Each way to change a secret or a header: what is left out stays, and a ROLLBACK undoes it."""
+    member = role(db, "mem", "member")
+    stored = lambda: db.rows("SELECT signing_key, headers, previous_key, previous_until > now() FROM webhook.secret")
+    [key] = member.execute(
+        "SELECT secret FROM webhook_create('hook', %s, headers => '{\"X-A\": \"1\"}')", [receiver.url("/")]
+    ).fetchone()
+    assert stored() == [(key, {"X-A": "1"}, None, None)]
+    with pytest.raises(ZeroDivisionError), member.transaction():
+        member.execute("SELECT webhook_rotate_secret('hook')")
+        raise ZeroDivisionError
+    assert stored() == [(key, {"X-A": "1"}, None, None)]
+    [new] = member.execute("SELECT webhook_rotate_secret('hook', '1 hour')").fetchone()
+    assert stored() == [(new, {"X-A": "1"}, key, True)]
+    member.execute("SELECT webhook_update('hook', headers => '{}')")
+    assert stored() == [(new, {}, key, True)]
+    given = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    with member.transaction():
+        member.execute("SELECT webhook_update('hook', headers => %s::jsonb)", [json.dumps({"X-B": "x" * 8000})])
+        member.execute("SELECT webhook_update('hook', secret => %s)", [given])
+    assert stored() == [(given, {"X-B": "x" * 8000}, None, None)], "a new secret ends a rotation"
+    # The rows and their indexes agree, also with an index that an administrator has added.
+    db.run("CREATE INDEX mine ON webhook.secret (length(signing_key)) WHERE headers <> '{}'")
+    member.execute("SELECT webhook_update('hook', headers => '{\"X-C\": \"1\"}')")
+    [new] = member.execute("SELECT webhook_rotate_secret('hook', '0')").fetchone()
+    for setting in ("enable_seqscan", "enable_indexscan"):
+        with db.connection.transaction():
+            db.run(f"SET LOCAL {setting} = off; SET LOCAL enable_bitmapscan = off")
+            assert db.value("SELECT signing_key FROM webhook.secret WHERE webhook > 0 ORDER BY webhook") == new
+            assert db.value(
+                "SELECT count(*) FROM webhook.secret WHERE length(signing_key) > 1 AND headers <> '{}'"
+            ) == 1
+    # After a restore there is no row, because dumps carry none.
+    db.run("DELETE FROM webhook.secret")
+    [new] = member.execute("SELECT webhook_rotate_secret('hook', '1 hour')").fetchone()
+    assert stored() == [(new, {}, None, None)]
+
+
+def test_two_changes_of_a_secret_at_once(db, role, receiver, cluster):
+    """The second waits for the first and builds on it; in a snapshot that is too old it is told so."""
+    member = role(db, "mem", "member")
+    member.execute("SELECT webhook_create('hook', %s)", [receiver.url("/")])
+    with cluster.connect(db.name, user=f"{db.name}_mem", autocommit=False) as first:
+        [one] = first.execute("SELECT webhook_rotate_secret('hook')").fetchone()
+        with cluster.connect(db.name, user=f"{db.name}_mem") as second:
+            second.execute("SET lock_timeout = '100ms'")
+            assert refused(second, "SELECT webhook_rotate_secret('hook')") == "55P03"
+            second.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
+            first.commit()
+            assert refused(second, "SELECT webhook_rotate_secret('hook')") == "40001"
+            second.rollback()
+            second.execute("SELECT webhook_update('hook', headers => '{\"X-A\": \"1\"}')")
+    assert db.rows("SELECT signing_key, headers FROM webhook.secret") == [(one, {"X-A": "1"})]
+
+
+def test_no_backtrace_becomes_part_of_an_error(own_cluster, make_db, role, receiver):
+    """Whatever the server's environment says: paths of the build are nobody's business."""
+    server = own_cluster()
+    server.stop()
+    server.start(RUST_BACKTRACE="1", RUST_LIB_BACKTRACE="full")
+    db = make_db(server)
+    member = role(db, "mem", "member")
+    member.execute("SELECT webhook_create('hook', %s, 'things')", [receiver.url("/")])
+    for statement in (
+        "SELECT FROM webhook_preview('hook', 'INSERT', '{\"id\": \"x\"}')",
+        "SELECT webhook_create('other', 'http://127.0.0.1:9/', 'things', condition => 'NEW.id >')",
+        "SELECT webhook_create('other', 'http://127.0.0.1:9/', 'things', condition => 'NEW.nothing')",
+        "SELECT webhook_create('hook', 'no url')",
+    ):
+        with pytest.raises(psycopg.Error) as caught:
+            member.execute(statement)
+        diagnostic = caught.value.diag
+        told = " ".join(filter(None, [diagnostic.message_primary, diagnostic.message_detail, diagnostic.message_hint]))
+        assert ".rs" not in told and "pgrx" not in told and "0:" not in told, told
+    assert not server.log_lines(r"core::panicking|\.rs:\d+")
