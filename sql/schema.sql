@@ -1,6 +1,9 @@
 -- Webhooks and what they watch. Private: users see them through the views and change them through the
 -- functions.
 
+-- Whatever the server's default is: capture and the worker write rows of a heap.
+SET LOCAL default_table_access_method = heap;
+
 -- Without IF NOT EXISTS: a schema of this name that somebody made is an error, not a home.
 CREATE SCHEMA webhook;
 COMMENT ON SCHEMA webhook IS 'pg_webhook: views of webhooks and deliveries, and the tables behind them';

@@ -188,3 +188,84 @@ def test_no_backtrace_becomes_part_of_an_error(own_cluster, make_db, role, recei
         told = " ".join(filter(None, [diagnostic.message_primary, diagnostic.message_detail, diagnostic.message_hint]))
         assert ".rs" not in told and "pgrx" not in told and "0:" not in told, told
     assert not server.log_lines(r"core::panicking|\.rs:\d+")
+
+
+# --- private tables ---------------------------------------------------------------------------------
+
+
+DEFAULTS = """
+    ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO {to};
+    ALTER DEFAULT PRIVILEGES GRANT ALL ON SEQUENCES TO {to};
+    ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO {to};
+    ALTER DEFAULT PRIVILEGES GRANT ALL ON TYPES TO {to};
+    ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO {to};
+    ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO {to}{option};
+    ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON FUNCTIONS TO {to}{option};
+"""
+
+HELD = """
+    WITH member AS (
+        SELECT classid, objid FROM pg_depend WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
+          AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'pg_webhook')
+    )
+    SELECT pg_describe_object(classid, objid, 0), a.grantee::regrole::text, a.privilege_type
+    FROM member
+    JOIN (
+        SELECT 'pg_class'::regclass, oid, relowner, relacl FROM pg_class
+        UNION ALL SELECT 'pg_proc'::regclass, oid, proowner, coalesce(proacl, acldefault('f', proowner)) FROM pg_proc
+        UNION ALL SELECT 'pg_namespace'::regclass, oid, nspowner, nspacl FROM pg_namespace
+        UNION ALL SELECT 'pg_type'::regclass, oid, typowner, typacl FROM pg_type
+    ) AS o (classid, objid, owner, acl) USING (classid, objid)
+    CROSS JOIN LATERAL aclexplode(o.acl) AS a
+    WHERE a.grantee <> o.owner ORDER BY 1, 2, 3
+"""
+
+
+def test_default_privileges_open_nothing(cluster, make_db):
+    """Whatever a superuser has told the database to give to new objects: to a role with an odd name, and to PUBLIC."""
+    plain = make_db(cluster)
+    as_always = plain.rows(HELD)
+    plain.drop()
+    db = make_db(cluster, extension=False)
+    ro = f'{db.name}"ro'
+    quoted = '"' + ro.replace('"', '""') + '"'
+    db.run(f"CREATE ROLE {quoted} LOGIN")
+    for to, option in ((quoted, " WITH GRANT OPTION"), ("PUBLIC", "")):
+        db.run(DEFAULTS.format(to=to, option=option))
+    db.run("CREATE TABLE mine (id int)")
+    assert db.value("SELECT has_table_privilege(%s, 'mine', 'SELECT')", ro), "the defaults are in force"
+    db.run("CREATE EXTENSION pg_webhook")
+    assert db.rows(HELD) == as_always
+    with cluster.connect(db.name, user=ro) as connection:
+        for statement in (
+            "SELECT * FROM webhook.secret", "SELECT payload FROM webhook.event", "SELECT * FROM webhook.event_3",
+            "SELECT * FROM webhook.webhooks", "SELECT nextval('webhook.delivery_id_seq')",
+            "SELECT webhook_create('hook', 'https://example.com/')", "SELECT webhook_grant('postgres', 'viewer')",
+            "SELECT webhook.worker_status()",
+        ):
+            assert refused(connection, statement) == "42501", statement
+    db.run(f"DROP OWNED BY {quoted}; DROP ROLE {quoted}")
+    db.drop()
+
+
+def test_our_tables_are_heaps_whatever_the_default(cluster, make_db, receiver):
+    db = make_db(cluster, extension=False)
+    db.run("CREATE ACCESS METHOD other TYPE TABLE HANDLER heap_tableam_handler")
+    db.run(f"ALTER DATABASE {db.name} SET default_table_access_method = other")
+    with db.connect() as connection:
+        connection.execute("CREATE EXTENSION pg_webhook")
+        connection.execute("CREATE TABLE theirs (id int)")
+        methods = connection.execute(
+            "SELECT DISTINCT a.amname FROM pg_class AS c JOIN pg_am AS a ON a.oid = c.relam"
+            " WHERE c.relnamespace = 'webhook'::regnamespace AND c.relkind = 'r'"
+        ).fetchall()
+        assert methods == [("heap",)]
+        assert connection.execute("SHOW default_table_access_method").fetchone() == ("other",)
+        connection.execute("SELECT webhook_create('hook', %s, 'theirs')", [receiver.url("/")])
+        connection.execute("INSERT INTO theirs VALUES (1)")
+    receiver.wait(1)
+    # Rows of a heap go into heaps only.
+    db.run("ALTER TABLE webhook.secret SET ACCESS METHOD other")
+    with pytest.raises(psycopg.errors.InternalError, match='table "secret" is not stored as a heap'):
+        db.run("SELECT webhook_rotate_secret('hook')")
+    db.drop()
