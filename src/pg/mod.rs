@@ -5,6 +5,7 @@ pub mod board;
 pub mod compat;
 pub mod databases;
 pub mod ffi;
+pub mod grant;
 pub mod guc;
 pub mod heap;
 pub mod identity;

@@ -4,6 +4,7 @@ use pgrx::pg_sys;
 
 use crate::domain::level::Level;
 use crate::domain::refusal::Refusal;
+use crate::pg::grant;
 use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
 
@@ -68,6 +69,6 @@ fn apply(session: &Session, role: pg_sys::Oid, level: Option<Level>) {
     let statements =
         session.run(sql!("registry/privileges"), &[arg(role), arg(level.map(Level::name))]);
     for statement in statements.iter() {
-        session.define(&statement.value::<String>(1));
+        grant::run(&statement.value::<String>(1));
     }
 }

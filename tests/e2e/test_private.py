@@ -269,3 +269,24 @@ def test_our_tables_are_heaps_whatever_the_default(cluster, make_db, receiver):
     with pytest.raises(psycopg.errors.InternalError, match='table "secret" is not stored as a heap'):
         db.run("SELECT webhook_rotate_secret('hook')")
     db.drop()
+
+
+def test_levels_fire_no_event_trigger_as_the_owner(db, role):
+    """A DDL audit looks its table up in the path, which leads to whom it may; nobody finds himself as postgres."""
+    admin, member = role(db, "root", "admin"), role(db, "mem")
+    db.run("CREATE TABLE public.ran (who text); GRANT INSERT ON public.ran TO PUBLIC")
+    db.run(
+        "CREATE FUNCTION public.log_ddl() RETURNS event_trigger LANGUAGE plpgsql AS"
+        " $$BEGIN INSERT INTO ran VALUES (current_user); END$$"
+    )
+    db.run("CREATE EVENT TRIGGER log_ddl ON ddl_command_end EXECUTE FUNCTION public.log_ddl()")
+    name = f"{db.name}_mem"
+    admin.execute(f"GRANT USAGE ON SCHEMA {db.name}_root TO {name}")
+    assert db.rows("SELECT who FROM ran") == [(f"{db.name}_root",)], "it hears GRANT"
+    admin.execute("SELECT webhook_grant(%s, 'member')", [name])
+    member.execute("SELECT FROM webhook.webhooks")
+    admin.execute("SELECT webhook_grant(%s, 'viewer')", [name])
+    admin.execute("SELECT webhook_revoke(%s, 'viewer')", [name])
+    assert refused(member, "SELECT FROM webhook.webhooks") == "42501"
+    assert db.rows("SELECT who FROM ran") == [(f"{db.name}_root",)]
+    db.run("DROP EVENT TRIGGER log_ddl")
