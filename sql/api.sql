@@ -153,13 +153,19 @@ COMMENT ON FUNCTION webhook_sign IS
 $$the signature of a payload, as the header of this scheme carries it; signature standard needs the id, null for none.
 Example: SELECT webhook_sign('{"a": 1}', 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', id => 'evt_1')$$;
 
-CREATE FUNCTION webhook_verify(payload text, headers jsonb, secret text, tolerance interval DEFAULT '5 minutes')
-    RETURNS boolean
+CREATE FUNCTION webhook_verify(
+    payload text,
+    headers jsonb,
+    secret text,
+    tolerance interval DEFAULT '5 minutes',
+    signature text DEFAULT NULL
+) RETURNS boolean
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_verify_wrapper';
-COMMENT ON FUNCTION webhook_verify(text, jsonb, text, interval) IS
-$$whether the headers of a request hold a good signature of its body, by any scheme; where it is dated, not older than
-  the tolerance, of any age where that is null. Compares in constant time.
-Example: SELECT webhook_verify(body, headers, 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw') FROM inbox$$;
+COMMENT ON FUNCTION webhook_verify(text, jsonb, text, interval, text) IS
+$$whether the headers of a request hold a good signature of its body; where it is dated, not older than the tolerance, of
+  any age where that is null. signature: the scheme that counts, any where left out; name it for timestamped, because
+  whoever has recorded a request could send it again as one of a scheme without a date. Compares in constant time.
+Example: SELECT webhook_verify(body, headers, 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', signature => 'standard') FROM inbox$$;
 
 CREATE FUNCTION webhook_verify(payload text, signature text, secret text, tolerance interval DEFAULT '5 minutes')
     RETURNS boolean

@@ -36,7 +36,8 @@ CREATE TABLE webhook.webhook (
     -- A deleted webhook stays as a name for its deliveries until the log forgets them.
     deleted_at            timestamptz
 );
-CREATE UNIQUE INDEX webhook_name_key ON webhook.webhook (name) WHERE deleted_at IS NULL;
+-- Unique for each owner: whether a name is taken says nothing about the webhooks of others.
+CREATE UNIQUE INDEX webhook_name_owner_key ON webhook.webhook (name, owner) WHERE deleted_at IS NULL;
 COMMENT ON TABLE webhook.webhook IS 'private: one row per webhook, without its secrets';
 
 -- Apart from webhook.webhook so that neither a view nor a dump carries them.

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
 
 use crate::delivery::client::{Client, Trust};
 use crate::delivery::lookup::Lookups;
+use crate::delivery::resolver::JudgingResolver;
 use crate::delivery::thread;
 use crate::domain::refusal::Refusal;
 use crate::domain::url::EndpointUrl;
@@ -42,15 +45,16 @@ pub fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Resu
     }
 }
 
-/// A client with the settings of this session.
-///
-/// # Errors
-///
-/// The file of certificates cannot be read.
-pub fn client() -> Result<Client, Refusal> {
-    let trust = Trust::load(settings::ca_file().as_deref())
-        .map_err(|error| Refusal::NoThread(error.to_string()))?;
-    Ok(Client::new(Lookups::default(), settings::address_policy(), trust))
+/// A client with the settings of this session. As in the worker, a file of certificates that cannot be read is
+/// not there; where it is, is for the server's log only.
+pub fn client() -> Client {
+    let trust = Trust::load(settings::ca_file().as_deref()).unwrap_or_else(|error| {
+        let code = PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR;
+        ErrorReport::new(code, format!("pg_webhook: {error}"), function_name!())
+            .report(PgLogLevel::LOG_SERVER_ONLY);
+        Trust::load(None).expect("without a file nothing can fail")
+    });
+    Client::new(Lookups::default(), settings::address_policy(), trust)
 }
 
 /// Judges the addresses of a new URL, as every attempt will.
@@ -60,7 +64,7 @@ pub fn client() -> Result<Client, Refusal> {
 /// [`Refusal::Url`].
 pub fn judge_addresses(url: &EndpointUrl) -> Result<(), Refusal> {
     let host = url.host().to_owned();
-    let client = client()?;
-    run(move || client.resolver().check(&host, LOOKUP))??;
+    let resolver = JudgingResolver::new(Lookups::default(), Arc::new(settings::address_policy()));
+    run(move || resolver.check(&host, LOOKUP))??;
     Ok(())
 }

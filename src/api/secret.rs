@@ -73,8 +73,10 @@ fn webhook_verify(
     headers: Option<Json>,
     secret: Option<&str>,
     tolerance: Option<Interval>,
+    signature: Option<&str>,
 ) -> Result<bool, ErrorReport> {
     let given = given(payload, secret)?;
+    let only: Option<Scheme> = signature.map(str::parse).transpose().map_err(Refusal::from)?;
     let Json(headers) = headers.ok_or(Refusal::Null("headers"))?;
     // What is not an object of texts has no signature in it.
     let headers: HashMap<String, serde_json::Value> =
@@ -84,7 +86,7 @@ fn webhook_verify(
         .filter_map(|(name, value)| Some((name.to_lowercase(), value.as_str()?.to_owned())))
         .collect();
     Ok(given.is_some_and(|(payload, secret)| {
-        verification::by_headers(payload, &headers, &secret, clock(tolerance))
+        verification::by_headers(payload, &headers, &secret, clock(tolerance), only)
     }))
 }
 

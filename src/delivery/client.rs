@@ -88,11 +88,6 @@ impl Client {
         Arc::ptr_eq(&self.trust.tls.0, &other.trust.tls.0) && self.resolver.is(&other.resolver)
     }
 
-    /// For checks before a request is made.
-    pub fn resolver(&self) -> &JudgingResolver {
-        &self.resolver
-    }
-
     fn agent(&self, timeout: Duration, concurrency: usize) -> Agent {
         let tls = TlsConfig::builder().root_certs(self.trust.roots.clone()).build();
         let config = Config::builder()
@@ -127,7 +122,7 @@ pub const AGENT: &str = concat!("pg_webhook/", env!("CARGO_PKG_VERSION"));
 pub struct Destination {
     /// The URL.
     pub url: EndpointUrl,
-    /// The user's headers; they win over the defaults (`Content-Type`, `User-Agent`).
+    /// The user's headers; a `User-Agent` among them wins over ours.
     pub headers: HeaderMap,
     /// The media type of the bodies.
     pub content_type: &'static str,

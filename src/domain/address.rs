@@ -21,8 +21,12 @@ static NEVER: LazyLock<Networks> = LazyLock::new(|| {
     networks(&[
         ("169.254.0.0/16", "link-local or metadata"),
         ("fe80::/10", "link-local"),
-        ("fd00:ec2::254/128", "metadata"),
-        ("fd20:ce::254/128", "metadata"),
+        // Amazon's services of a machine: credentials, names, time
+        ("fd00:ec2::/32", "metadata"),
+        ("fd20:ce::/32", "metadata"),
+        ("fd00:c1::/32", "metadata"),
+        ("fd00:42::42/128", "metadata"),
+        ("fd00:a9fe:a9fe::/48", "metadata"),
         ("100.100.100.200/32", "metadata"),
         ("192.0.0.192/32", "metadata"),
         ("168.63.129.16/32", "metadata"),
@@ -195,6 +199,25 @@ mod tests {
         assert!(judged(&policy, "10.0.0.1").is_ok());
         for (net, _) in NEVER.iter() {
             assert!(policy.judge(net.addr()).is_err(), "{net}");
+        }
+        let wider =
+            AddressPolicy::parse("fd00::/8, 100.64.0.0/10, 192.0.0.0/24, 168.63.129.16").unwrap();
+        assert!(judged(&wider, "fd00:ec3::1").is_ok());
+        for address in [
+            "fd00:ec2::23",
+            "fd00:ec2::123",
+            "fd00:ec2::253",
+            "fd00:ec2::254",
+            "fd00:ec2:0:1::1",
+            "fd20:ce::254",
+            "fd00:c1::a9fe:a9fe",
+            "fd00:42::42",
+            "fd00:a9fe:a9fe::1",
+            "100.100.100.200",
+            "168.63.129.16",
+            "192.0.0.192",
+        ] {
+            assert_eq!(judged(&wider, address), Err("metadata"), "{address}");
         }
         assert!(judged(&policy, "169.254.169.254").is_err());
         assert!(judged(&policy, "::ffff:169.254.169.254").is_err());

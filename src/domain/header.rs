@@ -6,6 +6,12 @@ use serde_json::Value;
 /// Bytes of all names and values together.
 pub const LARGEST: usize = 8 * 1024;
 
+/// The longest name, in bytes. Servers that take longer ones are rare.
+pub const LONGEST_NAME: usize = 200;
+
+/// Bytes of JSON beyond which it is not read: quotes, and escapes of half of the characters, take less.
+const LARGEST_TEXT: usize = 8 * LARGEST;
+
 /// Why headers are refused. Values may be credentials and are never quoted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
@@ -15,6 +21,9 @@ pub enum HeaderError {
     /// Not a header name (RFC 9110 token).
     #[error("\"{}\" is not a header name", .0.escape_debug())]
     Name(String),
+    /// Beyond [`LONGEST_NAME`].
+    #[error("the name of a header is longer than {LONGEST_NAME} bytes")]
+    LongName,
     /// Not a string.
     #[error("the value of header \"{0}\" is not a string")]
     NotAString(String),
@@ -29,15 +38,22 @@ pub enum HeaderError {
     /// The same name twice, in different case.
     #[error("header \"{0}\" is given twice")]
     Twice(String),
+    /// The scheme sends something else in it.
+    #[error("signature \"timestamped\" has another value in header \"{0}\"")]
+    SecondSignature(String),
     /// Beyond [`LARGEST`].
     #[error("the headers are larger than {LARGEST} bytes")]
     TooLarge,
 }
 
-/// Names that only the sender may set: those that frame the message, and those of the signature.
-const RESERVED: [HeaderName; 8] = [
+/// Names that only the sender may set: those that frame the message or say what it is, and one that would have
+/// receivers answer in a way that nobody reads.
+const RESERVED: [HeaderName; 11] = [
     header::HOST,
     header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::ACCEPT_ENCODING,
     header::TRANSFER_ENCODING,
     header::CONNECTION,
     header::TE,
@@ -52,17 +68,23 @@ const RESERVED: [HeaderName; 8] = [
 ///
 /// Not a name, or the name of a header with another meaning.
 pub fn signature_name(text: &str) -> Result<HeaderName, HeaderError> {
-    let name = HeaderName::from_bytes(text.as_bytes())
-        .map_err(|_| HeaderError::Name(text.chars().take(100).collect()))?;
-    let taken =
-        ["webhook-id", "webhook-timestamp", "webhook-attempt", "content-type", "user-agent"];
-    if is_framing(&name) || taken.contains(&name.as_str()) {
+    let name = name(text)?;
+    let taken = ["webhook-id", "webhook-timestamp", "webhook-attempt", "user-agent"];
+    if is_reserved(&name) || taken.contains(&name.as_str()) {
         return Err(HeaderError::Reserved(text.to_owned()));
     }
     Ok(name)
 }
 
-fn is_framing(name: &HeaderName) -> bool {
+fn name(text: &str) -> Result<HeaderName, HeaderError> {
+    if text.len() > LONGEST_NAME {
+        return Err(HeaderError::LongName);
+    }
+    HeaderName::from_bytes(text.as_bytes())
+        .map_err(|_| HeaderError::Name(text.chars().take(100).collect()))
+}
+
+fn is_reserved(name: &HeaderName) -> bool {
     RESERVED.contains(name) || name.as_str().starts_with("proxy-") || name == "keep-alive"
 }
 
@@ -72,6 +94,9 @@ fn is_framing(name: &HeaderName) -> bool {
 ///
 /// The first header that is refused.
 pub fn read(text: &str) -> Result<Value, HeaderError> {
+    if text.len() > LARGEST_TEXT {
+        return Err(HeaderError::TooLarge);
+    }
     // PostgreSQL knows larger numbers and deeper nesting, neither of which is a string.
     let object = serde_json::from_str(text).map_err(|_| HeaderError::NotAnObject)?;
     parse(&object)?;
@@ -85,19 +110,21 @@ pub fn read(text: &str) -> Result<Value, HeaderError> {
 /// The first header that is refused.
 pub fn parse(object: &Value) -> Result<HeaderMap, HeaderError> {
     let object = object.as_object().ok_or(HeaderError::NotAnObject)?;
+    let length = |(name, value): (&String, &Value)| name.len() + value.as_str().map_or(0, str::len);
+    // Before anything is made of them: a map of headers takes some ten thousand, and panics beyond.
+    if object.iter().map(length).sum::<usize>() > LARGEST {
+        return Err(HeaderError::TooLarge);
+    }
     let mut headers = HeaderMap::with_capacity(object.len());
-    let mut size = 0;
     for (text, value) in object {
-        let name = HeaderName::from_bytes(text.as_bytes())
-            .map_err(|_| HeaderError::Name(text.chars().take(100).collect()))?;
-        if is_framing(&name)
+        let name = name(text)?;
+        if is_reserved(&name)
             || name.as_str().starts_with("webhook-")
             || name == "x-webhook-signature"
         {
             return Err(HeaderError::Reserved(text.clone()));
         }
         let value = value.as_str().ok_or_else(|| HeaderError::NotAString(text.clone()))?;
-        size += text.len() + value.len();
         let value = HeaderValue::from_str(value)
             .ok()
             .filter(|value| value.to_str().is_ok())
@@ -106,7 +133,7 @@ pub fn parse(object: &Value) -> Result<HeaderMap, HeaderError> {
             return Err(HeaderError::Twice(text.clone()));
         }
     }
-    if size > LARGEST { Err(HeaderError::TooLarge) } else { Ok(headers) }
+    Ok(headers)
 }
 
 #[cfg(test)]
@@ -153,6 +180,9 @@ mod tests {
             "X-Webhook-Signature",
             "Proxy-Authorization",
             "Keep-Alive",
+            "Content-Type",
+            "content-encoding",
+            "Accept-Encoding",
         ] {
             assert_eq!(refusal(json!({name: "x"})), HeaderError::Reserved(name.into()));
         }
@@ -166,5 +196,30 @@ mod tests {
         assert_eq!(refusal(json!({"X-A": null})), HeaderError::NotAString("X-A".into()));
         assert_eq!(refusal(json!({"X-A": "1", "x-a": "2"})), HeaderError::Twice("x-a".into()));
         assert_eq!(refusal(json!({"X-A": "x".repeat(LARGEST)})), HeaderError::TooLarge);
+    }
+
+    #[test]
+    fn whatever_is_too_much_is_refused_and_nothing_panics() {
+        let many = |count: usize| (0..count).map(|n| (format!("x{n}"), json!(""))).collect();
+        assert_eq!(refusal(Value::Object(many(40_000))), HeaderError::TooLarge);
+        assert_eq!(parse(&Value::Object(many(1_500))).unwrap().len(), 1_500);
+        let name = |length| json!({"x".repeat(length): "1"});
+        assert!(parse(&name(LONGEST_NAME)).is_ok());
+        assert_eq!(refusal(name(LONGEST_NAME + 1)), HeaderError::LongName);
+        assert!(signature_name(&"x".repeat(LONGEST_NAME)).is_ok());
+        assert_eq!(signature_name(&"x".repeat(20_000)), Err(HeaderError::LongName));
+        let text = json!({"X-A": "\"".repeat(LARGEST - 3)}).to_string();
+        assert!(read(&text).is_ok());
+        assert_eq!(read(&" ".repeat(LARGEST_TEXT + 1)), Err(HeaderError::TooLarge));
+    }
+
+    #[test]
+    fn what_carries_a_signature() {
+        for name in ["X-Signature", "webhook-signature", "X-Webhook-Signature", "Authorization"] {
+            assert!(signature_name(name).is_ok(), "{name}");
+        }
+        for name in ["webhook-id", "Content-Type", "user-agent", "Host", "accept-encoding"] {
+            assert_eq!(signature_name(name), Err(HeaderError::Reserved(name.into())));
+        }
     }
 }

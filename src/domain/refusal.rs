@@ -28,12 +28,15 @@ pub enum Refusal {
     /// A name that a person could not type back.
     #[error("\"{0}\" cannot be the name of a webhook")]
     Name(String),
-    /// Names are unique in a database.
+    /// The owner has a webhook of this name; names are unique for each owner.
     #[error("webhook \"{0}\" already exists")]
     DuplicateName(String),
     /// Also for webhooks of others: to the caller they do not exist.
     #[error("webhook \"{0}\" does not exist")]
     UnknownWebhook(String),
+    /// Several owners, with whose webhooks the caller may do this, have one of this name.
+    #[error("webhook name \"{0}\" is ambiguous")]
+    AmbiguousWebhook(String),
     /// No such delivery, or not the caller's.
     #[error("delivery {0} does not exist")]
     UnknownDelivery(i64),
@@ -169,9 +172,9 @@ pub enum Refusal {
     /// The level.
     #[error(transparent)]
     Level(#[from] UnknownLevel),
-    /// Only the extension's owner and admins change levels.
-    #[error("permission denied to change the level of a role")]
-    MayNotGrant,
+    /// Only the extension's owner and admins may.
+    #[error("permission denied to {0}")]
+    MayNotAdminister(&'static str),
     /// A number that is no role's.
     #[error("role {0} does not exist")]
     UnknownRole(u32),

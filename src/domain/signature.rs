@@ -8,6 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use http::HeaderName;
 use sha2::Sha256;
 
+use super::header::HeaderError;
 use super::secret::{Secret, SecretError};
 
 /// How a webhook signs: always with HMAC-SHA256.
@@ -58,6 +59,20 @@ impl Scheme {
             Self::Sha256 => "x-webhook-signature",
             Self::Hex => "x-truss-signature",
             Self::Timestamped => "x-fluxbase-signature",
+        }
+    }
+
+    /// Passes `header` as that of the signature; `None` is the scheme's own.
+    ///
+    /// # Errors
+    ///
+    /// The scheme sends something else in it.
+    pub fn check_header(self, header: Option<&str>) -> Result<(), HeaderError> {
+        match header {
+            Some(name) if self == Self::Timestamped && name == BARE.as_str() => {
+                Err(HeaderError::SecondSignature(name.to_owned()))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -271,6 +286,16 @@ mod tests {
         }
         let one = value(&signer(Scheme::Hex, ENCODED, Some(OTHER)), "", 100, b"{}");
         assert_eq!(one, value(&signer(Scheme::Hex, OTHER, None), "", 100, b"{}"), "the old one");
+    }
+
+    #[test]
+    fn no_scheme_sends_two_values_in_one_header() {
+        for scheme in Scheme::ALL {
+            assert!(scheme.check_header(None).is_ok());
+            assert!(scheme.check_header(Some(scheme.header())).is_ok());
+            let bare = scheme.check_header(Some("x-webhook-signature"));
+            assert_eq!(bare.is_ok(), scheme != Scheme::Timestamped);
+        }
     }
 
     #[test]

@@ -20,30 +20,48 @@ pub struct Clock {
     pub tolerance: Option<i64>,
 }
 
-/// Whether one of `headers`, whose names are in lower case, is a good signature of `body`.
+/// The headers of schemes that need nothing else.
+const NAMED: [(&str, Scheme); 4] = [
+    // The one with a time first: the others say less.
+    ("x-fluxbase-signature", Scheme::Timestamped),
+    ("x-trulayer-signature", Scheme::Sha256),
+    ("x-truss-signature", Scheme::Hex),
+    // `timestamped` has a bare signature here as well, which does not count: whoever records a request could leave
+    // out the dated one.
+    ("x-webhook-signature", Scheme::Sha256),
+];
+
+/// Whether one of `headers`, whose names are in lower case, is a good signature of `body`: by the scheme `only`, or by
+/// any.
 pub fn by_headers(
     body: &str,
     headers: &HashMap<String, String>,
     secret: &Secret,
     clock: Clock,
+    only: Option<Scheme>,
 ) -> bool {
     let header = |name: &str| headers.get(name).map(String::as_str);
-    if let (Some(id), Some(time), Some(value)) =
-        (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"))
+    let counts = |scheme: Scheme| only.is_none_or(|only| only == scheme);
+    if counts(Scheme::Standard)
+        && let (Some(id), Some(time), Some(value)) =
+            (header("webhook-id"), header("webhook-timestamp"), header("webhook-signature"))
     {
         return standard(body, id, time, value, secret, clock);
     }
-    // The one with a time first: the other says less.
-    let named = [
-        "x-fluxbase-signature",
-        "x-trulayer-signature",
-        "x-truss-signature",
-        "x-webhook-signature",
-    ];
-    named
-        .iter()
-        .find_map(|name| header(name))
-        .is_some_and(|value| by_signature(body, value, secret, clock))
+    let named = NAMED.iter().filter(|(_, scheme)| counts(*scheme));
+    let mut sent = named.filter_map(|(name, scheme)| Some((header(name)?, *scheme)));
+    sent.next().is_some_and(|(value, scheme)| {
+        scheme_of(value) == scheme && by_signature(body, value, secret, clock)
+    })
+}
+
+/// What a signature looks like.
+fn scheme_of(signature: &str) -> Scheme {
+    match signature.trim() {
+        text if text.starts_with("t=") => Scheme::Timestamped,
+        text if text.starts_with("sha256=") => Scheme::Sha256,
+        _ => Scheme::Hex,
+    }
 }
 
 /// Whether `signature`, of a scheme that needs nothing else, is good for `body`.
@@ -123,12 +141,44 @@ mod tests {
         let clock = Clock { now: 1100, tolerance: Some(300) };
         for scheme in [Scheme::Standard, Scheme::Sha256, Scheme::Hex, Scheme::Timestamped] {
             let headers = signed(scheme);
-            assert!(by_headers(BODY, &headers, &secret('x'), clock), "{scheme:?}");
-            assert!(!by_headers("{}", &headers, &secret('x'), clock), "{scheme:?}");
-            assert!(!by_headers(BODY, &headers, &secret('y'), clock), "{scheme:?}");
+            for only in [None, Some(scheme)] {
+                assert!(by_headers(BODY, &headers, &secret('x'), clock, only), "{scheme:?}");
+                assert!(!by_headers("{}", &headers, &secret('x'), clock, only), "{scheme:?}");
+                assert!(!by_headers(BODY, &headers, &secret('y'), clock, only), "{scheme:?}");
+            }
+            for other in Scheme::ALL.into_iter().filter(|other| *other != scheme) {
+                let only = Some(other);
+                assert!(!by_headers(BODY, &headers, &secret('x'), clock, only), "{scheme:?}");
+            }
         }
-        assert!(by_headers(BODY, &signed(Scheme::Standard), &secret('w'), clock));
-        assert!(by_headers(BODY, &signed(Scheme::Timestamped), &secret('w'), clock));
+        for scheme in [Scheme::Standard, Scheme::Timestamped] {
+            assert!(by_headers(BODY, &signed(scheme), &secret('w'), clock, None));
+        }
+    }
+
+    /// Somebody has recorded a request and sends it again without what tells its age.
+    #[test]
+    fn a_dated_signature_is_not_replaced_by_an_undated_one() {
+        let clock = Clock { now: 1_000_000, tolerance: Some(300) };
+        let recorded = signed(Scheme::Timestamped);
+        let bare = recorded["x-webhook-signature"].clone();
+        let good = |headers: &HashMap<String, String>, only| {
+            by_headers(BODY, headers, &secret('x'), clock, only)
+        };
+        assert!(!good(&recorded, None));
+        let mut stripped = recorded.clone();
+        stripped.remove("x-fluxbase-signature");
+        assert!(!good(&stripped, None));
+        stripped.insert("x-fluxbase-signature".into(), bare.clone());
+        assert!(!good(&stripped, None));
+        // What it looks like elsewhere only the receiver can know.
+        for (name, value) in
+            [("x-truss-signature", &bare), ("x-webhook-signature", &format!("sha256={bare}"))]
+        {
+            let moved = HashMap::from([(name.to_owned(), value.clone())]);
+            assert!(good(&moved, None), "{name}");
+            assert!(!good(&moved, Some(Scheme::Timestamped)), "{name}");
+        }
     }
 
     #[test]
@@ -136,9 +186,9 @@ mod tests {
         let late = Clock { now: 1301, tolerance: Some(300) };
         for scheme in [Scheme::Standard, Scheme::Timestamped] {
             let headers = signed(scheme);
-            assert!(!by_headers(BODY, &headers, &secret('w'), late));
+            assert!(!by_headers(BODY, &headers, &secret('w'), late, None));
             let any = Clock { tolerance: None, ..late };
-            assert!(by_headers(BODY, &headers, &secret('w'), any));
+            assert!(by_headers(BODY, &headers, &secret('w'), any, None));
         }
     }
 

@@ -53,6 +53,7 @@ fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         Refusal::DuplicateName(_) | Refusal::AlreadyWatched { .. } | Refusal::Overlap { .. } => {
             ERRCODE_DUPLICATE_OBJECT
         }
+        Refusal::AmbiguousWebhook(_) => ERRCODE_AMBIGUOUS_FUNCTION,
         Refusal::UnknownWebhook(_)
         | Refusal::UnknownDelivery(_)
         | Refusal::NotWatched { .. }
@@ -67,7 +68,7 @@ fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         Refusal::MayNotWatch { .. }
         | Refusal::MayNotCall(_)
         | Refusal::MayNotBring { .. }
-        | Refusal::MayNotGrant => ERRCODE_INSUFFICIENT_PRIVILEGE,
+        | Refusal::MayNotAdminister(_) => ERRCODE_INSUFFICIENT_PRIVILEGE,
         Refusal::UnknownColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
         Refusal::NoThread(_) => ERRCODE_INSUFFICIENT_RESOURCES,
     }
@@ -117,9 +118,12 @@ fn hint(refusal: &Refusal) -> Option<String> {
         }
         Refusal::NotATransform(_) => "It must take one jsonb and return jsonb.",
         Refusal::TooLarge(_) => "pg_webhook.max_payload_bytes sets the limit.",
+        Refusal::AmbiguousWebhook(_) => {
+            "Roles can have webhooks of the same name. Use the uuid, which webhook.webhooks shows as id."
+        }
         Refusal::NoOperations => "Use webhook_unwatch to stop watching a table.",
         Refusal::Level(_) => return Some(one_of(Level::ALL.map(Level::name))),
-        Refusal::MayNotGrant => "The owner of the extension and admins may.",
+        Refusal::MayNotAdminister(_) => "The owner of the extension and admins may.",
         Refusal::WhichTable(..) => "Use webhook_unwatch and webhook_watch to change one of them.",
         Refusal::AlreadyWatched { .. } => {
             "Use webhook_update, or webhook_unwatch and webhook_watch in one transaction, to change how."

@@ -50,12 +50,23 @@ pub fn revoke(
 /// One change of levels at a time, because GRANTs on one object cannot run side by side; and only by
 /// those who may: EXECUTE alone, which comes with `GRANT ... ON ALL FUNCTIONS`, is not enough.
 fn lock(session: &Session, caller: &Caller) -> Result<(), Refusal> {
-    let rows = session.run(sql!("registry/administers"), &[arg(caller.role)]);
-    if !rows.first().is_some_and(|row| row.value(1)) {
-        return Err(Refusal::MayNotGrant);
-    }
+    administers(session, caller, "change the level of a role")?;
     session.run(sql!("registry/lock_levels"), &[]);
     Ok(())
+}
+
+/// Passes the owner of the extension and admins.
+///
+/// # Errors
+///
+/// [`Refusal::MayNotAdminister`].
+pub fn administers(session: &Session, caller: &Caller, what: &'static str) -> Result<(), Refusal> {
+    let rows = session.run(sql!("registry/administers"), &[arg(caller.role)]);
+    if rows.first().is_some_and(|row| row.value(1)) {
+        Ok(())
+    } else {
+        Err(Refusal::MayNotAdminister(what))
+    }
 }
 
 /// The role's name and the level that it has.

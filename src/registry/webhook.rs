@@ -1,7 +1,7 @@
 //! The rows of webhooks.
 
 use pgrx::datum::{Interval, TimestampWithTimeZone, Uuid};
-use pgrx::pg_sys;
+use pgrx::prelude::*;
 
 use super::definition::Definition;
 use super::secret;
@@ -10,8 +10,8 @@ use crate::domain::refusal::Refusal;
 use crate::domain::secret::Secret;
 use crate::domain::signature::{Scheme, Signer};
 use crate::pg::identity::Caller;
-use crate::pg::settings;
 use crate::pg::spi::{Session, arg, sql};
+use crate::pg::{settings, subtransaction};
 
 /// A webhook that the caller may manage.
 pub struct Webhook {
@@ -19,7 +19,8 @@ pub struct Webhook {
     pub id: i32,
     /// The name.
     pub name: String,
-    signature: String,
+    scheme: Scheme,
+    signature_header: Option<String>,
     /// The caller has the rights of its owner; an admin need not have them.
     own: bool,
 }
@@ -49,23 +50,33 @@ pub struct Created {
     pub created_at: TimestampWithTimeZone,
 }
 
-/// Finds a webhook by its name or uuid and locks it against other changes.
+/// Finds a webhook by its name or uuid and locks it against other changes. The caller's own goes before those of
+/// others that it may manage, so that nobody makes a name ambiguous to its owner.
 ///
 /// # Errors
 ///
-/// [`Refusal::UnknownWebhook`], also where it belongs to a role that the caller is not a member of.
+/// [`Refusal::UnknownWebhook`], also where it belongs to a role that the caller is not a member of, and
+/// [`Refusal::AmbiguousWebhook`].
 pub fn find(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result<Webhook, Refusal> {
     let webhook = webhook.ok_or(Refusal::Null("webhook"))?;
+    let named = || webhook.chars().take(200).collect();
     let rows = session.run(sql!("registry/find"), &[arg(webhook), arg(caller.role)]);
-    match rows.first() {
-        Some(row) => Ok(Webhook {
-            id: row.value(1),
-            name: row.value(2),
-            signature: row.value(3),
-            own: row.value(4),
-        }),
-        None => Err(Refusal::UnknownWebhook(webhook.chars().take(200).collect())),
-    }
+    let found: Vec<(i32, bool)> = rows.iter().map(|row| (row.value(1), row.value(2))).collect();
+    let own: Vec<(i32, bool)> = found.iter().copied().filter(|(_, own)| *own).collect();
+    let id = match (&own[..], &found[..]) {
+        ([(id, _)], _) | ([], [(id, _)]) => *id,
+        ([], []) => return Err(Refusal::UnknownWebhook(named())),
+        _ => return Err(Refusal::AmbiguousWebhook(named())),
+    };
+    let rows = session.run(sql!("registry/lock"), &[arg(id), arg(caller.role)]);
+    let row = rows.first().ok_or_else(|| Refusal::UnknownWebhook(named()))?;
+    Ok(Webhook {
+        id,
+        name: row.value(1),
+        scheme: row.value::<String>(3).parse()?,
+        signature_header: row.get(4),
+        own: row.value(5),
+    })
 }
 
 /// Makes a webhook of a complete definition, owned by the caller.
@@ -80,15 +91,16 @@ pub fn insert(
     signing: &Secret,
 ) -> Result<Created, Refusal> {
     let name = definition.name.ok_or(Refusal::Null("name"))?;
-    let url = definition.url.ok_or(Refusal::Null("url"))?;
+    let url = definition.url.ok_or(Refusal::Null("url"))?.to_string();
     let format = definition.format.ok_or(Refusal::Null("format"))?;
     let scheme = definition.signature.unwrap_or(format.scheme());
     Signer::check(scheme, signing)?;
+    let signature_header = definition.signature_header.filter(|name| !name.is_empty());
+    scheme.check_header(signature_header.as_deref())?;
     let transform = definition.transform.filter(|function| *function != pg_sys::InvalidOid);
     if let Some(function) = transform {
         check_transform(session, caller, function)?;
     }
-    free_name(session, &name, None)?;
     if let Some(most) = settings::max_webhooks() {
         let count = session.run(sql!("registry/count"), &[]);
         if count.first().is_some_and(|row| row.value::<i64>(1) >= most.into()) {
@@ -99,12 +111,12 @@ pub fn insert(
         sql!("registry/insert"),
         &[
             arg(name.as_str()),
-            arg(url.to_string()),
+            arg(url.as_str()),
             arg(definition.description),
             arg(definition.enabled.ok_or(Refusal::Null("enabled"))?),
             arg(format.name()),
             arg(scheme.name()),
-            arg(definition.signature_header),
+            arg(signature_header.as_deref()),
             arg(definition.event_types.unwrap_or_default()),
             arg(transform),
             arg(definition.max_retries),
@@ -116,9 +128,10 @@ pub fn insert(
             arg(caller.role),
         ],
     );
-    let row = rows.first().expect("the row that was inserted");
-    let webhook =
-        Webhook { id: row.value(1), name, signature: scheme.name().to_owned(), own: true };
+    let Some(row) = rows.first() else {
+        return Err(Refusal::DuplicateName(name));
+    };
+    let webhook = Webhook { id: row.value(1), name, scheme, signature_header, own: true };
     secret::insert(webhook.id, signing, definition.headers);
     Ok(Created { webhook, uuid: row.value(2), created_at: row.value(3) })
 }
@@ -142,34 +155,41 @@ pub fn update(
         webhook.may_bring("transform")?;
         check_transform(session, caller, function)?;
     }
-    if let Some(name) = &definition.name {
-        free_name(session, name, Some(webhook.id))?;
-    }
     if definition.signature.is_some() || definition.secret.is_some() {
         check_secret(session, webhook, &definition)?;
     }
-    session.run(
-        sql!("registry/update"),
-        &[
-            arg(webhook.id),
-            arg(definition.name),
-            arg(definition.url.map(|url| url.to_string())),
-            arg(definition.description),
-            arg(definition.enabled),
-            arg(definition.format.map(Format::name)),
-            arg(definition.signature.map(Scheme::name)),
-            arg(definition.signature_header),
-            arg(definition.event_types),
-            arg(transform),
-            arg(definition.max_retries),
-            arg(definition.timeout_seconds),
-            arg(definition.retry_backoff_seconds),
-            arg(definition.retry_for),
-            arg(definition.max_concurrency),
-            arg(definition.rate_limit),
-            arg(clears),
-        ],
-    );
+    let header = definition.signature_header.as_ref().or(webhook.signature_header.as_ref());
+    let header = header.filter(|name| !name.is_empty());
+    definition.signature.unwrap_or(webhook.scheme).check_header(header.map(String::as_str))?;
+    let args = [
+        arg(webhook.id),
+        arg(definition.name.as_deref()),
+        arg(definition.url.map(|url| url.to_string())),
+        arg(definition.description),
+        arg(definition.enabled),
+        arg(definition.format.map(Format::name)),
+        arg(definition.signature.map(Scheme::name)),
+        arg(definition.signature_header),
+        arg(definition.event_types),
+        arg(transform),
+        arg(definition.max_retries),
+        arg(definition.timeout_seconds),
+        arg(definition.retry_backoff_seconds),
+        arg(definition.retry_for),
+        arg(definition.max_concurrency),
+        arg(definition.rate_limit),
+        arg(clears),
+    ];
+    let write = || session.run(sql!("registry/update"), &args).count();
+    match definition.name {
+        None => {
+            write();
+        }
+        Some(name) => {
+            subtransaction::tolerating(&[PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION], write)
+                .ok_or(Refusal::DuplicateName(name))?;
+        }
+    }
     secret::update(session, webhook.id, definition.secret.as_ref(), definition.headers);
     Ok(())
 }
@@ -185,7 +205,7 @@ pub fn rotate(
     new: &Secret,
     overlap: Interval,
 ) -> Result<(), Refusal> {
-    Signer::check(webhook.signature.parse()?, new)?;
+    Signer::check(webhook.scheme, new)?;
     secret::rotate(session, webhook.id, new, overlap);
     Ok(())
 }
@@ -206,10 +226,7 @@ fn check_secret(
     webhook: &Webhook,
     definition: &Definition,
 ) -> Result<(), Refusal> {
-    let scheme: Scheme = match definition.signature {
-        Some(scheme) => scheme,
-        None => webhook.signature.parse()?,
-    };
+    let scheme = definition.signature.unwrap_or(webhook.scheme);
     if let Some(secret) = &definition.secret {
         Signer::check(scheme, secret)?;
         return Ok(());
@@ -238,14 +255,5 @@ fn check_transform(
         Err(Refusal::MayNotCall(name))
     } else {
         Ok(())
-    }
-}
-
-fn free_name(session: &Session, name: &str, except: Option<i32>) -> Result<(), Refusal> {
-    session.run(sql!("registry/lock_name"), &[arg(name)]);
-    let rows = session.run(sql!("registry/name_taken"), &[arg(name), arg(except)]);
-    match rows.first() {
-        Some(row) if row.value::<bool>(1) => Err(Refusal::DuplicateName(name.to_owned())),
-        _ => Ok(()),
     }
 }

@@ -110,12 +110,13 @@ def test_sha256_signature(orders, receiver):
 def test_users_headers_are_sent(orders, receiver):
     orders.create(
         "hook", receiver.url("/"), table_name="orders",
-        headers='{"Authorization": "Bearer t0ken", "Content-Type": "application/vnd.test+json"}',
+        headers='{"Authorization": "Bearer t0ken", "User-Agent": "mine/1"}',
     )
     orders.run("INSERT INTO orders VALUES (1, 'Ada', 42)")
     [request] = receiver.wait(1)
     assert request.headers["authorization"] == "Bearer t0ken"
-    assert request.headers["content-type"] == "application/vnd.test+json"
+    assert request.headers["user-agent"] == "mine/1"
+    assert request.headers["content-type"] == "application/json"
 
 
 def test_update_and_delete_carry_both_images(orders, receiver):

@@ -1,5 +1,6 @@
--- The live webhook of this name or uuid that the role may manage (see webhook.visible), locked against other changes.
-SELECT w.id, w.name, w.signature, pg_has_role($2, w.owner::oid, 'USAGE')
+-- The live webhooks of this name or uuid that role $2 may manage (see webhook.visible), and whether it is their
+-- owner.
+SELECT w.id, w.owner::oid = $2
 FROM webhook.webhook AS w
 WHERE (w.name = $1 OR w.uuid::text = lower($1))
   AND w.deleted_at IS NULL
@@ -7,4 +8,3 @@ WHERE (w.name = $1 OR w.uuid::text = lower($1))
       pg_has_role($2, w.owner::oid, 'USAGE')
       OR EXISTS (SELECT FROM webhook.level AS l WHERE l.level = 'admin' AND pg_has_role($2, l.role::oid, 'USAGE'))
   )
-FOR NO KEY UPDATE

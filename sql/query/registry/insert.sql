@@ -1,3 +1,4 @@
+-- No row where the owner has a webhook of this name; whoever is making one is waited for.
 INSERT INTO webhook.webhook (
     name, url, description, enabled, format, signature, signature_header, event_types, transform,
     max_retries, timeout_seconds, retry_backoff_seconds, retry_for, max_concurrency, rate_limit, owner
@@ -6,4 +7,5 @@ VALUES (
     $1, $2, nullif($3, ''), $4, $5, $6, nullif($7, ''), $8, $9, nullif($10, -1), $11, $12,
     $13, $14, nullif($15, 0), $16
 )
+ON CONFLICT (name, owner) WHERE deleted_at IS NULL DO NOTHING
 RETURNING id, uuid, created_at

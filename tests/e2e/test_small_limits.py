@@ -1,0 +1,279 @@
+"""Limits that nobody meets in ordinary use: sizes of names and headers, names of webhooks,
+and what a request may not be made of. All of it is tried by ordinary roles."""
+
+import json
+import threading
+import time
+
+import psycopg
+import pytest
+
+
+def refused(connection, statement, *arguments):
+    """Run a statement that must fail; return its SQLSTATE."""
+    with pytest.raises(psycopg.Error) as caught:
+        connection.execute(statement, arguments or None)
+    return caught.value.diag.sqlstate
+
+
+@pytest.fixture
+def role(db, cluster):
+    """Makes roles with a level, a schema and a table `things`; returns a connection for each."""
+    made = []
+
+    def role(name, level="member"):
+        full = f"{db.name}_{name}"
+        db.run(f"CREATE ROLE {full} LOGIN")
+        db.run(f"CREATE SCHEMA {full} AUTHORIZATION {full}")
+        connection = cluster.connect(db.name, user=full)
+        connection.execute("CREATE TABLE things (id int PRIMARY KEY)")
+        if level:
+            db.run("SELECT webhook_grant(%s, %s)", full, level)
+        made.append((full, connection))
+        return connection
+
+    yield role
+    for full, connection in made:
+        connection.close()
+        db.run(f"DROP OWNED BY {full} CASCADE; DROP ROLE {full}")
+
+
+# --- sizes ------------------------------------------------------------------------------------------
+
+
+CREATE = "SELECT webhook_create('hook', %s, {})"
+
+
+@pytest.mark.parametrize("arguments, detail", [
+    ("signature_header => repeat('x', 20000)", "longer than 200 bytes"),
+    ("signature_header => repeat('x', 201)", "longer than 200 bytes"),
+    ("headers => jsonb_build_object(repeat('x', 201), '')", "longer than 200 bytes"),
+    ("headers => (SELECT jsonb_object_agg('x' || n, '') FROM generate_series(1, 40000) AS n)", "larger than 8192 bytes"),
+    ("headers => (SELECT jsonb_object_agg('x' || n, n) FROM generate_series(1, 400000) AS n)", "larger than 8192 bytes"),
+    ("headers => jsonb_build_object('X-A', repeat('x', 50000000))", "larger than 8192 bytes"),
+    ("headers => '{\"Content-Type\": \"text/plain\"}'", "is reserved"),
+    ("headers => '{\"content-encoding\": \"gzip\"}'", "is reserved"),
+    ("headers => '{\"Accept-Encoding\": \"gzip\"}'", "is reserved"),
+    ("headers => '{\"Content-Length\": \"0\"}'", "is reserved"),
+    ("signature_header => 'content-type'", "is reserved"),
+    ("signature => 'timestamped', signature_header => 'X-Webhook-Signature'", "another value"),
+    ("format => 'fluxbase', signature_header => 'x-webhook-signature'", "another value"),
+])
+def test_what_a_request_cannot_be_made_of(role, receiver, arguments, detail):
+    member = role("mem")
+    with pytest.raises(psycopg.errors.InvalidParameterValue) as caught:
+        member.execute(CREATE.format(arguments), [receiver.url("/")])
+    assert detail in caught.value.diag.message_detail
+
+
+def test_the_same_for_a_webhook_that_is_changed(role, receiver):
+    member = role("mem")
+    member.execute("SELECT webhook_create('hook', %s, signature => 'sha256')", [receiver.url("/")])
+    update = "SELECT webhook_update('hook', {})".format
+    member.execute(update("signature_header => 'X-Webhook-Signature'"))
+    for arguments in (
+        "signature => 'timestamped'", "format => 'fluxbase'", "headers => '{\"Content-Type\": \"a/b\"}'",
+        "headers => (SELECT jsonb_object_agg('x' || n, '') FROM generate_series(1, 40000) AS n)",
+    ):
+        assert refused(member, update(arguments)) == "22023", arguments
+    member.execute(update("signature => 'timestamped', signature_header => ''"))
+    assert refused(member, update("signature_header => 'x-webhook-signature'")) == "22023"
+
+
+def test_the_largest_that_is_allowed_arrives(role, receiver):
+    member = role("mem")
+    headers = {f"x-{n:03}-{'n' * 194}": "v" * 200 for n in range(20)}
+    headers["User-Agent"] = "mine/1"
+    member.execute(
+        "SELECT webhook_create('hook', %s, headers => %s::jsonb, signature => 'sha256', signature_header => repeat('s', 200))",
+        [receiver.url("/"), json.dumps(headers)],
+    )
+    member.execute("SELECT webhook_test('hook')")
+    [request] = receiver.wait(1)
+    assert {name.lower(): value for name, value in headers.items()}.items() <= request.headers.items()
+    assert request.headers["s" * 200].startswith("sha256=")
+    assert request.headers["content-type"] == "application/json"
+
+
+# --- names ------------------------------------------------------------------------------------------
+
+
+def test_a_name_is_unique_for_its_owner_and_says_nothing_of_others(db, role, receiver):
+    ann, bob, root, viewer = role("ann"), role("bob"), role("root", "admin"), role("viewer", "viewer")
+    create, url = "SELECT id FROM webhook_create('hook', %s)", receiver.url("/")
+    [of_ann] = ann.execute(create, [url]).fetchone()
+    assert refused(bob, "SELECT webhook_pause('hook')") == "42704"
+    [of_bob] = bob.execute(create, [url]).fetchone()
+    assert refused(ann, create, url) == refused(bob, create, url) == "42710"
+    for connection, own in ((ann, of_ann), (bob, of_bob)):
+        connection.execute("SELECT webhook_pause('hook')")
+        assert connection.execute("SELECT id, health FROM webhook.webhooks").fetchall() == [(own, "paused")]
+    # Both are an admin's to manage: it says which by uuid.
+    with pytest.raises(psycopg.Error) as caught:
+        root.execute("SELECT webhook_resume('hook')")
+    assert caught.value.diag.sqlstate == "42725" and "uuid" in caught.value.diag.message_hint
+    root.execute("SELECT webhook_resume(%s)", [str(of_ann)])
+    assert dict(db.rows("SELECT id, health FROM webhook.webhooks")) == {of_ann: "healthy", of_bob: "paused"}
+    # Its own goes first, so that no member takes a name from it.
+    [of_root] = root.execute(create, [url]).fetchone()
+    root.execute("SELECT webhook_pause('hook')")
+    assert dict(db.rows("SELECT id, health FROM webhook.webhooks"))[of_root] == "paused"
+    root.execute("SELECT webhook_delete('hook')")
+    # The name of one that was deleted is free again, and so is that of one that was renamed.
+    ann.execute("SELECT webhook_update('hook', name => 'other')")
+    ann.execute(create, [url])
+    assert refused(ann, "SELECT webhook_update('other', name => 'hook')") == "42710"
+    ann.execute("SELECT webhook_update('other', name => 'other', description => 'the same name')")
+    root.execute("SELECT webhook_delete(%s)", [str(of_bob)])
+    root.execute("SELECT webhook_pause('hook')")
+    assert refused(bob, "SELECT webhook_resume('hook')") == "42704"
+
+
+def test_a_member_of_two_owners(db, role, receiver):
+    """Of several that it may manage, none its own, it has to say which."""
+    ann, bob, carl = role("ann"), role("bob"), role("carl")
+    db.run(f"GRANT {db.name}_ann, {db.name}_bob TO {db.name}_carl")
+    ids = [c.execute("SELECT id FROM webhook_create('hook', %s)", [receiver.url("/")]).fetchone()[0] for c in (ann, bob)]
+    assert refused(carl, "SELECT webhook_pause('hook')") == "42725"
+    carl.execute("SELECT webhook_pause(%s)", [str(ids[0])])
+    carl.execute("SELECT webhook_create('hook', %s)", [receiver.url("/")])
+    carl.execute("SELECT webhook_delete('hook')")
+    assert refused(carl, "SELECT webhook_delete('hook')") == "42725"
+
+
+def test_the_same_name_at_the_same_time(db, role, receiver, cluster):
+    """One of them is it; the others hear that the name is taken, never of an internal error."""
+    role("mem")
+    states, url = [], receiver.url("/")
+
+    def work(statement):
+        with cluster.connect(db.name, user=f"{db.name}_mem") as connection:
+            for _ in range(5):
+                try:
+                    connection.execute(statement, [url])
+                    states.append("00000")
+                except psycopg.Error as error:
+                    states.append(error.diag.sqlstate)
+
+    workers = [threading.Thread(target=work, args=["SELECT webhook_create('hook', %s)"]) for _ in range(6)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sorted(states) == ["00000"] + ["42710"] * 29
+    states.clear()
+    with cluster.connect(db.name, user=f"{db.name}_mem", autocommit=False) as first:
+        first.execute("SELECT webhook_create('new', %s)", [url])
+        worker = threading.Thread(target=work, args=["SELECT webhook_update('hook', name => 'new', url => %s)"])
+        worker.start()
+        time.sleep(0.2)
+        first.commit()
+        worker.join()
+    assert states == ["42710"] * 5
+
+
+def test_nobody_blocks_a_name(db, role, receiver):
+    """No advisory lock that anybody can take, and no webhook of somebody else, is waited for."""
+    ann, bob, root = role("ann"), role("bob"), role("root", "admin")
+    for number in (db.value("SELECT 'webhook.webhook'::regclass::oid::int"), 0, 1, 2):
+        for word in ("hook", "new"):
+            ann.execute("SELECT pg_advisory_lock(%s::int, hashtext(%s))", [number, word])
+    url = receiver.url("/")
+    ann.execute("SELECT webhook_create('hook', %s)", [url])
+    for connection in (bob, root):
+        connection.execute("SET statement_timeout = '2s'")
+        connection.execute("SELECT webhook_create('hook', %s)", [url])
+    with ann.transaction():
+        ann.execute("SELECT webhook_update('hook', description => 'held')")
+        for connection in (bob, root):
+            connection.execute("SELECT webhook_update('hook', name => 'new')")
+
+
+# --- certificates -----------------------------------------------------------------------------------
+
+
+def test_a_file_of_certificates_that_cannot_be_read(own_cluster, make_db, receiver):
+    """Only requests with TLS need it. Where it is, is in the server's log and nowhere else."""
+    path = "/nowhere/of/the/administrator/ca.pem"
+    server = own_cluster(pg_webhook__ca_file=f"'{path}'")
+    db = make_db(server)
+    db.run("CREATE ROLE mem LOGIN; SELECT webhook_grant('mem', 'member')")
+    told = []
+    with server.connect(db.name, user="mem") as member:
+        member.add_notice_handler(lambda diagnostic: told.append(str(diagnostic.message_primary)))
+        member.execute("SET client_min_messages = debug1")
+        member.execute("SELECT webhook_create('hook', %s)", [receiver.url("/")])
+        [status] = member.execute("SELECT status_code FROM webhook_test('hook')").fetchone()
+        assert status == 200
+        member.execute("SELECT webhook_create('tls', %s)", [receiver.url("/").replace("http:", "https:")])
+        [error] = member.execute("SELECT error FROM webhook_test('tls')").fetchone()
+        assert error.startswith("tls: ")
+        assert refused(member, "SHOW pg_webhook.ca_file") == "42501"
+        seen = [error, *told, *(row[0] for row in member.execute("SELECT w::text FROM webhook.webhooks AS w"))]
+        assert not [text for text in seen if "nowhere" in text]
+    assert server.log_lines(path)
+
+
+# --- signatures -------------------------------------------------------------------------------------
+
+
+def test_a_recorded_request_without_its_date(role, receiver):
+    """The second header of `timestamped` is no signature of its own, and the receiver can say what it expects."""
+    member = role("mem")
+    secret = "a secret of plain words"
+    member.execute(
+        "SELECT webhook_create('hook', %s, format => 'fluxbase', secret => %s)", [receiver.url("/"), secret]
+    )
+    member.execute("SELECT webhook_test('hook')")
+    [request] = receiver.wait(1)
+    body, headers = request.body.decode(), dict(request.headers)
+
+    def verified(headers, **named):
+        more = "".join(f", {name} => %s" for name in named)
+        statement = f"SELECT webhook_verify(%s, %s::jsonb, %s{more})"
+        return member.execute(statement, [body, json.dumps(headers), secret, *named.values()]).fetchone()[0]
+
+    assert verified(headers) and verified(headers, signature="timestamped")
+    stripped = {name: value for name, value in headers.items() if name != "x-fluxbase-signature"}
+    bare = headers["x-webhook-signature"]
+    for forged in (
+        stripped, {**stripped, "x-fluxbase-signature": bare}, {**headers, "x-fluxbase-signature": ""},
+        {**headers, "x-fluxbase-signature": f"t={int(time.time())},v1={bare}"},
+    ):
+        assert not verified(forged)
+        assert not verified(forged, tolerance="1 hour")
+    for name, value in (("x-truss-signature", bare), ("x-webhook-signature", f"sha256={bare}")):
+        assert not verified({**stripped, name: value}, signature="timestamped")
+    for scheme in ("standard", "sha256", "hex", "none"):
+        assert not verified(headers, signature=scheme)
+    assert refused(member, "SELECT webhook_verify('', '{}'::jsonb, '', signature => 'md5')") == "22023"
+
+
+# --- arming -----------------------------------------------------------------------------------------
+
+
+def test_execute_alone_arms_nothing(db, role):
+    """As with levels: GRANT ... ON ALL FUNCTIONS makes nobody an admin."""
+    member, nobody, root = role("mem"), role("nobody", None), role("root", "admin")
+    db.run(f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {db.name}_mem, {db.name}_nobody")
+    for connection in (member, nobody):
+        assert refused(connection, "SELECT webhook_arm()") == "42501"
+    assert root.execute("SELECT webhook_arm()").fetchone() == (False,)
+
+
+# --- addresses --------------------------------------------------------------------------------------
+
+
+def test_what_hands_out_credentials_stays_refused(own_cluster, make_db):
+    server = own_cluster(pg_webhook__allowed_networks="'fd00::/8, 100.64.0.0/10, 169.254.0.0/16, 168.63.129.16'")
+    db = make_db(server)
+    db.run("CREATE ROLE mem LOGIN; SELECT webhook_grant('mem', 'member')")
+    with server.connect(db.name, user="mem") as member:
+        for host in (
+            "[fd00:ec2::23]", "[fd00:ec2::254]", "[fd00:ec2:ffff::1]", "169.254.170.2", "169.254.170.23",
+            "168.63.129.16", "100.100.100.200", "[fd20:ce::254]",
+        ):
+            with pytest.raises(psycopg.errors.InvalidParameterValue) as caught:
+                member.execute("SELECT webhook_create('hook', %s)", [f"http://{host}/"])
+            assert caught.value.diag.message_detail.startswith("webhook.url.private_ip: "), host
+        member.execute("SELECT webhook_create('hook', 'http://[fd00:1::1]/')")
