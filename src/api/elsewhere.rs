@@ -1,7 +1,8 @@
 //! Network calls that a user waits for, made on another thread so that the session can be cancelled.
 
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -19,6 +20,34 @@ use crate::pg::{interrupt, settings};
 /// How long registration waits for a name's addresses.
 const LOOKUP: Duration = Duration::from_secs(5);
 
+/// Threads of one session that may still be at work although it has been cancelled.
+const MOST: usize = 16;
+
+/// Those that are at work.
+static AT_WORK: AtomicUsize = AtomicUsize::new(0);
+
+/// One thread looks names up for the whole session, and ends when there has been nothing to do for a while.
+static LOOKUPS: LazyLock<Lookups> = LazyLock::new(|| Lookups::with_threads(1));
+
+/// Counts one thread until it is dropped.
+struct AtWork;
+
+impl AtWork {
+    fn begin() -> Result<Self, Refusal> {
+        if AT_WORK.fetch_add(1, Ordering::Relaxed) < MOST {
+            return Ok(Self);
+        }
+        drop(Self);
+        Err(Refusal::NoThread("too many requests of this session have not ended".to_owned()))
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        AT_WORK.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Runs `work` on a thread of its own and waits for it. Where the session is cancelled meanwhile, the
 /// thread ends by itself, at its own deadline.
 ///
@@ -27,11 +56,13 @@ const LOOKUP: Duration = Duration::from_secs(5);
 /// The system gives no thread, or it panicked.
 pub fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
     let failed = |error: &dyn std::fmt::Display| Refusal::NoThread(error.to_string());
+    let at_work = AtWork::begin()?;
     let done = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
         .map(Arc::new)
         .map_err(|error| failed(&error))?;
     let signal = Arc::clone(&done);
     let thread = thread::spawn("webhook session", move || {
+        let _at_work = at_work;
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         // Fails only when the counter is full, which wakes as well.
         let _ = signal.write(1);
@@ -54,7 +85,7 @@ pub fn client() -> Client {
             .report(PgLogLevel::LOG_SERVER_ONLY);
         Trust::load(None).expect("without a file nothing can fail")
     });
-    Client::new(Lookups::default(), settings::address_policy(), trust)
+    Client::new(LOOKUPS.clone(), settings::address_policy(), trust)
 }
 
 /// Judges the addresses of a new URL, as every attempt will.
@@ -64,7 +95,7 @@ pub fn client() -> Client {
 /// [`Refusal::Url`].
 pub fn judge_addresses(url: &EndpointUrl) -> Result<(), Refusal> {
     let host = url.host().to_owned();
-    let resolver = JudgingResolver::new(Lookups::default(), Arc::new(settings::address_policy()));
+    let resolver = JudgingResolver::new(LOOKUPS.clone(), Arc::new(settings::address_policy()));
     run(move || resolver.check(&host, LOOKUP))??;
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Name lookups by threads of their own.
 //!
 //! `getaddrinfo` cannot be cancelled, so whoever needs an answer waits for it elsewhere and no longer
-//! than its own deadline. Lookups of one name are made once, however many wait for it, and each by a
-//! thread of its own, so that names of which the resolver says nothing delay no others.
+//! than its own deadline. Lookups of one name are made once, however many wait for it, and in the worker each
+//! by a thread of its own, so that names of which the resolver says nothing delay no others. A session has one.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,7 +17,7 @@ use super::bell::Bell;
 use super::fiber::{self, Until};
 use super::thread;
 
-/// Threads that look up, at the most.
+/// Threads that look up in a worker, at the most.
 const THREADS: usize = 64;
 
 /// A thread without work ends after this.
@@ -48,6 +48,8 @@ pub struct Lookups {
 }
 
 struct Shared {
+    /// Threads, at the most.
+    most: usize,
     state: Mutex<State>,
     queue: (Sender<String>, Receiver<String>),
 }
@@ -91,11 +93,16 @@ impl Call {
 
 impl Default for Lookups {
     fn default() -> Self {
-        Self { shared: Arc::new(Shared { state: Mutex::default(), queue: bounded(QUEUE) }) }
+        Self::with_threads(THREADS)
     }
 }
 
 impl Lookups {
+    /// By so many threads at the most.
+    pub fn with_threads(most: usize) -> Self {
+        Self { shared: Arc::new(Shared { most, state: Mutex::default(), queue: bounded(QUEUE) }) }
+    }
+
     /// The addresses of `name`, waiting for at most `patience`.
     ///
     /// # Errors
@@ -136,7 +143,7 @@ impl Lookups {
             waiting.callers.push(Arc::clone(&call));
             return Ok(call);
         }
-        if state.threads < THREADS && state.threads <= state.waiting.len() {
+        if state.threads < self.shared.most && state.threads <= state.waiting.len() {
             let shared = Arc::clone(&self.shared);
             match thread::spawn("webhook lookup", move || shared.serve()) {
                 Ok(_) => state.threads += 1,
@@ -244,5 +251,21 @@ mod tests {
             assert_eq!(caller.join().unwrap().len(), 1);
         }
         assert!(lookups.shared.lock().threads <= THREADS);
+    }
+
+    #[test]
+    fn one_thread_answers_all() {
+        let lookups = Lookups::with_threads(1);
+        let callers: Vec<_> = (1..=32)
+            .map(|n| {
+                let lookups = lookups.clone();
+                let name = format!("127.0.1.{n}");
+                std::thread::spawn(move || lookups.addresses(&name, PLENTY).unwrap().unwrap())
+            })
+            .collect();
+        for caller in callers {
+            assert_eq!(caller.join().unwrap().len(), 1);
+        }
+        assert_eq!(lookups.shared.lock().threads, 1);
     }
 }

@@ -1,12 +1,15 @@
-"""Limits that nobody meets in ordinary use: sizes of names and headers, names of webhooks,
+"""Limits that nobody meets in ordinary use: threads of a session, sizes of names and headers, names of webhooks,
 and what a request may not be made of. All of it is tried by ordinary roles."""
 
 import json
+import pathlib
 import threading
 import time
 
 import psycopg
 import pytest
+
+from harness import wait_until
 
 
 def refused(connection, statement, *arguments):
@@ -36,6 +39,40 @@ def role(db, cluster):
     for full, connection in made:
         connection.close()
         db.run(f"DROP OWNED BY {full} CASCADE; DROP ROLE {full}")
+
+
+def threads(connection):
+    """How many threads the session's process has."""
+    [pid] = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return len(list(pathlib.Path(f"/proc/{pid}/task").iterdir()))
+
+
+# --- threads ----------------------------------------------------------------------------------------
+
+
+def test_many_calls_leave_one_thread(role, receiver):
+    """Each looks a name up, in a session of its own and in the worker's way."""
+    member = role("mem")
+    url = receiver.url("/").replace("127.0.0.1", "localhost")
+    for number in range(100):
+        member.execute("SELECT webhook_create(%s, %s)", [f"hook{number}", url])
+        member.execute("SELECT webhook_test(%s)", [f"hook{number}"])
+        assert threads(member) <= 2, "its own, and one that looks names up"
+    assert len(receiver.got()) == 100
+
+
+def test_calls_that_are_cancelled_leave_a_few_threads(role, receiver):
+    """A receiver that never answers, and a session that does not wait for it."""
+    member = role("mem")
+    receiver.hold()
+    member.execute("SELECT webhook_create('hook', %s, timeout_seconds => 600)", [receiver.url("/")])
+    member.execute("SET statement_timeout = '20ms'")
+    for _ in range(100):
+        assert refused(member, "SELECT webhook_test('hook')") in ("57014", "53000")
+    member.execute("RESET statement_timeout")
+    wait_until(lambda: threads(member) <= 2, lambda: f"{threads(member)} threads", 10)
+    receiver.release()
+    member.execute("SELECT webhook_test('hook')")
 
 
 # --- sizes ------------------------------------------------------------------------------------------
