@@ -5,8 +5,10 @@
 
 use pgrx::datum::{Interval, JsonB};
 use pgrx::pg_sys::ItemPointerData;
+use pgrx::prelude::*;
 use serde_json::Value;
 
+use super::webhook::Webhook;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::pg::spi::{Session, arg, sql};
@@ -21,23 +23,50 @@ struct Secrets {
     previous_until: Option<Timestamp>,
 }
 
+impl Secrets {
+    /// What an owner has put into headers is meant for where that owner sent it, so somebody without the owner's
+    /// rights does not take it elsewhere. The secret stays: what it signs does not tell it, and whoever manages a
+    /// webhook has requests signed anyway.
+    fn go_elsewhere(&mut self, webhook: &Webhook) {
+        let is_empty = |headers: &Value| headers.as_object().is_none_or(|names| names.is_empty());
+        if webhook.own || self.headers.as_ref().is_none_or(is_empty) {
+            return;
+        }
+        self.headers = None;
+        warning!(
+            "the headers of webhook \"{}\" are removed: only a role with its owner's rights takes them to another URL",
+            webhook.name
+        );
+    }
+}
+
 /// Those of a new webhook.
 pub fn insert(webhook: i32, secret: &Secret, headers: Option<Value>) {
     let signing_key = Some(secret.reveal().to_owned());
     write(webhook, None, Secrets { signing_key, headers, ..Secrets::default() });
 }
 
-/// Changes what is given; a new secret ends a rotation.
-pub fn update(session: &Session, webhook: i32, secret: Option<&Secret>, headers: Option<Value>) {
-    if secret.is_none() && headers.is_none() {
+/// Changes what is given; a new secret ends a rotation. `moves` says that requests go elsewhere from now on.
+pub fn update(
+    session: &Session,
+    webhook: &Webhook,
+    secret: Option<&Secret>,
+    headers: Option<Value>,
+    moves: bool,
+) {
+    if secret.is_none() && headers.is_none() && !moves {
         return;
     }
-    change(session, webhook, None, |secrets, _| {
+    change(session, webhook.id, None, |secrets, _| {
         if let Some(secret) = secret {
             secrets.signing_key = Some(secret.reveal().to_owned());
             (secrets.previous_key, secrets.previous_until) = (None, None);
         }
-        secrets.headers = headers.or(secrets.headers.take());
+        match headers {
+            Some(headers) => secrets.headers = Some(headers),
+            None if moves => secrets.go_elsewhere(webhook),
+            None => {}
+        }
     });
 }
 

@@ -19,10 +19,11 @@ pub struct Webhook {
     pub id: i32,
     /// The name.
     pub name: String,
+    url: String,
     scheme: Scheme,
     signature_header: Option<String>,
     /// The caller has the rights of its owner; an admin need not have them.
-    own: bool,
+    pub(super) own: bool,
 }
 
 impl Webhook {
@@ -73,6 +74,7 @@ pub fn find(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result
     Ok(Webhook {
         id,
         name: row.value(1),
+        url: row.value(2),
         scheme: row.value::<String>(3).parse()?,
         signature_header: row.get(4),
         own: row.value(5),
@@ -131,12 +133,13 @@ pub fn insert(
     let Some(row) = rows.first() else {
         return Err(Refusal::DuplicateName(name));
     };
-    let webhook = Webhook { id: row.value(1), name, scheme, signature_header, own: true };
+    let webhook = Webhook { id: row.value(1), name, url, scheme, signature_header, own: true };
     secret::insert(webhook.id, signing, definition.headers);
     Ok(Created { webhook, uuid: row.value(2), created_at: row.value(3) })
 }
 
-/// Changes what `definition` gives.
+/// Changes what `definition` gives. To another URL stored header values go only with whoever has the rights of the
+/// owner.
 ///
 /// # Errors
 ///
@@ -161,10 +164,12 @@ pub fn update(
     let header = definition.signature_header.as_ref().or(webhook.signature_header.as_ref());
     let header = header.filter(|name| !name.is_empty());
     definition.signature.unwrap_or(webhook.scheme).check_header(header.map(String::as_str))?;
+    let url = definition.url.map(|url| url.to_string());
+    let moves = url.as_ref().is_some_and(|url| *url != webhook.url);
     let args = [
         arg(webhook.id),
         arg(definition.name.as_deref()),
-        arg(definition.url.map(|url| url.to_string())),
+        arg(url),
         arg(definition.description),
         arg(definition.enabled),
         arg(definition.format.map(Format::name)),
@@ -190,7 +195,7 @@ pub fn update(
                 .ok_or(Refusal::DuplicateName(name))?;
         }
     }
-    secret::update(session, webhook.id, definition.secret.as_ref(), definition.headers);
+    secret::update(session, webhook, definition.secret.as_ref(), definition.headers, moves);
     Ok(())
 }
 

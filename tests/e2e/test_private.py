@@ -290,3 +290,52 @@ def test_levels_fire_no_event_trigger_as_the_owner(db, role):
     assert refused(member, "SELECT FROM webhook.webhooks") == "42501"
     assert db.rows("SELECT who FROM ran") == [(f"{db.name}_root",)]
     db.run("DROP EVENT TRIGGER log_ddl")
+
+
+# --- header values ----------------------------------------------------------------------------------
+
+
+def test_an_admin_takes_no_header_values_elsewhere(db, role, make_receiver, cluster):
+    own, other = make_receiver(), make_receiver()
+    member, admin, friend = role(db, "mem", "member"), role(db, "root", "admin"), role(db, "friend", "member")
+    db.run(f"GRANT {db.name}_mem TO {db.name}_friend")
+    token = json.dumps({"Authorization": TOKEN})
+    warnings = []
+    admin.add_notice_handler(lambda diagnostic: warnings.append((diagnostic.severity, diagnostic.message_primary)))
+
+    def make(name):
+        member.execute("SELECT webhook_create(%s, %s, 'things', headers => %s::jsonb)", [name, own.url("/"), token])
+
+    make("hook")
+    # Whatever an admin changes, as long as requests go where the owner sent them.
+    admin.execute("SELECT webhook_update('hook', timeout_seconds => 5, url => %s)", [own.url("/")])
+    assert warnings == []
+    admin.execute("SELECT webhook_test('hook')")
+    assert own.wait(1)[0].headers["authorization"] == TOKEN
+    admin.execute("SELECT webhook_update('hook', url => %s)", [other.url("/")])
+    [(severity, message)] = warnings
+    assert severity == "WARNING" and "headers" in message and TOKEN not in message
+    admin.execute("SELECT webhook_test('hook')")
+    member.execute("INSERT INTO things VALUES (1)")
+    for request in other.wait(2):
+        assert "authorization" not in request.headers
+    assert admin.execute("SELECT headers FROM webhook.webhooks").fetchone() == (None,)
+    # Nor are they there again when it goes back.
+    admin.execute("SELECT webhook_update('hook', url => %s)", [own.url("/")])
+    admin.execute("SELECT webhook_test('hook')")
+    assert "authorization" not in own.wait(2)[1].headers
+    # What an admin gives goes along; nothing else does.
+    member.execute("SELECT webhook_update('hook', headers => %s::jsonb)", [token])
+    admin.execute(
+        "SELECT webhook_update('hook', url => %s, headers => '{\"X-Mine\": \"1\"}')", [other.url("/more")]
+    )
+    admin.execute("SELECT webhook_test('hook')")
+    [request] = other.wait(1, "/more")
+    assert "authorization" not in request.headers and request.headers["x-mine"] == "1"
+    assert len(warnings) == 1
+    # The owner, and whoever has its rights, take them along.
+    for connection, path in ((member, "/member"), (friend, "/friend")):
+        member.execute("SELECT webhook_update('hook', headers => %s::jsonb)", [token])
+        connection.execute("SELECT webhook_update('hook', url => %s)", [other.url(path)])
+        connection.execute("SELECT webhook_test('hook')")
+        assert other.wait(1, path)[0].headers["authorization"] == TOKEN
