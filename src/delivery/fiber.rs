@@ -6,6 +6,7 @@
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Write};
+use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
@@ -70,12 +71,19 @@ thread_local! {
 /// # Errors
 ///
 /// [`ErrorKind::TimedOut`] where `deadline` passes and the file is still not ready, or the reason why it is
-/// none that can be waited for.
+/// none that can be waited for. A fiber that panics waits for nothing any more.
 pub fn wait(file: BorrowedFd<'_>, until: Until, deadline: Option<Instant>) -> io::Result<()> {
     let Some(waiter) = CURRENT.get() else {
         return block(file, until, deadline);
     };
+    refuse_while_unwinding()?;
     ask(waiter, Ask::Wait(Wait { file: file.as_raw_fd(), until, deadline })).map(drop)
+}
+
+/// A destructor that gave way in the middle of a panic would let others run on a thread that counts as panicking: a
+/// lock that they give back would be poisoned. So this fiber does not give way, and no other is panicking then.
+fn refuse_while_unwinding() -> io::Result<()> {
+    if std::thread::panicking() { Err(io::Error::other("this fiber panics")) } else { Ok(()) }
 }
 
 /// Writes what there is room for, as [`Write::write`] does. Fibers of one thread write together, when all have
@@ -83,7 +91,7 @@ pub fn wait(file: BorrowedFd<'_>, until: Until, deadline: Option<Instant>) -> io
 ///
 /// # Errors
 ///
-/// Those of [`Write::write`].
+/// Those of [`Write::write`]. A fiber that panics writes nothing any more.
 pub fn write<S: AsFd>(stream: &S, bytes: &[u8]) -> io::Result<usize>
 where
     for<'a> &'a S: Write,
@@ -92,12 +100,14 @@ where
         let mut stream = stream;
         return stream.write(bytes);
     };
+    refuse_while_unwinding()?;
     ask(waiter, Ask::Write { file: stream.as_fd().as_raw_fd(), bytes })
 }
 
 fn ask(waiter: NonNull<Waiter>, ask: Ask) -> io::Result<usize> {
     // SAFETY: the waiter lives as long as its fiber's body. `CURRENT` is set by that body on the thread that
-    // never leaves it, and cleared whenever the fiber gives way or ends: so its body is what runs here.
+    // never leaves it, and cleared whenever the fiber gives way or ends: so its body is what runs here, and not one of
+    // its destructors in a panic. It is never unwound from outside, see `Fibers::drop`.
     let outcome = unsafe { waiter.as_ref() }.suspend(ask);
     CURRENT.set(Some(waiter));
     outcome
@@ -204,7 +214,10 @@ impl Fibers {
         let stack = self.stacks.pop().expect("prepared");
         let fiber = Coroutine::with_stack(stack, move |waiter: &Waiter, _| {
             CURRENT.set(Some(NonNull::from(waiter)));
-            let _ = catch_unwind(AssertUnwindSafe(job));
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(job)) {
+                // Its destructor could panic as well.
+                mem::forget(payload);
+            }
         });
         let at = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
@@ -233,7 +246,7 @@ impl Fibers {
 
     /// Lets every fiber go on that can; says whether the last wait was for anything.
     pub fn go_on(&mut self) -> bool {
-        let fetched = std::mem::take(&mut self.fetched);
+        let fetched = mem::take(&mut self.fetched);
         for at in 0..fetched {
             let data = self.events[at].data();
             let (at, wait) = (data as u32 as usize, (data >> 32) as u32);
@@ -274,7 +287,8 @@ impl Fibers {
             match result {
                 CoroutineResult::Yield(Ask::Write { file, bytes }) => {
                     slot.deadline = None;
-                    // SAFETY: the fiber has borrowed both until it goes on, which is after the flush.
+                    // SAFETY: the fiber has borrowed both until it goes on, which is after the flush; one that never
+                    // does has them for ever, because it is never dropped.
                     return unsafe { self.writes.add(at, file, bytes) };
                 }
                 CoroutineResult::Yield(Ask::Wait(wait)) => match self.wait_for(at, &wait) {
@@ -296,7 +310,7 @@ impl Fibers {
         };
         let data = u64::from(slot.wait) << 32 | at as u64;
         let mut event = EpollEvent::new(flags | EpollFlags::EPOLLONESHOT, data);
-        // SAFETY: the fiber has borrowed the file until it goes on.
+        // SAFETY: the fiber has borrowed the file until it goes on, which is not before this returns.
         let file = unsafe { BorrowedFd::borrow_raw(wait.file) };
         match self.epoll.modify(file, &mut event) {
             Err(Errno::ENOENT) => Ok(self.epoll.add(file, event)?),
@@ -313,6 +327,15 @@ impl Fibers {
         if let Some(fiber) = ended.filter(|_| self.stacks.len() < SPARE) {
             self.stacks.push(fiber.into_stack());
         }
+    }
+}
+
+/// Fibers that have not ended, as when a panic ends their thread, stay where they are for the life of the process:
+/// others may hold addresses of what is on their stacks. To drop them would unwind them, and each would take that for
+/// a panic of its request and go on with the next one.
+impl Drop for Fibers {
+    fn drop(&mut self) {
+        self.slots.iter_mut().filter_map(|slot| slot.fiber.take()).for_each(mem::forget);
     }
 }
 

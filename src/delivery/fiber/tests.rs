@@ -201,3 +201,80 @@ fn outside_of_fibers_the_thread_waits() {
     assert_eq!(waited(LATE), Ok(()));
     assert_eq!(wait(near.as_fd(), Until::Writable, None).unwrap(), ());
 }
+
+/// Says what comes of waiting and writing when it is dropped.
+struct Last {
+    file: UnixStream,
+    said: Rc<RefCell<Vec<String>>>,
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        let waited = wait(self.file.as_fd(), Until::Readable, Some(Instant::now() + LATE));
+        let written = write(&self.file, b"b");
+        let say = |outcome: &io::Error| outcome.to_string();
+        self.said.borrow_mut().push(waited.map_err(|e| say(&e)).unwrap_err());
+        self.said.borrow_mut().push(written.map_err(|e| say(&e)).unwrap_err());
+    }
+}
+
+#[test]
+fn a_fiber_that_panics_does_not_give_way() {
+    let mut stage = Stage::new();
+    let ((near, _far), (other, mut other_end)) =
+        (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+    stage.read(other, LATE);
+    let last = Last { file: near, said: Rc::clone(&stage.said) };
+    stage.fibers.prepare().unwrap();
+    stage.fibers.start(move || {
+        let _last = last;
+        panic!("as a test");
+    });
+    assert_eq!(stage.said(), "this fiber panics this fiber panics");
+    assert!(!std::thread::panicking());
+    other_end.write_all(b"a").unwrap();
+    assert!(stage.turn(LATE));
+    assert_eq!(stage.said(), "this fiber panics this fiber panics a");
+    assert!(stage.fibers.is_empty());
+}
+
+#[test]
+fn fibers_that_are_dropped_do_nothing_any_more() {
+    let mut stage = Stage::new();
+    let (waiting, mut waiting_end) = UnixStream::pair().unwrap();
+    let (writing, writing_end) = UnixStream::pair().unwrap();
+    writing_end.set_nonblocking(true).unwrap();
+    stage.read(waiting, LATE);
+    let said = Rc::clone(&stage.said);
+    stage.fibers.prepare().unwrap();
+    stage.fibers.start(move || {
+        let text = b"abc".to_vec();
+        let written = write(&writing, &text);
+        said.borrow_mut().push(format!("{written:?}"));
+    });
+    waiting_end.write_all(b"a").unwrap();
+    let said = Rc::clone(&stage.said);
+    drop(stage);
+    assert!(said.borrow().is_empty(), "{said:?}");
+    let unwritten = (&writing_end).read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(
+        unwritten,
+        Err(ErrorKind::WouldBlock),
+        "its file is open still, and nothing is written"
+    );
+    waiting_end.write_all(b"a").unwrap();
+}
+
+#[test]
+fn a_panic_whose_payload_panics_ends_its_fiber_and_no_other() {
+    struct Bad;
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            panic!("as a test");
+        }
+    }
+    let mut stage = Stage::new();
+    stage.fibers.prepare().unwrap();
+    stage.fibers.start(|| std::panic::panic_any(Bad));
+    assert!(stage.fibers.is_empty());
+}
