@@ -5,7 +5,8 @@
 //! that: a socket that does not block is written to within the call. Where the kernel refuses, as it may in
 //! a container, each is written by itself.
 
-use std::io;
+use std::io::{self, ErrorKind};
+use std::mem::offset_of;
 use std::os::fd::RawFd;
 use std::ptr;
 
@@ -42,6 +43,12 @@ struct Completion {
     second_result: i64,
 }
 
+// What the kernel takes and gives.
+const _: () = assert!(size_of::<Request>() == 64 && size_of::<Completion>() == 32);
+const _: () = assert!(offset_of!(Request, operation) == 16 && offset_of!(Request, file) == 20);
+const _: () = assert!(offset_of!(Request, bytes) == 24 && offset_of!(Request, length) == 32);
+const _: () = assert!(offset_of!(Completion, data) == 0 && offset_of!(Completion, result) == 16);
+
 /// Writes that wait for each other.
 #[derive(Default)]
 pub struct Burst {
@@ -69,11 +76,12 @@ impl Burst {
         self.writes.is_empty()
     }
 
-    /// Has `bytes` written to the socket `file` by the next [`Self::flush`].
+    /// Has `bytes` written to the socket `file` by the next [`Self::flush`]. Without one they are not looked at.
     ///
     /// # Safety
     ///
-    /// Until then `file` stays open and `bytes` stay where they are. `file` does not block.
+    /// Until then `file` stays open and `bytes` stay where they are. `file` is a socket that does not block: the
+    /// kernel then writes within the call, and has done with the bytes when that returns.
     pub unsafe fn add(&mut self, key: usize, file: RawFd, bytes: *const [u8]) {
         self.writes.push(Write { key, file, bytes });
     }
@@ -83,7 +91,11 @@ impl Burst {
         let mut outcomes = Vec::with_capacity(self.writes.len());
         for writes in self.writes.chunks(MOST) {
             let kernel = self.kernel.as_ref().filter(|_| writes.len() > 1);
-            let together = kernel.map(|kernel| kernel.write(writes)).unwrap_or_default();
+            let (together, is_sound) = kernel.map_or((Vec::new(), true), |k| k.write(writes));
+            if !is_sound {
+                // What it has not told would be taken for the end of later writes.
+                self.kernel = None;
+            }
             let alone = writes[together.len()..].iter().map(Write::alone);
             outcomes.extend(writes.iter().map(|w| w.key).zip(together.into_iter().chain(alone)));
         }
@@ -110,9 +122,9 @@ impl Kernel {
         (made == 0).then_some(Self(context))
     }
 
-    /// How the first of `writes` ended: as many as the kernel has taken. A broken connection's SIGPIPE is
-    /// nobody's: no thread of the pool receives signals.
-    fn write(&self, writes: &[Write]) -> Vec<io::Result<usize>> {
+    /// How the first of `writes` ended: as many as the kernel has taken; and whether it has told of all of them. A
+    /// broken connection's SIGPIPE is nobody's: no thread of the pool receives signals.
+    fn write(&self, writes: &[Write]) -> (Vec<io::Result<usize>>, bool) {
         let mut requests = [Request::default(); MOST];
         for (at, (request, write)) in requests.iter_mut().zip(writes).enumerate() {
             request.data = at as u64;
@@ -127,28 +139,45 @@ impl Kernel {
             libc::syscall(libc::SYS_io_submit, self.0, writes.len(), pointers.as_mut_ptr())
         };
         let taken = usize::try_from(taken).unwrap_or(0);
-        let mut completions = [Completion::default(); MOST];
-        let timeout = ptr::null_mut::<libc::timespec>();
-        // SAFETY: there is room for all that were taken; they have completed, so this waits for nothing.
-        let fetched = unsafe {
-            let room = completions.as_mut_ptr();
-            libc::syscall(libc::SYS_io_getevents, self.0, taken, MOST, room, timeout)
-        };
-        let mut results: Vec<_> = (0..taken)
-            .map(|_| Err(io::Error::other("the kernel does not say how a write ended")))
-            .collect();
-        for completion in &completions[..usize::try_from(fetched).unwrap_or(0)] {
-            let result = usize::try_from(completion.result);
-            results[completion.data as usize] =
-                result.map_err(|_| io::Error::from_raw_os_error(-completion.result as i32));
-        }
-        results
+        results(taken, |room| {
+            let timeout = ptr::null_mut::<libc::timespec>();
+            let (most, room) = (room.len(), room.as_mut_ptr());
+            // SAFETY: there is room for as many as are asked for. They have completed, so this waits for nothing.
+            let fetched =
+                unsafe { libc::syscall(libc::SYS_io_getevents, self.0, most, most, room, timeout) };
+            usize::try_from(fetched).map_err(|_| io::Error::last_os_error())
+        })
     }
+}
+
+/// How `taken` writes ended, and whether `fetch`, which fills the room that it is given, has told of all of them.
+fn results(
+    taken: usize,
+    mut fetch: impl FnMut(&mut [Completion]) -> io::Result<usize>,
+) -> (Vec<io::Result<usize>>, bool) {
+    let mut completions = [Completion::default(); MOST];
+    let mut told = 0;
+    while told < taken {
+        match fetch(&mut completions[told..taken]) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => break,
+            Ok(more) => told = (told + more).min(taken),
+        }
+    }
+    let untold = || Err(io::Error::other("the kernel does not say how a write ended"));
+    let mut results: Vec<_> = (0..taken).map(|_| untold()).collect();
+    for completion in &completions[..told] {
+        if let Some(result) = results.get_mut(completion.data as usize) {
+            *result = usize::try_from(completion.result)
+                .map_err(|_| io::Error::from_raw_os_error(-completion.result as i32));
+        }
+    }
+    (results, told == taken)
 }
 
 impl Drop for Kernel {
     fn drop(&mut self) {
-        // SAFETY: the context is this one's, and nothing is under way in it.
+        // SAFETY: the context is this one's; the call waits for what is under way in it, if anything is.
         unsafe { libc::syscall(libc::SYS_io_destroy, self.0) };
     }
 }
@@ -156,7 +185,7 @@ impl Drop for Kernel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{ErrorKind, Read};
+    use std::io::Read;
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
@@ -222,6 +251,47 @@ mod tests {
             let (full, broken) = (Err(ErrorKind::WouldBlock), Err(ErrorKind::BrokenPipe));
             assert_eq!(outcomes(&mut burst), [(1, Ok(3)), (2, full), (3, broken), (4, Ok(3))]);
         }
+    }
+
+    #[test]
+    fn what_the_kernel_tells_in_parts_is_one_answer() {
+        let completion = |data, result| Completion { data, result, ..Completion::default() };
+        let kinds = |results: Vec<io::Result<usize>>| {
+            results.into_iter().map(|r| r.map_err(|error| error.kind())).collect::<Vec<_>>()
+        };
+        let mut calls = 0;
+        let (told, is_sound) = results(3, |room| {
+            calls += 1;
+            match calls {
+                1 => Err(ErrorKind::Interrupted.into()),
+                2 => {
+                    assert_eq!(room.len(), 3);
+                    room[0] = completion(2, 5);
+                    Ok(1)
+                }
+                _ => {
+                    assert_eq!(room.len(), 2);
+                    room.copy_from_slice(&[
+                        completion(0, -i64::from(libc::EPIPE)),
+                        completion(1, 7),
+                    ]);
+                    Ok(2)
+                }
+            }
+        });
+        assert!(is_sound);
+        assert_eq!(kinds(told), [Err(ErrorKind::BrokenPipe), Ok(7), Ok(5)]);
+
+        let (untold, is_sound) = results(2, |_| Err(io::Error::from_raw_os_error(libc::EINVAL)));
+        assert!(!is_sound);
+        assert_eq!(kinds(untold), [Err(ErrorKind::Other); 2]);
+        let (part, is_sound) = results(2, |room| {
+            let first = room.len() == 2;
+            room[0] = completion(u64::from(!first) * 1000, 1);
+            Ok(usize::from(first))
+        });
+        assert!(!is_sound);
+        assert_eq!(kinds(part), [Ok(1), Err(ErrorKind::Other)]);
     }
 
     #[test]
