@@ -1,6 +1,6 @@
 //! Network calls that a user waits for, made on another thread so that the session can be cancelled.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -69,7 +69,7 @@ pub fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Resu
         result
     })
     .map_err(|error| failed(&error))?;
-    interrupt::wait_in_session(done.as_raw_fd());
+    interrupt::wait_in_session(done.as_fd());
     match thread.join() {
         Ok(Ok(result)) => Ok(result),
         _ => Err(failed(&"the thread panicked")),

@@ -6,7 +6,7 @@
 //! ends. A runner that has had its turn goes to the end of its line, so that lanes share the places.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -156,8 +156,8 @@ impl Pool {
     }
 
     /// Readable when outcomes wait.
-    pub fn bell(&self) -> RawFd {
-        self.shared.done.as_fd().as_raw_fd()
+    pub fn bell(&self) -> BorrowedFd<'_> {
+        self.shared.done.as_fd()
     }
 
     /// Whether something has panicked outside of an attempt. Messages may be left that never have an outcome.

@@ -44,6 +44,8 @@ pub struct Entry {
     error: [AtomicU8; ERROR],
 }
 
+const _: () = assert!(!std::mem::needs_drop::<Board>());
+
 struct Board {
     /// Process number of the launcher plus one.
     launcher: AtomicI32,
@@ -58,7 +60,7 @@ static BOARD: PgAtomic<AssertPGRXSharedMemory<Board>> =
 pub fn init() {
     pg_shmem_init!(
         BOARD =
-            // SAFETY: the board holds atomics only.
+            // SAFETY: the board holds atomics only: no address of this process, and nothing to be dropped.
             unsafe { AssertPGRXSharedMemory::new(Board::new()) }
     );
 }
@@ -133,12 +135,12 @@ pub fn enter_launcher() {
 pub fn enter_worker(entry: &'static Entry, now: i64) {
     entry.enter(now);
     let address = pg_sys::Datum::from(std::ptr::from_ref(entry));
-    // SAFETY: the callback gets the address of an entry in shared memory, which outlives the process.
+    // SAFETY: the callback gets the address of an entry in shared memory, which is mapped until after it has run.
     unsafe { pg_sys::before_shmem_exit(Some(leave), address) };
 }
 
 unsafe extern "C-unwind" fn leave(_code: i32, entry: pg_sys::Datum) {
-    // SAFETY: the address that `enter_worker` passed.
+    // SAFETY: the address that `enter_worker` passed, of an entry that others change as well, through its atomics.
     let entry = unsafe { &*entry.cast_mut_ptr::<Entry>() };
     entry.forget_worker();
     wake_launcher();
@@ -152,8 +154,12 @@ fn own_process() -> i32 {
 /// woken for nothing.
 fn set_latch_of(process: i32) {
     if process > 0 {
-        // SAFETY: process numbers index an array in shared memory that lives as long as the server.
+        // SAFETY: an array in shared memory that lives as long as the server and has so many entries, each with a
+        // latch that is initialised once; SetLatch may be called on any of them at any time.
         unsafe {
+            if process as u32 > (*pg_sys::ProcGlobal).allProcCount {
+                return;
+            }
             let proc = (*pg_sys::ProcGlobal).allProcs.add(process as usize - 1);
             pg_sys::SetLatch(&raw mut (*proc).procLatch);
         }

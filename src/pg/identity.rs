@@ -22,8 +22,8 @@ pub fn caller() -> Caller {
 /// The schemas of the current path by name: `$user` in the setting would mean another role later.
 fn search_path() -> CString {
     let mut names: Vec<Vec<u8>> = Vec::new();
-    // SAFETY: main thread in a transaction; names are copied at once, and a schema that has been dropped
-    // meanwhile has none.
+    // SAFETY: main thread in a transaction. The list and the names are copies in the current memory context, which
+    // outlives this call; a schema that has been dropped meanwhile has no name.
     unsafe {
         let schemas = pg_sys::fetch_search_path(false);
         for index in 0..pg_sys::list_length(schemas) {
@@ -74,7 +74,8 @@ pub fn as_restricted<R>(role: pg_sys::Oid, work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// Restores the role when dropped. After an error the abort of the (sub)transaction does it.
+/// Restores the role when dropped, on the way out of an error as well: whoever catches it, and be it without an
+/// abort, is not left with rights that it did not have.
 struct Rights {
     role: pg_sys::Oid,
     context: i32,
@@ -83,7 +84,8 @@ struct Rights {
 impl Rights {
     fn of(role: pg_sys::Oid, more: i32) -> Self {
         let mut before = Self { role: pg_sys::InvalidOid, context: 0 };
-        // SAFETY: main thread in a transaction; restored in drop, or by the abort.
+        // SAFETY: main thread in a transaction. Both calls only read and write variables of this process; whatever
+        // ends this scope restores them, and an abort sets them to what its (sub)transaction began with.
         unsafe {
             pg_sys::GetUserIdAndSecContext(&mut before.role, &mut before.context);
             pg_sys::SetUserIdAndSecContext(
@@ -97,16 +99,15 @@ impl Rights {
 
 impl Drop for Rights {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            // SAFETY: the values that were read above.
-            unsafe { pg_sys::SetUserIdAndSecContext(self.role, self.context) };
-        }
+        // SAFETY: the values that were read above. It raises no error, so that it may run while one is on its way.
+        unsafe { pg_sys::SetUserIdAndSecContext(self.role, self.context) };
     }
 }
 
 /// The owner of schema `webhook`'s tables is the owner of the extension.
 fn owner() -> pg_sys::Oid {
-    // SAFETY: catalog reads in a transaction; the tuple is released before returning.
+    // SAFETY: catalog reads in a transaction. A tuple of that cache begins with that struct, whose fixed columns are
+    // read while it is pinned; nothing in between raises an error.
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"webhook".as_ptr(), false);
         let tuple = pg_sys::SearchSysCache1(

@@ -7,7 +7,7 @@
 
 use std::cell::Cell;
 use std::ffi::CStr;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use pgrx::pg_sys;
@@ -24,7 +24,8 @@ thread_local! {
 /// First thing in a worker's main function: until then signals are blocked and kept.
 pub fn install(waiting: &'static CStr) {
     WAIT_EVENT.set(compat::wait_event(waiting));
-    // SAFETY: handlers of the server itself, installed before signals are unblocked.
+    // SAFETY: two handlers of the server itself and one that does what the server's own does, installed before signals
+    // are unblocked. They run on this thread only, because the others block all signals.
     unsafe {
         compat::on_signal(pg_sys::SIGTERM, ffi::die);
         compat::on_signal(pg_sys::SIGHUP, ffi::SignalHandlerForConfigReload);
@@ -35,7 +36,8 @@ pub fn install(waiting: &'static CStr) {
 
 /// The timer of `lock_timeout` leaves a mark and signals its own process.
 unsafe extern "C-unwind" fn end_lock_wait(signal: i32) {
-    // SAFETY: reads a mark and sets flags, as the server's own handlers do.
+    // SAFETY: reads a mark and sets flags and a latch, which the server's own handlers do as well. Nothing here
+    // allocates, locks or raises an error, and the server's handler keeps errno.
     unsafe {
         if ffi::get_timeout_indicator(ffi::LOCK_TIMEOUT, false) {
             ffi::StatementCancelHandler(signal);
@@ -45,18 +47,18 @@ unsafe extern "C-unwind" fn end_lock_wait(signal: i32) {
 
 /// Waits until the latch is set, `bell` is readable or `timeout` is over, whichever is first, and then
 /// serves interrupts. Ends the process when the postmaster is gone. Rounds `timeout` up to a millisecond.
-pub fn wait(bell: Option<RawFd>, timeout: Duration) {
+pub fn wait(bell: Option<BorrowedFd<'_>>, timeout: Duration) {
     let mut events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     if bell.is_some() {
         events |= pg_sys::WL_SOCKET_READABLE;
     }
     let millis = timeout.as_nanos().div_ceil(1_000_000).min(3_600_000) as i64;
-    // SAFETY: our own latch; the descriptor is open as long as the caller's pool.
+    // SAFETY: our own latch, and a descriptor that is open for the duration of the call.
     unsafe {
         pg_sys::WaitLatchOrSocket(
             pg_sys::MyLatch,
             events as i32,
-            bell.unwrap_or(pg_sys::PGINVALID_SOCKET),
+            bell.map_or(pg_sys::PGINVALID_SOCKET, |bell| bell.as_raw_fd()),
             millis,
             WAIT_EVENT.get(),
         );
@@ -85,8 +87,8 @@ pub fn finish(last: impl FnOnce()) {
     if !ending() {
         return;
     }
-    // SAFETY: flags of the main thread; a handler may set them again at any moment, which is the wish
-    // to end at once.
+    // SAFETY: flags of this thread, each written in one piece; a handler may set them again at any moment, which is
+    // the wish to end at once. `last` returns: what it does in the database is in transactions that catch errors.
     unsafe {
         (&raw mut pg_sys::ProcDiePending).write_volatile(0);
         last();
@@ -117,14 +119,19 @@ pub fn reload_if_asked() -> bool {
 
 /// Waits in a user's session until `bell` is readable. Serves interrupts meanwhile: a cancel or a
 /// termination does not return.
-pub fn wait_in_session(bell: RawFd) {
+pub fn wait_in_session(bell: BorrowedFd<'_>) {
     let event = compat::wait_event(c"PgWebhookTest");
     let events = pg_sys::WL_LATCH_SET | pg_sys::WL_SOCKET_READABLE | pg_sys::WL_EXIT_ON_PM_DEATH;
     loop {
-        // SAFETY: our own latch; the descriptor is open while the caller waits.
+        // SAFETY: our own latch, and a descriptor that is open for the duration of the call.
         let happened = unsafe {
-            let happened =
-                pg_sys::WaitLatchOrSocket(pg_sys::MyLatch, events as i32, bell, -1, event);
+            let happened = pg_sys::WaitLatchOrSocket(
+                pg_sys::MyLatch,
+                events as i32,
+                bell.as_raw_fd(),
+                -1,
+                event,
+            );
             pg_sys::ResetLatch(pg_sys::MyLatch);
             happened
         };

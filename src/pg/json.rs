@@ -24,7 +24,8 @@ impl FromDatum for Json {
         if is_null {
             return None;
         }
-        // SAFETY: the caller's datum is a jsonb; its text is copied before its memory goes.
+        // SAFETY: the caller's datum is a jsonb, which `jsonb_out` takes in any form in which it is stored, and looks
+        // at nothing else of a call. What it returns ends with NUL and is copied before the memory context goes.
         let text = unsafe { direct_function_call::<&CStr>(pg_sys::jsonb_out, &[Some(datum)]) }?;
         Some(Self(text.to_string_lossy().into_owned()))
     }
@@ -33,7 +34,8 @@ impl FromDatum for Json {
 // SAFETY: the value is owned; only its datum is looked at.
 unsafe impl<'fcx> ArgAbi<'fcx> for Json {
     unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
-        // SAFETY: the declaration says that the argument is a jsonb.
+        // SAFETY: the declaration says that the argument is a jsonb, and only a superuser declares another function
+        // with this symbol.
         unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or_else(|| Self("null".to_owned()))
     }
 }
@@ -51,7 +53,9 @@ unsafe impl SqlTranslatable for Json {
 /// rights: rendering may run functions of a type's owner.
 pub fn row(value: &AnyElement) -> (String, Option<pg_sys::Oid>) {
     let _canonical = Canonical::begin();
-    // SAFETY: a composite value, as the function is declared to take; its header names its type.
+    // SAFETY: a composite value, as the function is declared to take (and only a superuser can declare another), in any
+    // form in which one is passed: `pg_detoast_datum` makes a plain one of compressed and of expanded ones. Each has a
+    // header that names its type. `row_to_json` looks at nothing of a call but its argument, and returns a text.
     unsafe {
         let header = pg_sys::pg_detoast_datum(value.datum().cast_mut_ptr())
             .cast::<pg_sys::HeapTupleHeaderData>();

@@ -29,8 +29,10 @@ const SHORTEST_PRECISE: c_int = 1;
 impl Canonical {
     /// Takes effect at once.
     pub fn begin() -> Self {
-        // SAFETY: plain variables of the main thread, each set to a value that its setting can have.
-        // `pg_tzset` answers from its cache after the first call and UTC is always known.
+        // SAFETY: variables of the main thread of types that the constants have, each set to a value that its setting
+        // can have, so that whatever the server calls meanwhile finds what it could always find. A zone that
+        // `pg_tzset` returns is in a cache for the life of the process; UTC is one that it makes without a file. If it
+        // raises an error (out of memory), nothing has been changed yet.
         unsafe {
             let before = Self {
                 zone: pg_sys::session_timezone,
@@ -56,7 +58,8 @@ impl Canonical {
 
 impl Drop for Canonical {
     fn drop(&mut self) {
-        // SAFETY: the values that `begin` found.
+        // SAFETY: the values that `begin` found; zones are never freed. A SET by code that was called meanwhile would
+        // be undone by halves, which harms nothing but its own meaning.
         unsafe {
             pg_sys::session_timezone = self.zone;
             pg_sys::DateStyle = self.date_style;

@@ -13,8 +13,9 @@ pub fn is_single_expression(text: &str) -> bool {
     let Ok(statement) = CString::new(format!("SELECT {text}")) else {
         return false;
     };
-    // SAFETY: the text outlives the call; the parse tree lives in the current memory context and is only
-    // read, each node after its tag.
+    // SAFETY: the text outlives the call and ends with NUL. The tree lives in the current memory context and is only
+    // read: the parser returns a list of RawStmt, a SelectStmt is cast to after its tag has been seen, its lists are
+    // lists of nodes or null, and its targets are ResTargets, each of which is looked at after its tag as well.
     unsafe {
         let statements = PgList::<pg_sys::RawStmt>::from_pg(pg_sys::raw_parser(
             statement.as_ptr(),
@@ -43,6 +44,8 @@ pub fn is_single_expression(text: &str) -> bool {
             && select.lockingClause.is_null()
             && select.withClause.is_null();
         bare && targets.len() == 1
-            && targets.get_ptr(0).is_some_and(|target| (*target).name.is_null())
+            && targets.get_ptr(0).is_some_and(|target| {
+                pgrx::is_a(target.cast(), pg_sys::NodeTag::T_ResTarget) && (*target).name.is_null()
+            })
     }
 }

@@ -17,9 +17,11 @@ impl Row {
     ///
     /// # Safety
     ///
-    /// `tuple` is one of `descriptor`, and both stay as they are as long as the row is used.
+    /// `tuple` is one of `descriptor`, and both stay as they are as long as the row is used. So it is for the tuples of
+    /// a trigger and the descriptor of its table during a call: they belong to the query, whose lock keeps the table
+    /// from being changed, by this session as well.
     pub unsafe fn new(tuple: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) -> Self {
-        // SAFETY: the caller's; there is room for as many columns as the descriptor has.
+        // SAFETY: the caller's; there is room for as many columns as the descriptor has, and each is written.
         unsafe {
             let columns = (*descriptor).natts as usize;
             let mut values = vec![pg_sys::Datum::null(); columns];
@@ -41,7 +43,7 @@ impl Row {
 
     /// The columns of its table.
     pub fn attributes(&self) -> &[pg_sys::FormData_pg_attribute] {
-        // SAFETY: the descriptor stays, by the promise to `new`.
+        // SAFETY: the descriptor stays, by the promise to `new`, at least as long as the row, which is borrowed.
         unsafe { compat::attributes(self.descriptor) }
     }
 
