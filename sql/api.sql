@@ -234,6 +234,10 @@ CREATE FUNCTION webhook.worker_status()
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_worker_status_wrapper';
 COMMENT ON FUNCTION webhook.worker_status IS 'private: the rows of webhook.worker';
 
+CREATE FUNCTION webhook.next_id() RETURNS bigint
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_next_id_wrapper';
+COMMENT ON FUNCTION webhook.next_id IS 'private: the id of a delivery that is to be written';
+
 CREATE FUNCTION webhook.install() RETURNS void
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_install_wrapper';
 COMMENT ON FUNCTION webhook.install IS 'private: the last step of CREATE EXTENSION';

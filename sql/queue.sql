@@ -1,7 +1,10 @@
 -- The event ring, the slow lane, the attempt log and the cursor. The rules that they keep are written
 -- at the head of src/queue/mod.rs.
 
+-- The mark of delivery ids: none that has been given is as large. Nobody calls nextval() on it; see
+-- src/domain/ids.rs.
 CREATE SEQUENCE webhook.delivery_id_seq AS bigint;
+COMMENT ON SEQUENCE webhook.delivery_id_seq IS 'private: no delivery has an id as large as this';
 
 -- Insert-only. A child is emptied by TRUNCATE when all in it is finished and older than the retention.
 CREATE TABLE webhook.event (

@@ -169,7 +169,7 @@ impl Preview<'_> {
         old: Option<&str>,
     ) -> Outcome<(Draft, String)> {
         let envelope = self.sender.envelope(kind, table);
-        let draft = self.sender.draft(&envelope);
+        let draft = self.sender.sketch(&envelope);
         let body = draft.render(&envelope, new, old, false);
         // A test is sent as it is.
         let body = match kind {

@@ -8,8 +8,14 @@ use super::{delivery, on_behalf};
 use crate::domain::refusal::Refusal;
 use crate::domain::status::Status;
 use crate::pg::spi::{self, arg, sql};
-use crate::pg::wake;
+use crate::pg::{ids, wake};
 use crate::registry::webhook;
+
+/// The next delivery's id, for statements that write many.
+#[pg_extern(sql = false)]
+fn webhook_next_id() -> i64 {
+    ids::next_here()
+}
 
 #[pg_extern(sql = false)]
 fn webhook_replay(delivery_id: Option<i64>) -> Result<i64, ErrorReport> {

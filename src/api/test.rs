@@ -24,6 +24,7 @@ use crate::pg::json::Json;
 use crate::pg::snapshot;
 use crate::pg::spi::{self, Session};
 use crate::queue::event::{Origin, Settlement};
+use crate::queue::ring;
 use crate::registry::{endpoint, webhook};
 
 #[pg_extern(sql = false)]
@@ -76,6 +77,8 @@ impl Test {
         };
         let envelope = sender.envelope(Kind::Test, None);
         let draft = sender.draft(&envelope);
+        // It leaves before the transaction commits, and may leave without.
+        ring::secure_ids(&sender.target);
         let body =
             draft.render(&envelope, payload.as_ref().map(|Json(text)| text.as_str()), None, false);
         let endpoint = route.destination.and_then(|destination| {

@@ -10,7 +10,7 @@ use crate::domain::format::Format;
 use crate::domain::time::Timestamp;
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::transform::Transform;
-use crate::pg::{guc, output, settings, wake};
+use crate::pg::{guc, ids, output, settings, wake};
 use crate::queue::ring::{self, NewEvent, Target};
 
 /// One webhook, as its events need it.
@@ -77,7 +77,15 @@ impl Sender {
 
     /// Begins an event that will be put into `envelope`.
     pub fn draft(&self, envelope: &Envelope) -> Draft {
-        let id = ring::next_id(&self.target);
+        self.draft_as(ring::next_id(&self.target), envelope)
+    }
+
+    /// As [`Self::draft`], for an event that will not be.
+    pub fn sketch(&self, envelope: &Envelope) -> Draft {
+        self.draft_as(ids::sample(), envelope)
+    }
+
+    fn draft_as(&self, id: i64, envelope: &Envelope) -> Draft {
         let created_at = Timestamp::from(SystemTime::now());
         let variables = envelope.wants_session_variables().then(session_variables).flatten();
         Draft {

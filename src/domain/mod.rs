@@ -13,6 +13,7 @@ pub mod failure;
 pub mod flow;
 pub mod format;
 pub mod header;
+pub mod ids;
 pub mod level;
 pub mod rate;
 pub mod refusal;

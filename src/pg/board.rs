@@ -2,8 +2,9 @@
 //!
 //! One entry per database, found by its oid. Everything is a plain number: no pointer of one process
 //! means anything in another, and a process that dies leaves nothing to clean up but numbers. Entries
-//! are claimed by compare-and-swap and given back by the launcher when the database is gone.
+//! are claimed one at a time and given back by the launcher when the database is gone.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, Ordering, fence};
 
 use pgrx::prelude::*;
@@ -12,6 +13,7 @@ use pgrx::{AssertPGRXSharedMemory, PgAtomic, pg_shmem_init};
 use super::compat;
 use super::server;
 use super::state::State;
+use crate::domain::ids::Clock;
 
 /// Databases of one server that can have the extension.
 pub const DATABASES: usize = 256;
@@ -42,11 +44,15 @@ pub struct Entry {
     /// Odd while `error` is being written.
     error_version: AtomicU32,
     error: [AtomicU8; ERROR],
+    /// Of delivery ids.
+    ids: Clock,
 }
 
 const _: () = assert!(!std::mem::needs_drop::<Board>());
 
 struct Board {
+    /// Somebody is claiming an entry.
+    claiming: AtomicBool,
     /// Process number of the launcher plus one.
     launcher: AtomicI32,
     entries: [Entry; DATABASES],
@@ -75,7 +81,11 @@ pub static PRELOADED: AtomicBool = AtomicBool::new(false);
 
 impl Board {
     fn new() -> Self {
-        Self { launcher: AtomicI32::new(0), entries: std::array::from_fn(|_| Entry::new()) }
+        Self {
+            claiming: AtomicBool::new(false),
+            launcher: AtomicI32::new(0),
+            entries: std::array::from_fn(|_| Entry::new()),
+        }
     }
 }
 
@@ -97,15 +107,37 @@ pub fn find_or_claim(database: pg_sys::Oid) -> Option<&'static Entry> {
     if !preloaded() {
         return None;
     }
-    let oid = u32::from(database);
-    find(database)
-        .or_else(|| {
-            board().entries.iter().find(|entry| {
-                entry.database.compare_exchange(0, oid, Ordering::AcqRel, Ordering::Acquire).is_ok()
-            })
-        })
-        // Two processes may have claimed one each for the same database; the first in line is the one.
-        .and_then(|claimed| find(database).or(Some(claimed)))
+    find(database).or_else(|| claim(database))
+}
+
+/// One process at a time, so that no database gets two entries: ids would be drawn from two clocks. None dies
+/// or waits in here, unless the whole server does.
+fn claim(database: pg_sys::Oid) -> Option<&'static Entry> {
+    let claiming = &board().claiming;
+    while claiming.swap(true, Ordering::Acquire) {
+        std::thread::yield_now();
+    }
+    let claimed = find(database).or_else(|| find(pg_sys::InvalidOid));
+    if let Some(entry) = claimed {
+        entry.database.store(database.into(), Ordering::Release);
+    }
+    claiming.store(false, Ordering::Release);
+    claimed
+}
+
+/// The entry of the database that this process is connected to, if it has one; remembered, because it is
+/// asked for with every row.
+pub fn own() -> Option<&'static Entry> {
+    thread_local! {
+        static OWN: Cell<Option<&'static Entry>> = const { Cell::new(None) };
+    }
+    let database = server::database();
+    let kept = OWN.get().filter(|entry| entry.database() == database);
+    kept.or_else(|| {
+        let found = find(database);
+        OWN.set(found);
+        found
+    })
 }
 
 /// All entries in use.
@@ -183,6 +215,7 @@ impl Entry {
             threads: AtomicU32::new(0),
             error_version: AtomicU32::new(0),
             error: std::array::from_fn(|_| AtomicU8::new(0)),
+            ids: Clock::default(),
         }
     }
 
@@ -197,7 +230,13 @@ impl Entry {
         self.set_state(State::Stopped);
         self.set_error("");
         self.announced.store(false, Ordering::Release);
+        self.ids.forget();
         self.database.store(0, Ordering::Release);
+    }
+
+    /// The clock of its delivery ids.
+    pub fn ids(&self) -> &Clock {
+        &self.ids
     }
 
     /// Wakes the worker, once for any number of calls until it looks.

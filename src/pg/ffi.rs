@@ -15,7 +15,6 @@ mod raw {
             by_value: bool,
             length: c_int,
         ) -> bool;
-        pub fn nextval_internal(relation: pg_sys::Oid, check_permissions: bool) -> i64;
         pub fn timestamp2tm(
             timestamp: i64,
             tzp: *mut c_int,
@@ -60,12 +59,6 @@ pub unsafe fn datum_image_eq(
 ) -> bool {
     // SAFETY: the caller's.
     unsafe { guard(|| raw::datum_image_eq(a, b, by_value, length.into())) }
-}
-
-/// commands/sequence.h: the next value, whoever asks. In a transaction.
-pub fn nextval(sequence: pg_sys::Oid) -> i64 {
-    // SAFETY: raises an error where `sequence` is none.
-    unsafe { guard(|| raw::nextval_internal(sequence, false)) }
 }
 
 /// utils/timestamp.h: the fields of `timestamp` in UTC, and its microseconds.

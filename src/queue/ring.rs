@@ -9,7 +9,7 @@ use crate::domain::snapshot::Xid8;
 use crate::domain::time::Timestamp;
 use crate::domain::window::Scan;
 use crate::pg::spi::{Row, Session, arg, sql};
-use crate::pg::{ffi, heap, snapshot};
+use crate::pg::{heap, ids, snapshot};
 
 /// Events in a page.
 pub const PAGE: usize = 500;
@@ -24,7 +24,7 @@ pub struct Target {
     pub slot: i16,
     /// Its table.
     pub relation: pg_sys::Oid,
-    /// The sequence of delivery ids.
+    /// The sequence that holds the mark of delivery ids.
     pub sequence: pg_sys::Oid,
 }
 
@@ -49,7 +49,12 @@ pub struct NewEvent<'a> {
 
 /// The next delivery's id. Needs no right on the sequence.
 pub fn next_id(target: &Target) -> i64 {
-    ffi::nextval(target.sequence)
+    ids::next(target.sequence)
+}
+
+/// Has the ids so far outlive a crash of the server although nothing commits: one is about to be sent.
+pub fn secure_ids(target: &Target) {
+    ids::secure(target.sequence);
 }
 
 /// Writes an event into the ring, in the current transaction. Needs no right on the table.

@@ -14,7 +14,7 @@ INSERT INTO webhook.event (
     xid, id, created_at, webhook, slot, event_type, schema_name, table_name, event_id, payload
 )
 SELECT
-    pg_current_xact_id(), nextval('webhook.delivery_id_seq'), clock_timestamp(), o.webhook, r.slot,
+    pg_current_xact_id(), webhook.next_id(), clock_timestamp(), o.webhook, r.slot,
     o.event_type, o.schema_name, o.table_name, coalesce(o.event_id, format('evt_%s_%s', i.id, $1)),
     o.payload
 FROM original AS o

@@ -45,6 +45,12 @@ class Cluster:
     have `files` open (soft:hard, as prlimit takes it)."""
 
     def __init__(self, name="cluster", files=None, **settings):
+        self._make_folder(name)
+        self._limited = ["prlimit", f"--nofile={files}"] if files else []
+        subprocess.run([*self._as_user, "cp", "-a", self._initialised(), self.data], cwd="/", timeout=60, check=True)
+        self.configure(unix_socket_directories=f"'{self.folder}'", **{**SETTINGS, **settings})
+
+    def _make_folder(self, name):
         RUN.mkdir(parents=True, exist_ok=True)
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{name}.", dir=RUN))
         self.data = self.folder / "data"
@@ -53,9 +59,15 @@ class Cluster:
         self._as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
         if self._as_user:
             shutil.chown(self.folder, "postgres")
-        self._limited = ["prlimit", f"--nofile={files}"] if files else []
-        subprocess.run([*self._as_user, "cp", "-a", self._initialised(), self.data], cwd="/", timeout=60, check=True)
-        self.configure(unix_socket_directories=f"'{self.folder}'", **{**SETTINGS, **settings})
+
+    def copy(self, name="copy"):
+        """A cluster that begins with what the files of this one hold now, while it runs."""
+        other = Cluster.__new__(Cluster)
+        other._make_folder(name)
+        other._limited = self._limited
+        self._run("pg_basebackup", "-D", other.data, "-h", self.folder, "-p", self.port, "-U", "postgres", "-c", "fast")
+        other.configure(unix_socket_directories=f"'{other.folder}'")
+        return other
 
     def _environment(self):
         # A backtrace in the environment would become part of every error's DETAIL.
@@ -100,6 +112,9 @@ class Cluster:
 
     def stop(self, mode="fast"):
         self._run("pg_ctl", "stop", "-w", "-D", self.data, "-m", mode)
+
+    def promote(self):
+        self._run("pg_ctl", "promote", "-w", "-D", self.data)
 
     def reload(self, **settings):
         self.configure(**settings)
