@@ -65,16 +65,18 @@ COMMENT ON TABLE webhook.pending IS 'private: events that wait for a retry or fo
 
 -- Insert-only for users, so that none of their open transactions makes the worker wait.
 CREATE TABLE webhook.closed (
-    delivery  bigint PRIMARY KEY,
+    delivery  bigint NOT NULL,
     xid       xid8 NOT NULL,
     closed_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-    how       text NOT NULL CHECK (how OPERATOR(pg_catalog.=) ANY (ARRAY['cancelled', 'replayed'])),
+    -- renewed: its id was that of another delivery, and it has been written once more under an id of its own.
+    how       text NOT NULL CHECK (how OPERATOR(pg_catalog.=) ANY (ARRAY['cancelled', 'replayed', 'renewed'])),
     -- The worker has nothing to do with it any more.
-    settled   boolean NOT NULL
+    settled   boolean NOT NULL,
+    PRIMARY KEY (delivery, xid)
 );
 CREATE INDEX closed_unsettled_idx ON webhook.closed (delivery) WHERE NOT settled;
 COMMENT ON TABLE webhook.closed IS
-    'private: deliveries that somebody has cancelled, and dead letters that somebody has replayed';
+    'private: deliveries that somebody has cancelled, dead letters that somebody has replayed, and events whose id was taken';
 
 -- Insert-only, in the same ring: an attempt goes into the slot that is current when it is logged.
 CREATE TABLE webhook.attempt (

@@ -45,27 +45,29 @@ CROSS JOIN LATERAL (
 ) AS s
 JOIN webhook.webhook AS w ON w.id = d.webhook
 -- A delivery that is finished has one attempt that says so; one that waits is in the slow lane.
-LEFT JOIN webhook.attempt AS a ON a.delivery = d.id AND a.verdict <> 'retry'
-LEFT JOIN webhook.pending AS p ON p.id = d.id
-LEFT JOIN webhook.closed AS c ON c.delivery = d.id;
+LEFT JOIN webhook.attempt AS a ON a.delivery = d.id AND a.xid = d.xid AND a.verdict <> 'retry'
+LEFT JOIN webhook.pending AS p ON p.id = d.id AND p.xid = d.xid
+LEFT JOIN webhook.closed AS c ON c.delivery = d.id AND c.xid = d.xid
+-- what has been written once more under another id counts once
+WHERE c.how IS DISTINCT FROM 'renewed';
 COMMENT ON VIEW webhook.delivery IS 'private: all deliveries, each with its status';
 
 CREATE VIEW webhook.backlog AS
 SELECT d.webhook, pg_catalog.count(*) AS count, pg_catalog.min(d.created_at) AS oldest
 FROM (
-    SELECT p.webhook, p.id, p.created_at
+    SELECT p.webhook, p.id, p.xid, p.created_at
     FROM webhook.pending AS p
     WHERE p.next_at < 'infinity'
     UNION ALL
     -- Events that have neither been tried nor moved to the slow lane are behind the cursor's back.
-    SELECT e.webhook, e.id, e.created_at
+    SELECT e.webhook, e.id, e.xid, e.created_at
     FROM webhook.cursor AS k
     JOIN webhook.event AS e
         ON e.xid >= pg_catalog.pg_snapshot_xmin(k.snap)
         AND NOT pg_catalog.pg_visible_in_snapshot(e.xid, k.snap)
-    WHERE NOT EXISTS (SELECT FROM webhook.attempt AS a WHERE a.delivery = e.id)
-      AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = e.id)
+    WHERE NOT EXISTS (SELECT FROM webhook.attempt AS a WHERE a.delivery = e.id AND a.xid = e.xid)
+      AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = e.id AND p.xid = e.xid)
 ) AS d
-WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = d.id)
+WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = d.id AND c.xid = d.xid)
 GROUP BY d.webhook;
 COMMENT ON VIEW webhook.backlog IS 'private: what is to be sent, of all webhooks';

@@ -129,7 +129,7 @@ SELECT
     NULL::timestamptz AS delivered_at
 FROM webhook.visible AS w
 JOIN webhook.pending AS p ON p.webhook = w.id AND p.next_at = 'infinity'
-WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id);
+WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid);
 COMMENT ON VIEW webhook.dead_letters IS
     'deliveries that are dead and that nobody has replayed or cancelled; kept until somebody does';
 
@@ -157,7 +157,7 @@ LEFT JOIN (
     SELECT p.webhook, pg_catalog.count(*) AS count
     FROM webhook.pending AS p
     WHERE p.next_at = 'infinity'
-      AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id AND c.how = 'cancelled')
+      AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid AND c.how = 'cancelled')
     GROUP BY p.webhook
 ) AS d ON d.webhook = w.id
 LEFT JOIN webhook.backlog AS b ON b.webhook = w.id

@@ -55,6 +55,18 @@ pub struct Spill {
     pub window: u64,
 }
 
+impl Event {
+    /// As it is named where it is in the ring.
+    pub fn spill(&self) -> Option<Spill> {
+        match self.origin {
+            Origin::Ring { slot, window } => {
+                Some(Spill { slot, xid: self.xid, id: self.id, window })
+            }
+            Origin::Pending => None,
+        }
+    }
+}
+
 /// An attempt with its consequences, to be written to the database.
 #[derive(Debug)]
 pub struct Settlement {

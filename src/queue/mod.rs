@@ -37,6 +37,10 @@
 //! 7. A slot of the ring is emptied only when all in it is before the cursor and older than the
 //!    retention. Writers may still use an old slot meanwhile: the leader reads all of them.
 //! 8. No transaction is open while a request is under way.
+//! 9. A delivery is its id together with the transaction that wrote its event. Ids are given once
+//!    ([`crate::domain::ids`]); should one be there twice all the same, neither delivery is taken for the
+//!    other: the one that is read later is *renewed*, written once more under another id, and a row in
+//!    `webhook.closed` says so of what it was.
 
 pub mod cursor;
 pub mod event;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::event::{Event, Origin, Spill};
 use super::ring;
 use super::track::Claim;
+use crate::domain::snapshot::Xid8;
 use crate::domain::time::{self, Timestamp};
 use crate::pg::spi::{Arg, Row, Session, arg, sql};
 
@@ -131,22 +132,36 @@ fn columns<'a>(events: impl Iterator<Item = &'a Waiting> + Clone) -> Vec<Arg> {
     ]
 }
 
-/// At most `limit` deliveries that have been cancelled and not settled.
-pub fn cancelled(session: &Session, limit: i64) -> Vec<i64> {
-    let rows = session.read(sql!("queue/cancelled"), &[arg(limit)]);
-    rows.iter().map(|row| row.value(1)).collect()
+/// Of `events`, which have not all been moved, those whose ids other deliveries in the slow lane have.
+pub fn taken(session: &Session, events: &[(Spill, Waiting)]) -> Vec<Spill> {
+    let spills = || events.iter().map(|(spill, _)| *spill);
+    let args = [
+        arg(spills().map(|spill| spill.id).collect::<Vec<_>>()),
+        arg(spills().map(|spill| spill.xid).collect::<Vec<_>>()),
+    ];
+    let rows = session.run(sql!("queue/taken"), &args);
+    let taken: Vec<(i64, Xid8)> = rows.iter().map(|row| (row.value(1), row.value(2))).collect();
+    spills().filter(|spill| taken.contains(&(spill.id, spill.xid))).collect()
 }
 
-/// Those of `ids` that have been cancelled and not settled.
-pub fn cancelled_of(session: &Session, ids: Vec<i64>) -> Vec<i64> {
+/// At most `limit` deliveries that have been cancelled and not settled, with the transactions of their
+/// events.
+pub fn cancelled(session: &Session, limit: i64) -> Vec<(i64, Xid8)> {
+    let rows = session.read(sql!("queue/cancelled"), &[arg(limit)]);
+    rows.iter().map(|row| (row.value(1), row.value(2))).collect()
+}
+
+/// Those with `ids` that have been cancelled and not settled.
+pub fn cancelled_of(session: &Session, ids: Vec<i64>) -> Vec<(i64, Xid8)> {
     let rows = session.read(sql!("queue/cancelled_of"), &[arg(ids)]);
-    rows.iter().map(|row| row.value(1)).collect()
+    rows.iter().map(|row| (row.value(1), row.value(2))).collect()
 }
 
 /// Cancelled deliveries that are in the slow lane stay there for good. Returns for how many of them there
 /// is nothing more to do.
-pub fn settle(session: &Session, ids: Vec<i64>) -> usize {
-    session.run(sql!("queue/settle"), &[arg(ids)]).count()
+pub fn settle(session: &Session, deliveries: Vec<(i64, Xid8)>) -> usize {
+    let (ids, xids): (Vec<i64>, Vec<Xid8>) = deliveries.into_iter().unzip();
+    session.run(sql!("queue/settle"), &[arg(ids), arg(xids)]).count()
 }
 
 /// Removes delivered events.

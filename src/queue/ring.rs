@@ -1,10 +1,10 @@
 //! The event ring: appending to it and reading windows of it.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use pgrx::pg_sys;
 
-use super::event::{Event, Origin};
+use super::event::{Event, Origin, Spill};
 use crate::domain::snapshot::Xid8;
 use crate::domain::time::Timestamp;
 use crate::domain::window::Scan;
@@ -145,9 +145,45 @@ fn event(row: Row<'_>, window: u64, installation: &str) -> Event {
     }
 }
 
-/// Of `events`, those that an earlier run has finished or moved to the slow lane.
-pub fn handled(session: &Session, events: &[Event]) -> HashSet<i64> {
+/// The deliveries with the ids of `events` that an earlier run has finished or moved to the slow lane.
+pub fn handled(session: &Session, events: &[Event]) -> Handled {
     let ids: Vec<i64> = events.iter().map(|event| event.id).collect();
     let rows = session.read(sql!("queue/handled"), &[arg(ids)]);
-    rows.iter().map(|row| row.value(1)).collect()
+    let mut transactions: HashMap<i64, Vec<Xid8>> = HashMap::new();
+    for row in rows.iter() {
+        transactions.entry(row.value(1)).or_default().push(row.value(2));
+    }
+    Handled { transactions }
+}
+
+/// Deliveries that need nothing more.
+#[derive(Default)]
+pub struct Handled {
+    /// Those that wrote their events, by id: more than one where ids have been given twice.
+    transactions: HashMap<i64, Vec<Xid8>>,
+}
+
+impl Handled {
+    /// The event of the ring is one of these deliveries.
+    pub fn has(&self, event: &Event) -> bool {
+        self.transactions.get(&event.id).is_some_and(|xids| xids.contains(&event.xid))
+    }
+
+    /// The event is none of them, and one has its id.
+    pub fn has_taken_id_of(&self, event: &Event) -> bool {
+        self.transactions.contains_key(&event.id) && !self.has(event)
+    }
+}
+
+/// Writes events of the ring, whose ids other deliveries have, once more under ids of their own.
+pub fn renew(session: &Session, events: &[Spill]) {
+    if events.is_empty() {
+        return;
+    }
+    let args = [
+        arg(events.iter().map(|event| event.slot).collect::<Vec<_>>()),
+        arg(events.iter().map(|event| event.xid).collect::<Vec<_>>()),
+        arg(events.iter().map(|event| event.id).collect::<Vec<_>>()),
+    ];
+    session.run(sql!("queue/renew"), &args);
 }

@@ -55,6 +55,8 @@ pub enum Decision {
     Taken,
     /// It must wait in the slow lane.
     Spilled(Spill),
+    /// Its id is that of another delivery, which is in memory.
+    Doubled(Spill),
     /// Its webhook has been deleted; nothing more happens.
     Cancelled,
 }
@@ -172,9 +174,12 @@ impl Schedule {
 
     /// Decides about an event of the ring.
     pub fn offer(&mut self, event: Event, now: Instant) -> Decision {
-        let Origin::Ring { slot, window } = event.origin else {
+        let Some(spill) = event.spill() else {
             return Decision::Cancelled;
         };
+        if self.flights.get(&event.id).is_some_and(|other| other.xid != event.xid) {
+            return Decision::Doubled(spill);
+        }
         let track = self.tracks.get_mut(&event.webhook);
         let Some(track) = track.filter(|track| !track.removed) else {
             return Decision::Cancelled;
@@ -182,7 +187,7 @@ impl Schedule {
         track.last_event = Some(now);
         if event.body.is_none() || !track.takes_fresh(now) {
             track.backlog = Backlog::Waiting;
-            return Decision::Spilled(Spill { slot, xid: event.xid, id: event.id, window });
+            return Decision::Spilled(spill);
         }
         self.load(event);
         Decision::Taken
@@ -223,8 +228,8 @@ impl Schedule {
 
     /// A delivery has been cancelled: unless a runner has taken it, it leaves its lane. What is returned
     /// must be spilled.
-    pub fn withdraw(&mut self, delivery: i64, now: Instant) -> Option<Spill> {
-        let webhook = self.flights.get(&delivery)?.webhook;
+    pub fn withdraw(&mut self, delivery: i64, xid: Xid8, now: Instant) -> Option<Spill> {
+        let webhook = self.flights.get(&delivery).filter(|flight| flight.xid == xid)?.webhook;
         let track = self.tracks.get_mut(&webhook)?;
         let waiting = |message: &Message| message.delivery == delivery;
         let messages = self.outbox.get_mut(&webhook);

@@ -9,9 +9,11 @@ use crate::domain::time::Timestamp;
 use crate::domain::verdict::{self, Verdict};
 use crate::log::{attempt, health};
 use crate::pg::txn::{self, TxnError};
+use crate::pg::wake;
 use crate::queue::cursor;
 use crate::queue::event::{Origin, Settlement, Spill};
 use crate::queue::pending::{self, Last, Waiting};
+use crate::queue::ring;
 use crate::registry;
 
 /// Attempts that are written at once, if they come fast.
@@ -58,7 +60,7 @@ impl Leader {
 
     /// How long writing can wait; `None` where there is nothing to write.
     pub(super) fn flush_wait(&mut self, now: Instant) -> Option<Duration> {
-        if self.settlements.len() >= BATCH || !self.spills.is_empty() {
+        if self.settlements.len() >= BATCH || !self.spills.is_empty() || !self.doubled.is_empty() {
             return Some(Duration::ZERO);
         }
         if let Some(settled) = self.windows.advance() {
@@ -84,7 +86,8 @@ impl Leader {
         let cursor = self.cursor.as_ref().filter(|_| rarely && self.progressed);
         let healths = self.schedule.take_health(now);
         let (settlements, spills) = (&self.settlements, &self.spills);
-        if settlements.is_empty() && spills.is_empty() && healths.is_empty() && cursor.is_none() {
+        let nothing_waits = settlements.is_empty() && spills.is_empty() && self.doubled.is_empty();
+        if nothing_waits && healths.is_empty() && cursor.is_none() {
             return Ok(());
         }
         let clock = Timestamp::from(SystemTime::now());
@@ -95,7 +98,17 @@ impl Leader {
         let cleared = settlements.iter().any(|s| Some(s.delivery) == self.suspect);
         let written = txn::run(self.extension, |session| {
             self.log.write(self.slot, settlements);
-            let moved = pending::suspend(session, &suspensions);
+            let mut moved = pending::suspend(session, &suspensions);
+            let mut doubled = self.doubled.clone();
+            if moved < suspensions.len() {
+                let taken = pending::taken(session, &suspensions);
+                moved += taken.len();
+                doubled.extend(taken);
+            }
+            ring::renew(session, &doubled);
+            if !doubled.is_empty() {
+                wake::worker_at_commit();
+            }
             pending::postpone(session, &postponements(settlements));
             pending::finish(session, delivered(settlements));
             health::write(session, &healths);
@@ -109,9 +122,9 @@ impl Leader {
             if cleared {
                 cursor::suspect(session, None);
             }
-            (moved, disabled)
+            (moved, doubled, disabled)
         });
-        let (moved, disabled) = match written {
+        let (moved, doubled, disabled) = match written {
             Ok(written) => written,
             Err(error) => {
                 self.schedule.return_health(&healths);
@@ -120,6 +133,13 @@ impl Leader {
         };
         if moved < suspensions.len() {
             log!("pg_webhook: {} events have vanished from the ring", suspensions.len() - moved);
+        }
+        if let Some(first) = doubled.first() {
+            log!(
+                "pg_webhook: {} events have the ids of other deliveries, {} the first; they are sent under new ones",
+                doubled.len(),
+                first.id
+            );
         }
         for name in disabled {
             log!("pg_webhook: webhook \"{name}\" is disabled: its endpoint answered 410");
@@ -139,14 +159,15 @@ impl Leader {
     /// What has been written leaves the memory.
     fn forget(&mut self) {
         // The cursor may follow, though nothing else comes.
-        self.progressed |= !self.settlements.is_empty() || !self.spills.is_empty();
+        self.progressed |=
+            !self.settlements.is_empty() || !self.spills.is_empty() || !self.doubled.is_empty();
         for settlement in self.settlements.drain(..) {
             self.schedule.settled(&settlement);
             if let Origin::Ring { window, .. } = settlement.origin {
                 self.windows.settled(window);
             }
         }
-        for spill in self.spills.drain(..) {
+        for spill in self.spills.drain(..).chain(self.doubled.drain(..)) {
             self.windows.settled(spill.window);
         }
         self.unwritten_since = None;

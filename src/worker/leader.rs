@@ -48,7 +48,9 @@ pub(super) struct Leader {
     pub(super) settlements: Vec<Settlement>,
     /// Events of the ring that are not in the slow lane yet.
     pub(super) spills: Vec<Spill>,
-    /// Since when either has waited.
+    /// Events of the ring whose ids other deliveries have.
+    pub(super) doubled: Vec<Spill>,
+    /// Since when any of these has waited.
     pub(super) unwritten_since: Option<Instant>,
     /// The cursor to write, once it is time.
     pub(super) cursor: Option<Snapshot>,
@@ -114,6 +116,7 @@ impl Leader {
             windows: Windows::new(start.settled),
             settlements: Vec::new(),
             spills: Vec::new(),
+            doubled: Vec::new(),
             unwritten_since: None,
             cursor: None,
             progressed: false,

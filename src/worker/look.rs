@@ -10,8 +10,9 @@ use crate::pg::spi::Session;
 use crate::pg::txn::{self, TxnError};
 use crate::pg::{settings, snapshot, wal};
 use crate::queue::event::Event;
+use crate::queue::pending;
+use crate::queue::ring::{self, Handled};
 use crate::queue::schedule::Decision;
-use crate::queue::{pending, ring};
 use crate::registry::{self, endpoint};
 
 /// Pages of the ring in one transaction, so that it stays short.
@@ -94,8 +95,10 @@ impl Leader {
             cancelled.extend(pending::cancelled_of(session, self.schedule.deliveries()));
         }
         let now = Instant::now();
-        let withdrawn: Vec<_> =
-            cancelled.iter().filter_map(|id| self.schedule.withdraw(*id, now)).collect();
+        let withdrawn: Vec<_> = cancelled
+            .iter()
+            .filter_map(|(id, xid)| self.schedule.withdraw(*id, *xid, now))
+            .collect();
         self.spill(withdrawn);
         let settled = pending::settle(session, cancelled);
         // Some wait for the ring to be read: then there is no hurry.
@@ -137,9 +140,10 @@ impl Leader {
         };
         let skip = self.schedule.spilling(now);
         let (mut events, last) = ring::read(session, window, scan, &skip, &self.installation);
+        let mut handled = Handled::default();
         if window == RECOVERY {
-            let handled = ring::handled(session, &events);
-            events.retain(|event| !handled.contains(&event.id));
+            handled = ring::handled(session, &events);
+            events.retain(|event| !handled.has(event));
         } else {
             wal::flush_commits(events.iter().map(|event| event.xid));
         }
@@ -162,8 +166,16 @@ impl Leader {
         events.truncate(taken);
         let mut outstanding = 0;
         for event in events {
-            match self.schedule.offer(event, now) {
+            let decision = match event.spill() {
+                Some(spill) if handled.has_taken_id_of(&event) => Decision::Doubled(spill),
+                _ => self.schedule.offer(event, now),
+            };
+            match decision {
                 Decision::Taken => outstanding += 1,
+                Decision::Doubled(spill) => {
+                    outstanding += 1;
+                    self.doubled.push(spill);
+                }
                 Decision::Spilled(spill) => {
                     outstanding += 1;
                     self.spill([spill]);

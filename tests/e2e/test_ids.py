@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from harness import wait_until
+from harness.receiver import after, reply
 
 LARGEST = 2**53 - 1
 
@@ -390,6 +391,77 @@ def test_replays_draw_as_writers_do(own_cluster, receiver):
     assert len({request.id for request in receiver.got()}) == 5, "a replay keeps the id of its event"
 
 
+def double(site, where, status="pending"):
+    """Write an event as a server would that has lost its log and its clock: with the id of one that is
+    there. Only the owner of the tables can. Returns that id."""
+    with site.judge() as judge:
+        return judge.execute(
+            "INSERT INTO webhook.event (xid, id, created_at, webhook, slot, event_type, payload)"
+            " SELECT pg_current_xact_id(), d.id, now(), d.webhook, r.slot, 'INSERT', '{\"double\": true}'"
+            f" FROM webhook.delivery AS d, webhook.ring AS r WHERE {where} RETURNING id"
+        ).fetchone()[0]
+
+
 def counted(site):
     with site.judge() as judge:
         return dict(judge.execute("SELECT status, count(*) FROM webhook.delivery GROUP BY status").fetchall())
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_an_event_whose_id_is_in_the_backlog_gets_another(own_cluster, receiver, restart):
+    site = Site(own_cluster(), receiver)
+    receiver.default(reply(500))
+    site.add(1)
+    receiver.wait(1)
+    wait_until(lambda: counted(site) == {"retrying": 1}, "it to wait")
+    id = double(site, "true")
+    if restart:
+        site.server.crash()
+        site.server.start()
+    wait_until(lambda: counted(site) == {"retrying": 2}, lambda: f"both to wait: {counted(site)}", 30)
+    receiver.default(reply(200))
+    with site.connect("app") as app:
+        app.execute("SELECT webhook_update('orders', retry_backoff_seconds => 1)")
+    wait_until(lambda: counted(site) == {"delivered": 2}, lambda: f"both to arrive: {counted(site)}", 60)
+    assert_both_arrived(site, receiver, id)
+
+
+def test_an_event_whose_id_is_under_way_gets_another(own_cluster, receiver):
+    site = Site(own_cluster(), receiver)
+    # Longer than the worker waits before it looks for what nothing has told it of.
+    receiver.default(after(10, reply(200)))
+    site.add(1)
+    receiver.wait(1)
+    id = double(site, "true")
+    wait_until(lambda: counted(site) == {"delivered": 2}, lambda: f"both to arrive: {counted(site)}", 30)
+    assert_both_arrived(site, receiver, id)
+
+
+def test_an_event_whose_id_was_delivered_is_found_at_a_start(own_cluster, receiver):
+    site = Site(own_cluster(), receiver)
+    site.add(1)
+    wait_until(lambda: counted(site) == {"delivered": 1}, "it to arrive")
+    # The worker does not see it before it starts again.
+    site.server.reload(pg_webhook__enabled="off")
+    wait_until(lambda: enabled(site) == "off", "the switch")
+    id = double(site, "true")
+    site.server.configure(pg_webhook__enabled="on")
+    site.server.crash()
+    site.server.start()
+    wait_until(lambda: counted(site) == {"delivered": 2}, lambda: f"both to arrive: {counted(site)}", 30)
+    assert_both_arrived(site, receiver, id)
+
+
+def enabled(site):
+    with site.judge() as judge:
+        return judge.execute("SHOW pg_webhook.enabled").fetchone()[0]
+
+
+def assert_both_arrived(site, receiver, id):
+    """Under different ids, and somebody was told."""
+    arrived = {(request.id, request.body) for request in receiver.got() if request.answered == 200}
+    assert len(arrived) == 2 and len({number for number, _ in arrived}) == 2
+    assert [number for number, body in arrived if number.endswith(f"_{id}") and b"double" not in body]
+    assert site.server.log_lines(rf"1 events have the ids of other deliveries, {id} the first")
+    with site.judge() as judge:
+        assert judge.execute("SELECT delivery FROM webhook.closed WHERE how = 'renewed'").fetchall() == [(id,)]

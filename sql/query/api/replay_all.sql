@@ -9,7 +9,7 @@ WITH dead AS (
       AND p.next_at = 'infinity'
       AND (p.created_at >= $2) IS NOT FALSE
       AND (p.created_at < $3) IS NOT FALSE
-      AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id)
+      AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid)
 ), closed AS (
     INSERT INTO webhook.closed (delivery, xid, how, settled)
     SELECT id, xid, 'replayed', true FROM dead

@@ -12,8 +12,8 @@ WITH old AS (
     WHERE c.settled
       AND c.closed_at < now() - make_interval(secs => $1)
       AND NOT EXISTS (SELECT FROM webhook.event AS e WHERE e.xid = c.xid AND e.id = c.delivery)
-    RETURNING c.delivery
+    RETURNING c.delivery, c.xid
 ), gone AS (
-    DELETE FROM webhook.pending AS p USING closed AS c WHERE p.id = c.delivery
+    DELETE FROM webhook.pending AS p USING closed AS c WHERE p.id = c.delivery AND p.xid = c.xid
 )
 DELETE FROM webhook.webhook AS w USING old WHERE w.id = old.id AND old.forgotten

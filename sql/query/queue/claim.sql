@@ -9,7 +9,7 @@ CROSS JOIN LATERAL (
     WHERE q.webhook = w.id
       AND (q.next_at, q.id) > (w.after_at, w.after_id)
       AND q.next_at <= $5
-      AND (SELECT true FROM webhook.closed AS c WHERE c.delivery = q.id) IS NULL
+      AND (SELECT true FROM webhook.closed AS c WHERE c.delivery = q.id AND c.xid = q.xid) IS NULL
     ORDER BY q.next_at, q.id
     LIMIT w.want
 ) AS p

@@ -11,3 +11,4 @@ SELECT
     e.event_type, e.schema_name, e.table_name, e.event_id, e.payload
 FROM webhook.event AS e
 WHERE e.id = $1 AND NOT EXISTS (SELECT FROM waiting)
+ON CONFLICT (id) DO NOTHING

@@ -1,4 +1,4 @@
--- Moves events of the ring to the slow lane.
+-- Moves events of the ring to the slow lane, unless the id is there already: see taken.sql.
 INSERT INTO webhook.pending (
     webhook, next_at, id, xid, created_at, first_attempt_at, attempts,
     status_code, duration_us, error, response_body,

@@ -3,7 +3,7 @@ SELECT e.slot, e.xid, e.id, e.webhook, e.event_id,
        CASE
            WHEN e.webhook = ANY ($4) THEN NULL
            WHEN EXISTS (SELECT FROM webhook.closed)
-               AND (SELECT true FROM webhook.closed AS c WHERE c.delivery = e.id) THEN NULL
+               AND (SELECT true FROM webhook.closed AS c WHERE c.delivery = e.id AND c.xid = e.xid) THEN NULL
            ELSE e.payload
        END
 FROM webhook.event AS e

@@ -8,6 +8,9 @@ use crate::domain::time::Timestamp;
 use crate::queue::event::Event;
 use crate::queue::track::{self, Claim, Track};
 
+/// When to ask again for a row of the slow lane whose id another delivery under way has.
+const SOON: Duration = Duration::from_secs(1);
+
 impl Schedule {
     /// What to claim from the slow lane now.
     pub fn claims(&self, now: Instant, clock: Timestamp) -> Vec<Claim> {
@@ -54,8 +57,12 @@ impl Schedule {
         let last = found.last().map(|(next_at, event)| (*next_at, event.id));
         let at_end = track.claimed(claim, last, found.len());
         let mut free = claim.room;
-        for (_, event) in found {
-            if self.flights.contains_key(&event.id) {
+        let mut doubled = None;
+        for (next_at, event) in found {
+            if let Some(known) = self.flights.get(&event.id) {
+                if known.xid != event.xid {
+                    doubled.get_or_insert(next_at);
+                }
                 continue;
             }
             let id = event.id;
@@ -75,7 +82,15 @@ impl Schedule {
                 track.breaker.probe_sent(id);
             }
         }
-        at_end
+        match (doubled, self.tracks.get_mut(&claim.webhook)) {
+            // The other delivery with its id will be gone.
+            (Some(next_at), Some(track)) => {
+                track.waits_from(next_at);
+                track.next_due = Some(claim.until.after(SOON));
+                false
+            }
+            _ => at_end,
+        }
     }
 
     /// The earliest `next_at` of a webhook's rows that are not due.

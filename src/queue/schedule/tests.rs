@@ -322,11 +322,11 @@ fn a_cancelled_event_is_not_handed_over() {
     for id in 1..=2 {
         assert_eq!(schedule.offer(event(id, 1), now), Decision::Taken);
     }
-    assert_eq!(schedule.withdraw(2, now), Some(spill(2)));
-    assert_eq!(schedule.withdraw(2, now), None, "gone");
+    assert_eq!(schedule.withdraw(2, Xid8(7), now), Some(spill(2)));
+    assert_eq!(schedule.withdraw(2, Xid8(7), now), None, "gone");
     assert_eq!(handed_over(&mut schedule), [1]);
-    assert_eq!(schedule.withdraw(1, now), None, "under way: it is in no lane");
-    assert_eq!(schedule.withdraw(9, now), None, "never heard of");
+    assert_eq!(schedule.withdraw(1, Xid8(7), now), None, "under way: it is in no lane");
+    assert_eq!(schedule.withdraw(9, Xid8(7), now), None, "never heard of");
     assert_eq!(schedule.len(), 1);
 }
 
@@ -337,7 +337,7 @@ fn a_cancelled_event_of_the_slow_lane_needs_no_spilling() {
     schedule.set_routes(vec![route(1)], &example::client(), now);
     let claim = schedule.claims(now, NOW).remove(0);
     schedule.claimed(&claim, vec![waiting(1, 1), waiting(2, 1)], now);
-    assert_eq!(schedule.withdraw(1, now), None);
+    assert_eq!(schedule.withdraw(1, Xid8(7), now), None);
     assert_eq!(handed_over(&mut schedule), [2]);
 }
 
@@ -354,4 +354,24 @@ fn what_a_claim_has_read_is_taken() {
     let found = (1..=claim.limit).map(|id| waiting(id, 1)).collect();
     assert!(!schedule.claimed(&claim, found, now));
     assert_eq!(schedule.len(), 200 + claim.limit as usize);
+}
+
+#[test]
+fn an_id_that_another_delivery_has_is_not_passed_over() {
+    let now = Instant::now();
+    let mut schedule = schedule(vec![route(1), route(2)], now);
+    assert_eq!(schedule.offer(event(5, 1), now), Decision::Taken);
+    let double = |webhook| Event { xid: Xid8(8), ..event(5, webhook) };
+    let named = Spill { xid: Xid8(8), ..spill(5) };
+    assert_eq!(schedule.offer(double(2), now), Decision::Doubled(named));
+    assert_eq!(schedule.withdraw(5, Xid8(8), now), None, "it is the other one that is in the lane");
+    // One in the slow lane is asked for again.
+    schedule.tracks.get_mut(&2).unwrap().look_again();
+    let claim = schedule.claims(now, NOW).into_iter().find(|claim| claim.webhook == 2).unwrap();
+    let row = (NOW, Event { origin: Origin::Pending, ..double(2) });
+    assert!(!schedule.claimed(&claim, vec![row], now));
+    assert_eq!(schedule.len(), 1);
+    let later = NOW.after(Duration::from_secs(2));
+    assert!(schedule.claims(now, later).iter().any(|claim| claim.webhook == 2));
+    assert_eq!(schedule.withdraw(5, Xid8(7), now), Some(spill(5)));
 }
