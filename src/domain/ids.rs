@@ -30,7 +30,7 @@ const ROOM: i64 = 100_000;
 
 /// All ids have been given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the ids of deliveries are used up")]
+#[error("all ids are used up")]
 pub struct UsedUp;
 
 /// Where the mark is kept, locked against everybody else.

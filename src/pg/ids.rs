@@ -1,12 +1,13 @@
 //! Drawing delivery ids: the clock on the board, its mark in a sequence.
 
+use std::ffi::CStr;
 use std::time::SystemTime;
 
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::{board, sequence, server};
-use crate::domain::ids::{self, UsedUp};
+use crate::domain::ids::{self, Ledger, UsedUp};
 use crate::domain::time::Timestamp;
 
 /// The next id of this database, whose mark is in `sequence`. Needs no right, keeps no lock and leaves
@@ -22,18 +23,33 @@ pub fn next(sequence: pg_sys::Oid) -> i64 {
             Some(entry) => entry.ids().draw_raising(number, now, mark),
             None => ids::draw_alone(now, mark),
         });
-        drawn.unwrap_or_else(|UsedUp| used_up())
+        drawn.unwrap_or_else(|UsedUp| used_up("deliveries"))
     })
 }
 
 /// The same for whoever does not know the sequence.
 pub fn next_here() -> i64 {
+    next(sequence_named(c"delivery_id_seq"))
+}
+
+/// The next key of a webhook, from the sequence of its table. Leaves nothing in the session either, as
+/// `nextval()` would.
+pub fn next_webhook() -> i32 {
+    check_writing();
+    let drawn = sequence::locked(sequence_named(c"webhook_id_seq"), |ledger| {
+        let key = i32::try_from(ledger.mark()).map_err(|_| UsedUp)?;
+        ledger.raise(i64::from(key) + 1);
+        Ok(key)
+    });
+    drawn.unwrap_or_else(|UsedUp| used_up("webhooks"))
+}
+
+fn sequence_named(name: &CStr) -> pg_sys::Oid {
     // SAFETY: catalog reads in a transaction; without the schema an error, without the sequence no oid of one.
-    let sequence = unsafe {
+    unsafe {
         let schema = pg_sys::get_namespace_oid(c"webhook".as_ptr(), false);
-        pg_sys::get_relname_relid(c"delivery_id_seq".as_ptr(), schema)
-    };
-    next(sequence)
+        pg_sys::get_relname_relid(name.as_ptr(), schema)
+    }
 }
 
 /// An id as the next one may look. It is not drawn.
@@ -60,8 +76,9 @@ fn check_writing() {
     }
 }
 
-fn used_up() -> ! {
+fn used_up(of: &str) -> ! {
     let code = PgSqlErrorCode::ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED;
-    ErrorReport::new(code, UsedUp.to_string(), function_name!()).report(PgLogLevel::ERROR);
+    let message = format!("the ids of {of} are used up");
+    ErrorReport::new(code, message, function_name!()).report(PgLogLevel::ERROR);
     unreachable!()
 }

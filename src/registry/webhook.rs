@@ -11,7 +11,7 @@ use crate::domain::secret::Secret;
 use crate::domain::signature::{Scheme, Signer};
 use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::{settings, subtransaction};
+use crate::pg::{ids, settings, subtransaction};
 
 /// A webhook that the caller may manage.
 pub struct Webhook {
@@ -128,6 +128,7 @@ pub fn insert(
             arg(definition.max_concurrency.ok_or(Refusal::Null("max_concurrency"))?),
             arg(definition.rate_limit),
             arg(caller.role),
+            arg(ids::next_webhook()),
         ],
     );
     let Some(row) = rows.first() else {

@@ -233,8 +233,11 @@ def start(server, days=0):
 
 def kill_a_backend(site):
     """As the kernel does where memory is short: the server restarts with empty shared memory."""
+    before = len(site.server.log_text())
     with site.connect() as victim:
         site.server.signal_process(victim.info.backend_pid)
+        # Until the server has noticed, it lets others in and ends them a moment later.
+        wait_until(lambda: site.server.log_lines("all server processes terminated", before), "the server to notice", 60)
         wait_until(lambda: outcome_of_connecting(site), "the server to be back", 60)
 
 
@@ -465,3 +468,14 @@ def assert_both_arrived(site, receiver, id):
     assert site.server.log_lines(rf"1 events have the ids of other deliveries, {id} the first")
     with site.judge() as judge:
         assert judge.execute("SELECT delivery FROM webhook.closed WHERE how = 'renewed'").fetchall() == [(id,)]
+
+
+def test_managing_webhooks_leaves_no_trace_either(site):
+    with site.connect("app") as app:
+        app.execute("SELECT webhook_create('more', 'http://127.0.0.1:9/', 'plain.items')")
+        app.execute("SELECT webhook_emit('a.b', '{}')")
+        app.execute("SELECT webhook_delete('more')")
+        assert outcome(app, "SELECT lastval()") == "55000"
+        app.execute("INSERT INTO plain.orders (v) VALUES (1)")
+        app.execute("SELECT webhook_create('more', 'http://127.0.0.1:9/', 'plain.items')")
+        assert outcome(app, "SELECT lastval()") == 1
