@@ -178,24 +178,8 @@ def test_a_lower_rate_limit_holds_for_what_waits(items, receiver):
     assert all(second - first > 0.2 for first, second in zip(late, late[1:]))
 
 
-def lag(requests):
-    """Seconds from a row's INSERT to its arrival that one of a hundred takes longer than."""
-    lags = sorted(
-        r.time - datetime.datetime.fromisoformat(json.loads(r.body)["record"]["at"]).timestamp() for r in requests
-    )
-    return lags[int(len(lags) * 0.99)]
-
-
 @pytest.mark.alone
 def test_a_rate_limit_delays_nobody_else(items, receiver):
-    # What it takes where nothing is limited: on a machine with other things to do, that is what it can take.
-    table(items, "others")
-    for name in ("one", "two"):
-        items.create(name, receiver.url(f"/{name}"), table_name="others")
-    for _ in range(20):
-        insert(items, 100, "others")
-    unlimited = lag(receiver.wait(2000, "/one"))
-    items.settled()
     items.create("limited", receiver.url("/limited"), table_name="items", rate_limit=1)
     items.create("free", receiver.url("/free"), table_name="items")
     began = time.time()
@@ -204,35 +188,27 @@ def test_a_rate_limit_delays_nobody_else(items, receiver):
     requests = receiver.wait(2000, "/free")
     allowed = requests[-1].time - began + 2
     assert 1 <= len(receiver.got("/limited")) <= allowed
-    assert lag(requests) < max(1, 1.5 * unlimited)
+    lags = sorted(
+        r.time - datetime.datetime.fromisoformat(json.loads(r.body)["record"]["at"]).timestamp() for r in requests
+    )
+    assert lags[int(len(lags) * 0.99)] < 1
 
 
 @pytest.mark.alone
 def test_a_rate_limit_is_used_while_events_of_a_busy_server_gather(own_cluster, make_db, receiver):
-    items = table(make_db(own_cluster(synchronous_commit="off")))
+    items = table(make_db(own_cluster(pg_webhook__batch_delay="1000", synchronous_commit="off")))
     table(items, "busy")
     items.create("busy", receiver.url("/busy"), table_name="busy")
     items.run("SELECT webhook_pause('busy')")
     items.create("limited", receiver.url("/"), table_name="items", rate_limit=50)
-    insert(items, 4000)
+    insert(items, 1000)
     receiver.wait(1, "/")
-    # Where the machine has other things to do, a server falls behind the limit also while nothing gathers. Both are
-    # measured in turns, because what else the machine does changes.
-    requests, seconds = {0: 0, 1000: 0}, {0: 0, 1000: 0}
-    for delay in (0, 1000) * 4:
-        items.cluster.reload(pg_webhook__batch_delay=delay)
-        wait_until(lambda: items.value("SELECT setting::int FROM pg_settings WHERE name = 'pg_webhook.batch_delay'") == delay, "the reload")
-        before = len(receiver.got("/"))
-        items.run("""DO $$ BEGIN FOR i IN 1..5000 LOOP
-            INSERT INTO busy DEFAULT VALUES; COMMIT;
-            IF i % 5 = 0 THEN PERFORM pg_sleep(0.001); END IF; END LOOP; END $$""")
-        times = [r.time for r in receiver.got("/")][before:]
-        requests[delay] += len(times) - 1
-        seconds[delay] += times[-1] - times[0]
-        assert most_in_a_second(times) <= 50 + 1
-    used = {delay: requests[delay] / seconds[delay] for delay in requests}
-    print(used, seconds)
-    assert used[1000] > min(0.8 * 50, 0.9 * used[0]), used
+    items.run("""DO $$ BEGIN FOR i IN 1..10000 LOOP
+        INSERT INTO busy DEFAULT VALUES; COMMIT;
+        IF i % 5 = 0 THEN PERFORM pg_sleep(0.001); END IF; END LOOP; END $$""")
+    times = [r.time for r in receiver.got("/")]
+    assert len(times) > 0.8 * 50 * (times[-1] - times[0])
+    assert most_in_a_second(times) <= 50 + 1
 
 
 def test_connections_are_reused_under_concurrency(items, receiver):
