@@ -71,6 +71,7 @@ def test_a_database_made_from_a_template_with_the_extension_gets_a_worker(own_cl
     assert state == ("unarmed",)
 
 
+@pytest.mark.alone
 def test_fast_stop_with_requests_hanging(own_cluster, make_db, receiver):
     server = own_cluster()
     db = make_db(server)
@@ -293,6 +294,7 @@ def test_kill_9_of_a_backend_loses_nothing(own_cluster, make_db, receiver):
     assert len(arrived) - 900 <= 3 * (10 + 2 * 512)
 
 
+@pytest.mark.alone
 def test_the_worker_ends_with_the_postmaster(own_cluster, make_db, receiver):
     server = own_cluster()
     db = make_db(server)
