@@ -1,6 +1,6 @@
 -- The functions that users call. They are C functions that act with the extension owner's rights only
--- where they touch its tables, after checking the caller's. Those that take a condition resolve names
--- in it as the caller would, so they set no search_path here and pin it themselves.
+-- where they touch its tables, after checking the caller's. Those that take a condition have the caller
+-- create its triggers, under its own settings, so they set no search_path here and pin it themselves.
 
 CREATE FUNCTION webhook_create(
     name text,
@@ -187,6 +187,14 @@ $$the request that a change would cause, or the reason why it would cause none; 
   TRUNCATE, MANUAL, TEST, or the type of an emitted event with its data as new_row. table_name: where the webhook watches
   several. Header values that a user set are shown as ***.
 Example: SELECT * FROM webhook_preview('new-orders', 'INSERT', '{"id": 1, "total": 200}')$$;
+
+CREATE FUNCTION webhook_check(webhook text DEFAULT NULL)
+    RETURNS TABLE (webhook text, severity text, problem text, hint text)
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_check_wrapper';
+COMMENT ON FUNCTION webhook_check IS
+$$what is wrong with a webhook, or with all that the caller may see, and what to do about it. Severity error: events are
+  not captured. Triggers without a webhook, which do nothing, are shown to admins and to the table's owner.
+Example: SELECT * FROM webhook_check('new-orders')$$;
 
 CREATE FUNCTION webhook_arm() RETURNS boolean
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_arm_wrapper';

@@ -3,4 +3,5 @@
 -- event as the owner of the ring would, so writers need no rights here.
 CREATE FUNCTION webhook.capture() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'webhook_capture';
-COMMENT ON FUNCTION webhook.capture() IS 'private: writes the event of a changed row';
+COMMENT ON FUNCTION webhook.capture() IS
+    'private: writes the event of a changed row; does nothing in a trigger that pg_webhook has not made';

@@ -52,17 +52,35 @@ CREATE TABLE webhook.secret (
 COMMENT ON TABLE webhook.secret IS 'private: signing secrets and header values; never dumped';
 
 CREATE TABLE webhook.watch (
+    -- the argument of its triggers
+    id              uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
     webhook         integer NOT NULL REFERENCES webhook.webhook ON DELETE CASCADE,
     relation        regclass NOT NULL,
+    -- the table's name when it was watched, quoted: what to call it when it is gone
+    table_name      text NOT NULL,
     events          text[] NOT NULL,
     columns         text[],
     condition       text,
     -- what is sent of a row; all of it where NULL
     payload_columns text[],
     created_at      timestamptz NOT NULL DEFAULT pg_catalog.now(),
-    PRIMARY KEY (webhook, relation)
+    UNIQUE (webhook, relation)
 );
 COMMENT ON TABLE webhook.watch IS 'private: the tables that a webhook watches; the triggers on them do the work';
+
+-- Not dumped: parse trees and attribute numbers mean something else in another database. There a trigger counts
+-- as it was restored, until webhook_arm records it.
+CREATE TABLE webhook.watch_trigger (
+    watch     uuid NOT NULL REFERENCES webhook.watch ON DELETE CASCADE,
+    operation text NOT NULL,
+    -- SHA-256 of pg_trigger.tgqual; NULL for a trigger without WHEN
+    condition bytea,
+    -- of UPDATE: the attribute numbers of the watch's columns
+    columns   smallint[],
+    PRIMARY KEY (watch, operation)
+);
+COMMENT ON TABLE webhook.watch_trigger IS
+    'private: the triggers of watches as they were made; one that is otherwise captures nothing';
 
 CREATE TABLE webhook.health (
     webhook         integer PRIMARY KEY REFERENCES webhook.webhook ON DELETE CASCADE,

@@ -62,10 +62,12 @@ SELECT
     w.owner,
     CASE
         WHEN NOT w.enabled THEN 'disabled'
+        WHEN x.reason IS NOT NULL THEN 'broken'
         WHEN w.paused THEN 'paused'
         WHEN h.fail_count > 0 THEN 'failing'
         ELSE 'healthy'
     END AS health,
+    CASE WHEN w.enabled THEN x.reason END AS health_reason,
     coalesce(h.fail_count, 0) AS fail_count,
     h.last_success_at,
     h.last_failure_at,
@@ -82,19 +84,24 @@ LEFT JOIN LATERAL (
         pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
             -- those that a trigger is there for: one can be disabled, or dropped with a column
             'events', ARRAY(
-                SELECT o.event
-                FROM pg_catalog.unnest(v.events) AS o (event)
-                JOIN (VALUES ('INSERT', 4), ('UPDATE', 16), ('DELETE', 8), ('TRUNCATE', 32)) AS b (event, bit) ON b.event = o.event
-                WHERE EXISTS (
-                    SELECT FROM pg_catalog.pg_trigger AS g
-                    WHERE g.tgrelid = v.relation
-                      AND g.tgfoid = 'webhook.capture()'::pg_catalog.regprocedure
-                      AND g.tgargs = pg_catalog.convert_to(w.id::text, 'UTF8') || pg_catalog.decode('00', 'hex')
-                      AND (g.tgtype & b.bit) <> 0
-                      AND g.tgenabled <> 'D'
-                )
+                SELECT g.operation
+                FROM webhook.watched_trigger AS g
+                JOIN pg_catalog.unnest(v.events) WITH ORDINALITY AS o (event, position) ON o.event = g.operation
+                WHERE g.watch = v.id AND g.ours AND g.unchanged AND g.enabled <> 'D'
+                ORDER BY o.position
             ),
-            'columns', v.columns,
+            -- as they are called now
+            'columns', coalesce(
+                (
+                    SELECT pg_catalog.array_agg(a.attname::text ORDER BY k.position)
+                    FROM webhook.watch_trigger AS r
+                    CROSS JOIN LATERAL pg_catalog.unnest(r.columns) WITH ORDINALITY AS k (number, position)
+                    JOIN pg_catalog.pg_attribute AS a
+                        ON a.attrelid = v.relation AND a.attnum = k.number AND NOT a.attisdropped
+                    WHERE r.watch = v.id AND r.operation = 'UPDATE'
+                ),
+                v.columns
+            ),
             'condition', v.condition,
             'payload_columns', v.payload_columns
         ))
@@ -104,10 +111,15 @@ LEFT JOIN LATERAL (
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE v.webhook = w.id
 ) AS t ON true
+LEFT JOIN LATERAL (
+    SELECT pg_catalog.string_agg(p.problem, '; ' ORDER BY p.problem) AS reason
+    FROM webhook.problem AS p
+    WHERE p.webhook = w.id AND p.severity = 'error'
+) AS x ON true
 LEFT JOIN webhook.backlog AS b ON b.webhook = w.id
 WHERE w.deleted_at IS NULL;
 COMMENT ON VIEW webhook.webhooks IS
-    'settings without secrets, and health: healthy, failing, paused or disabled';
+    'settings without secrets, and health: healthy, failing, paused, disabled, or broken, which health_reason explains';
 
 CREATE VIEW webhook.dead_letters WITH (security_barrier) AS
 SELECT

@@ -30,7 +30,8 @@ extension_sql_file!("../sql/capture.sql", name = "capture", requires = ["queue"]
 extension_sql_file!("../sql/api.sql", name = "api", requires = ["capture"]);
 extension_sql_file!("../sql/levels.sql", name = "levels", requires = ["api"]);
 extension_sql_file!("../sql/status.sql", name = "status", requires = ["levels"]);
-extension_sql_file!("../sql/views.sql", name = "views", requires = ["status"]);
+extension_sql_file!("../sql/check.sql", name = "check", requires = ["status"]);
+extension_sql_file!("../sql/views.sql", name = "views", requires = ["check"]);
 extension_sql_file!("../sql/grants.sql", name = "grants", requires = ["views"]);
 extension_sql_file!("../sql/finish.sql", name = "finish", requires = ["grants"], finalize);
 

@@ -22,6 +22,7 @@ fn webhook_arm() -> Result<bool, ErrorReport> {
             session.run(sql!("api/forget_queue"), &[]);
             session.run(sql!("api/restart_cursor"), &[]);
             install::claim(session)?;
+            session.run(sql!("api/record_triggers"), &[]);
             registry::changed();
             wake::launcher_at_commit();
             Ok::<_, Refusal>(true)

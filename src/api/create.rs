@@ -5,10 +5,9 @@ use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{elsewhere, events_of, generated_secret, on_behalf, words};
+use super::{elsewhere, events_of, generated_secret, with_triggers, words};
 use crate::domain::refusal::Refusal;
 use crate::pg::json::Json;
-use crate::pg::spi;
 use crate::registry::definition::{Definition, Given};
 use crate::registry::{self, watch, webhook};
 
@@ -76,7 +75,7 @@ fn webhook_create(
         condition: condition.map(str::to_owned),
         payload_columns: words(payload_columns, "payload_columns")?,
     };
-    on_behalf(|caller| {
+    with_triggers(|caller, session| {
         if let (None, Some(part)) = (table_name, watched.any()) {
             return Err(Refusal::NeedsTable(part));
         }
@@ -89,14 +88,14 @@ fn webhook_create(
         let (name, enabled) = (definition.name.clone(), definition.enabled);
         let url = definition.url.clone().ok_or(Refusal::Null("url"))?;
         elsewhere::judge_addresses(&url)?;
-        let created = spi::connect(|session| {
-            let created = webhook::insert(session, caller, definition, &secret)?;
-            if let (Some(relation), Some(spec)) = (table_name, spec) {
-                watch::add(session, caller, &created.webhook, relation, &spec)?;
+        let created = webhook::insert(session, caller, definition, &secret)?;
+        let making = match (table_name, spec) {
+            (Some(relation), Some(spec)) => {
+                Some(watch::add(session, caller, &created.webhook, relation, &spec)?)
             }
-            registry::changed();
-            Ok::<_, Refusal>(created)
-        })?;
+            _ => None,
+        };
+        registry::changed();
         let row = (
             created.uuid,
             name.unwrap_or_default(),
@@ -105,6 +104,6 @@ fn webhook_create(
             enabled.unwrap_or_default(),
             created.created_at,
         );
-        Ok(TableIterator::once(row))
+        Ok((TableIterator::once(row), making))
     })
 }

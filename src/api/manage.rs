@@ -13,7 +13,7 @@ fn webhook_delete(webhook: Option<&str>) -> Result<(), ErrorReport> {
         spi::connect(|session| {
             let own = webhook::find(session, caller, webhook)?;
             for watched in watch::list(session, own.id) {
-                watch::remove(session, &own, &watched);
+                watch::remove(session, &watched);
             }
             webhook::delete(session, &own);
             registry::changed();

@@ -4,6 +4,7 @@
 
 mod arm;
 mod cancel;
+mod check;
 mod create;
 mod delivery;
 mod elsewhere;
@@ -26,11 +27,26 @@ use crate::domain::refusal::Refusal;
 use crate::domain::secret::{GENERATED_BYTES, Secret};
 use crate::pg::identity::{self, Caller};
 use crate::pg::random;
+use crate::pg::spi::{self, Session};
+use crate::registry::trigger::Making;
 
 /// Runs a function's body as the owner of our tables, after noting who called.
 fn on_behalf<R>(body: impl FnOnce(&Caller) -> Result<R, Refusal>) -> Result<R, ErrorReport> {
     let caller = identity::caller();
     identity::as_owner(|| body(&caller)).map_err(ErrorReport::from)
+}
+
+/// As [`on_behalf`], for what also makes triggers: those the caller makes itself, with its own rights and settings, after
+/// `body` has planned them. Whatever that runs, nothing of ours is in force meanwhile.
+fn with_triggers<R>(
+    body: impl FnOnce(&Caller, &Session) -> Result<(R, Option<Making>), Refusal>,
+) -> Result<R, ErrorReport> {
+    let (result, making) = on_behalf(|caller| spi::connect(|session| body(caller, session)))?;
+    if let Some(making) = making {
+        making.carry_out()?;
+        on_behalf(|_| spi::connect(|session| making.record(session)))?;
+    }
+    Ok(result)
 }
 
 /// The list argument `events`.

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::on_behalf;
 use crate::capture::sender::{Draft, Sender};
+use crate::capture::source;
 use crate::delivery::client::{AGENT, Destination};
 use crate::domain::envelope::Kind;
 use crate::domain::event::{self, MANUAL, Operation, TEST};
@@ -18,8 +19,10 @@ use crate::domain::refusal::Refusal;
 use crate::pg::identity;
 use crate::pg::json::Json;
 use crate::pg::output::Canonical;
+use crate::pg::row::{Composite, Row};
 use crate::pg::spi::{self, Session, arg, sql};
-use crate::registry::{endpoint, watch, webhook};
+use crate::pg::trigger::{Firing, Lock, Table};
+use crate::registry::{endpoint, trigger, watch, webhook};
 
 /// Method, URL, headers, body, signature, reason.
 type Shown =
@@ -101,7 +104,9 @@ impl Preview<'_> {
         table: Option<pg_sys::Oid>,
     ) -> Result<Outcome<(Draft, String)>, Refusal> {
         let mut tables = watch::list(self.session, self.own.id);
-        tables.retain(|watched| table.is_none_or(|table| watched.relation == table));
+        tables.retain(|watched| {
+            !watched.dropped && table.is_none_or(|table| watched.relation == table)
+        });
         let watched = match (tables.pop(), tables.len()) {
             (Some(only), 0) => only,
             (Some(_), others) => {
@@ -110,38 +115,71 @@ impl Preview<'_> {
             (None, _) => return Ok(Err("the webhook does not watch that table".to_owned())),
         };
         let name = operation.as_str();
-        let args = [arg(self.own.id), arg(watched.relation), arg(name)];
-        let rows = self.session.run(sql!("api/preview"), &args);
-        let Some(statement) = rows.first().map(|row| row.value::<String>(1)) else {
+        if !watched.spec.events.contains(&operation) {
             return Ok(Err(format!("{name} is not among the events of {}", watched.table)));
+        }
+        let Some(table) = Table::open(watched.relation, Lock::Read) else {
+            return Ok(Err(format!("{} has been dropped", watched.table)));
         };
+        let trigger_name = trigger::name_of(watched.id, operation);
+        let made = table.triggers().into_iter().find(|found| found.name == trigger_name);
+        let Some(made) = made else {
+            return Ok(Err(format!("the trigger for {name} on {} is missing", watched.table)));
+        };
+        let own = match made.arguments.as_slice() {
+            [argument] => Some(source::Trigger {
+                oid: made.oid,
+                relation: watched.relation,
+                operation,
+                name: &made.name,
+                argument,
+                condition: made.condition.as_ref().map(|tree| tree.text()),
+            }),
+            _ => None,
+        };
+        let Some(source) = own.and_then(|own| source::of(&table, &own)) else {
+            return Ok(Err(format!(
+                "the trigger for {name} on {} is not the one that was made",
+                watched.table
+            )));
+        };
+        if made.enabled == Firing::DISABLED {
+            return Ok(Err(format!("the trigger for {name} on {} is disabled", watched.table)));
+        }
         let (new, old) = match operation {
             Operation::Insert => (self.new.clone(), None),
             Operation::Update => (self.new.clone(), self.old.clone()),
             Operation::Delete => (None, self.old.clone().or_else(|| self.new.clone())),
             Operation::Truncate => (None, None),
         };
+        let rows = self.session.run(sql!("api/preview"), &[arg(watched.relation)]);
+        let statement: Option<String> = rows.first().map(|row| row.value(1));
         let _canonical = Canonical::begin();
-        // The condition is the owner's, and so are the rights with which it is tried.
-        let (counts, new, old) = identity::as_restricted(self.sender.owner, || {
-            let given = [arg(new.clone()), arg(old.clone())];
-            let rows = self.session.ask(&statement, &given);
-            let row = rows.first();
-            let image = |number, given: &Option<String>| {
-                given.as_ref().and_then(|_| row.as_ref().and_then(|row| row.get::<String>(number)))
+        // The condition is the owner's, as are the types of the table or not: it is tried with the owner's rights.
+        let images = identity::as_restricted(self.sender.owner, || {
+            let row = |given: &Option<String>| {
+                let given = given.as_ref().zip(statement.as_ref()).and_then(|(json, statement)| {
+                    let rows = self.session.ask(statement, &[arg(json.clone())]);
+                    rows.first()?.get::<Composite>(1)
+                });
+                given.and_then(|value| table.row(&value))
             };
-            let counts = row.as_ref().and_then(|row| row.get::<bool>(1)).unwrap_or(false);
-            (counts, image(2, &new), image(3, &old))
+            let (new_row, old_row) = (row(&new), row(&old));
+            let nulls = table.nulls();
+            let (new, old) =
+                (new_row.as_ref().unwrap_or(&nulls), old_row.as_ref().unwrap_or(&nulls));
+            let counts = operation != Operation::Update || source.is_change(old, new);
+            let holds = || made.condition.as_ref().is_none_or(|tree| tree.holds(&table, old, new));
+            let image = |row: Option<&Row>| row.and_then(|row| source.image(row));
+            (counts && holds()).then(|| (image(new_row.as_ref()), image(old_row.as_ref())))
         });
-        if !counts {
+        let Some((new, old)) = images else {
             return Ok(Err(
                 "the condition does not hold, or no column of columns changes".to_owned()
             ));
-        }
-        let rows = self.session.run(sql!("api/table"), &[arg(watched.relation)]);
-        let source = rows.first().map(|row| (row.value::<String>(1), row.value::<String>(2)));
-        let source = source.as_ref().map(|(schema, table)| (schema.as_str(), table.as_str()));
-        Ok(self.render(Kind::Row(name), source, new.as_deref(), old.as_deref()))
+        };
+        let from = Some((source.schema.as_str(), source.table.as_str()));
+        Ok(self.render(Kind::Row(name), from, new.as_deref(), old.as_deref()))
     }
 
     fn event(&self, op: &str) -> Result<Outcome<(Draft, String)>, Refusal> {

@@ -4,11 +4,13 @@ use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{elsewhere, events_of, on_behalf, words};
+use super::{elsewhere, events_of, with_triggers, words};
 use crate::domain::refusal::Refusal;
+use crate::pg::identity::Caller;
 use crate::pg::json::Json;
-use crate::pg::spi;
+use crate::pg::spi::Session;
 use crate::registry::definition::{Definition, Given};
+use crate::registry::trigger::Making;
 use crate::registry::{self, watch, webhook};
 
 #[pg_extern(sql = false)]
@@ -61,51 +63,58 @@ fn webhook_update(
         condition: condition.map(str::to_owned),
         payload_columns: words(payload_columns, "payload_columns")?,
     };
-    on_behalf(|caller| {
-        spi::connect(|session| {
-            let own = webhook::find(session, caller, webhook)?;
-            let mut definition = Definition::check(given)?;
-            let tables = watch::list(session, own.id);
-            let has_table = table_name.is_some() || !tables.is_empty();
-            if let Some(events) = events_of(events, has_table)? {
-                definition.event_types = Some(events.types);
-                watched.events = Some(events.operations).filter(|list| !list.is_empty());
-                if watched.events.is_none() && tables.len() == 1 {
-                    return Err(Refusal::NoOperations);
-                }
+    with_triggers(|caller, session| {
+        let own = webhook::find(session, caller, webhook)?;
+        let mut definition = Definition::check(given)?;
+        let mut tables = watch::list(session, own.id);
+        tables.retain(|watched| !watched.dropped);
+        let has_table = table_name.is_some() || !tables.is_empty();
+        if let Some(events) = events_of(events, has_table)? {
+            definition.event_types = Some(events.types);
+            watched.events = Some(events.operations).filter(|list| !list.is_empty());
+            if watched.events.is_none() && tables.len() == 1 {
+                return Err(Refusal::NoOperations);
             }
-            if let Some(url) = &definition.url {
-                elsewhere::judge_addresses(url)?;
-            }
-            webhook::update(session, caller, &own, definition)?;
-            if table_name.is_some() || watched.any().is_some() {
-                rewatch(session, caller, &own, tables, table_name, watched)?;
-            }
-            registry::changed();
-            Ok(())
-        })
+        }
+        if let Some(url) = &definition.url {
+            elsewhere::judge_addresses(url)?;
+        }
+        webhook::update(session, caller, &own, definition)?;
+        let making = match table_name.is_some() || watched.any().is_some() {
+            true => rewatch(session, caller, &own, tables, table_name, watched)?,
+            false => None,
+        };
+        registry::changed();
+        Ok(((), making))
     })
 }
 
 /// Changes what is watched of the webhook's one table, or watches another instead of it.
 fn rewatch(
-    session: &spi::Session,
-    caller: &crate::pg::identity::Caller,
+    session: &Session,
+    caller: &Caller,
     own: &webhook::Webhook,
     mut before: Vec<watch::Watched>,
     relation: Option<pg_sys::Oid>,
     given: watch::Given,
-) -> Result<(), Refusal> {
+) -> Result<Option<Making>, Refusal> {
     if before.len() > 1 {
         return Err(Refusal::WhichTable(own.name.clone(), before.len()));
     }
-    let before = before.pop();
-    let Some(relation) = relation.or(before.as_ref().map(|watched| watched.relation)) else {
-        return Err(Refusal::NeedsTable(given.any().unwrap_or("table_name")));
+    let Some(mut watched) = before.pop() else {
+        let needed = given.any().unwrap_or("table_name");
+        let relation = relation.ok_or(Refusal::NeedsTable(needed))?;
+        let spec = given.complete(None)?;
+        return watch::add(session, caller, own, relation, &spec).map(Some);
     };
-    let spec = given.complete(before.as_ref().map(|watched| watched.spec.clone()))?;
-    if let Some(watched) = &before {
-        watch::remove(session, own, watched);
+    let relation = relation.unwrap_or(watched.relation);
+    if relation == watched.relation {
+        return watch::change(session, caller, own, &watched, given);
     }
-    watch::add(session, caller, own, relation, &spec)
+    if watched.spec.condition.take().is_some() && given.condition.is_none() {
+        return Err(Refusal::ConditionOfAnother { table: watched.table });
+    }
+    let spec = given.complete(Some(watched.spec.clone()))?;
+    watch::remove(session, &watched);
+    watch::add(session, caller, own, relation, &spec).map(Some)
 }

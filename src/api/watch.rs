@@ -3,11 +3,11 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{on_behalf, words};
+use super::{on_behalf, with_triggers, words};
 use crate::domain::event::Operation;
 use crate::domain::refusal::Refusal;
 use crate::pg::spi;
-use crate::registry::{self, watch, webhook};
+use crate::registry::{self, table, watch, webhook};
 
 #[pg_extern(sql = false)]
 fn webhook_watch(
@@ -24,15 +24,13 @@ fn webhook_watch(
         condition: condition.map(str::to_owned),
         payload_columns: words(payload_columns, "payload_columns")?,
     };
-    on_behalf(|caller| {
+    with_triggers(|caller, session| {
         let relation = table_name.ok_or(Refusal::Null("table_name"))?;
         let spec = given.complete(None)?;
-        spi::connect(|session| {
-            let own = webhook::find(session, caller, webhook)?;
-            watch::add(session, caller, &own, relation, &spec)?;
-            registry::changed();
-            Ok(())
-        })
+        let own = webhook::find(session, caller, webhook)?;
+        let making = watch::add(session, caller, &own, relation, &spec)?;
+        registry::changed();
+        Ok(((), Some(making)))
     })
 }
 
@@ -47,10 +45,10 @@ fn webhook_unwatch(
             let own = webhook::find(session, caller, webhook)?;
             let watched = watch::list(session, own.id);
             let Some(watched) = watched.iter().find(|watched| watched.relation == relation) else {
-                let table = watch::name(session, relation);
+                let table = table::name(session, relation);
                 return Err(Refusal::NotWatched { webhook: own.name, table });
             };
-            watch::remove(session, &own, watched);
+            watch::remove(session, watched);
             registry::changed();
             Ok(())
         })

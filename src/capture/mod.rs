@@ -1,25 +1,25 @@
 //! Capture: the trigger that turns a changed row into an event, in the writer's transaction.
 //!
-//! The trigger's WHEN clause has let the row through, if there is one; here it becomes the body that will
-//! be sent, and a row of the ring. Nothing is buffered: an event that is not a row could survive
+//! The trigger's WHEN clause has let the row through, if there is one; here it is decided whether the trigger
+//! is one of ours, and the row becomes the body that will be sent, and a row of the ring. Nothing is buffered: an event that is not a row could survive
 //! a rollback to a savepoint, or die with PREPARE TRANSACTION.
 
 mod image;
 mod record;
 pub mod sender;
-mod source;
+pub mod source;
 
 use std::borrow::Cow;
-use std::ffi::CStr;
+use std::ffi::{CStr, c_char};
 
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use self::sender::Draft;
-use self::source::Source;
+use self::source::{Source, Trigger};
 use crate::domain::event::Operation;
 use crate::pg::row::Row;
-use crate::pg::{output, settings, subtransaction, typcache};
+use crate::pg::{output, settings, subtransaction};
 
 /// A row may be this many times as large as the largest body, as stored and uncompressed, before it is
 /// taken as too large without being rendered.
@@ -54,8 +54,8 @@ pub unsafe extern "C-unwind" fn webhook_capture(fcinfo: pg_sys::FunctionCallInfo
 }
 
 /// A trigger that fires after an operation.
-struct Firing {
-    webhook: i32,
+struct Firing<'a> {
+    trigger: Trigger<'a>,
     operation: Operation,
     relation: pg_sys::Relation,
     /// The row; of an UPDATE as it was; of a TRUNCATE null.
@@ -64,7 +64,7 @@ struct Firing {
     new: pg_sys::HeapTuple,
 }
 
-impl Firing {
+impl Firing<'_> {
     /// # Safety
     ///
     /// `fcinfo` is the frame of the call.
@@ -90,12 +90,19 @@ impl Firing {
             };
             let trigger = &*data.tg_trigger;
             if trigger.tgnargs != 1 {
-                misuse("webhook.capture needs the key of a webhook as its argument");
+                misuse("webhook.capture needs the id of what is watched as its argument");
             }
-            let argument = CStr::from_ptr(*trigger.tgargs);
-            let webhook = argument.to_str().ok().and_then(|text| text.parse().ok());
+            let text = |text: *mut c_char| (!text.is_null()).then(|| CStr::from_ptr(text));
+            let trigger = Trigger {
+                oid: trigger.tgoid,
+                relation: (*data.tg_relation).rd_id,
+                operation,
+                name: text(trigger.tgname)?,
+                argument: text(*trigger.tgargs)?,
+                condition: text(trigger.tgqual),
+            };
             Some(Self {
-                webhook: webhook?,
+                trigger,
                 operation,
                 relation: data.tg_relation,
                 row: data.tg_trigtuple,
@@ -105,10 +112,9 @@ impl Firing {
     }
 
     fn capture(&self) {
-        // SAFETY: the relation that fired, open for the duration of the call.
-        let (relation, descriptor) = unsafe { ((*self.relation).rd_id, (*self.relation).rd_att) };
-        // SAFETY: the relation is open, and the descriptor its own.
-        let Some(source) = (unsafe { source::find(self.webhook, relation, descriptor) }) else {
+        // SAFETY: the relation that fired is open for the duration of the call, and the descriptor its own.
+        let source = unsafe { source::find(&self.trigger, (*self.relation).rd_att) };
+        let Some(source) = source else {
             return;
         };
         if !source.sender.enabled {
@@ -116,7 +122,7 @@ impl Firing {
         }
         let (new, old) = self.rows();
         if let (Some(new), Some(old)) = (&new, &old)
-            && !typcache::is_distinct(old, new)
+            && !source.is_change(old, new)
         {
             return;
         }

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 /// An operation that a webhook can watch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Operation {
     /// A new row.
     Insert,

@@ -9,6 +9,10 @@ use super::signature::UnknownScheme;
 use super::status::UnknownStatus;
 use super::url::UrlError;
 
+/// What to do about a condition that does not fit one of the events.
+pub const EACH_EVENT: &str = "The condition is evaluated for each event of the list: leave out the event, or watch it \
+                              through a webhook of its own.";
+
 /// A request that is refused. Nothing has been changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
@@ -169,6 +173,40 @@ pub enum Refusal {
     /// More than one expression, or none.
     #[error("the condition is not a single SQL expression")]
     NotAnExpression,
+    /// A condition looks at a row that an operation does not have. In PostgreSQL's words.
+    #[error(
+        "cannot watch {table} for {operation}: {kind} trigger's WHEN condition cannot reference {values} values"
+    )]
+    ConditionUnfit {
+        /// The table.
+        table: String,
+        /// The operation.
+        operation: &'static str,
+        /// The trigger that would be made.
+        kind: &'static str,
+        /// What the condition looks at.
+        values: &'static str,
+    },
+    /// Conditions are kept as trees, in the triggers.
+    #[error("no trigger on {table} has the condition any more")]
+    ConditionLost {
+        /// The table.
+        table: String,
+    },
+    /// What a condition says of one table it does not say of another.
+    #[error("the condition is one over rows of {table}")]
+    ConditionOfAnother {
+        /// The table that it was made for.
+        table: String,
+    },
+    /// Code that ran while a trigger was made has undone it.
+    #[error("the trigger for {operation} on {table} was changed while it was made")]
+    Disturbed {
+        /// The operation.
+        operation: &'static str,
+        /// The table.
+        table: String,
+    },
     /// The level.
     #[error(transparent)]
     Level(#[from] UnknownLevel),

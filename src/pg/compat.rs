@@ -134,3 +134,30 @@ pub fn wait_event(name: &'static CStr) -> u32 {
         pg_sys::WaitEventExtensionNew(name.as_ptr())
     }
 }
+
+/// A trigger's condition with virtual generated columns, which rows in triggers do not hold, put in as what they are
+/// computed from.
+///
+/// # Safety
+///
+/// `condition` is the tree of a trigger of the open table, with OLD and NEW as the catalog numbers them.
+pub unsafe fn expand_generated(
+    condition: *mut pg_sys::Node,
+    relation: pg_sys::Relation,
+) -> *mut pg_sys::Node {
+    #[cfg(feature = "pg18")]
+    // SAFETY: the caller's.
+    unsafe {
+        let condition = pg_sys::expand_generated_columns_in_expr(
+            condition,
+            relation,
+            pg_sys::PRS2_OLD_VARNO as i32,
+        );
+        pg_sys::expand_generated_columns_in_expr(condition, relation, pg_sys::PRS2_NEW_VARNO as i32)
+    }
+    #[cfg(not(feature = "pg18"))]
+    {
+        let _ = relation;
+        condition
+    }
+}

@@ -1,40 +1,19 @@
 //! Who asks, and acting as the extension's owner.
 
-use std::ffi::{CStr, CString};
-
 use pgrx::prelude::*;
 
 use super::guc::Local;
 
-/// The role that called, with the path by which it resolves names.
+/// The role that called.
 pub struct Caller {
     /// The current role.
     pub role: pg_sys::Oid,
-    search_path: CString,
 }
 
 /// The caller of the function that runs. To be taken before [`as_owner`] changes it.
 pub fn caller() -> Caller {
     // SAFETY: main thread inside a function call.
-    Caller { role: unsafe { pg_sys::GetUserId() }, search_path: search_path() }
-}
-
-/// The schemas of the current path by name: `$user` in the setting would mean another role later.
-fn search_path() -> CString {
-    let mut names: Vec<Vec<u8>> = Vec::new();
-    // SAFETY: main thread in a transaction. The list and the names are copies in the current memory context, which
-    // outlives this call; a schema that has been dropped meanwhile has no name.
-    unsafe {
-        let schemas = pg_sys::fetch_search_path(false);
-        for index in 0..pg_sys::list_length(schemas) {
-            let name = pg_sys::get_namespace_name(pg_sys::list_nth_oid(schemas, index));
-            if !name.is_null() {
-                let quoted = CStr::from_ptr(pg_sys::quote_identifier(name));
-                names.push(quoted.to_bytes().to_vec());
-            }
-        }
-    }
-    CString::new(names.join(&b", "[..])).expect("names have no NUL")
+    Caller { role: unsafe { pg_sys::GetUserId() } }
 }
 
 /// The owner of the extension, and the extension itself; `None` where this database does not have it.
@@ -53,16 +32,11 @@ pub struct Extension {
 
 /// Runs `work` with the rights of the owner of our tables and with the search path that every function
 /// of ours has.
+///
+/// Code that the caller chose must not run inside: what it sets for its session, the path of this would be.
 pub fn as_owner<R>(work: impl FnOnce() -> R) -> R {
     let _rights = Rights::of(owner(), 0);
     let _path = Local::set(c"search_path", c"pg_catalog, pg_temp");
-    work()
-}
-
-/// Runs `work` with the caller's own search path, as the caller's DDL would. To be used inside
-/// [`as_owner`], for expressions that the caller wrote.
-pub fn with_path_of<R>(caller: &Caller, work: impl FnOnce() -> R) -> R {
-    let _path = Local::set(c"search_path", &caller.search_path);
     work()
 }
 

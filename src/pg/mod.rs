@@ -3,6 +3,7 @@
 pub mod backtrace;
 pub mod board;
 pub mod compat;
+pub mod condition;
 pub mod databases;
 pub mod ffi;
 pub mod grant;
@@ -28,6 +29,7 @@ pub mod spi;
 pub mod state;
 pub mod subtransaction;
 pub mod transform;
+pub mod trigger;
 pub mod txn;
 pub mod typcache;
 pub mod types;

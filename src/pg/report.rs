@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use crate::domain::event::Operation;
 use crate::domain::format::Format;
 use crate::domain::level::Level;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{EACH_EVENT, Refusal};
 use crate::domain::secret::SecretError;
 use crate::domain::signature::Scheme;
 use crate::domain::status::Status;
@@ -59,9 +59,12 @@ fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::NotWatched { .. }
         | Refusal::UnknownRole(_)
         | Refusal::NoLevel { .. } => ERRCODE_UNDEFINED_OBJECT,
-        Refusal::PayloadGone(_) | Refusal::ReplayOfTest(_) => {
-            ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
-        }
+        Refusal::PayloadGone(_)
+        | Refusal::ReplayOfTest(_)
+        | Refusal::ConditionLost { .. }
+        | Refusal::ConditionOfAnother { .. }
+        | Refusal::Disturbed { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        Refusal::ConditionUnfit { .. } => ERRCODE_INVALID_OBJECT_DEFINITION,
         Refusal::NotUtf8 | Refusal::VirtualColumn { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
         Refusal::TooMany(_) => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
         Refusal::Unwatchable { .. } => ERRCODE_WRONG_OBJECT_TYPE,
@@ -132,6 +135,10 @@ fn hint(refusal: &Refusal) -> Option<String> {
         Refusal::ReplayOfTest(_) => "Use webhook_test to send another one.",
         Refusal::PayloadGone(_) => "pg_webhook.log_retention says how long payloads are kept.",
         Refusal::TooMany(_) => "pg_webhook.max_webhooks sets the limit.",
+        Refusal::ConditionUnfit { .. } => EACH_EVENT,
+        Refusal::ConditionLost { .. } | Refusal::ConditionOfAnother { .. } => {
+            "Give it again with condition => '...', or end it with condition => ''."
+        }
         Refusal::NotAnExpression => {
             "Write it as in CREATE TRIGGER ... WHEN, for example 'NEW.total > 100'."
         }

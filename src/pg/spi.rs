@@ -64,6 +64,23 @@ pub struct Row<'r> {
     _rows: PhantomData<&'r ()>,
 }
 
+/// What a column may be read as.
+///
+/// # Safety
+///
+/// Of a value of any type that `reads` accepts, `FromDatum` makes a sound value of this one.
+pub unsafe trait Readable: FromDatum {
+    /// Whether it can be made of values of that type.
+    fn reads(type_oid: pg_sys::Oid) -> bool;
+}
+
+// SAFETY: pgrx makes a value of those types that it says it is compatible with.
+unsafe impl<T: FromDatum + IntoDatum> Readable for T {
+    fn reads(type_oid: pg_sys::Oid) -> bool {
+        T::is_compatible_with(type_oid)
+    }
+}
+
 /// Runs `work` with SPI connected. Memory of rows ends with it.
 pub fn connect<R>(work: impl FnOnce(&Session) -> R) -> R {
     // SAFETY: main thread (pgrx checks it); an error on the way out leaves the connection to the
@@ -222,12 +239,12 @@ impl Rows<'_> {
 impl Row<'_> {
     /// Column `number`, counted from 1; `None` for NULL. Raises an error where it is of another type than
     /// the caller takes it for, or there is none.
-    pub fn get<T: FromDatum + IntoDatum>(&self, number: i32) -> Option<T> {
+    pub fn get<T: Readable>(&self, number: i32) -> Option<T> {
         let mut null = false;
         // SAFETY: tuple and descriptor belong together and live as long as the session; a number that is
         // none of a column has no type.
         let type_oid = unsafe { pg_sys::SPI_gettypeid(self.descriptor, number) };
-        if type_oid == pg_sys::InvalidOid || !T::is_compatible_with(type_oid) {
+        if type_oid == pg_sys::InvalidOid || !T::reads(type_oid) {
             self.refuse(number, type_oid);
         }
         // SAFETY: as above, and the column is of a type that `T` is made from.
@@ -252,7 +269,7 @@ impl Row<'_> {
     }
 
     /// A column that is never NULL.
-    pub fn value<T: FromDatum + IntoDatum>(&self, number: i32) -> T {
+    pub fn value<T: Readable>(&self, number: i32) -> T {
         self.get(number).expect("a column that is declared NOT NULL")
     }
 }

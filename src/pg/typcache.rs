@@ -7,7 +7,7 @@ use super::row::Row;
 
 /// Whether the type has an equality, for arrays and ranges that of what they hold, and cannot lose it.
 /// A composite type can: by an attribute that is added to it.
-pub fn has_lasting_equality(type_oid: pg_sys::Oid) -> bool {
+fn has_lasting_equality(type_oid: pg_sys::Oid) -> bool {
     // SAFETY: in a transaction; entries of the type cache live as long as the process.
     unsafe {
         let base = pg_sys::getBaseType(type_oid);
@@ -20,19 +20,49 @@ pub fn has_lasting_equality(type_oid: pg_sys::Oid) -> bool {
     }
 }
 
-/// Whether two rows of one table are distinct: some column is, where a column with an equality is
+/// Whether two rows of one table are distinct in one of the columns `numbers`, or in any: a column with an equality is
 /// judged by it and another by its stored image.
-pub fn is_distinct(old: &Row, new: &Row) -> bool {
-    old.attributes().iter().enumerate().any(|(index, attribute)| {
-        if attribute.attisdropped {
-            return false;
-        }
-        match (old.value(index), new.value(index)) {
-            // SAFETY: both are values of this column.
-            (Some(old), Some(new)) => unsafe { !same(old, new, attribute) },
-            (old, new) => old.is_some() || new.is_some(),
-        }
-    })
+pub fn is_distinct(old: &Row, new: &Row, numbers: Option<&[i16]>) -> bool {
+    match numbers {
+        Some(numbers) => numbers.iter().any(|number| differs(old, new, *number as usize - 1, same)),
+        None => (0..old.attributes().len()).any(|index| differs(old, new, index, same)),
+    }
+}
+
+/// Whether one of the columns `numbers` has changed: by the equality of its type, where that has one for good, and
+/// otherwise by the stored image.
+pub fn has_changed(old: &Row, new: &Row, numbers: &[i16]) -> bool {
+    numbers.iter().any(|number| differs(old, new, *number as usize - 1, lastingly_same))
+}
+
+/// Whether the column at `index` differs. NULL is equal to NULL.
+fn differs(
+    old: &Row,
+    new: &Row,
+    index: usize,
+    same: unsafe fn(pg_sys::Datum, pg_sys::Datum, &pg_sys::FormData_pg_attribute) -> bool,
+) -> bool {
+    let attribute = &old.attributes()[index];
+    if attribute.attisdropped {
+        return false;
+    }
+    match (old.value(index), new.value(index)) {
+        // SAFETY: both are values of this column.
+        (Some(old), Some(new)) => unsafe { !same(old, new, attribute) },
+        (old, new) => old.is_some() || new.is_some(),
+    }
+}
+
+unsafe fn lastingly_same(
+    a: pg_sys::Datum,
+    b: pg_sys::Datum,
+    attribute: &pg_sys::FormData_pg_attribute,
+) -> bool {
+    // SAFETY: the caller's: both are values of the attribute's type.
+    unsafe {
+        same_image(a, b, attribute)
+            || has_lasting_equality(attribute.atttypid) && equal(a, b, attribute)
+    }
 }
 
 unsafe fn same(
@@ -41,17 +71,30 @@ unsafe fn same(
     attribute: &pg_sys::FormData_pg_attribute,
 ) -> bool {
     // SAFETY: the caller's: both are values of the attribute's type.
+    unsafe { same_image(a, b, attribute) || equal(a, b, attribute) }
+}
+
+unsafe fn same_image(
+    a: pg_sys::Datum,
+    b: pg_sys::Datum,
+    attribute: &pg_sys::FormData_pg_attribute,
+) -> bool {
+    // SAFETY: the caller's: both are values of the attribute's type. An unchanged value stored out of line is the same
+    // pointer: no need to fetch it.
     unsafe {
-        if a == b && (attribute.attbyval || attribute.attlen > 0) {
-            return true;
-        }
-        // An unchanged value stored out of line is the same pointer: no need to fetch it.
-        if attribute.attlen == -1 && same_toast_pointer(a, b) {
-            return true;
-        }
-        if ffi::datum_image_eq(a, b, attribute.attbyval, attribute.attlen) {
-            return true;
-        }
+        a == b && (attribute.attbyval || attribute.attlen > 0)
+            || attribute.attlen == -1 && same_toast_pointer(a, b)
+            || ffi::datum_image_eq(a, b, attribute.attbyval, attribute.attlen)
+    }
+}
+
+unsafe fn equal(
+    a: pg_sys::Datum,
+    b: pg_sys::Datum,
+    attribute: &pg_sys::FormData_pg_attribute,
+) -> bool {
+    // SAFETY: the caller's: both are values of the attribute's type.
+    unsafe {
         let flags = pg_sys::TYPECACHE_EQ_OPR_FINFO as i32;
         let entry = pg_sys::lookup_type_cache(attribute.atttypid, flags);
         if (*entry).eq_opr_finfo.fn_oid == pg_sys::InvalidOid {

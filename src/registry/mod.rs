@@ -1,13 +1,15 @@
 //! Webhooks and what they watch: the definitions that users make, as rows and triggers.
 //!
-//! Everything here runs inside `pg::identity::as_owner`, after the caller's rights have been checked,
-//! and in the caller's transaction: a ROLLBACK undoes all of it.
+//! Everything here runs inside `pg::identity::as_owner`, after the caller's rights have been checked, but for what
+//! the caller makes itself (`trigger::Making::carry_out`), and in the caller's transaction: a ROLLBACK undoes all of it.
 
 pub mod condition;
 pub mod definition;
 pub mod endpoint;
 pub mod level;
+mod removal;
 mod secret;
+pub mod table;
 pub mod trigger;
 pub mod watch;
 pub mod webhook;

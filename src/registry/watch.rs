@@ -1,13 +1,11 @@
 //! The tables that webhooks watch.
 
-use std::collections::HashMap;
-
+use pgrx::datum::Uuid;
 use pgrx::pg_sys;
-use pgrx::prelude::*;
 
-use super::condition;
-use super::trigger::{self, Columns};
+use super::trigger::{self, Making};
 use super::webhook::Webhook;
+use super::{condition, removal, table};
 use crate::domain::event::Operation;
 use crate::domain::refusal::Refusal;
 use crate::pg::identity::Caller;
@@ -28,10 +26,14 @@ pub struct Spec {
 
 /// A watched table.
 pub struct Watched {
+    /// The argument of its triggers.
+    pub id: Uuid,
     /// Its oid.
     pub relation: pg_sys::Oid,
     /// Schema and name, quoted.
     pub table: String,
+    /// It is no more; `table` is what it was called when it was watched.
+    pub dropped: bool,
     /// What of it.
     pub spec: Spec,
 }
@@ -96,24 +98,23 @@ impl Given {
     }
 }
 
-/// Begins to watch `relation`.
+/// Begins to watch `relation`. What is returned is still to be done.
 ///
 /// # Errors
 ///
 /// A relation that cannot be watched or that the caller may not watch, an unknown column, or a table
-/// that is watched already, itself or through its partitions or its parent. Raises the server's error where a trigger cannot be created.
+/// that is watched already, itself or through its partitions or its parent.
 pub fn add(
     session: &Session,
     caller: &Caller,
     webhook: &Webhook,
     relation: pg_sys::Oid,
     spec: &Spec,
-) -> Result<(), Refusal> {
+) -> Result<Making, Refusal> {
     if spec.condition.is_some() {
         webhook.may_bring("condition")?;
     }
-    let sent = Some(spec.payload_columns.clone()).filter(|names| !names.is_empty());
-    let table = check_table(session, caller, relation, sent.clone())?;
+    let table = table::check(session, caller, relation, chosen(&spec.payload_columns))?;
     if list(session, webhook.id).iter().any(|watched| watched.relation == relation) {
         return Err(Refusal::AlreadyWatched { webhook: webhook.name.clone(), table });
     }
@@ -121,134 +122,123 @@ pub fn add(
     if let Some(row) = overlap.first() {
         return Err(Refusal::Overlap { webhook: webhook.name.clone(), other: row.value(1), table });
     }
-    let columns = check_columns(session, relation, &table, &spec.columns)?;
-    check_columns(session, relation, &table, &spec.payload_columns)?;
-    let events: Vec<&str> = spec.events.iter().map(|event| event.as_str()).collect();
-    let names = Some(spec.columns.clone()).filter(|names| !names.is_empty());
-    session.run(
+    table::check_columns(session, relation, &table, &spec.columns)?;
+    table::check_columns(session, relation, &table, &spec.payload_columns)?;
+    session.run(sql!("registry/unwatch_dropped"), &[arg(webhook.id)]);
+    let rows = session.run(
         sql!("registry/watch"),
         &[
             arg(webhook.id),
             arg(relation),
-            arg(events),
-            arg(names),
+            arg(table.as_str()),
+            arg(words(&spec.events)),
+            arg(chosen(&spec.columns)),
             arg(spec.condition.clone()),
-            arg(sent),
+            arg(chosen(&spec.payload_columns)),
         ],
     );
-    trigger::create(session, caller, webhook.id, relation, &table, spec, &columns);
-    Ok(())
+    let id = rows.first().map(|row| row.value::<Uuid>(1)).expect("the row that was inserted");
+    let of = (id, relation, table.as_str());
+    Ok(Making::plan(session, of, &spec.events, spec.condition.as_deref(), &[]))
 }
 
-/// Stops watching `relation`; says whether it was watched.
-pub fn remove(session: &Session, webhook: &Webhook, watched: &Watched) {
-    session.run(sql!("registry/unwatch"), &[arg(webhook.id), arg(watched.relation)]);
-    trigger::drop(session, webhook.id, watched.relation, &watched.table);
+/// Changes what of a table is watched. Triggers are touched only where they become others: by a new condition, for an
+/// operation that was not watched, or where they are not as they were made and the events are given again. What is
+/// returned is still to be done.
+///
+/// # Errors
+///
+/// As for [`Given::complete`] and [`add`]; or a condition that no trigger has any more.
+pub fn change(
+    session: &Session,
+    caller: &Caller,
+    webhook: &Webhook,
+    watched: &Watched,
+    given: Given,
+) -> Result<Option<Making>, Refusal> {
+    let condition_given = given.condition.is_some();
+    let events_given = given.events.is_some();
+    let (columns, payload_columns) = (given.columns.clone(), given.payload_columns.clone());
+    let spec = given.complete(Some(watched.spec.clone()))?;
+    let had_none = watched.spec.condition.is_none() && spec.condition.is_none();
+    let new_condition = condition_given && !had_none;
+    if new_condition && spec.condition.is_some() {
+        webhook.may_bring("condition")?;
+    }
+    let (id, relation) = (watched.id, watched.relation);
+    let table = table::check(session, caller, relation, chosen(&spec.payload_columns))?;
+    for names in [&columns, &payload_columns].into_iter().flatten() {
+        table::check_columns(session, relation, &table, names)?;
+    }
+    let before = trigger::of_watch(session, id);
+    session.run(
+        sql!("registry/rewatch"),
+        &[
+            arg(id),
+            arg(words(&spec.events)),
+            arg(chosen(&spec.columns)),
+            arg(spec.condition.clone()),
+            arg(chosen(&spec.payload_columns)),
+        ],
+    );
+    let of = (id, relation, table.as_str());
+    if events_given {
+        let kept: Vec<_> = spec.events.iter().map(|event| trigger::name_of(id, *event)).collect();
+        removal::drop_triggers(session, of, &kept);
+    }
+    let is_right =
+        |event: &Operation| before.iter().any(|made| made.operation == *event && made.right);
+    let mut wanted = spec.events.clone();
+    wanted.retain(|event| new_condition || events_given && !is_right(event));
+    if columns.is_some() && !wanted.contains(&Operation::Update) {
+        trigger::columns_changed(session, of);
+    }
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    if new_condition {
+        return Ok(Some(Making::plan(session, of, &wanted, spec.condition.as_deref(), &before)));
+    }
+    trigger::make_more(session, of, &wanted, spec.condition.is_some(), &before)?;
+    Ok(None)
 }
 
-/// The tables of a webhook, without those that have been dropped.
+/// Stops watching a table.
+pub fn remove(session: &Session, watched: &Watched) {
+    session.run(sql!("registry/unwatch"), &[arg(watched.id)]);
+    if !watched.dropped {
+        let of = (watched.id, watched.relation, watched.table.as_str());
+        removal::drop_triggers(session, of, &[]);
+    }
+}
+
+/// The tables of a webhook, those that have been dropped among them.
 pub fn list(session: &Session, webhook: i32) -> Vec<Watched> {
     let rows = session.run(sql!("registry/watched"), &[arg(webhook)]);
     rows.iter()
         .map(|row| {
-            let events: Vec<String> = row.value(3);
+            let events: Vec<String> = row.value(5);
             Watched {
-                relation: row.value(1),
-                table: row.value(2),
+                id: row.value(1),
+                relation: row.value(2),
+                table: row.value(3),
+                dropped: row.value(4),
                 spec: Spec {
                     events: events.iter().filter_map(|word| word.parse().ok()).collect(),
-                    columns: row.get(4).unwrap_or_default(),
-                    condition: row.get(5),
-                    payload_columns: row.get(6).unwrap_or_default(),
+                    columns: row.get(6).unwrap_or_default(),
+                    condition: row.get(7),
+                    payload_columns: row.get(8).unwrap_or_default(),
                 },
             }
         })
         .collect()
 }
 
-/// The relation's name, for messages.
-pub fn name(session: &Session, relation: pg_sys::Oid) -> String {
-    let superuser = pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID);
-    let args = [arg(relation), arg(superuser), arg(None::<Vec<String>>)];
-    let rows = session.run(sql!("registry/relation"), &args);
-    rows.first().map_or_else(|| u32::from(relation).to_string(), |row| row.value(3))
+fn words(events: &[Operation]) -> Vec<&'static str> {
+    events.iter().map(|event| event.as_str()).collect()
 }
 
-/// The relation's name, if it is a table that the caller may watch.
-fn check_table(
-    session: &Session,
-    caller: &Caller,
-    relation: pg_sys::Oid,
-    sent: Option<Vec<String>>,
-) -> Result<String, Refusal> {
-    let args = [arg(relation), arg(caller.role), arg(sent)];
-    let rows = session.run(sql!("registry/relation"), &args);
-    let Some(row) = rows.first() else {
-        let table = format!("relation with oid {}", u32::from(relation));
-        return Err(Refusal::Unwatchable { table, reason: "it does not exist" });
-    };
-    let (kind, persistence, table): (String, String, String) =
-        (row.value(1), row.value(2), row.value(3));
-    let (system, of_extension): (bool, bool) = (row.value(4), row.value(5));
-    let reason = match kind.as_str() {
-        "v" => Some("it is a view; watch the tables behind it"),
-        "m" => Some("it is a materialized view"),
-        "i" | "I" => Some("it is an index"),
-        "S" => Some("it is a sequence"),
-        "c" => Some("it is a composite type"),
-        "r" | "p" | "f" if system => Some("it is a system catalog"),
-        "r" | "p" | "f" if of_extension => Some("it belongs to an extension"),
-        "r" | "p" | "f" if persistence == "t" => Some("it is a temporary table"),
-        "r" | "p" | "f" => None,
-        _ => Some("it is not a table"),
-    };
-    if let Some(reason) = reason {
-        return Err(Refusal::Unwatchable { table, reason });
-    }
-    let (owner, trigger, select, row_security): (bool, bool, Option<bool>, bool) =
-        (row.value(6), row.value(7), row.get(8), row.value(9));
-    let missing = match (owner, trigger, select.unwrap_or(true)) {
-        (true, _, _) => None,
-        (_, false, _) => Some("it needs ownership, or the TRIGGER privilege, on the table"),
-        (_, _, false) => Some("it needs the SELECT privilege on every column that is sent"),
-        _ if row_security => {
-            Some("the table has row-level security, which only its owner may pass by")
-        }
-        _ => None,
-    };
-    if let Some(missing) = missing {
-        return Err(Refusal::MayNotWatch { table, missing });
-    }
-    if kind == "f" {
-        notice!("changes of foreign table {table} that other servers make are not seen");
-    }
-    if row.value::<bool>(10) {
-        notice!("tables that inherit from {table} are not watched with it");
-    }
-    Ok(table)
-}
-
-fn check_columns(
-    session: &Session,
-    relation: pg_sys::Oid,
-    table: &str,
-    names: &[String],
-) -> Result<Columns, Refusal> {
-    let rows = session.run(sql!("registry/columns"), &[arg(relation)]);
-    let types: HashMap<String, (pg_sys::Oid, bool)> =
-        rows.iter().map(|row| (row.value(1), (row.value(2), row.value(3)))).collect();
-    let named = names
-        .iter()
-        .map(|name| match types.get(name) {
-            Some((type_oid, false)) => Ok((name.clone(), *type_oid)),
-            Some((_, true)) => {
-                Err(Refusal::VirtualColumn { column: name.clone(), table: table.to_owned() })
-            }
-            None => Err(Refusal::UnknownColumn {
-                column: name.chars().take(100).collect(),
-                table: table.to_owned(),
-            }),
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(trigger::divide(named))
+/// A list of columns; none where it is empty.
+fn chosen(names: &[String]) -> Option<Vec<String>> {
+    Some(names.to_vec()).filter(|names| !names.is_empty())
 }

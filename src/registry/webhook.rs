@@ -81,6 +81,17 @@ pub fn find(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result
     })
 }
 
+/// Finds a webhook by its name or uuid, to look at it.
+///
+/// # Errors
+///
+/// As for [`find`].
+pub fn see(session: &Session, caller: &Caller, webhook: &str) -> Result<i32, Refusal> {
+    let rows = session.run(sql!("registry/see"), &[arg(webhook), arg(caller.role)]);
+    let unknown = || Refusal::UnknownWebhook(webhook.chars().take(200).collect());
+    rows.first().map(|row| row.value(1)).ok_or_else(unknown)
+}
+
 /// Makes a webhook of a complete definition, owned by the caller.
 ///
 /// # Errors

@@ -26,6 +26,7 @@ TABLE = "CREATE TABLE t (id int PRIMARY KEY, v text);"
 ONE_ROW = TABLE + "INSERT INTO t VALUES (1, 'a');"
 TWO_ROWS = TABLE + "INSERT INTO t VALUES (1, 'a'), (2, 'b');"
 SECOND_TABLE = "CREATE TABLE u (id int PRIMARY KEY, v text);"
+ALL_THREE = "INSERT INTO t VALUES (2, 'b'); UPDATE t SET v = 'x' WHERE id = 2; DELETE FROM t WHERE id = 2"
 PARTITIONED = """
     CREATE TABLE t (id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
     CREATE TABLE low PARTITION OF t FOR VALUES FROM (0) TO (100);
@@ -103,6 +104,12 @@ def refuses_virtual(session, argument):
     """Expect that `argument` may not name column `twice` of table `t`."""
     with pytest.raises(psycopg.errors.FeatureNotSupported, match='"twice" of table app.t is a virtual generated column'):
         session.execute(f"SELECT webhook_watch('hook', 't', '{{UPDATE}}', {argument} => '{{twice}}')")
+def tamper(statement, operation=""):
+    """Run a statement that says {name} for the webhook's trigger and {id} for its argument."""
+    def step(sessions):
+        [id] = sessions.admin.execute("SELECT id FROM webhook.watch LIMIT 1").fetchone()
+        sessions.writer.execute(statement.format(name=f'"_webhook_{id}_{operation.lower()}"', id=id))
+    return step
 
 
 def copy(statement, data):
@@ -118,6 +125,20 @@ def trigger(when, body, table="t", name="users_own"):
     return f"""
         CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {body} END$$;
         CREATE TRIGGER {name} {when} ON {table} FOR EACH ROW EXECUTE FUNCTION {name}();
+    """
+
+
+def copy_triggers(parent, child, old="", new=""):
+    """SQL that gives a child its parent's triggers, as TimescaleDB does for chunks."""
+    return f"""
+        DO $copy$
+        DECLARE definition text;
+        BEGIN
+            FOR definition IN SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = '{parent}'::regclass LOOP
+                definition := replace(definition, ' ON app.{parent} ', ' ON app.{child} ');
+                EXECUTE replace(definition, '{old}', '{new}');
+            END LOOP;
+        END $copy$
     """
 
 
@@ -624,8 +645,12 @@ OVERLAPPING = (
     "none: refused with SQLSTATE 42710",
 )
 ATTACHING_WATCHED = (
-    "`ATTACH PARTITION` of a table where the same webhook watches both",
-    "none: PostgreSQL refuses it, because the partition has a trigger of that name; `webhook_unwatch` it first",
+    "a change in a table that became a partition while the same webhook watched both",
+    "as the change, once; its table is the partition",
+)
+COPIED_TO_CHILD = (
+    "a change in a table that inherits from a watched one and has a copy of its triggers, as a hypertable's chunks have",
+    "as the change; its table and its columns are those of the watched one",
 )
 INHERITING = ("a change in a table that inherits from a watched one", "none, unless it is watched itself")
 
@@ -784,11 +809,50 @@ PARTITIONS = [
     ),
     case(
         "attaching-a-watched-table", ATTACHING_WATCHED,
-        elsewhere("SELECT webhook_watch('hook', 'later')"),
-        fails("42710", "ALTER TABLE t ATTACH PARTITION later FOR VALUES FROM (200) TO (300)"),
+        elsewhere("SELECT webhook_watch('hook', 'later', '{INSERT,DELETE}')"),
+        "ALTER TABLE t ATTACH PARTITION later FOR VALUES FROM (200) TO (300)",
+        "INSERT INTO t VALUES (200, 'a'), (10, 'b'); UPDATE later SET v = 'c'; DELETE FROM t WHERE id = 200",
         elsewhere("SELECT webhook_unwatch('hook', 'later')"),
-        "ALTER TABLE t ATTACH PARTITION later FOR VALUES FROM (200) TO (300); INSERT INTO t VALUES (200, 'a')",
-        setup=PARTITIONED + "CREATE TABLE later (id int NOT NULL, v text)", events=[insert(row(200, "a"))],
+        "INSERT INTO t VALUES (201, 'd')",
+        setup=PARTITIONED + "CREATE TABLE later (id int NOT NULL, v text)",
+        events=[
+            insert(row(200, "a"), table="later"), insert(row(10, "b")), update(row(200, "a"), row(200, "c")),
+            delete(row(200, "c"), table="later"), insert(row(201, "d")),
+        ],
+    ),
+    case(
+        "child-with-copied-triggers", COPIED_TO_CHILD,
+        elsewhere(copy_triggers("t", "child")),
+        "INSERT INTO child VALUES ('x', 2, 'b'), ('x', 3, 'no')",
+        "UPDATE child SET v = 'c' WHERE id = 2; UPDATE child SET own = 'y', v = v",
+        "DELETE FROM t WHERE id = 2",
+        setup="CREATE TABLE t (gone int, id int, v text); ALTER TABLE t DROP COLUMN gone;"
+        "CREATE TABLE child (own text, id int, v text); ALTER TABLE child INHERIT t",
+        hooks=(
+            {"events": ["INSERT"], "condition": "NEW.v <> 'no'"},
+            {"name": "second", "events": ["UPDATE", "DELETE"]},
+        ),
+        events=[
+            insert(row(2, "b")), update(row(2, "b"), row(2, "c"), hook="second"), delete(row(2, "c"), hook="second"),
+        ],
+    ),
+    case(
+        "grandchild-with-copied-triggers", COPIED_TO_CHILD,
+        elsewhere(copy_triggers("t", "grandchild")),
+        "INSERT INTO grandchild VALUES (2, 'b')",
+        "ALTER TABLE child NO INHERIT t",
+        "INSERT INTO grandchild VALUES (3, 'c')",
+        "ALTER TABLE child INHERIT t",
+        "INSERT INTO grandchild VALUES (4, 'd')",
+        setup=TABLE + "CREATE TABLE child () INHERITS (t); CREATE TABLE grandchild () INHERITS (child)",
+        events=[insert(row(2, "b")), insert(row(4, "d"))],
+    ),
+    case(
+        "child-with-a-wider-copy", COPIED_TO_CHILD,
+        elsewhere(copy_triggers("t", "child", "new.v = ''some''::text", "true")),
+        "INSERT INTO child VALUES (2, 'b'), (3, 'some')",
+        setup=TABLE + "CREATE TABLE child () INHERITS (t)",
+        hooks=({"events": ["INSERT"], "condition": "NEW.v = 'some'"},),
     ),
     case(
         "inheriting-table", INHERITING,
@@ -966,6 +1030,20 @@ RENAMED = (
     "as the change, with the new name",
 )
 REPLACED = ("a change of a table that has been dropped and created again", "none")
+RENAMED_COLUMN = (
+    "a change after a column that `columns` or `condition` names has been renamed",
+    "as the change: they mean the column by its new name",
+)
+TAMPERED = (
+    "a change after one of the webhook's triggers has been dropped, renamed, or replaced by another definition",
+    "none of its kind, until it is as it was; `webhook_check` says so",
+)
+HAND_MADE = (
+    "a change of a table with a trigger on `webhook.capture` that pg_webhook has not made there, as a dump of one table"
+    " brings along",
+    "none",
+)
+CAPTURES = "FOR EACH ROW EXECUTE FUNCTION webhook.capture"
 QUOTED = ("a change of a table with any name that PostgreSQL allows", "as the change, with the name as it is")
 
 WEIRD = 'wéird "t" \\ 日本 \U0001F600'
@@ -1140,13 +1218,64 @@ DEFINITIONS = [
         ],
     ),
     case(
+        "column-of-columns-and-condition-renamed", RENAMED_COLUMN,
+        "ALTER TABLE t RENAME v TO value; UPDATE t SET value = 'b'; UPDATE t SET id = 2; UPDATE t SET value = 'x'",
+        elsewhere("SELECT webhook_update('hook', events => '{INSERT,UPDATE}')"),
+        "UPDATE t SET value = 'c'; UPDATE t SET id = 3; INSERT INTO t VALUES (4, 'x'), (5, 'e')",
+        setup=ONE_ROW,
+        hooks=({"events": ["UPDATE"], "columns": ["v"], "condition": "NEW.v <> 'x'"},),
+        events=[
+            update({"id": 1, "value": "a"}, {"id": 1, "value": "b"}),
+            update({"id": 2, "value": "x"}, {"id": 2, "value": "c"}),
+            insert({"id": 5, "value": "e"}),
+        ],
+    ),
+    case(
+        "trigger-dropped", TAMPERED,
+        tamper("DROP TRIGGER {name} ON t", "INSERT"), ALL_THREE,
+        setup=TABLE, events=[update(row(2, "b"), row(2, "x")), delete(row(2, "x"))],
+    ),
+    case(
+        "trigger-renamed-and-back", TAMPERED,
+        tamper("ALTER TRIGGER {name} ON t RENAME TO other", "INSERT"), ALL_THREE,
+        tamper("ALTER TRIGGER other ON t RENAME TO {name}", "INSERT"), "INSERT INTO t VALUES (3, 'c')",
+        setup=TABLE,
+        events=[update(row(2, "b"), row(2, "x")), delete(row(2, "x")), insert(row(3, "c"))],
+    ),
+    case(
+        "trigger-replaced", TAMPERED,
+        tamper("CREATE OR REPLACE TRIGGER {name} AFTER INSERT ON t " + CAPTURES + "('{id}')", "INSERT"),
+        "INSERT INTO t VALUES (1, 'no'), (2, 'yes')",
+        elsewhere("SELECT webhook_update('hook', condition => $$NEW.v = 'yes'$$)"),
+        "INSERT INTO t VALUES (3, 'no'), (4, 'yes')",
+        setup=TABLE, hooks=({"events": ["INSERT"], "condition": "NEW.v = 'yes'"},),
+        events=[insert(row(4, "yes"))],
+    ),
+    case(
+        "trigger-replaced-by-one-for-more-operations", TAMPERED,
+        tamper("CREATE OR REPLACE TRIGGER {name} AFTER INSERT OR DELETE ON t " + CAPTURES + "('{id}')", "INSERT"),
+        "INSERT INTO t VALUES (1, 'a'); DELETE FROM t",
+        elsewhere("SELECT webhook_update('hook', events => '{INSERT}')"),
+        "INSERT INTO t VALUES (2, 'b'); DELETE FROM t",
+        setup=TABLE, hooks=({"events": ["INSERT"]},), events=[insert(row(2, "b"))],
+    ),
+    case(
+        "trigger-made-by-hand", HAND_MADE,
+        tamper("CREATE TRIGGER other AFTER INSERT OR UPDATE ON t " + CAPTURES + "('{id}')"),
+        tamper("CREATE TRIGGER {name} AFTER DELETE ON t " + CAPTURES + "('{id}')", "DELETE"),
+        tamper("CREATE TRIGGER {name} AFTER INSERT ON u " + CAPTURES + "('{id}')", "INSERT"),
+        f"CREATE TRIGGER number AFTER INSERT ON u {CAPTURES}('1');"
+        f"CREATE TRIGGER odd AFTER INSERT ON u {CAPTURES}('');"
+        f"CREATE TRIGGER unknown AFTER INSERT ON u {CAPTURES}('00000000-0000-0000-0000-000000000000')",
+        "INSERT INTO t VALUES (2, 'b'); UPDATE t SET v = 'x'; DELETE FROM t; INSERT INTO u VALUES (1, 'a')",
+        setup=TABLE + SECOND_TABLE, hooks=({"events": ["INSERT"]},), events=[insert(row(2, "b"))],
+    ),
+    case(
         "table-created-again", REPLACED,
         "INSERT INTO t VALUES (1, 'a')", "DROP TABLE t; CREATE TABLE t (id int)", "INSERT INTO t VALUES (2)",
         events=[insert(row(1, "a"))],
     ),
 ]
-
-ALL_THREE = "INSERT INTO t VALUES (2, 'b'); UPDATE t SET v = 'x' WHERE id = 2; DELETE FROM t WHERE id = 2"
 
 EVENTS = ("a change that `events` does not name", "none")
 COLUMNS = (

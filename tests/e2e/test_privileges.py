@@ -141,16 +141,19 @@ def test_what_the_table_says():
     rows = [re.split(r"\s{2,}", row) for row in TABLE.read_text().splitlines() if not row.startswith("#")]
     assert rows[0][1:] == ROLES
     for name, _, owner, admin, member, viewer, nobody in rows[1:]:
+        if name in ("schema webhook", "function webhook.capture()"):
+            # what it takes to create a partition of a watched table
+            assert owner == admin == member == viewer == nobody == ("U" if name.startswith("schema") else "X")
+            continue
         assert owner == nobody == "-", name
         kind = name.split()[0]
-        if kind == "schema":
-            assert admin == member == viewer == "U"
-        elif kind in ("table", "sequence"):
+        if kind in ("table", "sequence"):
             assert admin == member == viewer == "-", name
         elif kind == "view":
             assert admin == member == viewer and viewer in ("S", "-"), name
         else:
-            assert (viewer == "X") == (name == "function webhook.worker_status()"), name
+            looks = ("function webhook.worker_status()", "function public.webhook_check(text)")
+            assert (viewer == "X") == (name in looks), name
 
 
 # --- rows -------------------------------------------------------------------------------------------
@@ -446,18 +449,17 @@ def test_planted_before_the_extension(cluster, make_db):
 
 
 def test_forged_identities(db, people, hooks, receiver):
-    """Numbers and names of others lead nowhere: in a trigger, as a partition, as a name of one's own."""
+    """What is watched by others leads nowhere: in a trigger, as a partition, as a name of one's own."""
     member = people["member"]
-    number = db.value("SELECT id FROM webhook.webhook WHERE name = 'ours'")
-    forged = (
-        f"CREATE TRIGGER _webhook_{number}_insert AFTER INSERT ON things FOR EACH ROW"
-        f" EXECUTE FUNCTION webhook.capture('{number}')"
+    watch = db.value("SELECT v.id FROM webhook.watch AS v JOIN webhook.webhook AS w ON w.id = v.webhook WHERE w.name = 'ours'")
+    member.execute(
+        f'CREATE TRIGGER "_webhook_{watch}_insert" AFTER INSERT ON things FOR EACH ROW'
+        f" EXECUTE FUNCTION webhook.capture('{watch}')"
     )
-    assert refused(member, forged) == "42501"
     # A trigger of one's own name is one's own; that of a webhook stays that of its webhook.
     member.execute("CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
     member.execute(
-        f"CREATE TRIGGER _webhook_{number}_insert AFTER INSERT ON things FOR EACH ROW EXECUTE FUNCTION own()"
+        f'CREATE TRIGGER "_webhook_{watch}_update" AFTER INSERT ON things FOR EACH ROW EXECUTE FUNCTION own()'
     )
     receiver.default(reply(200))
     member.execute("INSERT INTO things VALUES (50)")

@@ -34,7 +34,7 @@ def refused(db, statement, *arguments):
 # --- privileges ------------------------------------------------------------------------------------
 
 
-def test_nothing_is_granted_to_public(db):
+def test_public_gets_the_trigger_function_and_nothing_else(db):
     db.run("DROP ROLE IF EXISTS nobody_at_all")
     db.run("CREATE ROLE nobody_at_all")
     members = """
@@ -44,7 +44,7 @@ def test_nothing_is_granted_to_public(db):
     """
     checks = {
         "pg_proc": "SELECT %s::regprocedure::text WHERE has_function_privilege('nobody_at_all', %s, 'EXECUTE')",
-        "pg_namespace": "SELECT %s::regnamespace::text WHERE has_schema_privilege('nobody_at_all', %s, 'USAGE, CREATE')",
+        "pg_namespace": "SELECT %s::regnamespace::text WHERE has_schema_privilege('nobody_at_all', %s, 'CREATE')",
         "pg_class": "SELECT %s::regclass::text WHERE CASE (SELECT relkind FROM pg_class WHERE oid = %s)"
                     " WHEN 'S' THEN has_sequence_privilege('nobody_at_all', %s, 'USAGE, SELECT, UPDATE')"
                     " ELSE has_table_privilege('nobody_at_all', %s,"
@@ -55,8 +55,11 @@ def test_nothing_is_granted_to_public(db):
     for kind, oid in found:
         if kind in checks:
             seen[kind] += 1
-            assert db.rows(checks[kind], *[oid] * checks[kind].count("%s")) == []
+            granted = db.rows(checks[kind], *[oid] * checks[kind].count("%s"))
+            assert granted in ([], [("webhook.capture()",)]), granted
     assert seen["pg_proc"] >= 12 and seen["pg_class"] >= 25 and seen["pg_namespace"] == 1
+    assert db.value("SELECT has_function_privilege('nobody_at_all', 'webhook.capture()', 'EXECUTE')")
+    assert db.value("SELECT has_schema_privilege('nobody_at_all', 'webhook', 'USAGE')")
     db.run("DROP ROLE nobody_at_all")
 
 
@@ -160,12 +163,10 @@ def test_writers_need_no_rights_and_get_none(items, roles, receiver, cluster):
         for statement in (
             "SELECT * FROM webhook.event", "INSERT INTO webhook.event SELECT * FROM webhook.event",
             "SELECT * FROM webhook.secret", "SELECT nextval('webhook.delivery_id_seq')",
-            "CREATE TRIGGER t AFTER INSERT ON own FOR EACH ROW EXECUTE FUNCTION webhook.capture('1')",
+            "SELECT webhook.install()", "SELECT * FROM webhook.worker_status()", "CREATE TABLE webhook.own ()",
         ):
-            with pytest.raises(psycopg.Error) as caught:
-                connection.execute(f"CREATE TABLE IF NOT EXISTS {ann}.own (id int)")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(statement)
-            assert isinstance(caught.value, psycopg.errors.InsufficientPrivilege), statement
     items.wait_for_status(1)
 
 

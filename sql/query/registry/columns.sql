@@ -1,5 +1,5 @@
--- The table's columns by name: the type, and whether the value is computed when it is read, as a virtual generated
--- column's is (PostgreSQL 18).
-SELECT a.attname::text, a.atttypid, a.attgenerated = 'v'
+-- The table's columns by name, and whether the value is computed when it is read, as a virtual generated column's is
+-- (PostgreSQL 18).
+SELECT a.attname::text, a.attgenerated = 'v'
 FROM pg_attribute AS a
 WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped

@@ -24,7 +24,7 @@ WITH member AS (
         'EXECUTE',
         format('FUNCTION %s', p.oid::regprocedure),
         CASE
-            WHEN p.oid = 'webhook.worker_status()'::regprocedure THEN 'viewer'
+            WHEN p.oid = 'webhook.worker_status()'::regprocedure OR p.proname = 'webhook_check' THEN 'viewer'
             WHEN p.proname IN ('webhook_arm', 'webhook_grant', 'webhook_revoke') THEN 'admin'
             ELSE 'member'
         END

@@ -1,1 +1,1 @@
-DELETE FROM webhook.watch WHERE webhook = $1 AND relation = $2::regclass
+DELETE FROM webhook.watch WHERE id = $1

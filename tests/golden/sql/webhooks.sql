@@ -22,8 +22,12 @@ SELECT name, url, description, enabled, tables, signature, headers, max_retries,
        retry_backoff_seconds, retry_for, max_concurrency, owner, health, fail_count, pending
 FROM webhook.webhooks ORDER BY name;
 \x
-SELECT tgname, tgrelid::regclass, pg_get_triggerdef(oid) FROM pg_trigger
-WHERE NOT tgisinternal ORDER BY tgname;
+CREATE VIEW triggers AS
+SELECT replace(pg_get_triggerdef(t.oid), v.id::text, 'uuid-of-' || w.name) AS definition
+FROM pg_trigger AS t
+JOIN webhook.watch AS v ON v.relation = t.tgrelid AND t.tgname LIKE '%' || v.id || '%'
+JOIN webhook.webhook AS w ON w.id = v.webhook;
+SELECT definition FROM triggers ORDER BY definition COLLATE "C";
 SELECT count(*) FROM pg_depend WHERE classid = 'pg_trigger'::regclass AND deptype = 'x';
 
 -- Changing: what is left out stays, an empty value clears.
@@ -33,7 +37,7 @@ SELECT webhook_update('first', name => 'renamed', events => '{INSERT}', conditio
 SELECT webhook_update('third', table_name => '"Odd ""name"""', columns => '{"Some column"}');
 SELECT name, description, enabled, headers, max_retries, tables, updated_at > created_at AS updated
 FROM webhook.webhooks ORDER BY name;
-SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal ORDER BY tgname;
+SELECT definition FROM triggers ORDER BY definition COLLATE "C";
 
 -- By uuid as well as by name.
 SELECT webhook_pause(id::text) FROM webhook.webhooks WHERE name = 'third';
@@ -58,7 +62,8 @@ SELECT name FROM webhook.webhooks ORDER BY name;
 -- Removing leaves no trigger; the name is free again.
 SELECT webhook_delete('second');
 SELECT webhook_delete('renamed');
-SELECT tgname FROM pg_trigger WHERE NOT tgisinternal ORDER BY tgname;
+SELECT definition FROM triggers ORDER BY definition COLLATE "C";
+SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal;
 SELECT name FROM webhook_create('second', 'http://127.0.0.1:9/');
 
 -- Triggers go with the extension, also those of partitions, and without CASCADE.
@@ -66,6 +71,7 @@ CREATE TABLE parts (id int) PARTITION BY RANGE (id);
 CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10);
 SELECT webhook_watch('second', 'parts');
 SELECT count(*) FROM pg_trigger WHERE tgrelid = 'parts_1'::regclass;
+DROP VIEW triggers;
 DROP EXTENSION pg_webhook;
 SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal;
 DROP TABLE orders, "Odd ""name""", items, parts;

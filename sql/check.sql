@@ -1,0 +1,134 @@
+-- What keeps events from being captured. Private: for all webhooks, whoever asks.
+
+CREATE VIEW webhook.watched_trigger AS
+SELECT
+    v.id AS watch,
+    v.webhook,
+    v.relation::oid AS relation,
+    pg_catalog.format('%I.%I', n.nspname, c.relname) AS table_name,
+    o.operation,
+    k.type,
+    k.name,
+    t.oid AS trigger,
+    t.tgenabled AS enabled,
+    -- Made by us, but for its condition.
+    coalesce(
+        t.tgfoid = 'webhook.capture()'::regprocedure
+        AND t.tgargs = pg_catalog.convert_to(v.id::text, 'UTF8') || pg_catalog.decode('00', 'hex')
+        AND t.tgtype = k.type
+        AND t.tgattr::text = ''
+        AND t.tgparentid = 0
+        AND t.tgconstraint = 0
+        AND t.tgoldtable IS NULL
+        AND t.tgnewtable IS NULL,
+        false
+    ) AS ours,
+    -- Whoever holds TRIGGER on the table may replace it.
+    t.oid IS NOT NULL
+        AND (r.watch IS NULL OR r.condition IS NOT DISTINCT FROM pg_catalog.sha256(pg_catalog.convert_to(t.tgqual::text, 'UTF8')))
+        AS unchanged
+FROM webhook.watch AS v
+CROSS JOIN LATERAL pg_catalog.unnest(v.events) AS o (operation)
+CROSS JOIN LATERAL (
+    SELECT
+        CASE o.operation WHEN 'INSERT' THEN 5 WHEN 'DELETE' THEN 9 WHEN 'UPDATE' THEN 17 WHEN 'TRUNCATE' THEN 32 END AS type,
+        -- Sorts before what users call their triggers: an AFTER trigger that changes the row again makes a
+        -- later event.
+        pg_catalog.format('_webhook_%s_%s', v.id, pg_catalog.lower(o.operation)) AS name
+) AS k
+JOIN pg_catalog.pg_class AS c ON c.oid = v.relation
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = v.relation AND t.tgname = k.name::name
+LEFT JOIN webhook.watch_trigger AS r ON r.watch = v.id AND r.operation = o.operation;
+COMMENT ON VIEW webhook.watched_trigger IS 'private: the triggers that watches of existing tables should have, and whether they have them';
+
+CREATE VIEW webhook.renamed_trigger AS
+SELECT s.watch, s.webhook, s.table_name, s.operation, s.name, t.tgname AS renamed
+FROM webhook.watched_trigger AS s
+JOIN pg_catalog.pg_trigger AS t
+    ON t.tgrelid = s.relation
+    AND t.tgfoid = 'webhook.capture()'::regprocedure
+    AND t.tgargs = pg_catalog.convert_to(s.watch::text, 'UTF8') || pg_catalog.decode('00', 'hex')
+    AND t.tgtype = s.type
+    AND t.tgparentid = 0
+WHERE s.trigger IS NULL;
+COMMENT ON VIEW webhook.renamed_trigger IS 'private: triggers of watches under another name';
+
+-- One arm for each cause. What has severity error keeps events from being captured: it makes a webhook "broken".
+CREATE VIEW webhook.problem AS
+SELECT
+    v.webhook,
+    'error' AS severity,
+    pg_catalog.format('table %s has been dropped', v.table_name) AS problem,
+    pg_catalog.format(
+        'Watch another one with webhook_watch or webhook_update, or end this with SELECT webhook_unwatch(%L, %s).',
+        w.name, v.relation::oid
+    ) AS hint
+FROM webhook.watch AS v
+JOIN webhook.webhook AS w ON w.id = v.webhook
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = v.relation)
+UNION ALL
+SELECT
+    s.webhook,
+    'error',
+    pg_catalog.format('the trigger for %s on %s is missing', s.operation, s.table_name),
+    'webhook_update makes it again where it is given the events, and the condition if there is one. Where the webhook'
+    ' watches several tables: webhook_unwatch and webhook_watch.'
+FROM webhook.watched_trigger AS s
+WHERE s.trigger IS NULL
+  AND NOT EXISTS (SELECT FROM webhook.renamed_trigger AS r WHERE r.watch = s.watch AND r.operation = s.operation)
+UNION ALL
+SELECT
+    r.webhook,
+    'error',
+    pg_catalog.format('the trigger for %s on %s has been renamed', r.operation, r.table_name),
+    pg_catalog.format('ALTER TRIGGER %I ON %s RENAME TO %I', r.renamed, r.table_name, r.name)
+FROM webhook.renamed_trigger AS r
+UNION ALL
+SELECT
+    s.webhook,
+    'error',
+    pg_catalog.format('the trigger for %s on %s is not the one that was made', s.operation, s.table_name),
+    'Somebody has replaced it, and it captures nothing. webhook_update makes it again where it is given the events, and'
+    ' the condition if there is one. Where the webhook watches several tables: webhook_unwatch and webhook_watch.'
+FROM webhook.watched_trigger AS s
+WHERE s.trigger IS NOT NULL AND NOT (s.ours AND s.unchanged)
+UNION ALL
+SELECT
+    s.webhook,
+    'error',
+    pg_catalog.format('the trigger for %s on %s is disabled', s.operation, s.table_name),
+    pg_catalog.format('ALTER TABLE %s ENABLE TRIGGER %I', s.table_name, s.name)
+FROM webhook.watched_trigger AS s
+WHERE s.ours AND s.unchanged AND s.enabled = 'D';
+COMMENT ON VIEW webhook.problem IS 'private: what is wrong with each webhook';
+
+-- Those that could not be dropped while their table was in use, and those that came with a dump of another database.
+CREATE VIEW webhook.leftover AS
+SELECT
+    t.tgrelid AS relation,
+    'warning' AS severity,
+    pg_catalog.format('trigger %I on %I.%I belongs to no webhook, and does nothing', t.tgname, n.nspname, c.relname) AS problem,
+    pg_catalog.format('DROP TRIGGER %I ON %I.%I', t.tgname, n.nspname, c.relname) AS hint
+FROM pg_catalog.pg_trigger AS t
+JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE t.tgfoid = 'webhook.capture()'::regprocedure
+  AND t.tgparentid = 0
+  AND NOT EXISTS (
+      SELECT
+      FROM webhook.watched_trigger AS s
+      WHERE t.tgargs = pg_catalog.convert_to(s.watch::text, 'UTF8') || pg_catalog.decode('00', 'hex')
+        AND t.tgtype = s.type
+        AND (t.tgname = s.name::name OR s.trigger IS NULL)
+        -- that of a table which inherits from the watched one may be a copy
+        AND s.relation IN (
+            WITH RECURSIVE up (relation) AS (
+                SELECT t.tgrelid
+                UNION
+                SELECT i.inhparent FROM up JOIN pg_catalog.pg_inherits AS i ON i.inhrelid = up.relation
+            )
+            SELECT up.relation FROM up
+        )
+  );
+COMMENT ON VIEW webhook.leftover IS 'private: triggers of ours that no webhook has';

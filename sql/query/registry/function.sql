@@ -1,0 +1,2 @@
+-- The function of all our triggers.
+SELECT 'webhook.capture()'::regprocedure::oid

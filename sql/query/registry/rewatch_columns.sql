@@ -1,0 +1,17 @@
+-- The columns that an UPDATE must change are others from now on. Returns the trigger and what it
+-- depends on.
+WITH recorded AS (
+    UPDATE webhook.watch_trigger AS r SET columns = (
+        SELECT array_agg(a.attnum)
+        FROM webhook.watch AS v
+        JOIN pg_attribute AS a ON a.attrelid = v.relation AND a.attname::text = ANY (v.columns) AND a.attnum > 0
+        WHERE v.id = $1
+    )
+    WHERE r.watch = $1 AND r.operation = 'UPDATE'
+    RETURNING r.columns
+)
+SELECT s.trigger, r.columns, t.tgqual
+FROM webhook.watched_trigger AS s
+JOIN pg_trigger AS t ON t.oid = s.trigger
+JOIN recorded AS r ON true
+WHERE s.watch = $1 AND s.operation = 'UPDATE' AND s.ours

@@ -1,0 +1,3 @@
+-- Webhook $1 does not watch tables that are no more.
+DELETE FROM webhook.watch
+WHERE webhook = $1 AND relation NOT IN (SELECT c.oid FROM pg_class AS c)

@@ -1,0 +1,110 @@
+//! Which tables may be watched, by whom.
+
+use std::collections::HashMap;
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use crate::domain::refusal::Refusal;
+use crate::pg::identity::Caller;
+use crate::pg::spi::{Session, arg, sql};
+
+/// The relation's name, for messages.
+pub fn name(session: &Session, relation: pg_sys::Oid) -> String {
+    let superuser = pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID);
+    let args = [arg(relation), arg(superuser), arg(None::<Vec<String>>)];
+    let rows = session.run(sql!("registry/relation"), &args);
+    rows.first().map_or_else(|| u32::from(relation).to_string(), |row| row.value(3))
+}
+
+/// The relation's name, if it is a table that the caller may watch.
+///
+/// # Errors
+///
+/// A relation of another kind, or a right that is missing.
+pub fn check(
+    session: &Session,
+    caller: &Caller,
+    relation: pg_sys::Oid,
+    sent: Option<Vec<String>>,
+) -> Result<String, Refusal> {
+    let args = [arg(relation), arg(caller.role), arg(sent)];
+    let rows = session.run(sql!("registry/relation"), &args);
+    let Some(row) = rows.first() else {
+        let table = format!("relation with oid {}", u32::from(relation));
+        return Err(Refusal::Unwatchable { table, reason: "it does not exist" });
+    };
+    let (kind, persistence, table): (String, String, String) =
+        (row.value(1), row.value(2), row.value(3));
+    let (system, of_extension): (bool, bool) = (row.value(4), row.value(5));
+    let reason = match kind.as_str() {
+        "v" => Some("it is a view; watch the tables behind it"),
+        "m" => Some("it is a materialized view"),
+        "i" | "I" => Some("it is an index"),
+        "S" => Some("it is a sequence"),
+        "c" => Some("it is a composite type"),
+        "r" | "p" | "f" if system => Some("it is a system catalog"),
+        "r" | "p" | "f" if of_extension => Some("it belongs to an extension"),
+        "r" | "p" | "f" if persistence == "t" => Some("it is a temporary table"),
+        "r" | "p" | "f" => None,
+        _ => Some("it is not a table"),
+    };
+    if let Some(reason) = reason {
+        return Err(Refusal::Unwatchable { table, reason });
+    }
+    let (owner, trigger, select, row_security): (bool, bool, Option<bool>, bool) =
+        (row.value(6), row.value(7), row.get(8), row.value(9));
+    let missing = match (owner, trigger, select.unwrap_or(true)) {
+        (true, _, _) => None,
+        (_, false, _) => Some("it needs ownership, or the TRIGGER privilege, on the table"),
+        (_, _, false) => Some("it needs the SELECT privilege on every column that is sent"),
+        _ if row_security => {
+            Some("the table has row-level security, which only its owner may pass by")
+        }
+        _ => None,
+    };
+    if let Some(missing) = missing {
+        return Err(Refusal::MayNotWatch { table, missing });
+    }
+    if kind == "f" {
+        notice!("changes of foreign table {table} that other servers make are not seen");
+    }
+    if row.value::<bool>(10) {
+        notice!("tables that inherit from {table} are not watched with it");
+    }
+    Ok(table)
+}
+
+/// Passes columns that the table has, and that have a value when triggers fire.
+///
+/// # Errors
+///
+/// The first that is not one.
+pub fn check_columns(
+    session: &Session,
+    relation: pg_sys::Oid,
+    table: &str,
+    names: &[String],
+) -> Result<(), Refusal> {
+    let rows = session.run(sql!("registry/columns"), &[arg(relation)]);
+    let columns: HashMap<String, bool> =
+        rows.iter().map(|row| (row.value(1), row.value(2))).collect();
+    for name in names {
+        match columns.get(name) {
+            Some(false) => {}
+            Some(true) => {
+                return Err(Refusal::VirtualColumn {
+                    column: name.clone(),
+                    table: table.to_owned(),
+                });
+            }
+            None => {
+                return Err(Refusal::UnknownColumn {
+                    column: name.chars().take(100).collect(),
+                    table: table.to_owned(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
