@@ -23,13 +23,16 @@ CREATE FUNCTION webhook_create(
     retry_backoff_seconds integer DEFAULT 5,
     retry_for interval DEFAULT '3 days',
     max_concurrency integer DEFAULT 10,
-    rate_limit integer DEFAULT NULL
+    rate_limit integer DEFAULT NULL,
+    on_transform_error text DEFAULT 'dead',
+    emitters regrole[] DEFAULT NULL
 ) RETURNS TABLE (id uuid, name text, url text, secret text, enabled boolean, created_at timestamptz)
     LANGUAGE c AS 'MODULE_PATHNAME', 'webhook_create_wrapper';
 COMMENT ON FUNCTION webhook_create IS
 $$registers a webhook and installs the row triggers it needs. The secret is shown here and never again.
   events: any of INSERT, UPDATE, DELETE (all three where left out) and TRUNCATE, and types of emitted events (invoice.*).
-  payload_columns: what is sent of a row. transform: a function (jsonb) of jsonb that makes the body, or NULL for no event.
+  payload_columns: what is sent of a row. transform: a function (jsonb) of jsonb that makes the body, or NULL for no event;
+  emitters: roles whose events it hears beside those of its owner's own roles. on_transform_error: dead, where the event is a dead letter if that fails, or fail, where the statement fails.
   format: default, truss, fluxbase, trst, trulayer, hasura, supabase, standard or cloudevents; it brings its signature:
   standard, sha256, hex, timestamped or none. columns: UPDATE counts only where one of them changes.
   condition: an SQL expression over OLD and NEW. max_retries: attempts after the first, no limit where null or -1.
@@ -58,13 +61,15 @@ CREATE FUNCTION webhook_update(
     retry_backoff_seconds integer DEFAULT NULL,
     retry_for interval DEFAULT NULL,
     max_concurrency integer DEFAULT NULL,
-    rate_limit integer DEFAULT NULL
+    rate_limit integer DEFAULT NULL,
+    on_transform_error text DEFAULT NULL,
+    emitters regrole[] DEFAULT NULL
 ) RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'webhook_update_wrapper';
 COMMENT ON FUNCTION webhook_update IS
 $$changes settings of a webhook, named by its name or uuid; an argument left out stays as it is. A format given without a
   signature brings its own.
-  An empty description, condition, columns, payload_columns, headers or signature_header clears it, transform => '-' too; max_retries => -1 and
+  An empty description, condition, columns, payload_columns, headers, emitters or signature_header clears it, transform => '-' too; max_retries => -1 and
   rate_limit => 0 remove the limit.
 Example: SELECT webhook_update('new-orders', url => 'https://example.com/other', timeout_seconds => 10)$$;
 
@@ -117,7 +122,8 @@ CREATE FUNCTION webhook_replay(delivery_id bigint) RETURNS bigint
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_replay_wrapper';
 COMMENT ON FUNCTION webhook_replay IS
 $$sends the same body once more, under the same event id, as a new delivery; returns its id. A dead delivery stays so
-  in webhook.deliveries, and is in webhook.dead_letters no more.
+  in webhook.deliveries, and is in webhook.dead_letters no more. One whose transform has failed is transformed first:
+  null where the transform drops it, an error where it fails again.
 Example: SELECT webhook_replay(id) FROM webhook.deliveries WHERE status = 'dead'$$;
 
 CREATE FUNCTION webhook_rotate_secret(webhook text, overlap interval DEFAULT '24 hours') RETURNS text
@@ -131,7 +137,8 @@ CREATE FUNCTION webhook_emit(event_type text, data jsonb) RETURNS integer
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_emit_wrapper';
 COMMENT ON FUNCTION webhook_emit IS
 $$an event of the application, in this transaction: goes to the webhooks whose events name its type or match it with a *,
-  as far as they belong to the caller's own roles or to superusers. Returns how many those are.
+  as far as they belong to roles that the caller is a member of or that are members of it, or name it among their
+  emitters. Returns how many those are; a notice says so where there is none that could hear it.
 Example: SELECT webhook_emit('order.shipped', '{"order": 42}')$$;
 
 CREATE FUNCTION webhook_invoke(webhook text, "row" record) RETURNS bigint

@@ -14,6 +14,13 @@ COMMENT ON TABLE webhook.level IS 'private: the levels of roles; the privileges 
 -- Elsewhere the number of a dropped role could be that of another one.
 SELECT pg_catalog.pg_extension_config_dump('webhook.level', 'WHERE role::oid IN (SELECT oid FROM pg_catalog.pg_roles)');
 
+CREATE TABLE webhook.emitter (
+    role text PRIMARY KEY
+);
+COMMENT ON TABLE webhook.emitter IS
+    'private: roles that got USAGE on the extension''s schema because a webhook names them among its emitters';
+SELECT pg_catalog.pg_extension_config_dump('webhook.emitter', '');
+
 CREATE VIEW webhook.visible WITH (security_barrier) AS
 SELECT w.*
 FROM webhook.webhook AS w

@@ -18,7 +18,9 @@ CREATE TABLE webhook.event (
     table_name  text,
     -- Set on a replay: the id under which the receiver knows the event.
     event_id    text,
-    payload     text NOT NULL
+    payload     text NOT NULL,
+    -- Why the transform has made no body of it: it is a dead letter, and payload what there was before.
+    failure     text
 ) PARTITION BY LIST (slot);
 COMMENT ON TABLE webhook.event IS 'private: one row per event and webhook, the exact body to send';
 
@@ -53,6 +55,8 @@ CREATE TABLE webhook.pending (
     table_name       text,
     event_id         text,
     payload          text NOT NULL,
+    -- as in webhook.event
+    failure          text,
     PRIMARY KEY (webhook, next_at, id)
 ) WITH (
     autovacuum_vacuum_scale_factor = 0.02,

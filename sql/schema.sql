@@ -23,7 +23,11 @@ CREATE TABLE webhook.webhook (
     signature_header      text,
     -- types of emitted events, with * for any characters
     event_types           text[] NOT NULL,
-    transform             regprocedure,
+    -- names of roles whose events it hears beside those of its owner's own roles
+    emitters              text[] NOT NULL DEFAULT '{}',
+    -- the domain that says which function is the transform: see src/pg/anchor.rs
+    anchor                text,
+    on_transform_error    text NOT NULL,
     max_retries           integer,
     timeout_seconds       integer NOT NULL,
     retry_backoff_seconds integer NOT NULL,

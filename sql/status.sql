@@ -10,11 +10,12 @@ SELECT
     d.schema_name,
     d.table_name,
     d.payload,
+    d.failure,
     CASE
         WHEN a.verdict = 'delivered' THEN 'delivered'
         -- Behind the cursor and not in the slow lane: it was under way already.
         WHEN c.how = 'cancelled' AND (p.id IS NOT NULL OR NOT s.behind) THEN 'cancelled'
-        WHEN a.verdict = 'dead' OR p.next_at = 'infinity' THEN 'dead'
+        WHEN a.verdict = 'dead' OR p.next_at = 'infinity' OR d.failure IS NOT NULL THEN 'dead'
         WHEN w.deleted_at IS NOT NULL THEN 'cancelled'
         WHEN p.attempts > 0 THEN 'retrying'
         -- Behind the cursor and nowhere else: delivered, and not logged.
@@ -25,18 +26,18 @@ SELECT
     coalesce(a.status_code, p.status_code) AS status_code,
     coalesce(a.response_body, p.response_body) AS response_body,
     pg_catalog.round(coalesce(a.duration_us, p.duration_us) / 1000.0, 3) AS latency_ms,
-    coalesce(a.error, p.error) AS error,
+    coalesce(a.error, p.error, d.failure) AS error,
     d.created_at,
     CASE WHEN w.deleted_at IS NULL AND c.delivery IS NULL THEN nullif(p.next_at, 'infinity') END AS next_attempt_at,
     CASE
         WHEN a.verdict = 'delivered' THEN a.started_at + pg_catalog.make_interval(secs => a.duration_us / 1e6)
     END AS delivered_at
 FROM (
-    SELECT e.id, e.xid, e.webhook, e.event_id, e.event_type, e.schema_name, e.table_name, e.payload, e.created_at
+    SELECT e.id, e.xid, e.webhook, e.event_id, e.event_type, e.schema_name, e.table_name, e.payload, e.failure, e.created_at
     FROM webhook.event AS e
     UNION ALL
     -- what has outlived its slot of the ring
-    SELECT q.id, q.xid, q.webhook, q.event_id, q.event_type, q.schema_name, q.table_name, q.payload, q.created_at
+    SELECT q.id, q.xid, q.webhook, q.event_id, q.event_type, q.schema_name, q.table_name, q.payload, q.failure, q.created_at
     FROM webhook.pending AS q
     WHERE NOT EXISTS (SELECT FROM webhook.event AS e WHERE e.xid = q.xid AND e.id = q.id)
 ) AS d
@@ -52,6 +53,25 @@ LEFT JOIN webhook.closed AS c ON c.delivery = d.id AND c.xid = d.xid
 WHERE c.how IS DISTINCT FROM 'renewed';
 COMMENT ON VIEW webhook.delivery IS 'private: all deliveries, each with its status';
 
+CREATE VIEW webhook.dead AS
+SELECT
+    p.id, p.xid, p.webhook, p.event_id, p.event_type, p.schema_name, p.table_name, p.payload, p.failure,
+    p.attempts, p.status_code, p.response_body, p.duration_us, p.error, p.created_at
+FROM webhook.pending AS p
+WHERE p.next_at = 'infinity'
+UNION ALL
+-- whose transform has failed, and that the worker has not come to
+SELECT
+    e.id, e.xid, e.webhook, e.event_id, e.event_type, e.schema_name, e.table_name, e.payload, e.failure,
+    0, 0::smallint, NULL, 0, e.failure, e.created_at
+FROM webhook.cursor AS k
+JOIN webhook.event AS e
+    ON e.xid >= pg_catalog.pg_snapshot_xmin(k.snap)
+    AND NOT pg_catalog.pg_visible_in_snapshot(e.xid, k.snap)
+WHERE e.failure IS NOT NULL
+  AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = e.id AND p.xid = e.xid);
+COMMENT ON VIEW webhook.dead IS 'private: dead letters of all webhooks, those that somebody has replayed or cancelled among them';
+
 CREATE VIEW webhook.backlog AS
 SELECT d.webhook, pg_catalog.count(*) AS count, pg_catalog.min(d.created_at) AS oldest
 FROM (
@@ -65,7 +85,8 @@ FROM (
     JOIN webhook.event AS e
         ON e.xid >= pg_catalog.pg_snapshot_xmin(k.snap)
         AND NOT pg_catalog.pg_visible_in_snapshot(e.xid, k.snap)
-    WHERE NOT EXISTS (SELECT FROM webhook.attempt AS a WHERE a.delivery = e.id AND a.xid = e.xid)
+    WHERE e.failure IS NULL
+      AND NOT EXISTS (SELECT FROM webhook.attempt AS a WHERE a.delivery = e.id AND a.xid = e.xid)
       AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = e.id AND p.xid = e.xid)
 ) AS d
 WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = d.id AND c.xid = d.xid)

@@ -37,7 +37,7 @@ SELECT
 FROM webhook.attempt AS a
 JOIN webhook.visible AS w ON w.id = a.webhook;
 COMMENT ON VIEW webhook.attempts IS
-    'one row per HTTP attempt; status_code is 0 where there was no answer';
+    'one row per HTTP attempt; status_code is 0 where there was no answer, attempt is 0 where a transform had failed and there was no request';
 
 CREATE VIEW webhook.webhooks WITH (security_barrier) AS
 SELECT
@@ -48,10 +48,23 @@ SELECT
     w.enabled,
     t.tables,
     w.event_types,
+    w.emitters,
     w.format,
     w.signature,
     w.signature_header,
-    w.transform,
+    pg_catalog.replace(
+        pg_catalog.pg_get_expr(
+            (
+                SELECT y.typdefaultbin
+                FROM pg_catalog.pg_type AS y
+                JOIN pg_catalog.pg_namespace AS m ON m.oid = y.typnamespace AND m.nspname = 'webhook'
+                WHERE y.typname = w.anchor::name
+            ),
+            0
+        ),
+        '(NULL::jsonb)', '(jsonb)'
+    ) COLLATE "default" AS transform,
+    w.on_transform_error,
     (SELECT pg_catalog.jsonb_object_agg(h.key, '***') FROM pg_catalog.jsonb_object_keys(s.headers) AS h (key)) AS headers,
     w.max_retries,
     w.timeout_seconds,
@@ -140,7 +153,7 @@ SELECT
     NULL::timestamptz AS next_attempt_at,
     NULL::timestamptz AS delivered_at
 FROM webhook.visible AS w
-JOIN webhook.pending AS p ON p.webhook = w.id AND p.next_at = 'infinity'
+JOIN webhook.dead AS p ON p.webhook = w.id
 WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid);
 COMMENT ON VIEW webhook.dead_letters IS
     'deliveries that are dead and that nobody has replayed or cancelled; kept until somebody does';
@@ -167,9 +180,8 @@ LEFT JOIN (
 ) AS a ON a.webhook = w.id
 LEFT JOIN (
     SELECT p.webhook, pg_catalog.count(*) AS count
-    FROM webhook.pending AS p
-    WHERE p.next_at = 'infinity'
-      AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid AND c.how = 'cancelled')
+    FROM webhook.dead AS p
+    WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid AND c.how = 'cancelled')
     GROUP BY p.webhook
 ) AS d ON d.webhook = w.id
 LEFT JOIN webhook.backlog AS b ON b.webhook = w.id

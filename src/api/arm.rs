@@ -8,13 +8,14 @@ use crate::domain::refusal::Refusal;
 use crate::pg::spi::{self, sql};
 use crate::pg::wake;
 use crate::queue::cursor;
-use crate::registry::{self, level};
+use crate::registry::{self, level, transform};
 
 #[pg_extern(sql = false)]
 fn webhook_arm() -> Result<bool, ErrorReport> {
     on_behalf(|caller| {
         spi::connect(|session| {
             level::administers(session, caller, "arm this database")?;
+            transform::adopt_all(session);
             if cursor::installation(session).is_some_and(|(_, armed)| armed) {
                 return Ok(false);
             }

@@ -5,7 +5,7 @@ use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{elsewhere, events_of, generated_secret, with_triggers, words};
+use super::{elsewhere, events_of, generated_secret, roles, with_triggers, words};
 use crate::domain::refusal::Refusal;
 use crate::pg::json::Json;
 use crate::registry::definition::{Definition, Given};
@@ -35,6 +35,8 @@ fn webhook_create(
     retry_for: Option<Interval>,
     max_concurrency: Option<i32>,
     rate_limit: Option<i32>,
+    on_transform_error: Option<&str>,
+    emitters: Option<Vec<Option<pg_sys::Oid>>>,
 ) -> Result<
     TableIterator<
         'static,
@@ -60,6 +62,7 @@ fn webhook_create(
         signature,
         signature_header,
         transform,
+        on_transform_error,
         max_retries,
         timeout_seconds,
         retry_backoff_seconds,
@@ -79,7 +82,8 @@ fn webhook_create(
         if let (None, Some(part)) = (table_name, watched.any()) {
             return Err(Refusal::NeedsTable(part));
         }
-        let definition = Definition { event_types: types, ..Definition::check(given)? };
+        let emitters = roles(emitters)?;
+        let definition = Definition { event_types: types, emitters, ..Definition::check(given)? };
         let spec = table_name.map(|_| watched.complete(None)).transpose()?;
         let secret = match &definition.secret {
             Some(secret) => secret.clone(),

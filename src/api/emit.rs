@@ -1,17 +1,20 @@
 //! `webhook_emit`, `webhook_invoke`
 
-use pgrx::AnyElement;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::on_behalf;
-use crate::capture::sender::Sender;
+use crate::capture::casts::Casts;
+use crate::capture::image;
+use crate::capture::sender::{Extent, Sender};
 use crate::domain::envelope::Kind;
 use crate::domain::event::{self, MANUAL};
 use crate::domain::refusal::Refusal;
-use crate::pg::json::{self, Json};
-use crate::pg::settings;
-use crate::pg::spi::{self, Session, arg, sql};
+use crate::pg::composite::Record;
+use crate::pg::json::Json;
+use crate::pg::output::Canonical;
+use crate::pg::spi::{self, arg, sql};
+use crate::pg::{composite, settings};
 use crate::registry::webhook;
 
 #[pg_extern(sql = false)]
@@ -29,10 +32,19 @@ fn webhook_emit(event_type: Option<&str>, data: Option<Json>) -> Result<i32, Err
                 patterns.iter().any(|pattern| event::matches(pattern, event_type))
             });
             let mut told = 0;
+            let mut heard = false;
             for row in matching {
+                heard = true;
+                if !row.value::<bool>(3) {
+                    continue;
+                }
                 let event = Event { kind: Kind::Emitted(event_type), event_type, table: None };
-                let delivery = event.write(session, row.value(1), data.as_deref())?;
-                told += i32::from(delivery.is_some());
+                if let Some(sender) = Sender::load(session, row.value(1)) {
+                    told += i32::from(event.write(&sender, data.as_deref())?.is_some());
+                }
+            }
+            if !heard {
+                notice!("no webhook that hears this role has \"{event_type}\" among its events");
             }
             Ok(told)
         })
@@ -42,19 +54,23 @@ fn webhook_emit(event_type: Option<&str>, data: Option<Json>) -> Result<i32, Err
 #[pg_extern(sql = false)]
 fn webhook_invoke(
     webhook: Option<&str>,
-    record: Option<AnyElement>,
+    record: Option<Record>,
 ) -> Result<Option<i64>, ErrorReport> {
-    let record = record.ok_or(Refusal::Null("row"))?;
-    let (row, relation) = json::row(&record);
+    let Record(row) = record.ok_or(Refusal::Null("row"))?;
     on_behalf(|caller| {
         spi::connect(|session| {
             let own = webhook::find(session, caller, webhook)?;
-            let rows = session.run(sql!("api/table"), &[arg(relation)]);
+            let rows = session.run(sql!("api/table"), &[arg(composite::relation(&row))]);
             let table: Option<(String, String)> =
                 rows.first().map(|row| (row.value(1), row.value(2)));
             let table = table.as_ref().map(|(schema, name)| (schema.as_str(), name.as_str()));
             let event = Event { kind: Kind::Row(MANUAL), event_type: MANUAL, table };
-            event.write(session, own.id, Some(&row))
+            let Some(sender) = Sender::load(session, own.id).filter(|sender| sender.enabled) else {
+                return Ok(None);
+            };
+            let _canonical = Canonical::begin();
+            let casts = Casts::find(session, &composite::types(&row), sender.owner);
+            event.write(&sender, Some(image::given(&row, &[], &casts, sender.owner)))
         })
     })
 }
@@ -67,28 +83,18 @@ struct Event<'a> {
 }
 
 impl Event<'_> {
-    /// Writes it for `webhook`, around `new`; returns the delivery, unless the webhook is disabled or its
-    /// transform drops it.
-    fn write(
-        &self,
-        session: &Session,
-        webhook: i32,
-        new: Option<&str>,
-    ) -> Result<Option<i64>, Refusal> {
-        let Some(sender) = Sender::load(session, webhook).filter(|sender| sender.enabled) else {
-            return Ok(None);
-        };
+    /// Writes it for an enabled webhook, around `new`; returns the delivery, unless the transform drops it.
+    fn write(&self, sender: &Sender, new: Option<&str>) -> Result<Option<i64>, Refusal> {
         let envelope = sender.envelope(self.kind, self.table);
         let draft = sender.draft(&envelope);
-        let body = draft.render(&envelope, new, None, false);
-        let Some(payload) = sender.transformed(&body) else {
+        let most = settings::max_payload_bytes();
+        let body = draft
+            .render(&envelope, new, None, Extent::Whole, most)
+            .ok_or(Refusal::TooLarge(most))?;
+        let Some(stored) = sender.prepare(&body) else {
             return Ok(None);
         };
-        let most = settings::max_payload_bytes();
-        if payload.len() > most {
-            return Err(Refusal::TooLarge(most));
-        }
-        sender.append(&draft, self.event_type, self.table, &payload);
+        sender.append(&draft, self.event_type, self.table, &stored);
         Ok(Some(draft.id))
     }
 }

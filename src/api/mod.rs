@@ -20,6 +20,7 @@ mod test;
 mod update;
 mod watch;
 
+use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
 
 use crate::domain::event::Events;
@@ -68,6 +69,12 @@ fn generated_secret() -> Result<Secret, Refusal> {
     let bytes = random::bytes::<GENERATED_BYTES>()
         .ok_or_else(|| Refusal::NoThread("the server has no random bytes".to_owned()))?;
     Ok(Secret::generate(&bytes))
+}
+
+/// The list argument `emitters`.
+fn roles(list: Option<Vec<Option<pg_sys::Oid>>>) -> Result<Option<Vec<pg_sys::Oid>>, Refusal> {
+    let role = |role: Option<pg_sys::Oid>| role.ok_or(Refusal::Null("emitters"));
+    list.map(|list| list.into_iter().map(role).collect()).transpose()
 }
 
 /// A list argument without its nulls; a null in it is refused.

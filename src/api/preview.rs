@@ -10,16 +10,18 @@ use pgrx::prelude::*;
 use serde_json::{Map, Value};
 
 use super::on_behalf;
-use crate::capture::sender::{Draft, Sender};
+use crate::capture::sender::{Draft, Extent, Sender};
 use crate::capture::source;
 use crate::delivery::client::{AGENT, Destination};
 use crate::domain::envelope::Kind;
 use crate::domain::event::{self, MANUAL, Operation, TEST};
 use crate::domain::refusal::Refusal;
-use crate::pg::identity;
+use crate::pg::composite::Record;
+use crate::pg::foreign;
 use crate::pg::json::Json;
 use crate::pg::output::Canonical;
-use crate::pg::row::{Composite, Row};
+use crate::pg::row::Row;
+use crate::pg::settings;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::trigger::{Firing, Lock, Table};
 use crate::registry::{endpoint, trigger, watch, webhook};
@@ -146,6 +148,9 @@ impl Preview<'_> {
         if made.enabled == Firing::DISABLED {
             return Ok(Err(format!("the trigger for {name} on {} is disabled", watched.table)));
         }
+        if let Some(reason) = self.stranger(watched.relation, made.oid) {
+            return Ok(Err(reason));
+        }
         let (new, old) = match operation {
             Operation::Insert => (self.new.clone(), None),
             Operation::Update => (self.new.clone(), self.old.clone()),
@@ -155,14 +160,14 @@ impl Preview<'_> {
         let rows = self.session.run(sql!("api/preview"), &[arg(watched.relation)]);
         let statement: Option<String> = rows.first().map(|row| row.value(1));
         let _canonical = Canonical::begin();
-        // The condition is the owner's, as are the types of the table or not: it is tried with the owner's rights.
-        let images = identity::as_restricted(self.sender.owner, || {
+        // The condition is the owner's, and so are the rights with which it is tried.
+        let tried = foreign::run(self.sender.owner, || {
             let row = |given: &Option<String>| {
                 let given = given.as_ref().zip(statement.as_ref()).and_then(|(json, statement)| {
                     let rows = self.session.ask(statement, &[arg(json.clone())]);
-                    rows.first()?.get::<Composite>(1)
+                    rows.first()?.get::<Record>(1)
                 });
-                given.and_then(|value| table.row(&value))
+                given.and_then(|record| table.row(record))
             };
             let (new_row, old_row) = (row(&new), row(&old));
             let nulls = table.nulls();
@@ -170,16 +175,33 @@ impl Preview<'_> {
                 (new_row.as_ref().unwrap_or(&nulls), old_row.as_ref().unwrap_or(&nulls));
             let counts = operation != Operation::Update || source.is_change(old, new);
             let holds = || made.condition.as_ref().is_none_or(|tree| tree.holds(&table, old, new));
-            let image = |row: Option<&Row>| row.and_then(|row| source.image(row));
-            (counts && holds()).then(|| (image(new_row.as_ref()), image(old_row.as_ref())))
+            (counts && holds()).then_some((new_row, old_row))
         });
-        let Some((new, old)) = images else {
+        let rows = match tried {
+            Ok(rows) => rows,
+            Err(error) => return Ok(Err(error.message().to_owned())),
+        };
+        let Some((new, old)) = rows else {
             return Ok(Err(
                 "the condition does not hold, or no column of columns changes".to_owned()
             ));
         };
+        let image = |row: Option<&Row>| row.and_then(|row| source.image(row));
+        let (new, old) = (image(new.as_ref()), image(old.as_ref()));
         let from = Some((source.schema.as_str(), source.table.as_str()));
         Ok(self.render(Kind::Row(name), from, new.as_deref(), old.as_deref()))
+    }
+
+    /// Why the row is not looked at: it would call what somebody else could have given the owner's rights to.
+    fn stranger(&self, relation: pg_sys::Oid, trigger: pg_sys::Oid) -> Option<String> {
+        let args = [arg(relation), arg(trigger), arg(self.sender.owner)];
+        let rows = self.session.run(sql!("api/strangers"), &args);
+        rows.first().map(|row| {
+            let (function, owner): (String, String) = (row.value(1), row.value(2));
+            format!(
+                "a preview would call function {function} of role {owner}, who would have the rights of the webhook's owner in it"
+            )
+        })
     }
 
     fn event(&self, op: &str) -> Result<Outcome<(Draft, String)>, Refusal> {
@@ -208,13 +230,19 @@ impl Preview<'_> {
     ) -> Outcome<(Draft, String)> {
         let envelope = self.sender.envelope(kind, table);
         let draft = self.sender.sketch(&envelope);
-        let body = draft.render(&envelope, new, old, false);
-        // A test is sent as it is.
-        let body = match kind {
-            Kind::Test => Some(body),
-            _ => self.sender.transformed(&body).map(|body| body.into_owned()),
+        let most = settings::max_payload_bytes();
+        let Some(body) = draft.render(&envelope, new, old, Extent::Whole, most) else {
+            return Err(Refusal::TooLarge(most).to_string());
         };
-        body.map(|body| (draft, body)).ok_or_else(|| "the transform drops it".to_owned())
+        // A test is sent as it is.
+        if matches!(kind, Kind::Test) {
+            return Ok((draft, body));
+        }
+        match self.sender.transformed(&body) {
+            Ok(Some(body)) => Ok((draft, body.into_owned())),
+            Ok(None) => Err("the transform drops it".to_owned()),
+            Err(failure) => Err(failure.describe()),
+        }
     }
 }
 

@@ -5,9 +5,11 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::{delivery, on_behalf};
+use crate::capture::sender::{Sender, Stored};
+use crate::capture::transform::Failure;
 use crate::domain::refusal::Refusal;
 use crate::domain::status::Status;
-use crate::pg::spi::{self, arg, sql};
+use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::{ids, wake};
 use crate::registry::webhook;
 
@@ -18,7 +20,7 @@ fn webhook_next_id() -> i64 {
 }
 
 #[pg_extern(sql = false)]
-fn webhook_replay(delivery_id: Option<i64>) -> Result<i64, ErrorReport> {
+fn webhook_replay(delivery_id: Option<i64>) -> Result<Option<i64>, ErrorReport> {
     on_behalf(|caller| {
         spi::connect(|session| {
             let original = delivery::find(session, caller, delivery_id)?;
@@ -28,12 +30,18 @@ fn webhook_replay(delivery_id: Option<i64>) -> Result<i64, ErrorReport> {
             if original.test {
                 return Err(Refusal::ReplayOfTest(original.id));
             }
-            let copied =
-                session.run(sql!("api/replay"), &[arg(original.id), arg(original.transaction)]);
+            if let Some(replay) = Transformation::find(session, original.id, original.transaction) {
+                return match replay.repeat(session) {
+                    Ok(copy) => Ok(copy),
+                    Err(failure) => replay.sender.raise(failure),
+                };
+            }
+            let args = [arg(original.id), arg(original.transaction)];
+            let copied = session.run(sql!("api/replay"), &args);
             let copy = copied.first().ok_or(Refusal::PayloadGone(original.id))?;
-            session.run(sql!("api/close_dead"), &[arg(original.id)]);
+            session.run(sql!("api/close_dead"), &args);
             wake::worker_at_commit();
-            Ok(copy.value(1))
+            Ok(copy.get(1))
         })
     })
 }
@@ -49,10 +57,79 @@ fn webhook_replay_all(
         let status: Status = status.map_or(Ok(Status::Dead), str::parse)?;
         spi::connect(|session| {
             let own = webhook::find(session, caller, webhook)?;
-            let args = [arg(own.id), arg(since), arg(until), arg(status.name())];
-            let replayed = session.run(sql!("api/replay_all"), &args).count();
+            let args = || [arg(own.id), arg(since), arg(until), arg(status.name())];
+            // Before anything is written: what this writes is not among them.
+            let rows = session.run(sql!("api/untransformed_all"), &args());
+            let failed: Vec<(i64, i64)> =
+                rows.iter().map(|row| (row.value(1), row.value(2))).collect();
+            let replayed = session.run(sql!("api/replay_all"), &args()).count();
+            let again = transform_all(&failed);
             wake::worker_at_commit();
-            Ok(replayed as i64)
+            Ok((replayed + again) as i64)
         })
     })
+}
+
+/// Replays deliveries whose transform has failed; those that fail again stay as they are. Returns how many others there
+/// are.
+fn transform_all(deliveries: &[(i64, i64)]) -> usize {
+    let mut failures = Vec::new();
+    for (id, transaction) in deliveries {
+        // Each with memory of its own.
+        let again = spi::connect(|session| {
+            Transformation::find(session, *id, *transaction).map(|replay| replay.repeat(session))
+        });
+        if let Some(Err(failure)) = again {
+            failures.push(failure);
+        }
+    }
+    if let Some(first) = failures.first() {
+        let message =
+            format!("{} of {} deliveries cannot be transformed", failures.len(), deliveries.len());
+        let code = PgSqlErrorCode::ERRCODE_WARNING;
+        ErrorReport::new(code, message, function_name!())
+            .set_detail(format!("The first: {}.", first.describe()))
+            .report(PgLogLevel::WARNING);
+    }
+    deliveries.len() - failures.len()
+}
+
+/// A delivery whose transform has failed, to be transformed once more.
+struct Transformation {
+    id: i64,
+    transaction: i64,
+    sender: Sender,
+    event_type: String,
+    table: Option<(String, String)>,
+    event_id: String,
+    payload: String,
+}
+
+impl Transformation {
+    fn find(session: &Session, id: i64, transaction: i64) -> Option<Self> {
+        let rows = session.run(sql!("api/untransformed"), &[arg(id), arg(transaction)]);
+        let row = rows.first()?;
+        Some(Self {
+            id,
+            transaction,
+            sender: Sender::load(session, row.value(1))?,
+            event_type: row.value(2),
+            table: row.get(3).zip(row.get(4)),
+            event_id: row.value(5),
+            payload: row.value(6),
+        })
+    }
+
+    /// Writes the new delivery and returns it, unless the transform drops it. In both cases the old one is done.
+    fn repeat(&self, session: &Session) -> Result<Option<i64>, Failure> {
+        let made = self.sender.transformed(&self.payload)?;
+        let copy = made.map(|body| {
+            let draft = self.sender.repeat(self.event_id.clone());
+            let table = self.table.as_ref().map(|(schema, name)| (schema.as_str(), name.as_str()));
+            self.sender.append(&draft, &self.event_type, table, &Stored::Body(body));
+            draft.id
+        });
+        session.run(sql!("api/close_dead"), &[arg(self.id), arg(self.transaction)]);
+        Ok(copy)
+    }
 }

@@ -9,7 +9,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::{elsewhere, on_behalf};
-use crate::capture::sender::{Draft, Sender};
+use crate::capture::sender::{Draft, Extent, Sender, Stored};
 use crate::delivery::attempt::{self, Exchange, Message};
 use crate::delivery::client::Endpoint;
 use crate::domain::envelope::Kind;
@@ -21,8 +21,8 @@ use crate::domain::verdict::{self, Verdict};
 use crate::log::attempt::Log;
 use crate::pg::identity::Caller;
 use crate::pg::json::Json;
-use crate::pg::snapshot;
 use crate::pg::spi::{self, Session};
+use crate::pg::{settings, snapshot};
 use crate::queue::event::{Origin, Settlement};
 use crate::queue::ring;
 use crate::registry::{endpoint, webhook};
@@ -79,8 +79,11 @@ impl Test {
         let draft = sender.draft(&envelope);
         // It leaves before the transaction commits, and may leave without.
         ring::secure_ids(&sender.target);
-        let body =
-            draft.render(&envelope, payload.as_ref().map(|Json(text)| text.as_str()), None, false);
+        let payload = payload.as_ref().map(|Json(text)| text.as_str());
+        let most = settings::max_payload_bytes();
+        let body = draft
+            .render(&envelope, payload, None, Extent::Whole, most)
+            .ok_or(Refusal::TooLarge(most))?;
         let endpoint = route.destination.and_then(|destination| {
             Endpoint::new(client, destination)
                 .map(Arc::new)
@@ -112,7 +115,8 @@ impl Test {
 
     /// The event and its one attempt. The worker leaves TEST events alone.
     fn record(&self, session: &Session, exchange: &Exchange) {
-        self.sender.append(&self.draft, TEST, None, &self.body);
+        let body = Stored::Body(self.body.as_str().into());
+        self.sender.append(&self.draft, TEST, None, &body);
         let failure = verdict::failure_of(&exchange.result);
         let verdict = if failure.is_none() { Verdict::Delivered } else { Verdict::Dead };
         let started = Timestamp::from(exchange.started);

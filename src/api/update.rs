@@ -4,7 +4,7 @@ use pgrx::datum::Interval;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{elsewhere, events_of, with_triggers, words};
+use super::{elsewhere, events_of, roles, with_triggers, words};
 use crate::domain::refusal::Refusal;
 use crate::pg::identity::Caller;
 use crate::pg::json::Json;
@@ -38,6 +38,8 @@ fn webhook_update(
     retry_for: Option<Interval>,
     max_concurrency: Option<i32>,
     rate_limit: Option<i32>,
+    on_transform_error: Option<&str>,
+    emitters: Option<Vec<Option<pg_sys::Oid>>>,
 ) -> Result<(), ErrorReport> {
     let given = Given {
         name,
@@ -50,6 +52,7 @@ fn webhook_update(
         signature,
         signature_header,
         transform,
+        on_transform_error,
         max_retries,
         timeout_seconds,
         retry_backoff_seconds,
@@ -65,7 +68,7 @@ fn webhook_update(
     };
     with_triggers(|caller, session| {
         let own = webhook::find(session, caller, webhook)?;
-        let mut definition = Definition::check(given)?;
+        let mut definition = Definition { emitters: roles(emitters)?, ..Definition::check(given)? };
         let mut tables = watch::list(session, own.id);
         tables.retain(|watched| !watched.dropped);
         let has_table = table_name.is_some() || !tables.is_empty();
@@ -79,7 +82,7 @@ fn webhook_update(
         if let Some(url) = &definition.url {
             elsewhere::judge_addresses(url)?;
         }
-        webhook::update(session, caller, &own, definition)?;
+        webhook::update(session, &own, definition)?;
         let making = match table_name.is_some() || watched.any().is_some() {
             true => rewatch(session, caller, &own, tables, table_name, watched)?,
             false => None,

@@ -1,12 +1,16 @@
 //! A row as JSON.
 //!
-//! The server's own `row_to_json` renders it, so that a record is what a user would get from it. It
-//! runs as the writer, as any trigger does: a type's cast to json may be a function of its owner.
+//! The server's own `row_to_json` renders it, so that a record is what a user would get from it, but for types with
+//! a cast to json: see [`super::casts`].
+
+use std::ffi::CStr;
 
 use pgrx::prelude::*;
 use pgrx::{FromDatum, direct_function_call_as_datum};
 
+use super::casts::Casts;
 use crate::pg::row::Row;
+use crate::pg::{compat, foreign};
 
 /// No compression that PostgreSQL has makes values smaller than by this factor (LZ4's is the higher).
 const COMPRESSION: usize = 255;
@@ -14,32 +18,99 @@ const COMPRESSION: usize = 255;
 /// Rows up to this many bytes, with nothing stored elsewhere, need not be looked into for their size.
 const SHORT: usize = super::HARMLESS / COMPRESSION;
 
-/// The row as a JSON object. The text lives as long as the current memory context.
-pub fn json(row: &Row) -> &'static str {
-    // SAFETY: the tuple is of the descriptor.
-    unsafe { render(row.tuple(), row.descriptor()) }
-}
-
-/// The columns `numbers` of the row as a JSON object, `{}` where there are none; otherwise as [`json`].
+/// The columns `numbers` of the row, or all of it, as a JSON object. The text lives as long as the current memory
+/// context. `calling` the casts that may be called, or none.
 ///
 /// # Safety
 ///
 /// `numbers` are attribute numbers of the row's table.
-pub unsafe fn columns(row: &Row, numbers: &[i16]) -> &'static str {
+pub unsafe fn json(
+    row: &Row,
+    numbers: Option<&[i16]>,
+    casts: &Casts,
+    calling: bool,
+) -> &'static str {
+    // SAFETY: the tuple is of the descriptor; the numbers are the caller's, or those of the descriptor.
+    unsafe {
+        match numbers {
+            Some(numbers) => columns(row, numbers, casts, calling),
+            None if casts.matter(calling) => {
+                let attributes = compat::attributes(row.descriptor());
+                let there = attributes.iter().filter(|attribute| !attribute.attisdropped);
+                let numbers: Vec<i16> = there.map(|attribute| attribute.attnum).collect();
+                columns(row, &numbers, casts, calling)
+            }
+            None => render(row.tuple(), row.descriptor()),
+        }
+    }
+}
+
+/// A row that somebody has given, for a webhook of `role`; of its columns those that are named, where any are.
+pub fn given(row: &Row, names: &[String], casts: &Casts, role: pg_sys::Oid) -> &'static str {
+    let number = |name: &String| {
+        let named = |attribute: &&pg_sys::FormData_pg_attribute| {
+            // SAFETY: a name in a descriptor ends with NUL.
+            let own = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) };
+            own.to_bytes() == name.as_bytes() && !attribute.attisdropped
+        };
+        row.attributes().iter().find(named).map(|attribute| attribute.attnum)
+    };
+    let numbers: Vec<i16> = names.iter().filter_map(number).collect();
+    let numbers = (!names.is_empty()).then_some(numbers.as_slice());
+    // SAFETY: columns of its own.
+    let json = |calling| unsafe { json(row, numbers, casts, calling) };
+    calling_casts(casts, role, json)
+}
+
+/// What `render` makes with the casts that may be called, or where there are some and one fails, without them.
+pub fn calling_casts<R>(casts: &Casts, role: pg_sys::Oid, render: impl Fn(bool) -> R) -> R {
+    let called = casts.are_called().then(|| foreign::run(role, || render(true)).ok());
+    called.flatten().unwrap_or_else(|| render(false))
+}
+
+/// `{}` where there are none.
+///
+/// # Safety
+///
+/// `numbers` are attribute numbers of the row's table.
+unsafe fn columns(row: &Row, numbers: &[i16], casts: &Casts, calling: bool) -> &'static str {
     // SAFETY: the caller's; the new descriptor has as many columns as there are numbers.
     unsafe {
         let subset = pg_sys::CreateTemplateTupleDesc(numbers.len() as i32);
         let mut values = Vec::with_capacity(numbers.len());
         let mut nulls = Vec::with_capacity(numbers.len());
         for (index, number) in numbers.iter().enumerate() {
-            pg_sys::TupleDescCopyEntry(subset, index as i16 + 1, row.descriptor(), *number);
-            let value = row.value(*number as usize - 1);
+            let (at, column) = (index as i16 + 1, *number as usize - 1);
+            let mut value = row.value(column);
+            if casts.is_text(column, calling) {
+                let attribute = &row.attributes()[column];
+                let name = attribute.attname.data.as_ptr();
+                pg_sys::TupleDescInitEntry(subset, at, name, pg_sys::TEXTOID, -1, 0);
+                value = value.map(|value| text(attribute.atttypid, value));
+            } else {
+                pg_sys::TupleDescCopyEntry(subset, at, row.descriptor(), *number);
+            }
             values.push(value.unwrap_or(pg_sys::Datum::null()));
             nulls.push(value.is_none());
         }
         let subset = pg_sys::BlessTupleDesc(subset);
         let tuple = pg_sys::heap_form_tuple(subset, values.as_mut_ptr(), nulls.as_mut_ptr());
         render(tuple, subset)
+    }
+}
+
+/// A value as its type's output function writes it.
+///
+/// # Safety
+///
+/// The value is of the type.
+unsafe fn text(type_oid: pg_sys::Oid, value: pg_sys::Datum) -> pg_sys::Datum {
+    let (mut output, mut varies) = (pg_sys::InvalidOid, false);
+    // SAFETY: the caller's; the type exists, because a column has it.
+    unsafe {
+        pg_sys::getTypeOutputInfo(type_oid, &mut output, &mut varies);
+        let written = pg_sys::OidOutputFunctionCall(output, value);
+        pg_sys::cstring_to_text(written).into()
     }
 }
 

@@ -4,10 +4,13 @@
 //! is one of ours, and the row becomes the body that will be sent, and a row of the ring. Nothing is buffered: an event that is not a row could survive
 //! a rollback to a savepoint, or die with PREPARE TRANSACTION.
 
-mod image;
+pub mod casts;
+mod code;
+pub mod image;
 mod record;
 pub mod sender;
 pub mod source;
+pub mod transform;
 
 use std::borrow::Cow;
 use std::ffi::{CStr, c_char};
@@ -15,11 +18,11 @@ use std::ffi::{CStr, c_char};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use self::sender::Draft;
+use self::sender::{Draft, Extent};
 use self::source::{Source, Trigger};
 use crate::domain::event::Operation;
 use crate::pg::row::Row;
-use crate::pg::{output, settings, subtransaction};
+use crate::pg::{memory, output, settings, subtransaction};
 
 /// A row may be this many times as large as the largest body, as stored and uncompressed, before it is
 /// taken as too large without being rendered.
@@ -128,45 +131,56 @@ impl Firing<'_> {
         }
         let draft = source.sender.draft(source.envelope(self.operation));
         let body = self.body(&source, &draft, new.as_ref(), old.as_ref());
-        let Some(payload) = source.sender.transformed(&body) else {
+        let Some(stored) = source.sender.prepare(&body) else {
             return;
         };
         let table = Some((source.schema.as_str(), source.table.as_str()));
-        source.sender.append(&draft, self.operation.as_str(), table, &payload);
+        source.sender.append(&draft, self.operation.as_str(), table, &stored);
     }
 
-    /// The body; where the row makes it too large, with the row's primary key only.
+    /// The body; where that would be too large, with the row's primary key only, and where that is too large as
+    /// well, without what the session adds.
     fn body(&self, source: &Source, draft: &Draft, new: Option<&Row>, old: Option<&Row>) -> String {
         let largest = settings::max_payload_bytes();
         let _canonical = output::Canonical::begin();
         let envelope = source.envelope(self.operation);
-        // SAFETY: the rows are of the table that the source describes.
-        let columns = |row: &Row, numbers: &[i16]| unsafe { image::columns(row, numbers) };
-        let render = |image: &dyn Fn(&Row) -> Cow<'static, str>, truncated| {
+        let render = |image: &dyn Fn(&Row) -> Cow<'static, str>, extent, most| {
             let (new, old) = (new.map(image), old.map(image));
-            draft.render(envelope, new.as_deref(), old.as_deref(), truncated)
+            draft.render(envelope, new.as_deref(), old.as_deref(), extent, most)
         };
-        let by_server = |row: &Row| match &source.payload {
-            None => image::json(row).into(),
-            Some(numbers) => columns(row, numbers).into(),
+        let by_server = |numbers: Option<&[i16]>, extent| {
+            image::calling_casts(&source.casts, source.sender.owner, |calling| {
+                let image = |row: &Row| {
+                    // SAFETY: the rows are of the table that the source describes.
+                    let json = unsafe { image::json(row, numbers, &source.casts, calling) };
+                    json.into()
+                };
+                render(&image, extent, largest)
+            })
         };
-        let by_us = |row: &Row| source.record.as_ref()?.write(row).map(Cow::from);
+        let payload = source.payload.as_deref();
+        let whole = || by_server(payload, Extent::Whole);
         let size: usize = new.into_iter().chain(old).map(image::raw_size).sum();
-        let body = match size {
-            0..=HARMLESS => {
-                Some(render(&|row| by_us(row).unwrap_or_else(|| by_server(row)), false))
+        let body = match (size, &source.record) {
+            (0..=HARMLESS, Some(writer)) => {
+                let by_us = |row: &Row| {
+                    // SAFETY: as above; a table that we write has no casts.
+                    let by_server = || unsafe { image::json(row, payload, &source.casts, false) };
+                    writer.write(row).map_or_else(|| by_server().into(), Cow::from)
+                };
+                render(&by_us, Extent::Whole, largest)
             }
-            size if size <= largest.saturating_mul(LARGEST_ROW) => {
-                subtransaction::tolerating(&TOO_LARGE, || render(&by_server, false))
+            (0..=HARMLESS, None) => whole(),
+            (size, _) if size <= largest.saturating_mul(LARGEST_ROW) => {
+                subtransaction::tolerating(&TOO_LARGE, whole).flatten()
             }
             _ => None,
         };
-        body.filter(|body| body.len() <= largest)
-            .or_else(|| {
-                let keys = render(&|row| columns(row, &source.key).into(), true);
-                Some(keys).filter(|body| body.len() <= largest)
-            })
-            .unwrap_or_else(|| render(&|_| "{}".into(), true))
+        let key = Some(source.key.as_slice());
+        body.or_else(|| by_server(key, Extent::Keys))
+            .or_else(|| by_server(key, Extent::Bare))
+            .or_else(|| render(&|_| "{}".into(), Extent::Bare, usize::MAX))
+            .unwrap_or_else(|| memory::exhausted())
     }
 
     /// The row as it is and as it was.

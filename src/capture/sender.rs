@@ -5,11 +5,11 @@ use std::time::SystemTime;
 
 use pgrx::pg_sys;
 
+use super::transform::{Failure, Transform};
 use crate::domain::envelope::{Envelope, Kind, Subject, Values};
 use crate::domain::format::Format;
 use crate::domain::time::Timestamp;
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::transform::Transform;
 use crate::pg::{guc, ids, output, settings, wake};
 use crate::queue::ring::{self, NewEvent, Target};
 
@@ -41,6 +41,27 @@ pub struct Draft {
     timestamp: String,
     session_variables: Option<String>,
     context: Option<String>,
+    /// The event that it is of, where that is an earlier one.
+    repeats: Option<String>,
+}
+
+/// How much of an event its body holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All.
+    Whole,
+    /// Of a row that makes it too large the primary key.
+    Keys,
+    /// And nothing of what the session adds.
+    Bare,
+}
+
+/// What is stored of an event.
+pub enum Stored<'b> {
+    /// The body that is sent.
+    Body(Cow<'b, str>),
+    /// The body as it was before the transform, and why that has made none of it. It is not sent.
+    Failed(&'b str, String),
 }
 
 impl Sender {
@@ -48,17 +69,17 @@ impl Sender {
     pub fn load(session: &Session, webhook: i32) -> Option<Self> {
         let rows = session.read(sql!("capture/sender"), &[arg(webhook)]);
         let row = rows.first()?;
+        let owner = row.value(6);
+        let anchor = row.get::<String>(5);
         Some(Self {
             webhook,
             enabled: row.value(1),
-            owner: row.value(6),
+            owner,
             uuid: row.value(2),
             name: row.value(3),
             // Checked when it was chosen.
             format: row.value::<String>(4).parse().unwrap_or(Format::Default),
-            transform: row
-                .get::<pg_sys::Oid>(5)
-                .map(|function| Transform { function, role: row.value(6) }),
+            transform: anchor.map(|anchor| Transform::load(session, anchor, owner, row.value(11))),
             installation: row.value(7),
             target: Target { slot: row.value(8), relation: row.value(9), sequence: row.value(10) },
         })
@@ -95,15 +116,56 @@ impl Sender {
             timestamp: output::rfc3339(created_at),
             session_variables: variables,
             context: settings::context(),
+            repeats: None,
         }
     }
 
-    /// What the webhook's transform makes of a body; `None` where it drops the event.
-    pub fn transformed<'b>(&self, body: &'b str) -> Option<Cow<'b, str>> {
-        match self.transform {
-            Some(transform) => transform.apply(body).map(Cow::Owned),
-            None => Some(Cow::Borrowed(body)),
+    /// Begins another delivery of event `event_id`, whose body is there.
+    pub fn repeat(&self, event_id: String) -> Draft {
+        Draft {
+            id: ring::next_id(&self.target),
+            event_id: event_id.clone(),
+            created_at: Timestamp::from(SystemTime::now()),
+            timestamp: String::new(),
+            session_variables: None,
+            context: None,
+            repeats: Some(event_id),
         }
+    }
+
+    /// The transform, if there is one.
+    pub fn transform(&self) -> Option<&Transform> {
+        self.transform.as_ref()
+    }
+
+    /// What the webhook's transform makes of a body; `None` where it drops the event.
+    ///
+    /// # Errors
+    ///
+    /// Those of the transform.
+    pub fn transformed<'b>(&self, body: &'b str) -> Result<Option<Cow<'b, str>>, Failure> {
+        match &self.transform {
+            Some(transform) => Ok(transform.apply(body)?.map(Cow::Owned)),
+            None => Ok(Some(Cow::Borrowed(body))),
+        }
+    }
+
+    /// What is stored of an event with this body; `None` where the transform drops it.
+    ///
+    /// Raises an error of the transform where the webhook says that it is the statement's.
+    pub fn prepare<'b>(&self, body: &'b str) -> Option<Stored<'b>> {
+        match self.transformed(body) {
+            Ok(made) => made.map(Stored::Body),
+            Err(failure) if self.transform().is_some_and(Transform::fails_the_statement) => {
+                failure.raise(&self.name)
+            }
+            Err(failure) => Some(Stored::Failed(body, failure.describe())),
+        }
+    }
+
+    /// Raises an error of the transform, whatever the webhook says.
+    pub fn raise(&self, failure: Failure) -> ! {
+        failure.raise(&self.name)
     }
 
     /// Writes the event, in the current transaction.
@@ -112,16 +174,21 @@ impl Sender {
         draft: &Draft,
         event_type: &str,
         table: Option<(&str, &str)>,
-        payload: &str,
+        stored: &Stored<'_>,
     ) {
+        let (payload, failure) = match stored {
+            Stored::Body(body) => (&**body, None),
+            Stored::Failed(body, failure) => (*body, Some(failure.as_str())),
+        };
         let event = NewEvent {
             id: draft.id,
             created_at: draft.created_at,
             webhook: self.webhook,
             event_type,
             table,
-            event_id: None,
+            event_id: draft.repeats.as_deref(),
             payload,
+            failure,
         };
         ring::append(&self.target, &event);
         wake::worker_at_commit();
@@ -129,23 +196,26 @@ impl Sender {
 }
 
 impl Draft {
-    /// The body around these rows.
+    /// The body around these rows; `None` where it would be larger than `most` bytes.
     pub fn render(
         &self,
         envelope: &Envelope,
         new: Option<&str>,
         old: Option<&str>,
-        truncated: bool,
-    ) -> String {
-        envelope.render(&Values {
+        extent: Extent,
+        most: usize,
+    ) -> Option<String> {
+        let adds = extent != Extent::Bare;
+        let values = Values {
             id: &self.event_id,
             timestamp: &self.timestamp,
             new,
             old,
-            session_variables: self.session_variables.as_deref(),
-            context: self.context.as_deref(),
-            truncated,
-        })
+            session_variables: self.session_variables.as_deref().filter(|_| adds),
+            context: self.context.as_deref().filter(|_| adds),
+            truncated: extent != Extent::Whole,
+        };
+        envelope.render(&values, most)
     }
 }
 

@@ -15,9 +15,10 @@ use pgrx::datum::Uuid;
 use pgrx::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::image;
+use super::casts::Casts;
 use super::record::Writer;
 use super::sender::Sender;
+use super::{code, image};
 use crate::domain::envelope::{Envelope, Kind};
 use crate::domain::event::Operation;
 use crate::pg::row::Row;
@@ -67,6 +68,8 @@ pub struct Source {
     inherited: Option<Vec<i16>>,
     /// Those of which an UPDATE must change one.
     columns: Option<Vec<i16>>,
+    /// What writing the table's columns calls.
+    pub casts: Casts,
     /// The bodies around the rows, in the order of [`Operation::ALL`].
     envelopes: [Envelope; Operation::ALL.len()],
 }
@@ -89,14 +92,16 @@ impl Source {
             return Some(text.into());
         }
         let columns = row.attributes().len();
-        match &self.payload {
-            None => Some(image::json(row).into()),
-            Some(numbers) if numbers.iter().all(|number| *number as usize <= columns) => {
-                // SAFETY: the row has columns of these numbers.
-                Some(unsafe { image::columns(row, numbers) }.into())
-            }
-            Some(_) => None,
+        let there = |number: &i16| *number as usize <= columns;
+        if !self.payload.as_ref().is_none_or(|numbers| numbers.iter().all(there)) {
+            return None;
         }
+        let (numbers, casts) = (self.payload.as_deref(), &self.casts);
+        let text = image::calling_casts(casts, self.sender.owner, |calling| {
+            // SAFETY: the row has columns of these numbers.
+            unsafe { image::json(row, numbers, casts, calling) }
+        });
+        Some(text.into())
     }
 }
 
@@ -140,6 +145,7 @@ thread_local! {
 pub unsafe fn find(trigger: &Trigger, descriptor: pg_sys::TupleDesc) -> Option<Rc<Source>> {
     if STALE.replace(false) {
         SOURCES.with_borrow_mut(HashMap::clear);
+        code::forget();
     }
     let key = (trigger.relation, trigger.oid, trigger.operation);
     let known = SOURCES.with_borrow(|sources| {
@@ -234,11 +240,17 @@ unsafe fn source(session: &Session, rows: &Rows, descriptor: pg_sys::TupleDesc) 
     };
     // SAFETY: the caller's; the numbers are those of the table's columns.
     let record = unsafe { Writer::new(descriptor, payload.as_deref()) };
+    // SAFETY: the caller's.
+    let attributes = unsafe { compat::attributes(descriptor) };
+    let types: Vec<_> = attributes.iter().map(|attribute| vec![attribute.atttypid]).collect();
+    let casts = Casts::find(session, &types, sender.owner);
+    code::note(sender.transform(), &casts);
     Some(Source {
         envelopes: Operation::ALL.map(envelope),
         key: key.into_iter().filter(is_sent).collect(),
         payload,
         record,
+        casts,
         inherited,
         columns: row.get(8),
         sender,
@@ -267,6 +279,11 @@ unsafe fn stored(descriptor: pg_sys::TupleDesc) -> Option<Vec<i16>> {
     })
 }
 
+/// All of them are to be read again.
+pub(super) fn forget() {
+    STALE.set(true);
+}
+
 fn listen() {
     if !LISTENING.replace(true) {
         invalidation::on_relation(relation_changed);
@@ -284,7 +301,7 @@ unsafe extern "C-unwind" fn relation_changed(_argument: pg_sys::Datum, relation:
         Ok(sources) => sources.values().any(|known| known.path.contains(&relation)),
         Err(_) => true,
     });
-    if used {
+    if used || code::concerns(relation) {
         STALE.set(true);
     }
 }

@@ -50,9 +50,11 @@ pub struct Values<'a> {
 #[derive(Debug, Clone)]
 pub struct Envelope {
     parts: Vec<Part>,
-    /// Bytes of the constant parts.
-    size: usize,
 }
+
+/// Members that are there only sometimes.
+const TRUNCATED: &str = r#","truncated":true"#;
+const CONTEXT: &str = r#","context":"#;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
@@ -121,9 +123,7 @@ impl Envelope {
                 }
             }
         }
-        let length = |part: &Part| if let Part::Text(text) = part { text.len() } else { 0 };
-        let size = parts.iter().map(length).sum();
-        Self { parts, size }
+        Self { parts }
     }
 
     /// Whether its body says who the application acts for.
@@ -131,14 +131,17 @@ impl Envelope {
         self.parts.contains(&Part::SessionVariables)
     }
 
-    /// The body.
-    pub fn render(&self, values: &Values<'_>) -> String {
+    /// The body; `None` where it would be larger than `most` bytes, or than memory has room for.
+    pub fn render(&self, values: &Values<'_>, most: usize) -> Option<String> {
         let new = values.new.unwrap_or("null");
         let old = values.old.unwrap_or("null");
         let record = values.new.or(values.old).unwrap_or("null");
-        let context = values.context.map_or(0, str::len);
-        let rows = record.len() + new.len() + 2 * old.len();
-        let mut body = String::with_capacity(self.size + rows + context + 200);
+        let size = self.size(values, record.len(), new.len(), old.len());
+        let mut body = String::new();
+        // An allocation that fails would end the process.
+        if size > most || body.try_reserve_exact(size).is_err() {
+            return None;
+        }
         for part in &self.parts {
             match part {
                 Part::Text(text) => body.push_str(text),
@@ -150,16 +153,34 @@ impl Envelope {
                 Part::SessionVariables => body.push_str(values.session_variables.unwrap_or("null")),
                 Part::Extras => {
                     if values.truncated {
-                        body.push_str(r#","truncated":true"#);
+                        body.push_str(TRUNCATED);
                     }
                     if let Some(context) = values.context {
-                        body.push_str(r#","context":"#);
+                        body.push_str(CONTEXT);
                         body.push_str(context);
                     }
                 }
             }
         }
-        body
+        Some(body)
+    }
+
+    /// Bytes of the body around rows of these sizes.
+    fn size(&self, values: &Values<'_>, record: usize, new: usize, old: usize) -> usize {
+        let of = |part: &Part| match part {
+            Part::Text(text) => text.len(),
+            Part::Id => values.id.len(),
+            Part::Timestamp => values.timestamp.len(),
+            Part::Record => record,
+            Part::Old => old,
+            Part::New => new,
+            Part::SessionVariables => values.session_variables.unwrap_or("null").len(),
+            Part::Extras => {
+                let truncated = if values.truncated { TRUNCATED.len() } else { 0 };
+                truncated + values.context.map_or(0, |context| CONTEXT.len() + context.len())
+            }
+        };
+        self.parts.iter().map(of).sum()
     }
 }
 
@@ -188,8 +209,17 @@ mod tests {
         truncated: false,
     };
 
+    /// The body, which has exactly the size that it may have, and no byte less.
+    fn rendered(envelope: &Envelope, values: &Values<'_>) -> String {
+        let body = envelope.render(values, usize::MAX).expect("it has room");
+        assert_eq!(envelope.render(values, body.len()).as_ref(), Some(&body));
+        assert_eq!(envelope.render(values, body.len() - 1), None);
+        assert_eq!(body.capacity(), body.len());
+        body
+    }
+
     fn body(format: Format, kind: Kind<'_>, values: Values<'_>) -> Value {
-        let body = Envelope::new(format, kind, SUBJECT).render(&values);
+        let body = rendered(&Envelope::new(format, kind, SUBJECT), &values);
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"))
     }
 
@@ -197,7 +227,7 @@ mod tests {
     fn the_default_body_to_the_byte() {
         let envelope = Envelope::new(Format::Default, Kind::Row("INSERT"), SUBJECT);
         assert_eq!(
-            envelope.render(&INSERT),
+            rendered(&envelope, &INSERT),
             concat!(
                 r#"{"id":"evt_1","event":"INSERT","schema":"public","table":"we\"ird\n","#,
                 r#""record":{"id":1},"old_record":null,"timestamp":"2026-11-20T12:00:00.000000Z","#,
@@ -250,7 +280,7 @@ mod tests {
     fn an_event_without_a_table() {
         let subject = Subject { table: None, ..SUBJECT };
         let of = |format| {
-            let body = Envelope::new(format, Kind::Test, subject).render(&INSERT);
+            let body = rendered(&Envelope::new(format, Kind::Test, subject), &INSERT);
             serde_json::from_str::<Value>(&body).expect("JSON")
         };
         assert_eq!(of(Format::Default)["schema"], Value::Null);

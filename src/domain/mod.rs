@@ -15,6 +15,7 @@ pub mod format;
 pub mod header;
 pub mod ids;
 pub mod level;
+pub mod on_error;
 pub mod rate;
 pub mod refusal;
 pub mod retry_after;

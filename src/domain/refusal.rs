@@ -4,6 +4,7 @@ use super::event::UnknownEvent;
 use super::format::UnknownFormat;
 use super::header::HeaderError;
 use super::level::UnknownLevel;
+use super::on_error::UnknownOnTransformError;
 use super::secret::SecretError;
 use super::signature::UnknownScheme;
 use super::status::UnknownStatus;
@@ -83,7 +84,31 @@ pub enum Refusal {
     /// A function of another kind.
     #[error("function {0} is not a transform")]
     NotATransform(String),
-    /// A transform that the caller may not call.
+    /// What an error of a transform means.
+    #[error(transparent)]
+    OnTransformError(#[from] UnknownOnTransformError),
+    /// Whoever owns the function could put something else into it, which would run with the webhook's owner's rights.
+    #[error("function {function} of role {owner} cannot run as role {role}")]
+    OthersFunction {
+        /// The function.
+        function: String,
+        /// Its owner.
+        owner: String,
+        /// The webhook's owner.
+        role: String,
+    },
+    /// What says which function it is has been changed or dropped.
+    #[error("the transform of the webhook has been dropped")]
+    TransformGone,
+    /// A body that a transform has made.
+    #[error("the payload of {bytes} bytes that the transform has made is larger than {most} bytes")]
+    TransformedTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// A transform that the webhook's owner may not call.
     #[error("permission denied for function {0}")]
     MayNotCall(String),
     /// Code that would run with the rights of somebody else.

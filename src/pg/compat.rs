@@ -5,6 +5,21 @@
 use std::ffi::CStr;
 
 use pgrx::pg_sys;
+use pgrx::pg_sys::submodules::ffi::pg_guard_ffi_boundary as guard;
+
+mod raw {
+    use super::pg_sys;
+
+    unsafe extern "C-unwind" {
+        #[cfg(not(feature = "pg18"))]
+        pub fn DefineDomain(statement: *mut pg_sys::CreateDomainStmt) -> pg_sys::ObjectAddress;
+        #[cfg(feature = "pg18")]
+        pub fn DefineDomain(
+            parser: *mut pg_sys::ParseState,
+            statement: *mut pg_sys::CreateDomainStmt,
+        ) -> pg_sys::ObjectAddress;
+    }
+}
 
 /// Settings of a worker's session that only some majors have: timeouts that would end its transactions.
 #[cfg(any(feature = "pg15", feature = "pg16"))]
@@ -12,24 +27,6 @@ pub const TIMEOUTS: [(&CStr, &CStr); 0] = [];
 /// Settings of a worker's session that only some majors have: timeouts that would end its transactions.
 #[cfg(not(any(feature = "pg15", feature = "pg16")))]
 pub const TIMEOUTS: [(&CStr, &CStr); 1] = [(c"transaction_timeout", c"0")];
-
-/// Whether `role` may execute `function`.
-pub fn may_execute(function: pg_sys::Oid, role: pg_sys::Oid) -> bool {
-    // SAFETY: a catalog read in a transaction; a function that is gone raises an error.
-    let allowed = unsafe {
-        #[cfg(feature = "pg15")]
-        let allowed = pg_sys::pg_proc_aclcheck(function, role, pg_sys::ACL_EXECUTE);
-        #[cfg(not(feature = "pg15"))]
-        let allowed = pg_sys::object_aclcheck(
-            pg_sys::ProcedureRelationId,
-            function,
-            role,
-            pg_sys::ACL_EXECUTE.into(),
-        );
-        allowed
-    };
-    allowed == pg_sys::AclResult::ACLCHECK_OK
-}
 
 /// Puts a row that has just been inserted into all indexes, summarizing ones included.
 ///
@@ -159,5 +156,24 @@ pub unsafe fn expand_generated(
     {
         let _ = relation;
         condition
+    }
+}
+
+/// commands/typecmds.h: CREATE DOMAIN, without the event triggers of the statement.
+///
+/// # Safety
+///
+/// In a transaction; the statement is whole.
+pub unsafe fn define_domain(statement: *mut pg_sys::CreateDomainStmt) -> pg_sys::ObjectAddress {
+    // SAFETY: the caller's.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        let made = guard(|| raw::DefineDomain(statement));
+        #[cfg(feature = "pg18")]
+        let made = {
+            let parser = pg_sys::make_parsestate(std::ptr::null_mut());
+            guard(|| raw::DefineDomain(parser, statement))
+        };
+        made
     }
 }

@@ -1,6 +1,6 @@
 //! What the server exports and pgrx has no bindings for, or none in the form needed.
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{CStr, c_char, c_int};
 
 use pgrx::pg_sys;
 use pgrx::pg_sys::submodules::ffi::pg_guard_ffi_boundary as guard;
@@ -9,12 +9,14 @@ mod raw {
     use super::*;
 
     unsafe extern "C-unwind" {
+        pub fn errcontext_msg(format: *const c_char, ...) -> c_int;
         pub fn datum_image_eq(
             a: pg_sys::Datum,
             b: pg_sys::Datum,
             by_value: bool,
             length: c_int,
         ) -> bool;
+        pub fn AlterTypeOwner_oid(type_oid: pg_sys::Oid, owner: pg_sys::Oid, noted: bool);
         pub fn timestamp2tm(
             timestamp: i64,
             tzp: *mut c_int,
@@ -25,6 +27,19 @@ mod raw {
         ) -> c_int;
     }
 }
+
+/// tcop/utility.h: what runs a utility statement where no hook does. Not the binding, which would catch the
+/// statement's errors.
+pub const STANDARD_PROCESS_UTILITY: unsafe extern "C-unwind" fn(
+    *mut pg_sys::PlannedStmt,
+    *const c_char,
+    bool,
+    pg_sys::ProcessUtilityContext::Type,
+    pg_sys::ParamListInfo,
+    *mut pg_sys::QueryEnvironment,
+    *mut pg_sys::DestReceiver,
+    *mut pg_sys::QueryCompletion,
+) = standard_ProcessUtility;
 
 /// utils/timeout.h: the timer of `lock_timeout`.
 pub const LOCK_TIMEOUT: c_int = 2;
@@ -39,11 +54,29 @@ unsafe extern "C-unwind" {
     /// tcop/tcopprot.h: the server's handler of SIGINT.
     pub fn StatementCancelHandler(signal: c_int);
 
+    fn standard_ProcessUtility(
+        statement: *mut pg_sys::PlannedStmt,
+        text: *const c_char,
+        read_only: bool,
+        context: pg_sys::ProcessUtilityContext::Type,
+        parameters: pg_sys::ParamListInfo,
+        environment: *mut pg_sys::QueryEnvironment,
+        destination: *mut pg_sys::DestReceiver,
+        completion: *mut pg_sys::QueryCompletion,
+    );
+
     /// utils/timeout.h: whether the timer has fired since the mark was last taken away.
     pub fn get_timeout_indicator(timer: c_int, reset: bool) -> bool;
 
     /// utils/bytea.h: the setting of that name.
     pub static mut bytea_output: c_int;
+}
+
+/// utils/elog.h: adds a line to the context of the error that is being raised.
+pub fn error_context(line: &CStr) {
+    // SAFETY: called by the server from a callback for that; not guarded, because an error in it is the server's to
+    // deal with. Both texts end with NUL.
+    unsafe { raw::errcontext_msg(c"%s".as_ptr(), line.as_ptr()) };
 }
 
 /// utils/datum.h: equality of stored images, after detoasting.
@@ -59,6 +92,12 @@ pub unsafe fn datum_image_eq(
 ) -> bool {
     // SAFETY: the caller's.
     unsafe { guard(|| raw::datum_image_eq(a, b, by_value, length.into())) }
+}
+
+/// commands/typecmds.h: makes a type another role's, whoever asks. In a transaction.
+pub fn give_type(type_oid: pg_sys::Oid, owner: pg_sys::Oid) {
+    // SAFETY: raises an error where `type_oid` is none; that it has an owner is noted already.
+    unsafe { guard(|| raw::AlterTypeOwner_oid(type_oid, owner, true)) }
 }
 
 /// utils/timestamp.h: the fields of `timestamp` in UTC, and its microseconds.

@@ -4,6 +4,8 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
+use super::memory;
+
 /// Sets `name` for the life of this process, whatever the configuration says.
 pub fn fix(name: &CStr, value: &CStr) {
     // SAFETY: main thread; strings of the program.
@@ -22,20 +24,32 @@ pub fn text(name: &CStr) -> Option<String> {
     // SAFETY: main thread; the value is copied at once.
     unsafe {
         let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
-        let text = (!value.is_null()).then(|| CStr::from_ptr(value).to_string_lossy().into_owned());
+        let text = (!value.is_null()).then(|| memory::text(CStr::from_ptr(value)));
         text.filter(|text| !text.is_empty())
     }
 }
 
-/// A changed setting; dropping it restores the value from before. After an error the abort of the
+/// A changed setting. Dropping it restores the value from before. After an error the abort of the
 /// (sub)transaction does.
 pub struct Local {
     level: i32,
+    /// Others that have been changed meanwhile, for the session or for the transaction, stay so.
+    keeps_others: bool,
 }
 
 impl Local {
-    /// Sets `name` for the lifetime of the result.
+    /// Sets `name` for the lifetime of the result, and has all that is set meanwhile undone with it: for code of others,
+    /// whose `set_config(.., false)` would outlive it.
     pub fn set(name: &CStr, value: &CStr) -> Self {
+        Self::begin(name, value, false)
+    }
+
+    /// Sets `name` for the lifetime of the result, for what the session's own role does, whose settings are its own.
+    pub fn set_alone(name: &CStr, value: &CStr) -> Self {
+        Self::begin(name, value, true)
+    }
+
+    fn begin(name: &CStr, value: &CStr, keeps_others: bool) -> Self {
         // SAFETY: main thread in a transaction; the level is closed in drop, or by the abort.
         unsafe {
             let level = pg_sys::NewGUCNestLevel();
@@ -49,7 +63,7 @@ impl Local {
                 0,
                 false,
             );
-            Self { level }
+            Self { level, keeps_others }
         }
     }
 }
@@ -57,8 +71,8 @@ impl Local {
 impl Drop for Local {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            // SAFETY: closes the level that `set` opened.
-            unsafe { pg_sys::AtEOXact_GUC(true, self.level) };
+            // SAFETY: closes the level that `begin` opened, as on a commit or as on an abort.
+            unsafe { pg_sys::AtEOXact_GUC(self.keeps_others, self.level) };
         }
     }
 }

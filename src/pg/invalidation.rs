@@ -33,9 +33,21 @@ pub fn on_relation(changed: OnRelation) {
 
 /// Calls `changed` whenever a schema has changed: renaming one invalidates no relation.
 pub fn on_schema(changed: OnCatalog) {
-    let schemas = pg_sys::SysCacheIdentifier::NAMESPACEOID as i32;
+    on_catalog(pg_sys::SysCacheIdentifier::NAMESPACEOID, changed);
+}
+
+/// Calls `changed` whenever a row of the catalog behind `cache` has changed, with the row's hash, or with 0 where that
+/// could be any row.
+pub fn on_catalog(cache: pg_sys::SysCacheIdentifier::Type, changed: OnCatalog) {
     // SAFETY: as above.
     unsafe {
-        pg_sys::CacheRegisterSyscacheCallback(schemas, Some(changed), pg_sys::Datum::null());
+        pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(changed), pg_sys::Datum::null());
     }
+}
+
+/// The hash by which a change of the row with this oid is told.
+pub fn hash(cache: pg_sys::SysCacheIdentifier::Type, oid: pg_sys::Oid) -> u32 {
+    let none = pg_sys::Datum::null();
+    // SAFETY: in a transaction, for a cache with one key.
+    unsafe { pg_sys::GetSysCacheHashValue(cache as i32, oid.into(), none, none, none) }
 }

@@ -1,6 +1,8 @@
-//! How the worker gives memory back.
+//! Memory outside of the server's contexts: getting it without ending the process, and giving it back.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
+
+use pgrx::prelude::*;
 
 /// Blocks from this size on are mapped, and unmapped when they are freed.
 const MAPPED: c_int = 256 * 1024;
@@ -18,4 +20,22 @@ pub fn return_large_blocks() {
         libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED);
         libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
     }
+}
+
+/// A copy of a text of any size. Where there is no memory for it, that is an error of the statement: Rust by itself
+/// would end the process, and the server with it.
+pub fn text(text: &CStr) -> String {
+    let mut copy = Vec::new();
+    if copy.try_reserve_exact(text.count_bytes()).is_err() {
+        exhausted();
+    }
+    copy.extend_from_slice(text.to_bytes());
+    // The server's texts are UTF-8.
+    String::from_utf8(copy)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// Says that there is no memory, as an error of the statement.
+pub fn exhausted() -> ! {
+    ereport!(ERROR, PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY, "out of memory");
 }

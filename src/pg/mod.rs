@@ -1,11 +1,16 @@
 //! Thin adapters to PostgreSQL, and the home of `unsafe`.
 
+pub mod anchor;
 pub mod backtrace;
 pub mod board;
 pub mod compat;
+pub mod composite;
 pub mod condition;
+pub mod context;
+pub mod cursor;
 pub mod databases;
 pub mod ffi;
+pub mod foreign;
 pub mod grant;
 pub mod guc;
 pub mod heap;

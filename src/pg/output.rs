@@ -11,9 +11,8 @@ use pgrx::pg_sys;
 use super::ffi;
 use crate::domain::time::Timestamp;
 
-/// While it lives, output functions write ISO dates in UTC, `postgres` intervals, hex bytea and
-/// shortest-precise floats. Dropping it restores the session's own, also on the way out of an error.
-pub struct Canonical {
+/// What output functions read.
+struct Variables {
     zone: *mut pg_sys::pg_tz,
     date_style: c_int,
     date_order: c_int,
@@ -26,22 +25,47 @@ pub struct Canonical {
 const HEX: c_int = 1;
 const SHORTEST_PRECISE: c_int = 1;
 
-impl Canonical {
-    /// Takes effect at once.
-    pub fn begin() -> Self {
-        // SAFETY: variables of the main thread of types that the constants have, each set to a value that its setting
-        // can have, so that whatever the server calls meanwhile finds what it could always find. A zone that
-        // `pg_tzset` returns is in a cache for the life of the process; UTC is one that it makes without a file. If it
-        // raises an error (out of memory), nothing has been changed yet.
+impl Variables {
+    fn now() -> Self {
+        // SAFETY: plain variables of the main thread.
         unsafe {
-            let before = Self {
+            Self {
                 zone: pg_sys::session_timezone,
                 date_style: pg_sys::DateStyle,
                 date_order: pg_sys::DateOrder,
                 interval_style: pg_sys::IntervalStyle,
                 bytea: ffi::bytea_output,
                 float_digits: pg_sys::extra_float_digits,
-            };
+            }
+        }
+    }
+
+    fn restore(&self) {
+        // SAFETY: plain variables of the main thread, with values that they had before.
+        unsafe {
+            pg_sys::session_timezone = self.zone;
+            pg_sys::DateStyle = self.date_style;
+            pg_sys::DateOrder = self.date_order;
+            pg_sys::IntervalStyle = self.interval_style;
+            ffi::bytea_output = self.bytea;
+            pg_sys::extra_float_digits = self.float_digits;
+        }
+    }
+}
+
+/// While it lives, output functions write ISO dates in UTC, `postgres` intervals, hex bytea and
+/// shortest-precise floats. Dropping it restores the session's own, also on the way out of an error.
+pub struct Canonical {
+    before: Variables,
+}
+
+impl Canonical {
+    /// Takes effect at once.
+    pub fn begin() -> Self {
+        let before = Variables::now();
+        // SAFETY: plain variables of the main thread, each set to a value that its setting can have.
+        // `pg_tzset` answers from its cache after the first call and UTC is always known.
+        unsafe {
             let utc = pg_sys::pg_tzset(c"UTC".as_ptr());
             if !utc.is_null() {
                 pg_sys::session_timezone = utc;
@@ -51,23 +75,31 @@ impl Canonical {
             pg_sys::IntervalStyle = pg_sys::INTSTYLE_POSTGRES as c_int;
             ffi::bytea_output = HEX;
             pg_sys::extra_float_digits = SHORTEST_PRECISE;
-            before
         }
+        Self { before }
     }
 }
 
 impl Drop for Canonical {
     fn drop(&mut self) {
-        // SAFETY: the values that `begin` found; zones are never freed. A SET by code that was called meanwhile would
-        // be undone by halves, which harms nothing but its own meaning.
-        unsafe {
-            pg_sys::session_timezone = self.zone;
-            pg_sys::DateStyle = self.date_style;
-            pg_sys::DateOrder = self.date_order;
-            pg_sys::IntervalStyle = self.interval_style;
-            ffi::bytea_output = self.bytea;
-            pg_sys::extra_float_digits = self.float_digits;
-        }
+        self.before.restore();
+    }
+}
+
+/// Output stays as it is now. A setting that is rolled back sets the variable behind it to the session's value,
+/// whatever [`Canonical`] has put there; dropping this puts it there again.
+pub struct Kept(Variables);
+
+impl Kept {
+    /// As it is now.
+    pub fn now() -> Self {
+        Self(Variables::now())
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.0.restore();
     }
 }
 

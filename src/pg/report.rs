@@ -6,6 +6,7 @@ use pgrx::prelude::*;
 use crate::domain::event::Operation;
 use crate::domain::format::Format;
 use crate::domain::level::Level;
+use crate::domain::on_error::OnTransformError;
 use crate::domain::refusal::{EACH_EVENT, Refusal};
 use crate::domain::secret::SecretError;
 use crate::domain::signature::Scheme;
@@ -26,7 +27,14 @@ impl From<Refusal> for ErrorReport {
     }
 }
 
-fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
+/// A report of this kind, to be completed.
+#[track_caller]
+pub fn new(code: PgSqlErrorCode, message: String) -> ErrorReport {
+    ErrorReport::new(code, message, function_name!())
+}
+
+/// The SQLSTATE.
+pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
     use PgSqlErrorCode::*;
     match refusal {
         Refusal::Null(_) => ERRCODE_NULL_VALUE_NOT_ALLOWED,
@@ -38,6 +46,7 @@ fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::Scheme(_)
         | Refusal::Event(_)
         | Refusal::Format(_)
+        | Refusal::OnTransformError(_)
         | Refusal::Pattern(_)
         | Refusal::NoOperations
         | Refusal::Level(_)
@@ -47,9 +56,11 @@ fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::WhichTable(..)
         | Refusal::ColumnsWithoutUpdate => ERRCODE_INVALID_PARAMETER_VALUE,
         Refusal::NotAnExpression => ERRCODE_SYNTAX_ERROR,
-        Refusal::NoFunction(_) => ERRCODE_UNDEFINED_FUNCTION,
+        Refusal::NoFunction(_) | Refusal::TransformGone => ERRCODE_UNDEFINED_FUNCTION,
         Refusal::NotATransform(_) => ERRCODE_INVALID_FUNCTION_DEFINITION,
-        Refusal::TooLarge(_) => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+        Refusal::TooLarge(_) | Refusal::TransformedTooLarge { .. } => {
+            ERRCODE_PROGRAM_LIMIT_EXCEEDED
+        }
         Refusal::DuplicateName(_) | Refusal::AlreadyWatched { .. } | Refusal::Overlap { .. } => {
             ERRCODE_DUPLICATE_OBJECT
         }
@@ -70,6 +81,7 @@ fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         Refusal::Unwatchable { .. } => ERRCODE_WRONG_OBJECT_TYPE,
         Refusal::MayNotWatch { .. }
         | Refusal::MayNotCall(_)
+        | Refusal::OthersFunction { .. }
         | Refusal::MayNotBring { .. }
         | Refusal::MayNotAdminister(_) => ERRCODE_INSUFFICIENT_PRIVILEGE,
         Refusal::UnknownColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
@@ -77,7 +89,8 @@ fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
     }
 }
 
-fn detail(refusal: &Refusal) -> Option<String> {
+/// What more there is to say.
+pub fn detail(refusal: &Refusal) -> Option<String> {
     match refusal {
         Refusal::Url(error) => Some(format!("{}: {error}", error.key())),
         Refusal::Secret(error) => Some(sentence(&error.to_string())),
@@ -90,11 +103,15 @@ fn detail(refusal: &Refusal) -> Option<String> {
         Refusal::MayNotBring { .. } => Some(sentence(
             "it runs with the rights of the webhook's owner, which the caller does not have",
         )),
+        Refusal::OthersFunction { owner, .. } => Some(format!(
+            "Role {owner} could put into the function what would run with the rights of the webhook's owner."
+        )),
         _ => None,
     }
 }
 
-fn hint(refusal: &Refusal) -> Option<String> {
+/// What to do.
+pub fn hint(refusal: &Refusal) -> Option<String> {
     let text = match refusal {
         Refusal::Name(_) => {
             "A name has 1 to 200 characters, no control characters and no space at its ends, and is not a uuid."
@@ -116,11 +133,20 @@ fn hint(refusal: &Refusal) -> Option<String> {
             ));
         }
         Refusal::Format(_) => return Some(one_of(Format::ALL.map(Format::name))),
+        Refusal::OnTransformError(_) => {
+            return Some(one_of(OnTransformError::ALL.map(OnTransformError::name)));
+        }
+        Refusal::OthersFunction { .. } => {
+            "A transform belongs to the webhook's owner, to a role that the owner is a member of, or to a superuser."
+        }
+        Refusal::TransformGone => "webhook_update sets another one, or none with transform => '-'.",
         Refusal::VirtualColumn { .. } => {
             "Its value is computed when it is read, and is not there when triggers fire. Name the columns that it is computed from."
         }
         Refusal::NotATransform(_) => "It must take one jsonb and return jsonb.",
-        Refusal::TooLarge(_) => "pg_webhook.max_payload_bytes sets the limit.",
+        Refusal::TooLarge(_) | Refusal::TransformedTooLarge { .. } => {
+            "pg_webhook.max_payload_bytes sets the limit."
+        }
         Refusal::AmbiguousWebhook(_) => {
             "Roles can have webhooks of the same name. Use the uuid, which webhook.webhooks shows as id."
         }

@@ -10,6 +10,7 @@ use pgrx::prelude::*;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::memory;
 use crate::domain::address::AddressPolicy;
 
 static ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
@@ -110,12 +111,21 @@ pub fn log_level() -> LogLevel {
 
 /// Who this session acts for, as JSON.
 pub fn session_variables() -> Option<String> {
-    Some(text(&SESSION_VARIABLES)).filter(|json| !json.is_empty())
+    copy(&SESSION_VARIABLES)
 }
 
 /// What this session wants to have sent along, as a JSON object.
 pub fn context() -> Option<String> {
-    CONTEXT.get().map(|json| json.to_string_lossy().into_owned()).filter(|json| !json.is_empty())
+    copy(&CONTEXT)
+}
+
+/// A value of any size, unless it is empty.
+fn copy(setting: &GucSetting<Option<CString>>) -> Option<String> {
+    // SAFETY: main thread; the value is a string or null, and copied at once.
+    let value = unsafe { *setting.as_ptr() };
+    // SAFETY: as above.
+    let text = (!value.is_null()).then(|| unsafe { CStr::from_ptr(value) })?;
+    (!text.is_empty()).then(|| memory::text(text))
 }
 
 fn text(setting: &GucSetting<Option<CString>>) -> String {

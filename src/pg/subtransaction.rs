@@ -2,35 +2,51 @@
 
 use std::panic::AssertUnwindSafe;
 
+use pgrx::pg_sys::panic::{CaughtError, ErrorReportWithLevel};
 use pgrx::prelude::*;
 
 /// Runs `work` in a subtransaction. Where it raises one of `tolerated`, that is undone and the result
 /// is `None`; any other error goes on its way.
 pub fn tolerating<R>(tolerated: &[PgSqlErrorCode], work: impl FnOnce() -> R) -> Option<R> {
-    // SAFETY: in a transaction. Context and owner are put back as PL/pgSQL does around its exception
-    // blocks; an error that goes on is cleaned up by whoever catches it.
-    unsafe {
+    attempt(|code| tolerated.contains(&code), work).ok()
+}
+
+/// Runs `work` in a subtransaction, which is over in any case: one that an error left open would be taken for a
+/// savepoint of the user's, and the session would wait for its ROLLBACK.
+///
+/// # Errors
+///
+/// One that `tolerated` says yes to; what `work` has done is undone then. Any other goes on its way.
+pub fn attempt<R>(
+    tolerated: impl Fn(PgSqlErrorCode) -> bool,
+    work: impl FnOnce() -> R,
+) -> Result<R, ErrorReportWithLevel> {
+    // SAFETY: in a transaction. Context, owner and the stack of error contexts are put back as PL/pgSQL does
+    // around its exception blocks, whether the error goes on or not.
+    let result = unsafe {
         let context = pg_sys::CurrentMemoryContext;
         let owner = pg_sys::CurrentResourceOwner;
+        let callbacks = pg_sys::error_context_stack;
         pg_sys::BeginInternalSubTransaction(std::ptr::null());
         pg_sys::MemoryContextSwitchTo(context);
-        let result = PgTryBuilder::new(AssertUnwindSafe(|| Some(work())))
-            .catch_others(|caught| match &caught {
-                pg_sys::panic::CaughtError::PostgresError(error)
-                    if tolerated.contains(&error.sql_error_code()) =>
-                {
-                    None
-                }
-                _ => caught.rethrow(),
-            })
-            .execute();
+        let result = PgTryBuilder::new(AssertUnwindSafe(|| Ok(work()))).catch_others(Err).execute();
+        pg_sys::error_context_stack = callbacks;
         pg_sys::MemoryContextSwitchTo(context);
         match result {
-            Some(_) => pg_sys::ReleaseCurrentSubTransaction(),
-            None => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
+            Ok(_) => pg_sys::ReleaseCurrentSubTransaction(),
+            Err(_) => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
         }
         pg_sys::MemoryContextSwitchTo(context);
         pg_sys::CurrentResourceOwner = owner;
         result
+    };
+    match result {
+        Ok(result) => Ok(result),
+        Err(CaughtError::PostgresError(error) | CaughtError::ErrorReport(error))
+            if tolerated(error.sql_error_code()) =>
+        {
+            Err(error)
+        }
+        Err(other) => other.rethrow(),
     }
 }

@@ -8,9 +8,10 @@ use std::ptr;
 
 use pgrx::pg_sys;
 
+use super::composite::Record;
 use super::condition::Condition;
 use super::identity::Extension;
-use super::row::{Composite, Row};
+use super::row::Row;
 use crate::domain::event::Operation;
 
 /// How a table is locked while it is looked at, until the transaction ends.
@@ -121,13 +122,11 @@ impl Table {
         }
     }
 
-    /// A row of the table; `None` for a value of another type. Not to be used after the table is closed.
-    pub fn row(&self, value: &Composite) -> Option<Row> {
-        // SAFETY: open; a value of its row type has its columns as long as the table is locked.
-        unsafe {
-            let own = (*(*self.relation).rd_rel).reltype == value.type_oid();
-            own.then(|| Row::new(value.tuple(), self.descriptor()))
-        }
+    /// The row, if it is one of the table's type. Not to be used after the table is closed.
+    pub fn row(&self, Record(row): Record) -> Option<Row> {
+        // SAFETY: open; a row's descriptor is one.
+        let own = unsafe { (*(*self.relation).rd_rel).reltype == (*row.descriptor()).tdtypeid };
+        own.then_some(row)
     }
 
     /// A row of NULLs. Not to be used after the table is closed.

@@ -40,6 +40,8 @@ pub struct Event {
     pub event_id: String,
     /// The body; `None` where it was clear that it is not needed.
     pub body: Option<String>,
+    /// Why it is not sent: its transform has failed.
+    pub failure: Option<String>,
 }
 
 /// An event of the ring that must go to the slow lane.

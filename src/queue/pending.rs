@@ -51,6 +51,7 @@ fn event(row: Row<'_>, installation: &str) -> Event {
         first_attempt_at: row.get(6),
         event_id: row.get(7).unwrap_or_else(|| ring::event_id(installation, id)),
         body: row.get(8),
+        failure: None,
     }
 }
 

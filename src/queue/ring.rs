@@ -45,6 +45,8 @@ pub struct NewEvent<'a> {
     pub event_id: Option<&'a str>,
     /// The exact body.
     pub payload: &'a str,
+    /// Why it is not one to be sent: its transform has failed.
+    pub failure: Option<&'a str>,
 }
 
 /// The next delivery's id. Needs no right on the sequence.
@@ -73,6 +75,7 @@ pub fn append(target: &Target, event: &NewEvent<'_>) {
             arg(table),
             arg(event.event_id),
             arg(event.payload),
+            arg(event.failure),
         ],
     );
 }
@@ -142,6 +145,7 @@ fn event(row: Row<'_>, window: u64, installation: &str) -> Event {
         first_attempt_at: None,
         event_id: row.get(5).unwrap_or_else(|| event_id(installation, id)),
         body: row.get(6),
+        failure: row.get(7),
     }
 }
 

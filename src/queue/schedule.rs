@@ -57,6 +57,8 @@ pub enum Decision {
     Spilled(Spill),
     /// Its id is that of another delivery, which is in memory.
     Doubled(Spill),
+    /// Its transform has failed, for this reason: it is a dead letter, and its endpoint has nothing to do with it.
+    Dead(Spill, i32, String),
     /// Its webhook has been deleted; nothing more happens.
     Cancelled,
 }
@@ -184,6 +186,9 @@ impl Schedule {
         let Some(track) = track.filter(|track| !track.removed) else {
             return Decision::Cancelled;
         };
+        if let Some(failure) = event.failure {
+            return Decision::Dead(spill, event.webhook, failure);
+        }
         track.last_event = Some(now);
         if event.body.is_none() || !track.takes_fresh(now) {
             track.backlog = Backlog::Waiting;

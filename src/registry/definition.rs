@@ -8,6 +8,7 @@ use pgrx::pg_sys;
 
 use crate::domain::format::Format;
 use crate::domain::header;
+use crate::domain::on_error::OnTransformError;
 use crate::domain::refusal::Refusal;
 use crate::domain::secret::Secret;
 use crate::domain::signature::Scheme;
@@ -44,8 +45,12 @@ pub struct Definition {
     pub signature_header: Option<String>,
     /// Patterns for types of emitted events.
     pub event_types: Option<Vec<String>>,
+    /// Roles whose events it hears as well.
+    pub emitters: Option<Vec<pg_sys::Oid>>,
     /// `jsonb -> jsonb`; an invalid oid for none. Not checked here.
     pub transform: Option<pg_sys::Oid>,
+    /// What an error of it means.
+    pub on_transform_error: Option<OnTransformError>,
     /// -1 for no limit.
     pub max_retries: Option<i32>,
     /// 1 to 600.
@@ -72,6 +77,7 @@ pub struct Given<'a> {
     pub signature: Option<&'a str>,
     pub signature_header: Option<&'a str>,
     pub transform: Option<pg_sys::Oid>,
+    pub on_transform_error: Option<&'a str>,
     pub max_retries: Option<i32>,
     pub timeout_seconds: Option<i32>,
     pub retry_backoff_seconds: Option<i32>,
@@ -113,7 +119,9 @@ impl Definition {
             signature: given.signature.map(str::parse).transpose()?,
             signature_header: given.signature_header.map(check_signature_header).transpose()?,
             event_types: None,
+            emitters: None,
             transform: given.transform,
+            on_transform_error: given.on_transform_error.map(str::parse).transpose()?,
             max_retries: given.max_retries,
             timeout_seconds: given.timeout_seconds,
             retry_backoff_seconds: given.retry_backoff_seconds,

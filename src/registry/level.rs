@@ -2,6 +2,7 @@
 
 use pgrx::pg_sys;
 
+use super::emitter;
 use crate::domain::level::Level;
 use crate::domain::refusal::Refusal;
 use crate::pg::grant;
@@ -82,4 +83,7 @@ fn apply(session: &Session, role: pg_sys::Oid, level: Option<Level>) {
     for statement in statements.iter() {
         grant::run(&statement.value::<String>(1));
     }
+    // What it has as an emitter it keeps.
+    let rows = session.run(sql!("registry/level"), &[arg(role)]);
+    emitter::settle(session, rows.iter().map(|row| row.value(1)).collect());
 }

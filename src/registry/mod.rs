@@ -5,11 +5,13 @@
 
 pub mod condition;
 pub mod definition;
+pub mod emitter;
 pub mod endpoint;
 pub mod level;
 mod removal;
 mod secret;
 pub mod table;
+pub mod transform;
 pub mod trigger;
 pub mod watch;
 pub mod webhook;

@@ -296,7 +296,7 @@ fn fits(operation: Operation, (old, new): (bool, bool), table: &str) -> Result<(
 
 /// Runs data definition with the short lock timeout; an error says what was being done.
 fn explained(table: &str, operation: Operation, work: impl FnOnce()) {
-    let _timeout = Local::set(c"lock_timeout", LOCK_TIMEOUT);
+    let _timeout = Local::set_alone(c"lock_timeout", LOCK_TIMEOUT);
     PgTryBuilder::new(AssertUnwindSafe(work))
         .catch_others(|caught| match caught {
             CaughtError::PostgresError(error) => {

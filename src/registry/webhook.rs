@@ -4,8 +4,9 @@ use pgrx::datum::{Interval, TimestampWithTimeZone, Uuid};
 use pgrx::prelude::*;
 
 use super::definition::Definition;
-use super::secret;
+use super::{emitter, secret, transform};
 use crate::domain::format::Format;
+use crate::domain::on_error::OnTransformError;
 use crate::domain::refusal::Refusal;
 use crate::domain::secret::Secret;
 use crate::domain::signature::{Scheme, Signer};
@@ -110,10 +111,6 @@ pub fn insert(
     Signer::check(scheme, signing)?;
     let signature_header = definition.signature_header.filter(|name| !name.is_empty());
     scheme.check_header(signature_header.as_deref())?;
-    let transform = definition.transform.filter(|function| *function != pg_sys::InvalidOid);
-    if let Some(function) = transform {
-        check_transform(session, caller, function)?;
-    }
     if let Some(most) = settings::max_webhooks() {
         let count = session.run(sql!("registry/count"), &[]);
         if count.first().is_some_and(|row| row.value::<i64>(1) >= most.into()) {
@@ -131,7 +128,7 @@ pub fn insert(
             arg(scheme.name()),
             arg(signature_header.as_deref()),
             arg(definition.event_types.unwrap_or_default()),
-            arg(transform),
+            arg(definition.on_transform_error.unwrap_or_default().name()),
             arg(definition.max_retries),
             arg(definition.timeout_seconds.ok_or(Refusal::Null("timeout_seconds"))?),
             arg(definition.retry_backoff_seconds.ok_or(Refusal::Null("retry_backoff_seconds"))?),
@@ -147,6 +144,10 @@ pub fn insert(
     };
     let webhook = Webhook { id: row.value(1), name, url, scheme, signature_header, own: true };
     secret::insert(webhook.id, signing, definition.headers);
+    transform::give(session, webhook.id, definition.transform)?;
+    if let Some(roles) = &definition.emitters {
+        emitter::set(session, &webhook, roles)?;
+    }
     Ok(Created { webhook, uuid: row.value(2), created_at: row.value(3) })
 }
 
@@ -158,17 +159,17 @@ pub fn insert(
 /// As for [`insert`].
 pub fn update(
     session: &Session,
-    caller: &Caller,
     webhook: &Webhook,
     mut definition: Definition,
 ) -> Result<(), Refusal> {
     // A format brings its own signature.
     definition.signature = definition.signature.or(definition.format.map(Format::scheme));
-    let clears = definition.transform == Some(pg_sys::InvalidOid);
-    let transform = definition.transform.filter(|_| !clears);
-    if let Some(function) = transform {
+    if definition.transform.is_some_and(|function| function != pg_sys::InvalidOid) {
         webhook.may_bring("transform")?;
-        check_transform(session, caller, function)?;
+    }
+    transform::give(session, webhook.id, definition.transform)?;
+    if let Some(roles) = &definition.emitters {
+        emitter::set(session, webhook, roles)?;
     }
     if definition.signature.is_some() || definition.secret.is_some() {
         check_secret(session, webhook, &definition)?;
@@ -188,14 +189,13 @@ pub fn update(
         arg(definition.signature.map(Scheme::name)),
         arg(definition.signature_header),
         arg(definition.event_types),
-        arg(transform),
+        arg(definition.on_transform_error.map(OnTransformError::name)),
         arg(definition.max_retries),
         arg(definition.timeout_seconds),
         arg(definition.retry_backoff_seconds),
         arg(definition.retry_for),
         arg(definition.max_concurrency),
         arg(definition.rate_limit),
-        arg(clears),
     ];
     let write = || session.run(sql!("registry/update"), &args).count();
     match definition.name {
@@ -234,6 +234,9 @@ pub fn pause(session: &Session, webhook: &Webhook, paused: bool) {
 
 /// Marks it deleted. Its triggers must be gone.
 pub fn delete(session: &Session, webhook: &Webhook) {
+    // They are only taken away, which nothing can refuse.
+    let _ = transform::give(session, webhook.id, Some(pg_sys::InvalidOid));
+    let _ = emitter::set(session, webhook, &[]);
     session.run(sql!("registry/delete"), &[arg(webhook.id)]);
 }
 
@@ -253,24 +256,4 @@ fn check_secret(
         Signer::check(scheme, &Secret::parse(&key)?)?;
     }
     Ok(())
-}
-
-/// The function turns a payload into another, and the caller may call it.
-fn check_transform(
-    session: &Session,
-    caller: &Caller,
-    function: pg_sys::Oid,
-) -> Result<(), Refusal> {
-    let rows = session.run(sql!("registry/transform"), &[arg(function), arg(caller.role)]);
-    let Some(row) = rows.first() else {
-        return Err(Refusal::NoFunction(u32::from(function).to_string()));
-    };
-    let name: String = row.value(1);
-    if !row.value::<bool>(2) {
-        Err(Refusal::NotATransform(name))
-    } else if !row.value::<bool>(3) {
-        Err(Refusal::MayNotCall(name))
-    } else {
-        Ok(())
-    }
 }

@@ -1,15 +1,17 @@
 //! Looking for what is to be sent: one short transaction that reads.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use pgrx::prelude::*;
 
 use super::leader::Leader;
+use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::time::Timestamp;
+use crate::domain::verdict::Verdict;
 use crate::pg::spi::Session;
 use crate::pg::txn::{self, TxnError};
 use crate::pg::{settings, snapshot, wal};
-use crate::queue::event::Event;
+use crate::queue::event::{Event, Origin, Settlement, Spill};
 use crate::queue::pending;
 use crate::queue::ring::{self, Handled};
 use crate::queue::schedule::Decision;
@@ -180,11 +182,36 @@ impl Leader {
                     outstanding += 1;
                     self.spill([spill]);
                 }
+                Decision::Dead(event, webhook, reason) => {
+                    outstanding += 1;
+                    self.bury(event, webhook, reason);
+                }
                 Decision::Cancelled => {}
             }
         }
         self.windows.took(window, outstanding, last);
         true
+    }
+
+    /// An event that is dead without an attempt.
+    fn bury(&mut self, event: Spill, webhook: i32, reason: String) {
+        let at = Timestamp::from(SystemTime::now());
+        self.settlements.push(Settlement {
+            delivery: event.id,
+            xid: event.xid,
+            webhook,
+            origin: Origin::Ring { slot: event.slot, window: event.window },
+            attempt: 0,
+            started: at,
+            took: Duration::ZERO,
+            first_attempt_at: at,
+            result: Err(Failure::new(ErrorClass::Internal, reason)),
+            verdict: Verdict::Dead,
+            next_at: Some(Timestamp::INFINITY),
+            gone: false,
+            orphan: false,
+        });
+        self.unwritten_since.get_or_insert_with(Instant::now);
     }
 
     /// Hands over what has been taken.

@@ -24,6 +24,7 @@ VALUES = {
     "regclass": ["0", "1", "4294967295", "pg_class", "pg_toast.pg_toast_1255", "webhook.webhooks", "webhook.event", "items", "items_pkey"],
     "regprocedure": ["0", "1", "4294967295", "pg_catalog.now()", "pg_catalog.to_jsonb(anyelement)", "webhook.capture()", "pg_catalog.boolin(cstring)"],
     "regrole": ["0", "1", "4294967295", "-", "pg_monitor", "postgres"],
+    "regrole[]": ["{}", "{-}", "{0}", "{1}", "{4294967295}", "{NULL}", "{postgres,pg_monitor,postgres}", "{{postgres},{pg_monitor}}", "[5:6]={pg_monitor,postgres}"],
     "uuid": ["f81d4fae-7dec-11d0-a765-00a0c91e6bf6"],
     "bytea": [b"", b"\x00\xff" * 2**19],
     "record": ["ROW()", "ROW(NULL)", "ROW(1, 'x', ROW(2))", f"ROW(repeat('x', {2**20}))", "(SELECT i FROM items AS i LIMIT 1)"],

@@ -1309,7 +1309,8 @@ TRANSFORM = (
     "a change for which `transform` returns another payload", "as the change, with that as its body",
 )
 TRANSFORM_FAILS = (
-    "a change for which `transform` raises an error", "none: the statement fails with that error",
+    "a change for which `transform` raises an error",
+    "as the change: a dead letter with the body as it was before; none with `on_transform_error => 'fail'`: the statement fails",
 )
 SHAPE = """
     CREATE FUNCTION shape(payload jsonb) RETURNS jsonb LANGUAGE sql AS $$
@@ -1338,7 +1339,12 @@ FILTERS = [
     case(
         "transform-fails", TRANSFORM_FAILS,
         fails("22012", "INSERT INTO t VALUES (1, 'a'), (0, 'b')"), "INSERT INTO t VALUES (4, 'a')",
-        setup=TABLE + SHAPE, hooks=SHAPED, events=[insert(row(4, "v1"))],
+        setup=TABLE + SHAPE, hooks=({**SHAPED[0], "on_transform_error": "fail"},), events=[insert(row(4, "v1"))],
+    ),
+    case(
+        "transform-fails-alone", TRANSFORM_FAILS,
+        "INSERT INTO t VALUES (1, 'a'), (0, 'b')",
+        setup=TABLE + SHAPE, hooks=SHAPED, events=[insert(row(1, "v4")), insert(row(0, "b"))],
     ),
     case(
         "events-insert", EVENTS,
@@ -2105,7 +2111,7 @@ def test_the_record_does_not_depend_on_the_session(special_values, writer, log):
 
 @documents(
     "a change of a row with a type whose own cast to `json` raises an error",
-    "none: the statement fails with that error",
+    "as the change, with that column as text",
 )
 def test_an_error_while_the_row_is_rendered(db, writer, log):
     db.run("""
@@ -2119,10 +2125,9 @@ def test_an_error_while_the_row_is_rendered(db, writer, log):
     writer.execute(SESSIONS[0])
     before = writer.execute(OUTPUT).fetchone()
     writer.execute("INSERT INTO t VALUES (1, 'low')")
-    with pytest.raises(psycopg.errors.RaiseException, match="too high"):
-        writer.execute("INSERT INTO t VALUES (2, 'high')")
+    writer.execute("INSERT INTO t VALUES (2, 'high')")
     assert writer.execute(OUTPUT).fetchone() == before
-    assert log.events() == [insert(row(1, 0))]
+    assert log.events() == [insert(row(1, 0)), insert(row(2, "high"))]
 
 
 # What webhook_create refuses, and the SQL that makes it.

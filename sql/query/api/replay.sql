@@ -7,7 +7,7 @@ WITH original AS (
     UNION ALL
     SELECT p.webhook, p.event_type, p.schema_name, p.table_name, p.event_id, p.payload
     FROM webhook.pending AS p
-    WHERE p.id = $1
+    WHERE p.id = $1 AND p.xid = $2::text::xid8
     LIMIT 1
 )
 INSERT INTO webhook.event (

@@ -1,12 +1,13 @@
 -- Writes the events of webhook $1 into the ring once more, as replay.sql does: those of deliveries that
 -- were made in [$2, $3) and have status $4. Dead letters are found in the slow lane without a search of
--- the log, and each is replayed once.
+-- the log, and each is replayed once. Not those that are to be transformed: see untransformed_all.sql.
 WITH dead AS (
     SELECT p.id, p.xid, p.event_type, p.schema_name, p.table_name, p.event_id, p.payload
     FROM webhook.pending AS p
     WHERE $4 = 'dead'
       AND p.webhook = $1
       AND p.next_at = 'infinity'
+      AND p.failure IS NULL
       AND (p.created_at >= $2) IS NOT FALSE
       AND (p.created_at < $3) IS NOT FALSE
       AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid)
@@ -26,6 +27,7 @@ WITH dead AS (
       AND d.webhook = $1
       AND d.status = $4
       AND d.event_type <> 'TEST'
+      AND d.failure IS NULL
       AND (d.created_at >= $2) IS NOT FALSE
       AND (d.created_at < $3) IS NOT FALSE
 )

@@ -4,12 +4,13 @@ SELECT
     w.uuid::text,
     w.name,
     w.format,
-    w.transform::oid,
+    w.anchor,
     w.owner::oid,
     i.id,
     r.slot,
     format('webhook.event_%s', r.slot)::regclass::oid,
-    'webhook.delivery_id_seq'::regclass::oid
+    'webhook.delivery_id_seq'::regclass::oid,
+    w.on_transform_error = 'fail'
 FROM webhook.webhook AS w
 CROSS JOIN webhook.ring AS r
 CROSS JOIN webhook.installation AS i

@@ -5,7 +5,8 @@ SELECT e.slot, e.xid, e.id, e.webhook, e.event_id,
            WHEN EXISTS (SELECT FROM webhook.closed)
                AND (SELECT true FROM webhook.closed AS c WHERE c.delivery = e.id AND c.xid = e.xid) THEN NULL
            ELSE e.payload
-       END
+       END,
+       e.failure
 FROM webhook.event AS e
 WHERE e.xid = $1
   AND e.id > $2

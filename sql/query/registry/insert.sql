@@ -1,7 +1,7 @@
 -- No row where the owner has a webhook of this name; whoever is making one is waited for.
 -- Its key $17 does not come from the default, which would leave a trace in the session.
 INSERT INTO webhook.webhook (
-    id, name, url, description, enabled, format, signature, signature_header, event_types, transform,
+    id, name, url, description, enabled, format, signature, signature_header, event_types, on_transform_error,
     max_retries, timeout_seconds, retry_backoff_seconds, retry_for, max_concurrency, rate_limit, owner
 )
 VALUES (

@@ -1,4 +1,4 @@
--- NULL leaves a column as it is; $17 clears the transform, which an argument of 0 cannot say.
+-- NULL leaves a column as it is.
 UPDATE webhook.webhook SET
     name = coalesce($2, name),
     url = coalesce($3, url),
@@ -8,7 +8,7 @@ UPDATE webhook.webhook SET
     signature = coalesce($7, signature),
     signature_header = nullif(coalesce($8, signature_header), ''),
     event_types = coalesce($9, event_types),
-    transform = CASE WHEN NOT $17 THEN coalesce($10, transform) END,
+    on_transform_error = coalesce($10, on_transform_error),
     max_retries = nullif(coalesce($11, max_retries), -1),
     timeout_seconds = coalesce($12, timeout_seconds),
     retry_backoff_seconds = coalesce($13, retry_backoff_seconds),

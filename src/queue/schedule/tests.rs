@@ -26,6 +26,7 @@ fn event(id: i64, webhook: i32) -> Event {
         first_attempt_at: None,
         event_id: format!("evt_x_{id}"),
         body: Some("{}".to_owned()),
+        failure: None,
     }
 }
 
@@ -374,4 +375,18 @@ fn an_id_that_another_delivery_has_is_not_passed_over() {
     let later = NOW.after(Duration::from_secs(2));
     assert!(schedule.claims(now, later).iter().any(|claim| claim.webhook == 2));
     assert_eq!(schedule.withdraw(5, Xid8(7), now), Some(spill(5)));
+}
+
+#[test]
+fn an_event_whose_transform_has_failed_is_dead_wherever_its_webhook_stands() {
+    let now = Instant::now();
+    let mut schedule = schedule(vec![route(1), Route { sending: false, ..route(2) }], now);
+    let failed = |id, webhook| Event { failure: Some("no".to_owned()), ..event(id, webhook) };
+    for webhook in 1..=2 {
+        let id = i64::from(webhook);
+        let dead = Decision::Dead(spill(id), webhook, "no".to_owned());
+        assert_eq!(schedule.offer(failed(id, webhook), now), dead);
+    }
+    assert_eq!(schedule.offer(failed(3, 9), now), Decision::Cancelled, "deleted");
+    assert_eq!(schedule.len(), 0, "nothing of it is in memory");
 }

@@ -1,0 +1,2 @@
+-- The owner and the uuid of webhook $1.
+SELECT w.owner::oid, w.uuid FROM webhook.webhook AS w WHERE w.id = $1

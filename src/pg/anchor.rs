@@ -1,0 +1,221 @@
+//! What keeps a function that a webhook calls, as PostgreSQL keeps what a view calls.
+//!
+//! An anchor is a domain in schema `webhook` that belongs to the webhook's owner and whose default value is a call of
+//! the function. So a dependency of PostgreSQL's own refuses to drop the function, follows it through a rename, and is
+//! in a dump. The default is never evaluated: nothing has a column of this type, and nobody but its owner may.
+//!
+//! Its owner may change or drop it. So what it says is taken only from the exact shape in which it is made here, and
+//! only as long as it belongs to the owner of the webhook.
+
+use std::ffi::{CString, c_char};
+
+use pgrx::pg_sys;
+use pgrx::prelude::*;
+
+use super::{compat, ffi, subtransaction};
+
+/// The schema of anchors.
+const SCHEMA: &std::ffi::CStr = c"webhook";
+
+/// Makes the anchor `name` of `function`, which takes one jsonb, for `owner`. To be called with the rights of the
+/// extension's owner. No event trigger fires: as SQL it would run those of others with these rights.
+///
+/// Raises the server's error where there is one of that name.
+pub fn create(name: &str, function: pg_sys::Oid, owner: pg_sys::Oid) {
+    let name = CString::new(name).expect("a name of our own");
+    // SAFETY: in a transaction; nodes are made whole and live in the current memory context until they have been read,
+    // and the function exists.
+    unsafe {
+        let schema = pg_sys::get_namespace_name(pg_sys::get_func_namespace(function));
+        let function = list(&[schema, pg_sys::get_func_name(function)]);
+        let nothing = node::<pg_sys::A_Const>(pg_sys::NodeTag::T_A_Const);
+        (*nothing).isnull = true;
+        (*nothing).location = -1;
+        let argument = node::<pg_sys::TypeCast>(pg_sys::NodeTag::T_TypeCast);
+        (*argument).arg = nothing.cast();
+        (*argument).typeName = pg_sys::makeTypeNameFromOid(pg_sys::JSONBOID, -1);
+        (*argument).location = -1;
+        let arguments = pg_sys::lappend(std::ptr::null_mut(), argument.cast());
+        let form = pg_sys::CoercionForm::COERCE_EXPLICIT_CALL;
+        let default = node::<pg_sys::Constraint>(pg_sys::NodeTag::T_Constraint);
+        (*default).contype = pg_sys::ConstrType::CONSTR_DEFAULT;
+        (*default).raw_expr = pg_sys::makeFuncCall(function, arguments, form, -1).cast();
+        (*default).location = -1;
+
+        let full_name = list(&[SCHEMA.as_ptr().cast_mut(), name.as_ptr().cast_mut()]);
+        let domain = node::<pg_sys::CreateDomainStmt>(pg_sys::NodeTag::T_CreateDomainStmt);
+        (*domain).domainname = full_name;
+        (*domain).typeName = pg_sys::makeTypeNameFromOid(pg_sys::JSONBOID, -1);
+        (*domain).constraints = pg_sys::lappend(std::ptr::null_mut(), default.cast());
+        let made = compat::define_domain(domain);
+        pg_sys::CommandCounterIncrement();
+
+        // A column of this type, which PUBLIC could have otherwise, would keep the anchor.
+        let public = node::<pg_sys::RoleSpec>(pg_sys::NodeTag::T_RoleSpec);
+        (*public).roletype = pg_sys::RoleSpecType::ROLESPEC_PUBLIC;
+        let revoke = node::<pg_sys::GrantStmt>(pg_sys::NodeTag::T_GrantStmt);
+        (*revoke).targtype = pg_sys::GrantTargetType::ACL_TARGET_OBJECT;
+        (*revoke).objtype = pg_sys::ObjectType::OBJECT_DOMAIN;
+        (*revoke).objects = pg_sys::lappend(std::ptr::null_mut(), full_name.cast());
+        (*revoke).grantees = pg_sys::lappend(std::ptr::null_mut(), public.cast());
+        pg_sys::ExecuteGrantStmt(revoke);
+        pg_sys::CommandCounterIncrement();
+
+        ffi::give_type(made.objectId, owner);
+        adopt(made.objectId);
+        pg_sys::CommandCounterIncrement();
+    }
+}
+
+/// The anchor `name` goes with the extension again: a dump does not hold that it does.
+pub fn readopt(name: &str) {
+    if let Some(anchor) = find(name) {
+        adopt(anchor);
+    }
+}
+
+/// It goes with the extension from now on.
+fn adopt(anchor: pg_sys::Oid) {
+    let Some(extension) = super::identity::extension() else {
+        return;
+    };
+    let address =
+        |class, object| pg_sys::ObjectAddress { classId: class, objectId: object, objectSubId: 0 };
+    let (domain, extension) = (
+        address(pg_sys::TypeRelationId, anchor),
+        address(pg_sys::ExtensionRelationId, extension.oid),
+    );
+    // SAFETY: in a transaction; both exist.
+    unsafe {
+        pg_sys::deleteDependencyRecordsForSpecific(
+            domain.classId,
+            domain.objectId,
+            pg_sys::DependencyType::DEPENDENCY_AUTO as c_char,
+            extension.classId,
+            extension.objectId,
+        );
+        pg_sys::recordDependencyOn(&domain, &extension, pg_sys::DependencyType::DEPENDENCY_AUTO);
+    }
+}
+
+/// The domain of this name, if it is there and belongs to `owner`.
+fn domain(name: &str, owner: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: catalog reads in a transaction; the tuple is released when its fields have been read.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(SCHEMA.as_ptr(), true);
+        let tuple = pg_sys::SearchSysCache2(
+            pg_sys::SysCacheIdentifier::TYPENAMENSP as i32,
+            name.as_ptr().into(),
+            schema.into(),
+        );
+        if tuple.is_null() {
+            return None;
+        }
+        let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_type>();
+        let good = form.typtype as u8 == pg_sys::TYPTYPE_DOMAIN
+            && form.typbasetype == pg_sys::JSONBOID
+            && form.typowner == owner;
+        let found = good.then_some(form.oid);
+        pg_sys::ReleaseSysCache(tuple);
+        found
+    }
+}
+
+/// The function that the anchor `name` of `owner` names; `None` where there is no such anchor any more.
+pub fn function(name: &str, owner: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    let domain = domain(name, owner)?;
+    // SAFETY: in a transaction; nodes are read after their tags.
+    unsafe {
+        let default = pg_sys::get_typdefault(domain);
+        if default.is_null() || !pgrx::is_a(default, pg_sys::NodeTag::T_FuncExpr) {
+            return None;
+        }
+        let call = &*default.cast::<pg_sys::FuncExpr>();
+        if pg_sys::list_length(call.args) != 1 {
+            return None;
+        }
+        let argument = pg_sys::list_nth(call.args, 0).cast::<pg_sys::Node>();
+        let null = pgrx::is_a(argument, pg_sys::NodeTag::T_Const)
+            && (*argument.cast::<pg_sys::Const>()).constisnull
+            && (*argument.cast::<pg_sys::Const>()).consttype == pg_sys::JSONBOID;
+        null.then_some(call.funcid)
+    }
+}
+
+/// What a change of which invalidates `function(name, ..)`: a hash as the server tells it.
+pub fn hash(name: &str) -> Option<u32> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: in a transaction; the keys are a name and a schema.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(SCHEMA.as_ptr(), true);
+        let none = pg_sys::Datum::null();
+        let cache = pg_sys::SysCacheIdentifier::TYPENAMENSP as i32;
+        Some(pg_sys::GetSysCacheHashValue(cache, name.as_ptr().into(), schema.into(), none, none))
+    }
+}
+
+/// The type of this name.
+fn find(name: &str) -> Option<pg_sys::Oid> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: in a transaction; the keys are a name and a schema.
+    let found = unsafe {
+        let schema = pg_sys::get_namespace_oid(SCHEMA.as_ptr(), true);
+        let none = pg_sys::Datum::null();
+        pg_sys::GetSysCacheOid(
+            pg_sys::SysCacheIdentifier::TYPENAMENSP as i32,
+            pg_sys::Anum_pg_type_oid as pg_sys::AttrNumber,
+            name.as_ptr().into(),
+            schema.into(),
+            none,
+            none,
+        )
+    };
+    (found != pg_sys::InvalidOid).then_some(found)
+}
+
+/// Removes the anchor `name`, whoever it belongs to by now. One that its owner has made part of something else stays.
+pub fn remove(name: &str) {
+    let Some(anchor) = find(name) else {
+        return;
+    };
+    // SAFETY: in a transaction; it has just been found.
+    unsafe {
+        let address = pg_sys::ObjectAddress {
+            classId: pg_sys::TypeRelationId,
+            objectId: anchor,
+            objectSubId: 0,
+        };
+        let kept = [PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST];
+        subtransaction::tolerating(&kept, || {
+            pg_sys::performDeletion(&address, pg_sys::DropBehavior::DROP_RESTRICT, 0);
+        });
+        pg_sys::CommandCounterIncrement();
+    }
+}
+
+/// A node of zeros with its tag.
+///
+/// # Safety
+///
+/// `T` is the structure of that tag.
+unsafe fn node<T>(tag: pg_sys::NodeTag) -> *mut T {
+    // SAFETY: the caller's: a node begins with its tag, and zeros are a value of each.
+    unsafe {
+        let node = pg_sys::palloc0(size_of::<T>());
+        (*node.cast::<pg_sys::Node>()).type_ = tag;
+        node.cast()
+    }
+}
+
+/// A list of String nodes.
+///
+/// # Safety
+///
+/// The names end with NUL; they are copied.
+unsafe fn list(names: &[*mut c_char]) -> *mut pg_sys::List {
+    // SAFETY: the caller's.
+    names.iter().fold(std::ptr::null_mut(), |list, name| unsafe {
+        pg_sys::lappend(list, pg_sys::makeString(pg_sys::pstrdup(*name)).cast())
+    })
+}

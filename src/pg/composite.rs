@@ -1,0 +1,140 @@
+//! A composite value that a function was given, taken apart.
+
+use pgrx::callconv::{Arg, ArgAbi};
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
+};
+use pgrx::{FromDatum, pg_sys};
+
+use super::row::Row;
+use super::spi::Readable;
+
+/// A composite value of any type; it lives as long as the call that it is an argument of.
+pub struct Record(pub Row);
+
+// SAFETY: all values of composite types, records among them, are stored alike.
+unsafe impl Readable for Record {
+    fn reads(type_oid: pg_sys::Oid) -> bool {
+        // SAFETY: in a transaction; a look at the catalog.
+        unsafe { pg_sys::type_is_rowtype(type_oid) }
+    }
+}
+
+impl FromDatum for Record {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: the caller's datum is a composite value.
+        (!is_null).then(|| Self(unsafe { take_apart(datum) }))
+    }
+}
+
+// SAFETY: a composite value is passed by a datum.
+unsafe impl<'fcx> ArgAbi<'fcx> for Record {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: the declaration says that the argument is a record; a NULL does not get here.
+        unsafe { arg.unbox_arg_using_from_datum() }.expect("a record that is not NULL")
+    }
+}
+
+// SAFETY: it is what the SQL declaration says.
+unsafe impl SqlTranslatable for Record {
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(Record);
+    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::literal("record"));
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+        Ok(ReturnsRef::One(SqlMappingRef::literal("record")));
+}
+
+/// The table whose row it is, if it is one's.
+pub fn relation(row: &Row) -> Option<pg_sys::Oid> {
+    // SAFETY: a row's descriptor is one; a catalog read in a transaction.
+    let relation = unsafe { pg_sys::get_typ_typrelid((*row.descriptor()).tdtypeid) };
+    (relation != pg_sys::InvalidOid).then_some(relation)
+}
+
+/// The types of each column: its own, and for a `record`, which has none of its own, those in its value.
+pub fn types(row: &Row) -> Vec<Vec<pg_sys::Oid>> {
+    let of = |(index, attribute): (usize, &pg_sys::FormData_pg_attribute)| {
+        let mut found = Vec::new();
+        // SAFETY: a value of the column.
+        unsafe { gather(attribute.atttypid, row.value(index), &mut found) };
+        found
+    };
+    row.attributes().iter().enumerate().map(of).collect()
+}
+
+/// # Safety
+///
+/// The value is of the type.
+unsafe fn gather(
+    type_oid: pg_sys::Oid,
+    value: Option<pg_sys::Datum>,
+    found: &mut Vec<pg_sys::Oid>,
+) {
+    match (type_oid, value) {
+        // SAFETY: a record, which is a composite value.
+        (pg_sys::RECORDOID, Some(value)) => unsafe {
+            let row = take_apart(value);
+            for (index, attribute) in row.attributes().iter().enumerate() {
+                gather(attribute.atttypid, row.value(index), found);
+            }
+        },
+        // SAFETY: an array of records.
+        (pg_sys::RECORDARRAYOID, Some(value)) => unsafe {
+            for element in elements(value) {
+                gather(pg_sys::RECORDOID, element, found);
+            }
+        },
+        (type_oid, _) => found.push(type_oid),
+    }
+}
+
+/// # Safety
+///
+/// `value` is an array of records.
+unsafe fn elements(value: pg_sys::Datum) -> Vec<Option<pg_sys::Datum>> {
+    let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+    // SAFETY: the caller's; records are varlena values aligned to eight bytes; the arrays that are written have
+    // `count` entries.
+    unsafe {
+        let array = pg_sys::pg_detoast_datum(value.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+        let align = pg_sys::TYPALIGN_DOUBLE as std::ffi::c_char;
+        pg_sys::deconstruct_array(
+            array,
+            pg_sys::RECORDOID,
+            -1,
+            false,
+            align,
+            &mut values,
+            &mut nulls,
+            &mut count,
+        );
+        let element = |index: usize| (!*nulls.add(index)).then(|| *values.add(index));
+        (0..count as usize).map(element).collect()
+    }
+}
+
+/// # Safety
+///
+/// `value` is a composite value. The row lives as long as the current memory context.
+unsafe fn take_apart(value: pg_sys::Datum) -> Row {
+    // SAFETY: the caller's; the header names the type, whose descriptor is copied, and the tuple is where the
+    // value is.
+    unsafe {
+        let header =
+            pg_sys::pg_detoast_datum(value.cast_mut_ptr()).cast::<pg_sys::HeapTupleHeaderData>();
+        let (type_oid, modifier) =
+            ((*header).t_choice.t_datum.datum_typeid, (*header).t_choice.t_datum.datum_typmod);
+        let descriptor = pg_sys::lookup_rowtype_tupdesc_copy(type_oid, modifier);
+        (*descriptor).tdtypeid = type_oid;
+        (*descriptor).tdtypmod = modifier;
+        let tuple =
+            pg_sys::palloc0(size_of::<pg_sys::HeapTupleData>()).cast::<pg_sys::HeapTupleData>();
+        (*tuple).t_len = pgrx::varsize_4b(header.cast()) as u32;
+        (*tuple).t_data = header;
+        Row::new(tuple, descriptor)
+    }
+}

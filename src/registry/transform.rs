@@ -1,0 +1,86 @@
+//! Transforms: functions that webhooks call, and what keeps them.
+
+use pgrx::datum::Uuid;
+use pgrx::pg_sys;
+
+use crate::domain::refusal::Refusal;
+use crate::pg::spi::{Session, arg, sql};
+use crate::pg::{anchor, random};
+
+/// Passes a function that makes a payload of another, and that a webhook of `role` may call: `role` itself may, and
+/// could have written it. Returns its signature.
+///
+/// # Errors
+///
+/// It is another kind of function, or `role` may not call it, or it belongs to somebody who would get the rights of
+/// `role` by changing it.
+pub fn check(
+    session: &Session,
+    function: pg_sys::Oid,
+    role: pg_sys::Oid,
+) -> Result<String, Refusal> {
+    let rows = session.run(sql!("registry/transform"), &[arg(function), arg(role)]);
+    let Some(row) = rows.first() else {
+        return Err(Refusal::NoFunction(u32::from(function).to_string()));
+    };
+    let name: String = row.value(1);
+    if !row.value::<bool>(2) {
+        Err(Refusal::NotATransform(name))
+    } else if !row.value::<bool>(3) {
+        Err(Refusal::MayNotCall(name))
+    } else if !row.value::<bool>(4) {
+        Err(Refusal::OthersFunction { function: name, owner: row.value(5), role: row.value(6) })
+    } else {
+        Ok(name)
+    }
+}
+
+/// Makes `function` the transform of `webhook`; an invalid oid takes it away, and `None` changes nothing.
+///
+/// # Errors
+///
+/// Those of [`check`].
+pub fn give(session: &Session, webhook: i32, function: Option<pg_sys::Oid>) -> Result<(), Refusal> {
+    let Some(function) = function else {
+        return Ok(());
+    };
+    let anchor = match function {
+        pg_sys::InvalidOid => None,
+        function => Some(anchor(session, webhook, function)?),
+    };
+    let rows = session.run(sql!("registry/set_anchor"), &[arg(webhook), arg(anchor)]);
+    if let Some(before) = rows.first().and_then(|row| row.get::<String>(1)) {
+        anchor::remove(&before);
+    }
+    Ok(())
+}
+
+/// Makes the anchor of `function` for `webhook`. Its name says which webhook it is of, because PostgreSQL names it where
+/// it refuses to drop the function, and is used once.
+fn anchor(session: &Session, webhook: i32, function: pg_sys::Oid) -> Result<String, Refusal> {
+    let rows = session.run(sql!("registry/owner"), &[arg(webhook)]);
+    let row = rows.first().ok_or(Refusal::Null("webhook"))?;
+    let (role, uuid): (pg_sys::Oid, Uuid) = (row.value(1), row.value(2));
+    let signature = check(session, function, role)?;
+    let bytes =
+        random::bytes::<4>().ok_or_else(|| Refusal::NoThread("no random bytes".to_owned()))?;
+    let name = format!("transform_of_{}_{}", hex::encode(uuid.as_bytes()), hex::encode(bytes));
+    anchor::create(&name, function, role);
+    // A call of it could mean another function, were there one that fits a jsonb better.
+    match find(&name, role) {
+        Some(named) if named == function => Ok(name),
+        _ => Err(Refusal::NotATransform(signature)),
+    }
+}
+
+/// The function that an anchor names for a webhook of `role`.
+pub fn find(anchor: &str, role: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    anchor::function(anchor, role)
+}
+
+/// The anchors of a restored database go with the extension again.
+pub fn adopt_all(session: &Session) {
+    for row in session.run(sql!("registry/anchors"), &[]).iter() {
+        anchor::readopt(&row.value::<String>(1));
+    }
+}
