@@ -1,0 +1,193 @@
+"""Code that somebody else has written, where we call it: as the webhook's owner, with nothing left behind, and only
+where that owner could have chosen it."""
+
+import pytest
+
+#: What makes an event of webhook `hook` on member.own, and who does it.
+CALLS = {
+    "insert": "INSERT INTO member.own VALUES (1)",
+    "copy": "INSERT INTO member.own SELECT generate_series(1, 3)",
+    "in-a-function": "DO $$BEGIN INSERT INTO member.own VALUES (1); END$$",
+    "invoke": "SELECT webhook_invoke('hook', o) FROM (SELECT 1 AS id) AS o",
+    "emit": "SELECT webhook_emit('a.b', '{\"id\": 1}')",
+    "preview": "SELECT * FROM webhook_preview('hook', 'INSERT', '{\"id\": 1}')",
+    "replay": "SELECT webhook_replay(max(id)) FROM webhook.dead_letters",
+}
+
+#: What a transform might leave in the session of whoever calls it.
+TRACES = {
+    "search_path": "PERFORM set_config('search_path', 'member, pg_catalog', false);",
+    "capture": "PERFORM set_config('pg_webhook.capture', 'off', false);",
+    "role": "PERFORM set_config('role', 'postgres', false);",
+    "set-role": "EXECUTE 'SET ROLE postgres';",
+    "reset-role": "EXECUTE 'RESET ROLE';",
+    "session-authorization": "EXECUTE 'SET SESSION AUTHORIZATION DEFAULT';",
+    "placeholder": "PERFORM set_config('member.anything', 'x', false);",
+    "local": "EXECUTE 'SET LOCAL DateStyle = ''SQL, DMY''';",
+    "work_mem": "EXECUTE 'SET work_mem = ''123MB''';",
+    "row_security": "EXECUTE 'SET row_security = off';",
+    "replica-role": "EXECUTE 'SET session_replication_role = replica';",
+    "prepare": "EXECUTE 'PREPARE evil AS SELECT 1';",
+    "temporary": "EXECUTE 'CREATE TEMP TABLE evil (id int)';",
+    "cursor": "EXECUTE 'DECLARE evil CURSOR WITH HOLD FOR SELECT 1';",
+    "listen": "EXECUTE 'LISTEN evil';",
+    "deferred": "EXECUTE 'SET CONSTRAINTS ALL DEFERRED';",
+    "lock": "EXECUTE 'LOCK TABLE pg_catalog.pg_class IN ACCESS EXCLUSIVE MODE';",
+    "load": "EXECUTE 'LOAD ''auto_explain''';",
+    "discard": "EXECUTE 'DISCARD ALL';",
+}
+
+
+def set_out(stage, also="", **settings):
+    stage.spy("member", "shape", "jsonb", "jsonb", "v", also)
+    stage.as_("member").execute("CREATE TABLE member.own (id int); GRANT SELECT, INSERT ON member.own TO writer, admin")
+    stage.webhook(
+        "member", table_name="member.own", events="{INSERT,a.*}", transform="member.shape(jsonb)", **settings
+    )
+    stage.as_("member").execute("INSERT INTO member.own VALUES (0)")
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_transform_runs_as_its_webhooks_owner(stage, call):
+    set_out(stage)
+    assert ("member", "member") in stage.spied()
+    stage.spy("member", "shape", "jsonb", "jsonb", "v", "RAISE EXCEPTION 'not now';")
+    stage.run("member", "INSERT INTO member.own VALUES (1), (2), (3)")
+    stage.spy("member", "shape", "jsonb", "jsonb", "v")
+    before = len(stage.spied())
+    for who in ("postgres", "admin", "writer", "member"):
+        stage.tries(who, CALLS[call])
+    assert len(stage.spied()) > before
+
+
+@pytest.mark.parametrize("trace", TRACES)
+def test_a_transform_leaves_nothing_behind(stage, trace):
+    set_out(stage, f"BEGIN {TRACES[trace]} EXCEPTION WHEN OTHERS THEN NULL; END;")
+    # The session is compared before and after, see Stage.run.
+    for who in ("postgres", "writer"):
+        stage.run(who, "INSERT INTO member.own VALUES (1)")
+        stage.run(who, "INSERT INTO member.own VALUES (2)")
+    assert stage.value("member", "SELECT count(*) FROM webhook.deliveries") == 5
+    # And one that fails.
+    stage.spy("member", "shape", "jsonb", "jsonb", "v", f"{TRACES[trace]} RAISE EXCEPTION 'no';")
+    stage.run("writer", "INSERT INTO member.own VALUES (1)")
+    assert stage.value("member", "SELECT count(*) FROM webhook.dead_letters") == 1
+
+
+@pytest.mark.parametrize("call", ["emit", "invoke", "preview", "replay"])
+def test_a_transform_leaves_nothing_behind_in_other_calls(stage, call):
+    set_out(stage, TRACES["search_path"] + TRACES["capture"] + TRACES["placeholder"])
+    for who in ("postgres", "admin"):
+        stage.tries(who, CALLS[call])
+
+
+def test_a_transform_of_somebody_else_is_refused(stage):
+    stage.spy("funcer", "shape", "jsonb", "jsonb", "v")
+    stage.as_("member").execute("CREATE TABLE member.own (id int)")
+    call = "SELECT webhook_create('hook', 'http://127.0.0.1:9/', 'member.own', transform => 'funcer.shape(jsonb)')"
+    assert stage.tries("member", call) == "42501"
+    stage.webhook("member", table_name="member.own")
+    assert stage.tries("member", "SELECT webhook_update('hook', transform => 'funcer.shape(jsonb)')") == "42501"
+
+
+def test_a_transform_that_was_given_away_is_not_called(stage):
+    stage.superuser.execute("GRANT CREATE ON SCHEMA member TO funcer; GRANT funcer TO member")
+    stage.takes_these_rights()
+    set_out(stage)
+    stage.as_("member").execute("ALTER FUNCTION member.shape(jsonb) OWNER TO funcer")
+    stage.superuser.execute("REVOKE funcer FROM member")
+    stage.takes_these_rights()
+    stage.spy("funcer", "other", "jsonb", "jsonb", "v")
+    stage.as_("funcer").execute("""
+        CREATE OR REPLACE FUNCTION member.shape(v jsonb) RETURNS jsonb LANGUAGE plpgsql AS
+        $$BEGIN PERFORM funcer.other('{}'); RETURN v; END$$
+    """)
+    before = len(stage.spied())
+    stage.run("writer", "INSERT INTO member.own VALUES (1)")
+    assert len(stage.spied()) == before
+
+
+#: Types of `typer` with a cast to json of its own, and a value of each.
+CASTS = {
+    "enum": ("CREATE TYPE typer.kind AS ENUM ('a')", "typer.kind", "'a'"),
+    "composite": ("CREATE TYPE typer.kind AS (a int)", "typer.kind", "'(1)'"),
+    "array": ("CREATE TYPE typer.kind AS ENUM ('a')", "typer.kind[]", "'{a}'"),
+    "in-a-composite": ("CREATE TYPE typer.kind AS ENUM ('a'); CREATE TYPE typer.box AS (k typer.kind)", "typer.box", "'(a)'"),
+    "array-of-composites": (
+        "CREATE TYPE typer.kind AS ENUM ('a'); CREATE TYPE typer.box AS (k typer.kind)", "typer.box[]", "'{(a)}'",
+    ),
+    "domain": ("CREATE TYPE typer.kind AS ENUM ('a'); CREATE DOMAIN typer.dom AS typer.kind", "typer.dom", "'a'"),
+    "range": ("CREATE TYPE typer.kind AS RANGE (subtype = int)", "typer.kind", "'[1,2)'"),
+}
+
+
+@pytest.mark.parametrize("kind", CASTS)
+def test_a_cast_of_a_types_owner_does_not_run_as_others(stage, kind):
+    make, column, value = CASTS[kind]
+    stage.spy("typer")
+    typer = stage.as_("typer")
+    typer.execute(make)
+    typer.execute("""
+        CREATE FUNCTION typer.as_json(typer.kind) RETURNS json LANGUAGE plpgsql AS
+            $$BEGIN PERFORM typer.spy(1); RETURN '"cast"'; END$$;
+        CREATE CAST (typer.kind AS json) WITH FUNCTION typer.as_json(typer.kind);
+    """)
+    stage.as_("tabler").execute(f"CREATE TABLE tabler.t (id int, k {column}); GRANT INSERT ON tabler.t TO writer")
+    stage.webhook("tabler", table_name="tabler.t", events="{INSERT}")
+    for who in ("writer", "postgres", "tabler"):
+        stage.run(who, f"INSERT INTO tabler.t VALUES (1, {value})")
+    assert stage.spied() == []
+    assert stage.value("tabler", "SELECT count(*) FROM webhook.deliveries") == 3
+    stage.tries("tabler", "SELECT webhook_invoke('hook', o) FROM tabler.t AS o")
+    stage.tries("admin", "SELECT * FROM webhook_preview('hook', 'INSERT', %s)", '{"id": 1}')
+
+
+def test_a_cast_that_cannot_run_does_not_stop_a_writer(stage):
+    stage.as_("tabler").execute("""
+        CREATE TABLE tabler.words (k int, word text); CREATE TYPE tabler.kind AS ENUM ('a');
+        CREATE FUNCTION tabler.as_json(tabler.kind) RETURNS json LANGUAGE sql AS
+            $$SELECT to_json(word) FROM tabler.words WHERE k = 1 / 0$$;
+        CREATE CAST (tabler.kind AS json) WITH FUNCTION tabler.as_json(tabler.kind);
+        CREATE TABLE tabler.t (id int, k tabler.kind); GRANT INSERT ON tabler.t TO writer;
+    """)
+    stage.webhook("tabler", table_name="tabler.t", events="{INSERT}")
+    stage.run("writer", "INSERT INTO tabler.t VALUES (1, 'a')")
+    assert stage.value("tabler", "SELECT count(*) FROM webhook.deliveries") == 1
+
+
+def test_a_preview_of_a_row_runs_no_code_of_others_as_the_reader(stage):
+    stage.spy("member")
+    stage.as_("member").execute("""
+        CREATE DOMAIN member.dom AS int CHECK (member.spy(value)); CREATE TABLE member.own (id member.dom, note text);
+    """)
+    stage.webhook("member", table_name="member.own", events="{INSERT}", condition="member.spy(NEW.id)")
+    for who in ("postgres", "admin"):
+        stage.run(who, "SELECT * FROM webhook_preview('hook', 'INSERT', %s)", '{"id": 1}')
+    assert ("member", "member") in stage.spied()
+
+
+def test_the_functions_of_a_condition_run_as_the_writer(stage):
+    """As in anybody's trigger; whoever writes to a table trusts its owner."""
+    stage.spy("member")
+    stage.as_("member").execute("CREATE TABLE member.own (id int); GRANT INSERT ON member.own TO writer")
+    stage.webhook("member", table_name="member.own", events="{INSERT}", condition="member.spy(NEW.id)")
+    stage.may_run_as("member", "writer")
+    stage.run("writer", "INSERT INTO member.own VALUES (1)")
+    assert ("member", "writer") in stage.spied()
+
+
+def test_events_of_a_superuser_are_not_for_every_member(stage):
+    stage.webhook("member", events="{*}")
+    assert stage.value("postgres", "SELECT webhook_emit('secret.thing', '{}')") == 0
+    assert stage.value("member", "SELECT count(*) FROM webhook.deliveries") == 0
+
+
+@pytest.mark.parametrize("emitter", ["stranger", "admin"])
+def test_events_of_one_member_are_not_for_another(stage, emitter):
+    stage.webhook("member", events="{*}")
+    assert stage.value(emitter, "SELECT webhook_emit('secret.thing', '{}')") == 0
+
+
+def test_one_cannot_name_oneself_an_emitter(stage):
+    stage.webhook("member", events="{*}")
+    assert stage.tries("stranger", "SELECT webhook_update('hook', emitters => '{stranger}')") == "42704"
