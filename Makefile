@@ -115,7 +115,8 @@ test-all: ## Run all tests on each major
 	@for major in $(MAJORS); do $(MAKE) --no-print-directory test PG_MAJOR=$$major; done
 
 # What touches PostgreSQL's C interface or its catalogs, and so may differ between majors.
-CORE := capture payload_truth delivery security privileges levels crash worker_life majors
+CORE := capture payload_truth delivery security privileges levels triggers rights_of_text foreign_code transforms crash worker_life \
+    majors
 
 .PHONY: test-core
 test-core: lint golden ## Run what differs between majors

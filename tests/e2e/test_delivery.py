@@ -346,6 +346,7 @@ def test_a_connection_that_the_receiver_closed_is_not_used_again(items, receiver
     for count in range(10):
         insert(items)
         items.wait_for_status(count + 1)
+        receiver.wait_closed()
     assert receiver.connections == 10
     assert items.value("SELECT count(*) FROM webhook.attempts") == 10
 

@@ -303,7 +303,7 @@ def test_more_connections_than_open_files(own_cluster, make_db, receiver, many_f
     worker = db.worker()
     receiver.hold()
     insert(db, 1200)
-    wait_until(lambda: receiver.under_way >= 700, lambda: f"700 requests at once, not {receiver.under_way}")
+    wait_until(lambda: receiver.under_way >= 700, lambda: f"700 requests at once, not {receiver.under_way}", 60)
     time.sleep(0.5)
     receiver.release()
     db.settled(30)

@@ -221,6 +221,12 @@ class Receiver:
         )
         return self.got(path)
 
+    def wait_closed(self):
+        """Wait until no connection is open any more."""
+        wait_until(lambda: not self._open, "all connections closed")
+        # A socket is closed a turn of the loop after its connection is.
+        self._call(self._so_far())
+
     async def _so_far(self):
         return list(self.requests)
 
