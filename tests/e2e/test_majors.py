@@ -110,7 +110,7 @@ def test_a_subscriber_sends_the_generated_columns_that_are_published(own_cluster
         database.run(f"CREATE TABLE items (id int PRIMARY KEY, twice {twice})")
     target.create("hook", receiver.url("/"), table_name="items")
     for (trigger,) in target.rows("SELECT tgname FROM pg_trigger WHERE tgrelid = 'items'::regclass"):
-        target.run(f"ALTER TABLE items ENABLE ALWAYS TRIGGER {trigger}")
+        target.run(f'ALTER TABLE items ENABLE ALWAYS TRIGGER "{trigger}"')
     origin.run("CREATE PUBLICATION p FOR TABLE items WITH (publish_generated_columns = stored)")
     origin.run("SELECT pg_create_logical_replication_slot('s', 'pgoutput')")
     target.run(
