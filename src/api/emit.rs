@@ -70,7 +70,7 @@ fn webhook_invoke(
             };
             let _canonical = Canonical::begin();
             let casts = Casts::find(session, &composite::types(&row), sender.owner);
-            event.write(&sender, Some(image::given(&row, &[], &casts, sender.owner)))
+            event.write(&sender, Some(image::given(&row, &casts, sender.owner)))
         })
     })
 }

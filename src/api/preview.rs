@@ -175,19 +175,18 @@ impl Preview<'_> {
                 (new_row.as_ref().unwrap_or(&nulls), old_row.as_ref().unwrap_or(&nulls));
             let counts = operation != Operation::Update || source.is_change(old, new);
             let holds = || made.condition.as_ref().is_none_or(|tree| tree.holds(&table, old, new));
-            (counts && holds()).then_some((new_row, old_row))
+            let image = |row: Option<&Row>| row.and_then(|row| source.image(row));
+            (counts && holds()).then(|| (image(new_row.as_ref()), image(old_row.as_ref())))
         });
-        let rows = match tried {
-            Ok(rows) => rows,
+        let images = match tried {
+            Ok(images) => images,
             Err(error) => return Ok(Err(error.message().to_owned())),
         };
-        let Some((new, old)) = rows else {
+        let Some((new, old)) = images else {
             return Ok(Err(
                 "the condition does not hold, or no column of columns changes".to_owned()
             ));
         };
-        let image = |row: Option<&Row>| row.and_then(|row| source.image(row));
-        let (new, old) = (image(new.as_ref()), image(old.as_ref()));
         let from = Some((source.schema.as_str(), source.table.as_str()));
         Ok(self.render(Kind::Row(name), from, new.as_deref(), old.as_deref()))
     }

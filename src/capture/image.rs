@@ -3,14 +3,12 @@
 //! The server's own `row_to_json` renders it, so that a record is what a user would get from it, but for types with
 //! a cast to json: see [`super::casts`].
 
-use std::ffi::CStr;
-
 use pgrx::prelude::*;
 use pgrx::{FromDatum, direct_function_call_as_datum};
 
 use super::casts::Casts;
 use crate::pg::row::Row;
-use crate::pg::{compat, foreign};
+use crate::pg::{compat, foreign, identity};
 
 /// No compression that PostgreSQL has makes values smaller than by this factor (LZ4's is the higher).
 const COMPRESSION: usize = 255;
@@ -45,27 +43,21 @@ pub unsafe fn json(
     }
 }
 
-/// A row that somebody has given, for a webhook of `role`; of its columns those that are named, where any are.
-pub fn given(row: &Row, names: &[String], casts: &Casts, role: pg_sys::Oid) -> &'static str {
-    let number = |name: &String| {
-        let named = |attribute: &&pg_sys::FormData_pg_attribute| {
-            // SAFETY: a name in a descriptor ends with NUL.
-            let own = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) };
-            own.to_bytes() == name.as_bytes() && !attribute.attisdropped
-        };
-        row.attributes().iter().find(named).map(|attribute| attribute.attnum)
-    };
-    let numbers: Vec<i16> = names.iter().filter_map(number).collect();
-    let numbers = (!names.is_empty()).then_some(numbers.as_slice());
-    // SAFETY: columns of its own.
-    let json = |calling| unsafe { json(row, numbers, casts, calling) };
-    calling_casts(casts, role, json)
+/// A row that somebody has given, for a webhook of `role`: as that role, whatever is in it.
+pub fn given(row: &Row, casts: &Casts, role: pg_sys::Oid) -> &'static str {
+    // SAFETY: all of its columns.
+    let json = |calling| unsafe { json(row, None, casts, calling) };
+    identity::as_confined(role, || calling_casts(casts, role, json))
 }
 
-/// What `render` makes with the casts that may be called, or where there are some and one fails, without them.
+/// What `render` makes with the casts that may be called, or where there are some and one fails, without them. As
+/// `role` in any case: the server looks casts up again, and may find one that has been made since we looked.
 pub fn calling_casts<R>(casts: &Casts, role: pg_sys::Oid, render: impl Fn(bool) -> R) -> R {
+    if !casts.foreign {
+        return render(false);
+    }
     let called = casts.are_called().then(|| foreign::run(role, || render(true)).ok());
-    called.flatten().unwrap_or_else(|| render(false))
+    called.flatten().unwrap_or_else(|| identity::as_confined(role, || render(false)))
 }
 
 /// `{}` where there are none.

@@ -55,7 +55,8 @@ pub fn relation(row: &Row) -> Option<pg_sys::Oid> {
     (relation != pg_sys::InvalidOid).then_some(relation)
 }
 
-/// The types of each column: its own, and for a `record`, which has none of its own, those in its value.
+/// The types in each column, as its value has them: of `record`, `anyarray` and what contains them nothing else says
+/// what is in there.
 pub fn types(row: &Row) -> Vec<Vec<pg_sys::Oid>> {
     let of = |(index, attribute): (usize, &pg_sys::FormData_pg_attribute)| {
         let mut found = Vec::new();
@@ -66,6 +67,8 @@ pub fn types(row: &Row) -> Vec<Vec<pg_sys::Oid>> {
     row.attributes().iter().enumerate().map(of).collect()
 }
 
+/// Raises an error where values are nested too deeply, as the server does where it writes them.
+///
 /// # Safety
 ///
 /// The value is of the type.
@@ -74,39 +77,66 @@ unsafe fn gather(
     value: Option<pg_sys::Datum>,
     found: &mut Vec<pg_sys::Oid>,
 ) {
-    match (type_oid, value) {
-        // SAFETY: a record, which is a composite value.
-        (pg_sys::RECORDOID, Some(value)) => unsafe {
+    let Some(value) = value else {
+        return;
+    };
+    // SAFETY: the caller's; a domain's value is one of its base type, and an array says what it is of.
+    unsafe {
+        pg_sys::check_stack_depth();
+        let base = pg_sys::getBaseType(type_oid);
+        if pg_sys::type_is_rowtype(base) {
             let row = take_apart(value);
             for (index, attribute) in row.attributes().iter().enumerate() {
                 gather(attribute.atttypid, row.value(index), found);
             }
-        },
-        // SAFETY: an array of records.
-        (pg_sys::RECORDARRAYOID, Some(value)) => unsafe {
-            for element in elements(value) {
-                gather(pg_sys::RECORDOID, element, found);
+        } else if base == pg_sys::ANYARRAYOID
+            || pg_sys::get_element_type(base) != pg_sys::InvalidOid
+        {
+            let array = pg_sys::pg_detoast_datum(value.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+            let element = (*array).elemtype;
+            if is_plain(element) {
+                gather_type(element, found);
+            } else {
+                for value in elements(array) {
+                    gather(element, value, found);
+                }
             }
-        },
-        (type_oid, _) => found.push(type_oid),
+        } else {
+            gather_type(type_oid, found);
+        }
+    }
+}
+
+fn gather_type(type_oid: pg_sys::Oid, found: &mut Vec<pg_sys::Oid>) {
+    if !found.contains(&type_oid) {
+        found.push(type_oid);
+    }
+}
+
+/// Whether all values of the type are of it alone: one without others in it.
+fn is_plain(type_oid: pg_sys::Oid) -> bool {
+    // SAFETY: in a transaction; looks at the catalog.
+    unsafe {
+        let base = pg_sys::getBaseType(type_oid);
+        !pg_sys::type_is_rowtype(base) && pg_sys::get_element_type(base) == pg_sys::InvalidOid
     }
 }
 
 /// # Safety
 ///
-/// `value` is an array of records.
-unsafe fn elements(value: pg_sys::Datum) -> Vec<Option<pg_sys::Datum>> {
+/// A plain array.
+unsafe fn elements(array: *mut pg_sys::ArrayType) -> Vec<Option<pg_sys::Datum>> {
+    let (mut length, mut by_value, mut align) = (0, false, 0);
     let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
-    // SAFETY: the caller's; records are varlena values aligned to eight bytes; the arrays that are written have
-    // `count` entries.
+    // SAFETY: the caller's; its elements are stored as their type says; the arrays that are written have `count` entries.
     unsafe {
-        let array = pg_sys::pg_detoast_datum(value.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
-        let align = pg_sys::TYPALIGN_DOUBLE as std::ffi::c_char;
+        let element = (*array).elemtype;
+        pg_sys::get_typlenbyvalalign(element, &mut length, &mut by_value, &mut align);
         pg_sys::deconstruct_array(
             array,
-            pg_sys::RECORDOID,
-            -1,
-            false,
+            element,
+            length.into(),
+            by_value,
             align,
             &mut values,
             &mut nulls,

@@ -1,7 +1,11 @@
 """Code that somebody else has written, where we call it: as the webhook's owner, with nothing left behind, and only
 where that owner could have chosen it."""
 
+import concurrent.futures
+
 import pytest
+
+from harness import wait_until
 
 #: What makes an event of webhook `hook` on member.own, and who does it.
 CALLS = {
@@ -191,3 +195,100 @@ def test_events_of_one_member_are_not_for_another(stage, emitter):
 def test_one_cannot_name_oneself_an_emitter(stage):
     stage.webhook("member", events="{*}")
     assert stage.tries("stranger", "SELECT webhook_update('hook', emitters => '{stranger}')") == "42704"
+
+
+#: Rows of which no column's type says what is in them, with values of member.kind.
+UNTOLD = {
+    "pg_stats": "SELECT webhook_invoke('hook', s) FROM pg_stats AS s WHERE tablename = 'kinds'",
+    "anyarray": "SELECT webhook_invoke('hook', s) FROM (SELECT most_common_vals FROM pg_stats WHERE tablename = 'kinds') AS s",
+    "in-a-record": "SELECT webhook_invoke('hook', ROW(s)) FROM pg_stats AS s WHERE tablename = 'kinds'",
+    "in-an-array": "SELECT webhook_invoke('hook', ROW(ARRAY[s])) FROM pg_stats AS s WHERE tablename = 'kinds'",
+    "in-a-domain": "SELECT webhook_invoke('hook', ROW(s::member.stats)) FROM pg_stats AS s WHERE tablename = 'kinds'",
+    "missing-value": "SELECT webhook_invoke('hook', a) FROM pg_attribute AS a WHERE attmissingval IS NOT NULL",
+}
+
+
+def cast(stage, author, kind, body="PERFORM {author}.spy(1);"):
+    """A type of `author` and a function that could be its cast to json."""
+    stage.as_(author).execute(f"CREATE TYPE {author}.{kind} AS ENUM ('a')")
+    stage.as_(author).execute(
+        f"CREATE FUNCTION {author}.{kind}_json({author}.{kind}) RETURNS json LANGUAGE plpgsql AS"
+        f" $$BEGIN {body.format(author=author)} RETURN '\"cast\"'; END$$"
+    )
+    return f"CREATE CAST ({author}.{kind} AS json) WITH FUNCTION {author}.{kind}_json({author}.{kind})"
+
+
+@pytest.mark.parametrize("row", UNTOLD)
+def test_a_cast_of_ones_own_is_no_way_to_our_owner(stage, row):
+    stage.spy("member")
+    member = stage.as_("member")
+    member.execute(cast(stage, "member", "kind"))
+    member.execute("""
+        CREATE DOMAIN member.stats AS pg_stats; CREATE TABLE member.kinds (k member.kind);
+        INSERT INTO member.kinds SELECT 'a' FROM generate_series(1, 100); ANALYZE member.kinds;
+        ALTER TABLE member.kinds ADD COLUMN more member.kind NOT NULL DEFAULT 'a';
+    """)
+    stage.webhook("member", events="{a.*}")
+    assert stage.run("member", UNTOLD[row]).rowcount >= 1
+    assert ("member", "member") in stage.spied()
+
+
+#: Waits until another type has a cast, for as long as ten seconds.
+UNTIL_LATE = """
+    FOR i IN 1..200 LOOP
+        EXIT WHEN EXISTS (SELECT FROM pg_catalog.pg_cast WHERE castsource = 'member.late'::regtype);
+        PERFORM pg_catalog.pg_sleep(0.05);
+    END LOOP;
+"""
+
+
+def while_it_runs(stage, who, statement, late):
+    """Run a statement of `who`, and `late` in a session of member when the statement waits for it."""
+    pid = stage.as_(who).info.backend_pid
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        running = pool.submit(stage.tries, who, statement)
+        wait_until(
+            lambda: stage.superuser.execute(
+                "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = %s", [pid]
+            ).fetchone()[0],
+            "the statement waits",
+        )
+        with stage.cluster.connect(stage.database.name, user="member") as other:
+            other.execute(late)
+        assert running.result(30) is None
+
+
+@pytest.mark.parametrize("call", ["invoke", "insert"])
+def test_a_cast_that_is_made_meanwhile_is_no_way_to_our_owner(stage, call):
+    stage.spy("member")
+    stage.as_("member").execute(cast(stage, "member", "slow", UNTIL_LATE + "RAISE EXCEPTION 'now';"))
+    late = cast(stage, "member", "late")
+    stage.as_("member").execute("CREATE TABLE member.own (id int, s member.slow, l member.late); GRANT INSERT ON member.own TO writer")
+    stage.webhook("member", table_name="member.own", events="{INSERT}")
+    who, statement = {
+        "invoke": ("member", "SELECT webhook_invoke('hook', ROW(1, 'a'::member.slow, 'a'::member.late))"),
+        "insert": ("writer", "INSERT INTO member.own VALUES (1, 'a', 'a')"),
+    }[call]
+    while_it_runs(stage, who, statement, late)
+
+
+def test_a_cast_that_is_made_during_a_preview_is_no_way_to_our_owner(stage):
+    stage.spy("member")
+    late = cast(stage, "member", "late")
+    stage.as_("member").execute(f"""
+        CREATE FUNCTION member.wait(int) RETURNS bool LANGUAGE plpgsql AS $$BEGIN {UNTIL_LATE} RETURN true; END$$;
+        CREATE DOMAIN member.slow AS int CHECK (member.wait(value));
+        CREATE TABLE member.own (id member.slow, l member.late);
+    """)
+    stage.webhook("member", table_name="member.own", events="{INSERT}")
+    while_it_runs(stage, "member", "SELECT * FROM webhook_preview('hook', 'INSERT', '{\"id\": 1, \"l\": \"a\"}')", late)
+
+
+def test_a_row_that_is_nested_too_deeply_is_an_error(stage):
+    stage.webhook("member", events="{a.*}")
+    nested = """DO $$DECLARE r record; BEGIN
+        SELECT 1 AS a INTO r;
+        FOR i IN 1..20000 LOOP SELECT r AS a INTO r; END LOOP;
+        PERFORM webhook_invoke('hook', r);
+    END$$"""
+    assert stage.tries("member", nested) == "54001"
