@@ -59,7 +59,6 @@ pub unsafe extern "C-unwind" fn webhook_capture(fcinfo: pg_sys::FunctionCallInfo
 /// A trigger that fires after an operation.
 struct Firing<'a> {
     trigger: Trigger<'a>,
-    operation: Operation,
     relation: pg_sys::Relation,
     /// The row; of an UPDATE as it was; of a TRUNCATE null.
     row: pg_sys::HeapTuple,
@@ -106,7 +105,6 @@ impl Firing<'_> {
             };
             Some(Self {
                 trigger,
-                operation,
                 relation: data.tg_relation,
                 row: data.tg_trigtuple,
                 new: data.tg_newtuple,
@@ -129,13 +127,13 @@ impl Firing<'_> {
         {
             return;
         }
-        let draft = source.sender.draft(source.envelope(self.operation));
+        let draft = source.sender.draft(source.envelope(self.trigger.operation));
         let body = self.body(&source, &draft, new.as_ref(), old.as_ref());
         let Some(stored) = source.sender.prepare(&body) else {
             return;
         };
         let table = Some((source.schema.as_str(), source.table.as_str()));
-        source.sender.append(&draft, self.operation.as_str(), table, &stored);
+        source.sender.append(&draft, self.trigger.operation.as_str(), table, &stored);
     }
 
     /// The body; where that would be too large, with the row's primary key only, and where that is too large as
@@ -143,7 +141,7 @@ impl Firing<'_> {
     fn body(&self, source: &Source, draft: &Draft, new: Option<&Row>, old: Option<&Row>) -> String {
         let largest = settings::max_payload_bytes();
         let _canonical = output::Canonical::begin();
-        let envelope = source.envelope(self.operation);
+        let envelope = source.envelope(self.trigger.operation);
         let render = |image: &dyn Fn(&Row) -> Cow<'static, str>, extent, most| {
             let (new, old) = (new.map(image), old.map(image));
             draft.render(envelope, new.as_deref(), old.as_deref(), extent, most)
@@ -187,7 +185,7 @@ impl Firing<'_> {
     fn rows(&self) -> (Option<Row>, Option<Row>) {
         // SAFETY: both tuples are of the relation, and it and they stay for the duration of the call.
         let row = |tuple| Some(unsafe { Row::new(tuple, (*self.relation).rd_att) });
-        match self.operation {
+        match self.trigger.operation {
             Operation::Insert => (row(self.row), None),
             Operation::Update => (row(self.new), row(self.row)),
             Operation::Delete => (None, row(self.row)),

@@ -28,19 +28,6 @@ mod raw {
     }
 }
 
-/// tcop/utility.h: what runs a utility statement where no hook does. Not the binding, which would catch the
-/// statement's errors.
-pub const STANDARD_PROCESS_UTILITY: unsafe extern "C-unwind" fn(
-    *mut pg_sys::PlannedStmt,
-    *const c_char,
-    bool,
-    pg_sys::ProcessUtilityContext::Type,
-    pg_sys::ParamListInfo,
-    *mut pg_sys::QueryEnvironment,
-    *mut pg_sys::DestReceiver,
-    *mut pg_sys::QueryCompletion,
-) = standard_ProcessUtility;
-
 /// utils/timeout.h: the timer of `lock_timeout`.
 pub const LOCK_TIMEOUT: c_int = 2;
 
@@ -54,7 +41,9 @@ unsafe extern "C-unwind" {
     /// tcop/tcopprot.h: the server's handler of SIGINT.
     pub fn StatementCancelHandler(signal: c_int);
 
-    fn standard_ProcessUtility(
+    /// tcop/utility.h: what runs a utility statement where no hook does. Not the binding, which would catch the
+    /// statement's errors.
+    pub fn standard_ProcessUtility(
         statement: *mut pg_sys::PlannedStmt,
         text: *const c_char,
         read_only: bool,

@@ -97,7 +97,7 @@ unsafe extern "C-unwind" fn run_utility(
     destination: *mut pg_sys::DestReceiver,
     completion: *mut pg_sys::QueryCompletion,
 ) {
-    let next = NEXT.get().copied().flatten().unwrap_or(ffi::STANDARD_PROCESS_UTILITY);
+    let next = NEXT.get().copied().flatten().unwrap_or(ffi::standard_ProcessUtility);
     // SAFETY: as PostgreSQL calls us.
     unsafe {
         if RUNNING.get() > 0 {

@@ -24,11 +24,13 @@ pub fn set(session: &Session, webhook: &Webhook, roles: &[pg_sys::Oid]) -> Resul
     }
     names.sort();
     names.dedup();
-    session.run(sql!("registry/lock_levels"), &[]);
     let rows = session.run(sql!("registry/set_emitters"), &[arg(webhook.id), arg(names.clone())]);
     let before: Vec<String> = rows.first().map_or_else(Vec::new, |row| row.value(1));
     names.extend(before);
-    settle(session, names);
+    if !names.is_empty() {
+        session.run(sql!("registry/lock_levels"), &[]);
+        settle(session, names);
+    }
     Ok(())
 }
 
