@@ -8,6 +8,7 @@ import pytest
 from harness import Cluster, Receiver
 from harness.cluster import Database
 from harness.locks import turn
+from harness.people import People
 
 # Tests wait for most of their time, so there are more of them at once than processors.
 PROCESSES = 8
@@ -62,6 +63,20 @@ def db(cluster):
     database = Database(cluster, f"t{next(_numbers)}")
     yield database
     database.drop()
+
+
+@pytest.fixture
+def people(cluster, db):
+    """Makes roles of the test's database."""
+    made = People(cluster, db)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def writer(people):
+    """A role that may write and has no level."""
+    return people("wri")
 
 
 @pytest.fixture

@@ -5,15 +5,7 @@ import json
 import psycopg
 import pytest
 
-from harness.people import People, rights, state
-
-
-@pytest.fixture
-def people(cluster, db):
-    """Makes roles of the test's database."""
-    made = People(cluster, db)
-    yield made
-    made.close()
+from harness.people import rights, state
 
 
 @pytest.fixture
@@ -24,12 +16,6 @@ def owner(people):
     person.run("CREATE TABLE spied (who text)")
     person.run("CREATE SEQUENCE numbers")
     return person
-
-
-@pytest.fixture
-def writer(people):
-    """A role that may write and has no level."""
-    return people("wri")
 
 
 def transform(owner, body, declare="", tail=""):

@@ -8,15 +8,7 @@ import pytest
 
 from harness import wait_until
 from harness.cluster import BIN
-from harness.people import People, rights
-
-
-@pytest.fixture
-def people(cluster, db):
-    """Makes roles of the test's database."""
-    made = People(cluster, db)
-    yield made
-    made.close()
+from harness.people import rights
 
 
 @pytest.fixture
@@ -25,12 +17,6 @@ def owner(people):
     person = people("own", "member")
     person.run("CREATE TABLE things (id int PRIMARY KEY, note json); GRANT SELECT, INSERT, UPDATE ON things TO PUBLIC")
     return person
-
-
-@pytest.fixture
-def writer(people):
-    """A role that may write and has no level."""
-    return people("wri")
 
 
 def transform(person, body, name="shape"):

@@ -14,6 +14,7 @@ import psycopg
 
 from .locks import locked
 from .places import BIN, RUN
+from .session import Session
 from .waiting import wait_until
 
 INITDB = ["initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"]
@@ -152,7 +153,7 @@ class Cluster:
         os.kill(pid, number)
 
 
-class Database:
+class Database(Session):
     """A database of a cluster with the extension in it, and one connection to it."""
 
     def __init__(self, cluster, name, extension=True):
@@ -160,23 +161,13 @@ class Database:
         self.name = name
         with cluster.connect() as admin:
             admin.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
-        self.connection = cluster.connect(name)
+        super().__init__(cluster.connect(name))
         if extension:
             self.connection.execute("CREATE EXTENSION pg_webhook")
             self.wait_for_worker()
 
     def connect(self, **options):
         return self.cluster.connect(self.name, **options)
-
-    def run(self, statement, *arguments):
-        return self.connection.execute(statement, arguments or None)
-
-    def rows(self, statement, *arguments):
-        return self.run(statement, *arguments).fetchall()
-
-    def value(self, statement, *arguments):
-        row = self.run(statement, *arguments).fetchone()
-        return row and row[0]
 
     def create(self, name="hook", url=None, **settings):
         """webhook_create with named arguments; returns its row as a dictionary."""

@@ -2,6 +2,8 @@
 
 import contextlib
 
+from .session import Session
+
 RIGHTS = {
     "roles": "SELECT rolname, rolsuper, rolcreaterole, rolcreatedb, rolbypassrls, rolreplication FROM pg_roles",
     "memberships": "SELECT roleid::regrole::text, member::regrole::text FROM pg_auth_members",
@@ -67,18 +69,9 @@ class People:
             self.db.run(f"DROP ROLE {role}")
 
 
-class Person:
+class Person(Session):
     """A role and a session of it."""
 
     def __init__(self, role, connection):
-        self.role, self.connection = role, connection
-
-    def run(self, statement, *arguments):
-        return self.connection.execute(statement, arguments or None)
-
-    def rows(self, statement, *arguments):
-        return self.run(statement, *arguments).fetchall()
-
-    def value(self, statement, *arguments):
-        row = self.run(statement, *arguments).fetchone()
-        return row and row[0]
+        super().__init__(connection)
+        self.role = role
