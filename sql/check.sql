@@ -1,5 +1,28 @@
 -- What keeps events from being captured. Private: for all webhooks, whoever asks.
 
+CREATE VIEW webhook.update_columns AS
+SELECT
+    v.id AS watch,
+    (
+        SELECT pg_catalog.array_agg(a.attnum ORDER BY c.position)
+        FROM pg_catalog.unnest(v.columns) WITH ORDINALITY AS c (name, position)
+        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = v.relation AND a.attname::text = c.name AND a.attnum > 0
+    ) AS numbers,
+    coalesce(
+        (
+            SELECT pg_catalog.array_agg(a.attname::text ORDER BY k.position)
+            FROM webhook.watch_trigger AS r
+            CROSS JOIN LATERAL pg_catalog.unnest(r.columns) WITH ORDINALITY AS k (number, position)
+            JOIN pg_catalog.pg_attribute AS a
+                ON a.attrelid = v.relation AND a.attnum = k.number AND NOT a.attisdropped
+            WHERE r.watch = v.id AND r.operation = 'UPDATE'
+        ),
+        v.columns
+    ) AS names
+FROM webhook.watch AS v;
+COMMENT ON VIEW webhook.update_columns IS
+    'private: the columns of which an UPDATE must change one: the numbers of those that were named, and what those are called now';
+
 CREATE VIEW webhook.watched_trigger AS
 SELECT
     v.id AS watch,

@@ -21,6 +21,50 @@ COMMENT ON TABLE webhook.emitter IS
     'private: roles that got USAGE on the extension''s schema because a webhook names them among its emitters';
 SELECT pg_catalog.pg_extension_config_dump('webhook.emitter', '');
 
+CREATE VIEW webhook.membership AS
+SELECT m.roleid AS role, m.member
+FROM pg_catalog.pg_auth_members AS m
+WHERE coalesce(
+    (pg_catalog.to_jsonb(m) ->> 'inherit_option')::boolean OR (pg_catalog.to_jsonb(m) ->> 'set_option')::boolean, true
+);
+COMMENT ON VIEW webhook.membership IS
+    'private: memberships that somebody has granted; one with neither INHERIT nor SET (PostgreSQL 16) gives no rights';
+
+CREATE FUNCTION webhook.acts_for(role oid) RETURNS SETOF oid
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH RECURSIVE above (role) AS (
+        SELECT $1
+        UNION
+        SELECT m.role FROM above JOIN webhook.membership AS m ON m.member = above.role
+    )
+    SELECT above.role FROM above
+$$;
+COMMENT ON FUNCTION webhook.acts_for IS 'private: a role, and those that it is a member of; a superuser is one of none by itself';
+
+CREATE FUNCTION webhook.types_in(type oid) RETURNS SETOF oid
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH RECURSIVE part (type) AS (
+        SELECT $1
+        UNION
+        SELECT inside.type
+        FROM part AS p
+        JOIN pg_type AS t ON t.oid = p.type
+        CROSS JOIN LATERAL (
+            SELECT t.typbasetype AS type WHERE t.typtype = 'd'
+            UNION ALL
+            SELECT t.typelem WHERE t.typelem <> 0 AND t.typsubscript = 'array_subscript_handler'::regproc
+            UNION ALL
+            SELECT a.atttypid
+            FROM pg_attribute AS a
+            WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+        ) AS inside
+    )
+    SELECT part.type FROM part
+$$;
+COMMENT ON FUNCTION webhook.types_in IS 'private: a type, and those in it: of a domain, an array, a composite type';
+
 CREATE VIEW webhook.visible WITH (security_barrier) AS
 SELECT w.*
 FROM webhook.webhook AS w

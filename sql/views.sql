@@ -104,17 +104,7 @@ LEFT JOIN LATERAL (
                 ORDER BY o.position
             ),
             -- as they are called now
-            'columns', coalesce(
-                (
-                    SELECT pg_catalog.array_agg(a.attname::text ORDER BY k.position)
-                    FROM webhook.watch_trigger AS r
-                    CROSS JOIN LATERAL pg_catalog.unnest(r.columns) WITH ORDINALITY AS k (number, position)
-                    JOIN pg_catalog.pg_attribute AS a
-                        ON a.attrelid = v.relation AND a.attnum = k.number AND NOT a.attisdropped
-                    WHERE r.watch = v.id AND r.operation = 'UPDATE'
-                ),
-                v.columns
-            ),
+            'columns', (SELECT u.names FROM webhook.update_columns AS u WHERE u.watch = v.id),
             'condition', v.condition,
             'payload_columns', v.payload_columns
         ))

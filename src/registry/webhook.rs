@@ -61,17 +61,9 @@ pub struct Created {
 /// [`Refusal::AmbiguousWebhook`].
 pub fn find(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result<Webhook, Refusal> {
     let webhook = webhook.ok_or(Refusal::Null("webhook"))?;
-    let named = || webhook.chars().take(200).collect();
-    let rows = session.run(sql!("registry/find"), &[arg(webhook), arg(caller.role)]);
-    let found: Vec<(i32, bool)> = rows.iter().map(|row| (row.value(1), row.value(2))).collect();
-    let own: Vec<(i32, bool)> = found.iter().copied().filter(|(_, own)| *own).collect();
-    let id = match (&own[..], &found[..]) {
-        ([(id, _)], _) | ([], [(id, _)]) => *id,
-        ([], []) => return Err(Refusal::UnknownWebhook(named())),
-        _ => return Err(Refusal::AmbiguousWebhook(named())),
-    };
+    let id = see(session, caller, webhook)?;
     let rows = session.run(sql!("registry/lock"), &[arg(id), arg(caller.role)]);
-    let row = rows.first().ok_or_else(|| Refusal::UnknownWebhook(named()))?;
+    let row = rows.first().ok_or_else(|| Refusal::UnknownWebhook(shown(webhook)))?;
     Ok(Webhook {
         id,
         name: row.value(1),
@@ -82,15 +74,25 @@ pub fn find(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result
     })
 }
 
-/// Finds a webhook by its name or uuid, to look at it.
+/// As [`find`], to look at it.
 ///
 /// # Errors
 ///
 /// As for [`find`].
 pub fn see(session: &Session, caller: &Caller, webhook: &str) -> Result<i32, Refusal> {
-    let rows = session.run(sql!("registry/see"), &[arg(webhook), arg(caller.role)]);
-    let unknown = || Refusal::UnknownWebhook(webhook.chars().take(200).collect());
-    rows.first().map(|row| row.value(1)).ok_or_else(unknown)
+    let rows = session.run(sql!("registry/find"), &[arg(webhook), arg(caller.role)]);
+    let found: Vec<(i32, bool)> = rows.iter().map(|row| (row.value(1), row.value(2))).collect();
+    let own: Vec<(i32, bool)> = found.iter().copied().filter(|(_, own)| *own).collect();
+    match (&own[..], &found[..]) {
+        ([(id, _)], _) | ([], [(id, _)]) => Ok(*id),
+        ([], []) => Err(Refusal::UnknownWebhook(shown(webhook))),
+        _ => Err(Refusal::AmbiguousWebhook(shown(webhook))),
+    }
+}
+
+/// What a caller has named, as errors show it.
+fn shown(webhook: &str) -> String {
+    webhook.chars().take(200).collect()
 }
 
 /// Makes a webhook of a complete definition, owned by the caller.

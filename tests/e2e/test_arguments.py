@@ -21,6 +21,7 @@ VALUES = {
     "bigint": [0, -1, 1, 2**63 - 1, -(2**63)],
     "interval": ["0", "-1 s", "1 us", "178000000 years", "-178000000 years", "1 mon -30 days"],
     "timestamp with time zone": ["infinity", "-infinity", "294276-12-31 UTC", "4714-11-24 00:00+00 BC", "epoch"],
+    "oid": ["0", "1", "4294967295", "2249"],
     "regclass": ["0", "1", "4294967295", "pg_class", "pg_toast.pg_toast_1255", "webhook.webhooks", "webhook.event", "items", "items_pkey"],
     "regprocedure": ["0", "1", "4294967295", "pg_catalog.now()", "pg_catalog.to_jsonb(anyelement)", "webhook.capture()", "pg_catalog.boolin(cstring)"],
     "regrole": ["0", "1", "4294967295", "-", "pg_monitor", "postgres"],

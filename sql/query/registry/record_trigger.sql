@@ -1,5 +1,5 @@
--- Records the trigger of watch $1 for operation $2 as it is now, and returns what it depends on. No row where there is none of ours, or the watch is no
--- more, or the trigger is still that of $3 (see triggers.sql).
+-- Records the trigger of watch $1 for operation $2 as it is now, and returns what it depends on. No row where there is
+-- none of ours, or the watch is no more, or the trigger is still that of $3 (see triggers.sql).
 WITH made AS (
     SELECT
         s.watch,
@@ -8,11 +8,7 @@ WITH made AS (
         t.tgqual,
         sha256(convert_to(t.tgqual::text, 'UTF8')) AS condition,
         CASE WHEN s.operation = 'UPDATE' THEN (
-            SELECT array_agg(a.attnum ORDER BY c.position)
-            FROM webhook.watch AS v
-            CROSS JOIN unnest(v.columns) WITH ORDINALITY AS c (name, position)
-            JOIN pg_attribute AS a ON a.attrelid = v.relation AND a.attname::text = c.name AND a.attnum > 0
-            WHERE v.id = s.watch
+            SELECT u.numbers FROM webhook.update_columns AS u WHERE u.watch = s.watch
         ) END AS columns
     FROM webhook.watched_trigger AS s
     JOIN webhook.webhook AS w ON w.id = s.webhook AND w.deleted_at IS NULL

@@ -1,13 +1,9 @@
 -- The columns that an UPDATE must change are others from now on. Returns the trigger and what it
 -- depends on.
 WITH recorded AS (
-    UPDATE webhook.watch_trigger AS r SET columns = (
-        SELECT array_agg(a.attnum)
-        FROM webhook.watch AS v
-        JOIN pg_attribute AS a ON a.attrelid = v.relation AND a.attname::text = ANY (v.columns) AND a.attnum > 0
-        WHERE v.id = $1
-    )
-    WHERE r.watch = $1 AND r.operation = 'UPDATE'
+    UPDATE webhook.watch_trigger AS r SET columns = u.numbers
+    FROM webhook.update_columns AS u
+    WHERE r.watch = $1 AND r.operation = 'UPDATE' AND u.watch = $1
     RETURNING r.columns
 )
 SELECT s.trigger, r.columns, t.tgqual

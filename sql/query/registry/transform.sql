@@ -1,21 +1,12 @@
 -- What a transform must be, for a webhook of role $2: function $1 makes one jsonb of another; the role may call it, and
 -- could have written it, because it is the role's own, a superuser's, or that of a role of which $2 is a member.
--- Otherwise whoever owns the function could put into it what runs with the rights of $2. A membership without INHERIT
--- and SET (PostgreSQL 16) gives no rights, and counts for nothing.
-WITH RECURSIVE acts_for (role) AS (
-    SELECT $2::oid
-    UNION
-    SELECT m.roleid
-    FROM acts_for AS a
-    JOIN pg_auth_members AS m ON m.member = a.role
-    WHERE coalesce((to_jsonb(m) ->> 'inherit_option')::boolean OR (to_jsonb(m) ->> 'set_option')::boolean, true)
-)
+-- Otherwise whoever owns the function could put into it what runs with the rights of $2.
 SELECT
     p.oid::regprocedure::text,
     p.prokind = 'f' AND NOT p.proretset AND p.prorettype = 'jsonb'::regtype
         AND p.pronargs = 1 AND p.proargtypes[0] = 'jsonb'::regtype,
     has_function_privilege($2, p.oid, 'EXECUTE'),
-    r.rolsuper OR r.oid IN (SELECT a.role FROM acts_for AS a),
+    r.rolsuper OR r.oid IN (SELECT webhook.acts_for($2)),
     r.rolname::text,
     (SELECT o.rolname::text FROM pg_roles AS o WHERE o.oid = $2)
 FROM pg_proc AS p

@@ -6,19 +6,11 @@ SELECT
     CASE WHEN c.oid IS NULL THEN v.table_name ELSE format('%I.%I', n.nspname, c.relname) END,
     c.oid IS NULL,
     v.events,
-    coalesce(
-        (
-            SELECT array_agg(a.attname::text ORDER BY k.position)
-            FROM webhook.watch_trigger AS r
-            CROSS JOIN unnest(r.columns) WITH ORDINALITY AS k (number, position)
-            JOIN pg_attribute AS a ON a.attrelid = v.relation AND a.attnum = k.number AND NOT a.attisdropped
-            WHERE r.watch = v.id AND r.operation = 'UPDATE'
-        ),
-        v.columns
-    ),
+    u.names,
     v.condition,
     v.payload_columns
 FROM webhook.watch AS v
+JOIN webhook.update_columns AS u ON u.watch = v.id
 LEFT JOIN pg_class AS c ON c.oid = v.relation
 LEFT JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE v.webhook = $1
