@@ -1,8 +1,8 @@
 //! Capture: the trigger that turns a changed row into an event, in the writer's transaction.
 //!
 //! The trigger's WHEN clause has let the row through, if there is one; here it is decided whether the trigger
-//! is one of ours, and the row becomes the body that will be sent, and a row of the ring. Nothing is buffered: an event that is not a row could survive
-//! a rollback to a savepoint, or die with PREPARE TRANSACTION.
+//! is one of ours, and the row becomes the body that will be sent, and a row of the ring. Nothing is buffered:
+//! an event that is not a row could survive a rollback to a savepoint, or die with PREPARE TRANSACTION.
 
 pub mod casts;
 mod code;

@@ -41,7 +41,8 @@ impl Variables {
     }
 
     fn restore(&self) {
-        // SAFETY: plain variables of the main thread, with values that they had before.
+        // SAFETY: values that were found in them; zones are never freed. A SET by code that was called meanwhile would
+        // be undone by halves, which harms nothing but its own meaning.
         unsafe {
             pg_sys::session_timezone = self.zone;
             pg_sys::DateStyle = self.date_style;
@@ -63,8 +64,10 @@ impl Canonical {
     /// Takes effect at once.
     pub fn begin() -> Self {
         let before = Variables::now();
-        // SAFETY: plain variables of the main thread, each set to a value that its setting can have.
-        // `pg_tzset` answers from its cache after the first call and UTC is always known.
+        // SAFETY: variables of the main thread of types that the constants have, each set to a value that its setting
+        // can have, so that whatever the server calls meanwhile finds what it could always find. A zone that
+        // `pg_tzset` returns is in a cache for the life of the process; UTC is one that it makes without a file. If it
+        // raises an error (out of memory), nothing has been changed yet.
         unsafe {
             let utc = pg_sys::pg_tzset(c"UTC".as_ptr());
             if !utc.is_null() {

@@ -308,6 +308,7 @@ fn explained(table: &str, operation: Operation, work: impl FnOnce()) {
         })
         .execute();
 }
+
 fn explain(
     table: &str,
     operation: Operation,
