@@ -63,14 +63,15 @@ CREATE FUNCTION webhook_update(
     max_concurrency integer DEFAULT NULL,
     rate_limit integer DEFAULT NULL,
     on_transform_error text DEFAULT NULL,
-    emitters regrole[] DEFAULT NULL
+    emitters regrole[] DEFAULT NULL,
+    owner regrole DEFAULT NULL
 ) RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'webhook_update_wrapper';
 COMMENT ON FUNCTION webhook_update IS
 $$changes settings of a webhook, named by its name or uuid; an argument left out stays as it is. A format given without a
   signature brings its own.
   An empty description, condition, columns, payload_columns, headers, emitters or signature_header clears it, transform => '-' too; max_retries => -1 and
-  rate_limit => 0 remove the limit.
+  rate_limit => 0 remove the limit. owner gives the webhook to another role, by whoever has the rights of both.
 Example: SELECT webhook_update('new-orders', url => 'https://example.com/other', timeout_seconds => 10)$$;
 
 CREATE FUNCTION webhook_watch(

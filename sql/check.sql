@@ -65,6 +65,92 @@ LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = v.relation AND t.tgname = k.
 LEFT JOIN webhook.watch_trigger AS r ON r.watch = v.id AND r.operation = o.operation;
 COMMENT ON VIEW webhook.watched_trigger IS 'private: the triggers that watches of existing tables should have, and whether they have them';
 
+-- What a webhook's owner may read of a watched table now, as it is asked when the table is watched.
+CREATE VIEW webhook.watch_right AS
+SELECT
+    v.id AS watch,
+    v.webhook,
+    -- columns of whole rows that are left out
+    x.hidden,
+    -- why nothing is captured
+    CASE
+        WHEN w.role IS NULL THEN 'the role that the webhook belonged to is gone'
+        WHEN o.owns THEN NULL
+        WHEN o.row_security THEN
+            pg_catalog.format('table %I.%I has row-level security, which only its owner may pass by', n.nspname, c.relname)
+        WHEN v.payload_columns && x.hidden THEN pg_catalog.format(
+            'role %s may not read column %I of %I.%I, which is among payload_columns',
+            w.role::regrole, (SELECT h.name FROM pg_catalog.unnest(x.hidden) AS h (name) WHERE h.name = ANY (v.payload_columns) LIMIT 1),
+            n.nspname, c.relname
+        )
+        WHEN x.readable = 0 AND v.payload_columns IS NULL THEN
+            pg_catalog.format('role %s may read nothing of %I.%I', w.role::regrole, n.nspname, c.relname)
+    END AS bar
+FROM webhook.watch AS v
+JOIN webhook.owned AS w ON w.id = v.webhook
+JOIN pg_catalog.pg_class AS c ON c.oid = v.relation
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (
+    SELECT
+        pg_catalog.pg_has_role(w.role, c.relowner, 'USAGE') AS owns,
+        c.relrowsecurity AND NOT EXISTS (
+            SELECT FROM pg_catalog.pg_roles AS r WHERE r.oid = w.role AND (r.rolsuper OR r.rolbypassrls)
+        ) AS row_security
+) AS o
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(
+            pg_catalog.array_agg(a.attname::text ORDER BY a.attnum) FILTER (WHERE NOT a.readable), '{}'
+        ) AS hidden,
+        pg_catalog.count(*) FILTER (WHERE a.readable) AS readable
+    FROM (
+        SELECT
+            t.attname,
+            t.attnum,
+            o.owns OR pg_catalog.has_column_privilege(w.role, c.oid, t.attnum, 'SELECT') AS readable
+        FROM pg_catalog.pg_attribute AS t
+        WHERE t.attrelid = c.oid AND t.attnum > 0 AND NOT t.attisdropped
+    ) AS a
+) AS x;
+COMMENT ON VIEW webhook.watch_right IS 'private: what the owners of webhooks may not read of the tables that they watch';
+
+-- Webhooks whose transform cannot be called, and why: as registry/transform.sql asks it for one.
+CREATE VIEW webhook.transform_bar AS
+WITH RECURSIVE membership AS (
+    SELECT m.roleid AS role, m.member
+    FROM pg_catalog.pg_auth_members AS m
+    WHERE coalesce(
+        (pg_catalog.to_jsonb(m) ->> 'inherit_option')::boolean OR (pg_catalog.to_jsonb(m) ->> 'set_option')::boolean, true
+    )
+), acts_for (owner, role) AS (
+    SELECT DISTINCT w.role, w.role FROM webhook.owned AS w WHERE w.anchor IS NOT NULL
+    UNION
+    SELECT a.owner, m.role FROM acts_for AS a JOIN membership AS m ON m.member = a.role
+), named AS (
+    SELECT w.id AS webhook, w.role, y.oid AS anchor, p.oid AS function, p.proowner
+    FROM webhook.owned AS w
+    LEFT JOIN pg_catalog.pg_type AS y
+        ON y.typname = w.anchor::name AND y.typnamespace = 'webhook'::regnamespace AND y.typowner = w.role
+    -- not of one that is built in
+    LEFT JOIN pg_catalog.pg_depend AS d
+        ON d.classid = 'pg_type'::regclass AND d.objid = y.oid AND d.refclassid = 'pg_proc'::regclass
+    LEFT JOIN pg_catalog.pg_proc AS p ON p.oid = d.refobjid
+    WHERE w.anchor IS NOT NULL AND w.deleted_at IS NULL AND w.role IS NOT NULL
+)
+SELECT
+    n.webhook,
+    CASE
+        WHEN n.anchor IS NULL OR y.typdefaultbin IS NULL THEN 'the transform has been dropped'
+        WHEN NOT pg_catalog.has_function_privilege(n.role, n.function, 'EXECUTE') THEN
+            pg_catalog.format('role %s may not call %s', n.role::regrole, n.function::regprocedure)
+        WHEN NOT r.rolsuper AND NOT EXISTS (SELECT FROM acts_for AS a WHERE a.owner = n.role AND a.role = n.proowner) THEN
+            pg_catalog.format('function %s of role %I cannot run as role %s', n.function::regprocedure, r.rolname, n.role::regrole)
+    END AS bar
+FROM named AS n
+LEFT JOIN pg_catalog.pg_type AS y ON y.oid = n.anchor
+LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = n.proowner;
+COMMENT ON VIEW webhook.transform_bar IS 'private: why the transforms of webhooks cannot be called';
+
 CREATE VIEW webhook.renamed_trigger AS
 SELECT s.watch, s.webhook, s.table_name, s.operation, s.name, t.tgname AS renamed
 FROM webhook.watched_trigger AS s
@@ -123,7 +209,35 @@ SELECT
     pg_catalog.format('the trigger for %s on %s is disabled', s.operation, s.table_name),
     pg_catalog.format('ALTER TABLE %s ENABLE TRIGGER %I', s.table_name, s.name)
 FROM webhook.watched_trigger AS s
-WHERE s.ours AND s.unchanged AND s.enabled = 'D';
+WHERE s.ours AND s.unchanged AND s.enabled = 'D'
+UNION ALL
+SELECT
+    q.webhook,
+    'error',
+    q.bar,
+    'Nothing of the table is captured. Give the webhook''s owner the right, or the webhook to another role with'
+    ' webhook_update(.., owner => ..), or end this with webhook_unwatch.'
+FROM webhook.watch_right AS q
+WHERE q.bar IS NOT NULL
+UNION ALL
+SELECT
+    q.webhook,
+    'warning',
+    pg_catalog.format('column %s of %s is left out, because the webhook''s owner may not read it',
+        pg_catalog.quote_ident(h.name), v.table_name),
+    'GRANT SELECT on it, or name what is to be sent in payload_columns.'
+FROM webhook.watch_right AS q
+JOIN webhook.watch AS v ON v.id = q.watch AND v.payload_columns IS NULL
+CROSS JOIN LATERAL pg_catalog.unnest(q.hidden) AS h (name)
+WHERE q.bar IS NULL
+UNION ALL
+SELECT
+    t.webhook,
+    'error',
+    t.bar,
+    'Events become dead letters, which webhook_replay_all transforms again. webhook_update names another transform.'
+FROM webhook.transform_bar AS t
+WHERE t.bar IS NOT NULL;
 COMMENT ON VIEW webhook.problem IS 'private: what is wrong with each webhook';
 
 -- Those that could not be dropped while their table was in use, and those that came with a dump of another database.

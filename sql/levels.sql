@@ -65,10 +65,33 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook.types_in IS 'private: a type, and those in it: of a domain, an array, a composite type';
 
+CREATE VIEW webhook.owner_role AS
+SELECT y.typname::text AS anchor, y.oid AS type, y.typowner AS role
+FROM pg_catalog.pg_type AS y
+JOIN pg_catalog.pg_namespace AS n ON n.oid = y.typnamespace
+LEFT JOIN webhook.owner AS o ON o.anchor = y.typname::text
+WHERE n.nspname = 'webhook'
+  AND pg_catalog.starts_with(y.typname::text, 'owner_')
+  AND coalesce(o.type = y.oid, true)
+  -- Its owner may change and rename it, and gives up by that what it stands for.
+  AND y.typtype = 'd'
+  AND y.typbasetype = 'boolean'::regtype
+  AND y.typdefault IS NULL
+  AND y.typdefaultbin IS NULL
+  AND NOT y.typnotnull
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS c WHERE c.contypid = y.oid);
+COMMENT ON VIEW webhook.owner_role IS 'private: the roles that webhooks belong to';
+
+CREATE VIEW webhook.owned AS
+SELECT w.*, r.role
+FROM webhook.webhook AS w
+LEFT JOIN webhook.owner_role AS r ON r.anchor = w.owner;
+COMMENT ON VIEW webhook.owned IS 'private: webhooks, each with the role that it belongs to; none where that is gone';
+
 CREATE VIEW webhook.visible WITH (security_barrier) AS
 SELECT w.*
-FROM webhook.webhook AS w
-WHERE pg_catalog.pg_has_role(w.owner::oid, 'USAGE')
+FROM webhook.owned AS w
+WHERE pg_catalog.pg_has_role(w.role, 'USAGE')
    OR EXISTS (
        SELECT FROM webhook.level AS l
        WHERE l.level = 'admin' AND pg_catalog.pg_has_role(l.role::oid, 'USAGE')

@@ -34,7 +34,8 @@ CREATE TABLE webhook.webhook (
     retry_for             interval NOT NULL,
     max_concurrency       integer NOT NULL,
     rate_limit            integer,
-    owner                 regrole NOT NULL,
+    -- the domain whose owner it belongs to: see src/pg/anchor.rs
+    owner                 text NOT NULL,
     created_at            timestamptz NOT NULL DEFAULT pg_catalog.now(),
     updated_at            timestamptz NOT NULL DEFAULT pg_catalog.now(),
     -- A deleted webhook stays as a name for its deliveries until the log forgets them.
@@ -43,6 +44,15 @@ CREATE TABLE webhook.webhook (
 -- Unique for each owner: whether a name is taken says nothing about the webhooks of others.
 CREATE UNIQUE INDEX webhook_name_owner_key ON webhook.webhook (name, owner) WHERE deleted_at IS NULL;
 COMMENT ON TABLE webhook.webhook IS 'private: one row per webhook, without its secrets';
+
+-- Not dumped: the numbers of types mean something else in another database. There the name counts, until webhook_arm
+-- records the number.
+CREATE TABLE webhook.owner (
+    anchor text PRIMARY KEY,
+    type   oid NOT NULL
+);
+COMMENT ON TABLE webhook.owner IS
+    'private: the domains that say whose webhooks are, as they were made; another one of that name says nothing';
 
 -- Apart from webhook.webhook so that neither a view nor a dump carries them.
 CREATE TABLE webhook.secret (

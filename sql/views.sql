@@ -72,7 +72,7 @@ SELECT
     w.retry_for,
     w.max_concurrency,
     w.rate_limit,
-    w.owner,
+    w.role::regrole AS owner,
     CASE
         WHEN NOT w.enabled THEN 'disabled'
         WHEN x.reason IS NOT NULL THEN 'broken'

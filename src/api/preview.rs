@@ -139,11 +139,14 @@ impl Preview<'_> {
             }),
             _ => None,
         };
-        let Some(source) = own.and_then(|own| source::of(&table, &own)) else {
-            return Ok(Err(format!(
-                "the trigger for {name} on {} is not the one that was made",
-                watched.table
-            )));
+        let source = match own.map_or(Err(None), |own| source::of(&table, &own)) {
+            Ok(source) => source,
+            Err(bar) => {
+                let table = &watched.table;
+                let replaced =
+                    || format!("the trigger for {name} on {table} is not the one that was made");
+                return Ok(Err(bar.unwrap_or_else(replaced)));
+            }
         };
         if made.enabled == Firing::DISABLED {
             return Ok(Err(format!("the trigger for {name} on {} is disabled", watched.table)));

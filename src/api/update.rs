@@ -40,6 +40,7 @@ fn webhook_update(
     rate_limit: Option<i32>,
     on_transform_error: Option<&str>,
     emitters: Option<Vec<Option<pg_sys::Oid>>>,
+    owner: Option<pg_sys::Oid>,
 ) -> Result<(), ErrorReport> {
     let given = Given {
         name,
@@ -68,7 +69,8 @@ fn webhook_update(
     };
     with_triggers(|caller, session| {
         let own = webhook::find(session, caller, webhook)?;
-        let mut definition = Definition { emitters: roles(emitters)?, ..Definition::check(given)? };
+        let mut definition =
+            Definition { emitters: roles(emitters)?, owner, ..Definition::check(given)? };
         let mut tables = watch::list(session, own.id);
         tables.retain(|watched| !watched.dropped);
         let has_table = table_name.is_some() || !tables.is_empty();
@@ -82,7 +84,7 @@ fn webhook_update(
         if let Some(url) = &definition.url {
             elsewhere::judge_addresses(url)?;
         }
-        webhook::update(session, &own, definition)?;
+        webhook::update(session, caller, &own, definition)?;
         let making = match table_name.is_some() || watched.any().is_some() {
             true => rewatch(session, caller, &own, tables, table_name, watched)?,
             false => None,

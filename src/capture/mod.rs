@@ -5,9 +5,9 @@
 //! an event that is not a row could survive a rollback to a savepoint, or die with PREPARE TRANSACTION.
 
 pub mod casts;
-mod code;
 pub mod image;
 mod record;
+mod rights;
 pub mod sender;
 pub mod source;
 pub mod transform;

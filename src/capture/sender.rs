@@ -21,6 +21,7 @@ pub struct Sender {
     pub enabled: bool,
     /// The role that it belongs to.
     pub owner: pg_sys::Oid,
+
     /// Where events go.
     pub target: Target,
     installation: String,
@@ -65,7 +66,7 @@ pub enum Stored<'b> {
 }
 
 impl Sender {
-    /// The sender for `webhook`, unless that has been deleted.
+    /// The sender for `webhook`, unless that has been deleted or its owner is gone.
     pub fn load(session: &Session, webhook: i32) -> Option<Self> {
         let rows = session.read(sql!("capture/sender"), &[arg(webhook)]);
         let row = rows.first()?;

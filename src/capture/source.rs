@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use super::casts::Casts;
 use super::record::Writer;
 use super::sender::Sender;
-use super::{code, image};
+use super::{image, rights};
 use crate::domain::envelope::{Envelope, Kind};
 use crate::domain::event::Operation;
 use crate::pg::row::Row;
@@ -115,6 +115,8 @@ struct Known {
     path: Vec<pg_sys::Oid>,
     /// `None` for nothing.
     source: Option<Rc<Source>>,
+    /// Why, where it was made by pg_webhook.
+    bar: Option<String>,
 }
 
 impl Known {
@@ -145,7 +147,7 @@ thread_local! {
 pub unsafe fn find(trigger: &Trigger, descriptor: pg_sys::TupleDesc) -> Option<Rc<Source>> {
     if STALE.replace(false) {
         SOURCES.with_borrow_mut(HashMap::clear);
-        code::forget();
+        rights::forget();
     }
     let key = (trigger.relation, trigger.oid, trigger.operation);
     let known = SOURCES.with_borrow(|sources| {
@@ -169,11 +171,19 @@ pub unsafe fn find(trigger: &Trigger, descriptor: pg_sys::TupleDesc) -> Option<R
 }
 
 /// As [`find`], for a trigger of an open table that does not fire.
-pub fn of(table: &Table, trigger: &Trigger) -> Option<Rc<Source>> {
+///
+/// # Errors
+///
+/// Why it is for nothing, where it is one that pg_webhook has made.
+pub fn of(table: &Table, trigger: &Trigger) -> Result<Rc<Source>, Option<String>> {
+    if table.oid() != trigger.relation {
+        return Err(None);
+    }
     // SAFETY: the table is open, and it is the trigger's.
-    (table.oid() == trigger.relation)
-        .then(|| unsafe { find(trigger, table.descriptor()) })
-        .flatten()
+    unsafe { find(trigger, table.descriptor()) }.ok_or_else(|| {
+        let key = (trigger.relation, trigger.oid, trigger.operation);
+        SOURCES.with_borrow(|sources| sources.get(&key)?.bar.clone())
+    })
 }
 
 /// Reads in the latest snapshot, not in the transaction's: what an old snapshot sees must not stay in
@@ -189,6 +199,7 @@ unsafe fn load(trigger: &Trigger, descriptor: pg_sys::TupleDesc) -> Known {
         condition: trigger.condition.map(CStr::to_owned),
         path: vec![trigger.relation],
         source: None,
+        bar: None,
     };
     let argument = trigger.argument.to_str().ok();
     let Some(watch) = argument.and_then(|text| uuid::Uuid::try_parse(text).ok()) else {
@@ -211,8 +222,13 @@ unsafe fn load(trigger: &Trigger, descriptor: pg_sys::TupleDesc) -> Known {
                     arg(server::database()),
                 ],
             );
-            if let Some(path) = rows.first().and_then(|row| row.get(1)) {
-                known.path = path;
+            if let Some(row) = rows.first() {
+                known.path = row.get(1).unwrap_or_default();
+                known.bar = row.get(9);
+                rights::note_owner(row.get(11));
+                if let (Some(bar), Some(webhook)) = (&known.bar, row.get::<String>(10)) {
+                    log!("pg_webhook: webhook \"{webhook}\" captures nothing: {bar}");
+                }
             }
             // SAFETY: the caller's; the rows are of that statement.
             known.source = unsafe { source(session, &rows, descriptor) }.map(Rc::new);
@@ -244,7 +260,7 @@ unsafe fn source(session: &Session, rows: &Rows, descriptor: pg_sys::TupleDesc) 
     let attributes = unsafe { compat::attributes(descriptor) };
     let types: Vec<_> = attributes.iter().map(|attribute| vec![attribute.atttypid]).collect();
     let casts = Casts::find(session, &types, sender.owner);
-    code::note(sender.transform(), &casts);
+    rights::note(sender.transform(), &casts);
     Some(Source {
         envelopes: Operation::ALL.map(envelope),
         key: key.into_iter().filter(is_sent).collect(),
@@ -301,7 +317,7 @@ unsafe extern "C-unwind" fn relation_changed(_argument: pg_sys::Datum, relation:
         Ok(sources) => sources.values().any(|known| known.path.contains(&relation)),
         Err(_) => true,
     });
-    if used || code::concerns(relation) {
+    if used || rights::concerns(relation) {
         STALE.set(true);
     }
 }

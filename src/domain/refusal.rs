@@ -119,6 +119,14 @@ pub enum Refusal {
         /// The webhook.
         webhook: String,
     },
+    /// Not the caller's to give, or not to that role.
+    #[error("permission denied to give webhook \"{webhook}\" to role {role}")]
+    MayNotGive {
+        /// The webhook.
+        webhook: String,
+        /// The other role.
+        role: String,
+    },
     /// A body that is larger than allowed and cannot be shortened.
     #[error("the payload is larger than {0} bytes")]
     TooLarge(usize),

@@ -1,11 +1,15 @@
-//! What keeps a function that a webhook calls, as PostgreSQL keeps what a view calls.
+//! What ties webhooks to roles and functions as PostgreSQL ties what is its own.
 //!
-//! An anchor is a domain in schema `webhook` that belongs to the webhook's owner and whose default value is a call of
-//! the function. So a dependency of PostgreSQL's own refuses to drop the function, follows it through a rename, and is
-//! in a dump. The default is never evaluated: nothing has a column of this type, and nobody but its owner may.
+//! An anchor is a domain in schema `webhook`. Nothing has a column of such a type, and nobody but its owner may.
 //!
-//! Its owner may change or drop it. So what it says is taken only from the exact shape in which it is made here, and
-//! only as long as it belongs to the owner of the webhook.
+//! One stands for a role as the owner of webhooks: they belong to whoever owns it. So DROP ROLE is refused, DROP OWNED
+//! ends them, REASSIGN OWNED gives them away, and a dump holds whose they are.
+//!
+//! Another belongs to a webhook's owner, and its default value, which is never evaluated, is a call of the webhook's
+//! transform. So a dependency of PostgreSQL's own refuses to drop the function and follows it through a rename.
+//!
+//! Its owner may change or drop an anchor. So what it says is taken only from the exact shape in which it is made here;
+//! of one for a role, by its number as well, because its owner could rename it to what another one was called.
 
 use std::ffi::{CString, c_char};
 
@@ -14,15 +18,23 @@ use pgrx::prelude::*;
 
 use super::{compat, ffi, subtransaction};
 
+/// The cache whose invalidations tell of a change of an anchor: domains by name and schema.
+pub const CACHE: pg_sys::SysCacheIdentifier::Type = pg_sys::SysCacheIdentifier::TYPENAMENSP;
+
 /// The schema of anchors.
 const SCHEMA: &std::ffi::CStr = c"webhook";
+
+/// Makes the anchor `name` that stands for `role`, and returns its number; otherwise as [`of_function`].
+pub fn of_role(name: &str, role: pg_sys::Oid) -> pg_sys::Oid {
+    // SAFETY: in a transaction; there is no default value.
+    unsafe { create(name, pg_sys::BOOLOID, None, role) }
+}
 
 /// Makes the anchor `name` of `function`, which takes one jsonb, for `owner`. To be called with the rights of the
 /// extension's owner. No event trigger fires: as SQL it would run those of others with these rights.
 ///
 /// Raises the server's error where there is one of that name.
-pub fn create(name: &str, function: pg_sys::Oid, owner: pg_sys::Oid) {
-    let name = CString::new(name).expect("a name of our own");
+pub fn of_function(name: &str, function: pg_sys::Oid, owner: pg_sys::Oid) {
     // SAFETY: in a transaction; nodes are made whole and live in the current memory context until they have been read,
     // and the function exists.
     unsafe {
@@ -41,12 +53,29 @@ pub fn create(name: &str, function: pg_sys::Oid, owner: pg_sys::Oid) {
         (*default).contype = pg_sys::ConstrType::CONSTR_DEFAULT;
         (*default).raw_expr = pg_sys::makeFuncCall(function, arguments, form, -1).cast();
         (*default).location = -1;
+        create(name, pg_sys::JSONBOID, Some(default), owner);
+    }
+}
 
+/// # Safety
+///
+/// In a transaction; the default value is a whole node.
+unsafe fn create(
+    name: &str,
+    base: pg_sys::Oid,
+    default: Option<*mut pg_sys::Constraint>,
+    owner: pg_sys::Oid,
+) -> pg_sys::Oid {
+    let name = CString::new(name).expect("a name of our own");
+    // SAFETY: the caller's; nodes are made whole and live in the current memory context until they have been read.
+    unsafe {
         let full_name = list(&[SCHEMA.as_ptr().cast_mut(), name.as_ptr().cast_mut()]);
         let domain = node::<pg_sys::CreateDomainStmt>(pg_sys::NodeTag::T_CreateDomainStmt);
         (*domain).domainname = full_name;
-        (*domain).typeName = pg_sys::makeTypeNameFromOid(pg_sys::JSONBOID, -1);
-        (*domain).constraints = pg_sys::lappend(std::ptr::null_mut(), default.cast());
+        (*domain).typeName = pg_sys::makeTypeNameFromOid(base, -1);
+        (*domain).constraints = default.map_or(std::ptr::null_mut(), |default| {
+            pg_sys::lappend(std::ptr::null_mut(), default.cast())
+        });
         let made = compat::define_domain(domain);
         pg_sys::CommandCounterIncrement();
 
@@ -64,6 +93,7 @@ pub fn create(name: &str, function: pg_sys::Oid, owner: pg_sys::Oid) {
         ffi::give_type(made.objectId, owner);
         adopt(made.objectId);
         pg_sys::CommandCounterIncrement();
+        made.objectId
     }
 }
 

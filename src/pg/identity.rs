@@ -10,6 +10,14 @@ pub struct Caller {
     pub role: pg_sys::Oid,
 }
 
+impl Caller {
+    /// Whether it could act as `role` by what it has been granted; a superuser always could.
+    pub fn has_rights_of(&self, role: pg_sys::Oid) -> bool {
+        // SAFETY: main thread in a transaction; looks at the catalog.
+        unsafe { pg_sys::has_privs_of_role(self.role, role) }
+    }
+}
+
 /// The caller of the function that runs. To be taken before [`as_owner`] changes it.
 pub fn caller() -> Caller {
     // SAFETY: main thread inside a function call.

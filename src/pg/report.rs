@@ -83,6 +83,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::MayNotCall(_)
         | Refusal::OthersFunction { .. }
         | Refusal::MayNotBring { .. }
+        | Refusal::MayNotGive { .. }
         | Refusal::MayNotAdminister(_) => ERRCODE_INSUFFICIENT_PRIVILEGE,
         Refusal::UnknownColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
         Refusal::NoThread(_) => ERRCODE_INSUFFICIENT_RESOURCES,
@@ -103,6 +104,9 @@ pub fn detail(refusal: &Refusal) -> Option<String> {
         Refusal::MayNotBring { .. } => Some(sentence(
             "it runs with the rights of the webhook's owner, which the caller does not have",
         )),
+        Refusal::MayNotGive { .. } => {
+            Some(sentence("it takes the rights of the webhook's owner and of the other role"))
+        }
         Refusal::OthersFunction { owner, .. } => Some(format!(
             "Role {owner} could put into the function what would run with the rights of the webhook's owner."
         )),

@@ -47,6 +47,8 @@ pub struct Definition {
     pub event_types: Option<Vec<String>>,
     /// Roles whose events it hears as well.
     pub emitters: Option<Vec<pg_sys::Oid>>,
+    /// Whose it becomes.
+    pub owner: Option<pg_sys::Oid>,
     /// `jsonb -> jsonb`; an invalid oid for none. Not checked here.
     pub transform: Option<pg_sys::Oid>,
     /// What an error of it means.
@@ -120,6 +122,7 @@ impl Definition {
             signature_header: given.signature_header.map(check_signature_header).transpose()?,
             event_types: None,
             emitters: None,
+            owner: None,
             transform: given.transform,
             on_transform_error: given.on_transform_error.map(str::parse).transpose()?,
             max_retries: given.max_retries,

@@ -8,6 +8,7 @@ pub mod definition;
 pub mod emitter;
 pub mod endpoint;
 pub mod level;
+pub mod owner;
 mod removal;
 mod secret;
 pub mod table;

@@ -35,6 +35,13 @@ pub fn check(
     }
 }
 
+/// The transform of `webhook`, if it has one that is there.
+pub fn of(session: &Session, webhook: i32) -> Option<pg_sys::Oid> {
+    let rows = session.run(sql!("registry/owner"), &[arg(webhook)]);
+    let row = rows.first()?;
+    find(&row.get::<String>(3)?, row.get(1)?)
+}
+
 /// Makes `function` the transform of `webhook`; an invalid oid takes it away, and `None` changes nothing.
 ///
 /// # Errors
@@ -65,7 +72,7 @@ fn anchor(session: &Session, webhook: i32, function: pg_sys::Oid) -> Result<Stri
     let bytes =
         random::bytes::<4>().ok_or_else(|| Refusal::NoThread("no random bytes".to_owned()))?;
     let name = format!("transform_of_{}_{}", hex::encode(uuid.as_bytes()), hex::encode(bytes));
-    anchor::create(&name, function, role);
+    anchor::of_function(&name, function, role);
     // A call of it could mean another function, were there one that fits a jsonb better.
     match find(&name, role) {
         Some(named) if named == function => Ok(name),
@@ -83,4 +90,5 @@ pub fn adopt_all(session: &Session) {
     for row in session.run(sql!("registry/anchors"), &[]).iter() {
         anchor::readopt(&row.value::<String>(1));
     }
+    session.run(sql!("registry/record_owners"), &[]);
 }

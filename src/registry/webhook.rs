@@ -4,7 +4,7 @@ use pgrx::datum::{Interval, TimestampWithTimeZone, Uuid};
 use pgrx::prelude::*;
 
 use super::definition::Definition;
-use super::{emitter, secret, transform};
+use super::{emitter, owner, secret, transform};
 use crate::domain::format::Format;
 use crate::domain::on_error::OnTransformError;
 use crate::domain::refusal::Refusal;
@@ -137,7 +137,7 @@ pub fn insert(
             arg(definition.retry_for.ok_or(Refusal::Null("retry_for"))?),
             arg(definition.max_concurrency.ok_or(Refusal::Null("max_concurrency"))?),
             arg(definition.rate_limit),
-            arg(caller.role),
+            arg(owner::anchor_of(session, caller.role)?),
             arg(ids::next_webhook()),
         ],
     );
@@ -161,6 +161,7 @@ pub fn insert(
 /// As for [`insert`].
 pub fn update(
     session: &Session,
+    caller: &Caller,
     webhook: &Webhook,
     mut definition: Definition,
 ) -> Result<(), Refusal> {
@@ -210,7 +211,10 @@ pub fn update(
         }
     }
     secret::update(session, webhook, definition.secret.as_ref(), definition.headers, moves);
-    Ok(())
+    match definition.owner {
+        Some(role) => owner::give(session, caller, webhook, role),
+        None => Ok(()),
+    }
 }
 
 /// Gives it the secret `new`; the one before signs as well for `overlap`.

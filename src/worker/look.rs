@@ -15,7 +15,7 @@ use crate::queue::event::{Event, Origin, Settlement, Spill};
 use crate::queue::pending;
 use crate::queue::ring::{self, Handled};
 use crate::queue::schedule::Decision;
-use crate::registry::{self, endpoint};
+use crate::registry::{self, endpoint, owner};
 
 /// Pages of the ring in one transaction, so that it stays short.
 const PAGES: usize = 4;
@@ -68,6 +68,10 @@ impl Leader {
     }
 
     fn read_definitions(&mut self, session: &Session) {
+        owner::watch(session);
+        for name in owner::bury(session) {
+            log!("pg_webhook: webhook \"{name}\" is deleted, because its owner is gone");
+        }
         let mut routes = endpoint::load(session, None);
         if !settings::enabled() {
             routes.iter_mut().for_each(|route| route.sending = false);

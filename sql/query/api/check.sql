@@ -1,11 +1,11 @@
 -- What is wrong, as far as role $2 may know of it: with webhook $1 only, where that is given.
 SELECT w.name, p.severity, p.problem, p.hint
 FROM webhook.problem AS p
-JOIN webhook.webhook AS w ON w.id = p.webhook
+JOIN webhook.owned AS w ON w.id = p.webhook
 WHERE w.deleted_at IS NULL
   AND ($1 IS NULL OR w.id = $1)
   AND (
-      pg_has_role($2, w.owner::oid, 'USAGE')
+      pg_has_role($2, w.role, 'USAGE')
       OR EXISTS (SELECT FROM webhook.level AS l WHERE l.level = 'admin' AND pg_has_role($2, l.role::oid, 'USAGE'))
   )
 UNION ALL

@@ -17,9 +17,9 @@ FROM (
     UNION ALL
     SELECT e.webhook, e.xid, 3 FROM webhook.event AS e WHERE e.id = $1
 ) AS d
-JOIN webhook.webhook AS w ON w.id = d.webhook
+JOIN webhook.owned AS w ON w.id = d.webhook
 WHERE (
-    pg_has_role($2, w.owner::oid, 'USAGE')
+    pg_has_role($2, w.role, 'USAGE')
     OR EXISTS (SELECT FROM webhook.level AS l WHERE l.level = 'admin' AND pg_has_role($2, l.role::oid, 'USAGE'))
 )
 LIMIT 1

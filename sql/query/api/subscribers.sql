@@ -8,12 +8,12 @@ WITH RECURSIVE above (role) AS (
     SELECT m.member FROM below JOIN webhook.membership AS m ON m.role = below.role
 )
 SELECT w.id, w.event_types, w.enabled
-FROM webhook.webhook AS w
+FROM webhook.owned AS w
 WHERE w.deleted_at IS NULL
   AND w.event_types <> '{}'
   AND (
-      w.owner::oid IN (SELECT role FROM above)
-      OR w.owner::oid IN (SELECT role FROM below)
+      w.role IN (SELECT role FROM above)
+      OR w.role IN (SELECT role FROM below)
       OR EXISTS (
           SELECT FROM above JOIN pg_roles AS r ON r.oid = above.role WHERE r.rolname::text = ANY (w.emitters)
       )

@@ -1,17 +1,17 @@
--- What events of webhook $1 need, wherever they come from.
+-- What events of webhook $1 need, wherever they come from. No row where it is deleted or its owner is gone.
 SELECT
     w.enabled,
     w.uuid::text,
     w.name,
     w.format,
     w.anchor,
-    w.owner::oid,
+    w.role,
     i.id,
     r.slot,
     format('webhook.event_%s', r.slot)::regclass::oid,
     'webhook.delivery_id_seq'::regclass::oid,
     w.on_transform_error = 'fail'
-FROM webhook.webhook AS w
+FROM webhook.owned AS w
 CROSS JOIN webhook.ring AS r
 CROSS JOIN webhook.installation AS i
-WHERE w.id = $1 AND w.deleted_at IS NULL
+WHERE w.id = $1 AND w.deleted_at IS NULL AND w.role IS NOT NULL

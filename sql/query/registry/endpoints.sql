@@ -18,8 +18,9 @@ SELECT
     w.signature_header,
     s.previous_key,
     floor(extract(epoch FROM s.previous_until))::bigint
-FROM webhook.webhook AS w
+FROM webhook.owned AS w
 LEFT JOIN webhook.secret AS s ON s.webhook = w.id
 LEFT JOIN webhook.health AS h ON h.webhook = w.id
 WHERE w.deleted_at IS NULL
+  AND w.role IS NOT NULL
   AND ($1 IS NULL OR w.id = $1)

@@ -1,10 +1,10 @@
 -- The live webhooks of this name or uuid that role $2 may manage (see webhook.visible), and whether it is their
 -- owner.
-SELECT w.id, w.owner::oid = $2
-FROM webhook.webhook AS w
+SELECT w.id, w.role = $2
+FROM webhook.owned AS w
 WHERE (w.name = $1 OR w.uuid::text = lower($1))
   AND w.deleted_at IS NULL
   AND (
-      pg_has_role($2, w.owner::oid, 'USAGE')
+      pg_has_role($2, w.role, 'USAGE')
       OR EXISTS (SELECT FROM webhook.level AS l WHERE l.level = 'admin' AND pg_has_role($2, l.role::oid, 'USAGE'))
   )

@@ -1,11 +1,12 @@
 -- Webhook $1, locked against other changes, if it is live and role $2 may still manage it; with whether that role
 -- has the rights of its owner.
-SELECT w.name, w.url, w.signature, w.signature_header, pg_has_role($2, w.owner::oid, 'USAGE')
+SELECT w.name, w.url, w.signature, w.signature_header, pg_has_role($2, r.role, 'USAGE')
 FROM webhook.webhook AS w
+LEFT JOIN webhook.owner_role AS r ON r.anchor = w.owner
 WHERE w.id = $1
   AND w.deleted_at IS NULL
   AND (
-      pg_has_role($2, w.owner::oid, 'USAGE')
+      pg_has_role($2, r.role, 'USAGE')
       OR EXISTS (SELECT FROM webhook.level AS l WHERE l.level = 'admin' AND pg_has_role($2, l.role::oid, 'USAGE'))
   )
-FOR NO KEY UPDATE
+FOR NO KEY UPDATE OF w

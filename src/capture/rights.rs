@@ -1,7 +1,8 @@
-//! When what a session knows about code of others is no longer so.
+//! When what a session knows about the rights of webhooks is no longer so.
 //!
-//! Whether a function may be called is found out with a source and kept with it, not asked for each row. It changes
-//! with the function, its owner, the roles of the owner, the anchor of a transform, and casts.
+//! What an owner may read, and whether a function may be called, is found out with a source and kept with it, not asked
+//! for each row. It changes with roles and memberships, anchors, functions, casts, and with privileges on a table, which
+//! the server tells as a change of the table.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -15,9 +16,7 @@ use crate::pg::{anchor, invalidation};
 
 type Cache = pg_sys::SysCacheIdentifier::Type;
 
-/// Functions by their oid, domains by name and schema.
 const FUNCTIONS: Cache = pg_sys::SysCacheIdentifier::PROCOID;
-const DOMAINS: Cache = pg_sys::SysCacheIdentifier::TYPENAMENSP;
 const CASTS: Cache = pg_sys::SysCacheIdentifier::CASTSOURCETARGET;
 const ROLES: Cache = pg_sys::SysCacheIdentifier::AUTHOID;
 const MEMBERS: Cache = pg_sys::SysCacheIdentifier::AUTHMEMMEMROLE;
@@ -31,8 +30,8 @@ struct Known {
     composites: HashSet<pg_sys::Oid>,
     /// There are types that could get a cast.
     casts: bool,
-    /// There are functions that somebody else may own.
-    functions: bool,
+    /// There are sources, and so owners.
+    owners: bool,
 }
 
 thread_local! {
@@ -40,30 +39,37 @@ thread_local! {
     static LISTENING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Notes what a source depends on. In a transaction.
-pub fn note(transform: Option<&Transform>, casts: &Casts) {
-    if transform.is_none() && !casts.foreign {
+/// Notes what says whose a webhook is, be it one that captures nothing for now. In a transaction.
+pub fn note_owner(anchor: Option<String>) {
+    let Some(anchor) = anchor else {
         return;
-    }
+    };
     if !LISTENING.replace(true) {
-        for cache in [FUNCTIONS, DOMAINS, CASTS, ROLES, MEMBERS] {
+        for cache in [FUNCTIONS, anchor::CACHE, CASTS, ROLES, MEMBERS] {
             invalidation::on_catalog(cache, changed);
         }
     }
+    let hash = anchor::hash(&anchor);
+    KNOWN.with_borrow_mut(|known| {
+        known.rows.extend(hash.map(|hash| (anchor::CACHE, hash)));
+        known.owners = true;
+    });
+}
+
+/// Notes what a source calls. In a transaction.
+pub fn note(transform: Option<&Transform>, casts: &Casts) {
     let named = transform.and_then(|transform| transform.named);
     let functions: Vec<pg_sys::Oid> = casts.functions.iter().copied().chain(named).collect();
     let mut rows: Vec<(Cache, u32)> = functions
         .iter()
         .map(|function| (FUNCTIONS, invalidation::hash(FUNCTIONS, *function)))
         .collect();
-    rows.extend(
-        transform.and_then(|transform| anchor::hash(&transform.anchor)).map(|hash| (DOMAINS, hash)),
-    );
+    let anchor = transform.and_then(|transform| anchor::hash(&transform.anchor));
+    rows.extend(anchor.map(|hash| (anchor::CACHE, hash)));
     KNOWN.with_borrow_mut(|known| {
         known.rows.extend(rows);
         known.composites.extend(casts.composites.iter().copied());
         known.casts |= casts.foreign;
-        known.functions |= transform.is_some() || !functions.is_empty();
     });
 }
 
@@ -83,8 +89,8 @@ extern "C-unwind" fn changed(_argument: pg_sys::Datum, cache: i32, hash: u32) {
     let concerned = KNOWN.with(|known| {
         known.try_borrow().map_or(true, |known| match cache as Cache {
             CASTS => known.casts,
-            ROLES | MEMBERS => known.functions,
-            cache => hash == 0 && known.functions || known.rows.contains(&(cache, hash)),
+            ROLES | MEMBERS => known.owners,
+            cache => hash == 0 && known.owners || known.rows.contains(&(cache, hash)),
         })
     });
     if concerned {

@@ -1,0 +1,21 @@
+-- Webhooks whose owner is gone, by DROP OWNED, or because it has given up what stands for it, are deleted as
+-- registry/delete.sql does it. One that came with a dump, without what stands for its owner, stays as it is.
+-- One that somebody is changing is left for the next time, which that change brings about.
+WITH ownerless AS (
+    SELECT w.id
+    FROM webhook.webhook AS w
+    WHERE w.deleted_at IS NULL
+      AND w.owner IN (SELECT o.anchor FROM webhook.owner AS o)
+      AND NOT EXISTS (SELECT FROM webhook.owner_role AS r WHERE r.anchor = w.owner)
+    FOR UPDATE SKIP LOCKED
+), gone AS (
+    UPDATE webhook.webhook AS w SET deleted_at = now(), enabled = false
+    FROM ownerless
+    WHERE w.id = ownerless.id
+    RETURNING w.id, w.name, w.anchor
+), secret AS (
+    DELETE FROM webhook.secret AS s USING gone WHERE s.webhook = gone.id
+), watch AS (
+    DELETE FROM webhook.watch AS v USING gone WHERE v.webhook = gone.id
+)
+SELECT gone.name, gone.anchor FROM gone

@@ -1,0 +1,104 @@
+//! The roles that webhooks belong to.
+//!
+//! PostgreSQL knows nothing of a role in a row of ours. So a webhook names a domain, see [`anchor`], and belongs to
+//! whoever owns that.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::sync::Once;
+
+use pgrx::prelude::*;
+
+use super::webhook::Webhook;
+use super::{set_changed, transform};
+use crate::domain::refusal::Refusal;
+use crate::pg::identity::Caller;
+use crate::pg::spi::{Session, arg, sql};
+use crate::pg::{anchor, invalidation, random, snapshot, subtransaction};
+
+/// What stands for `role`. It is made where there is none.
+///
+/// # Errors
+///
+/// The system has no random bytes.
+pub fn anchor_of(session: &Session, role: pg_sys::Oid) -> Result<String, Refusal> {
+    // An older snapshot does not show what another session has made.
+    let known = || {
+        snapshot::with_latest(|| {
+            let rows = session.read(sql!("registry/owner_of"), &[arg(role)]);
+            rows.first().map(|row| row.value::<String>(1))
+        })
+    };
+    if let Some(anchor) = known() {
+        return Ok(anchor);
+    }
+    session.run(sql!("registry/lock_owners"), &[]);
+    if let Some(anchor) = known() {
+        return Ok(anchor);
+    }
+    let bytes =
+        random::bytes::<16>().ok_or_else(|| Refusal::NoThread("no random bytes".to_owned()))?;
+    let name = format!("owner_{}", hex::encode(bytes));
+    let made = anchor::of_role(&name, role);
+    session.run(sql!("registry/record_owner"), &[arg(name.as_str()), arg(made)]);
+    Ok(name)
+}
+
+/// Gives a webhook to `role`. Its secret and its header values go along.
+///
+/// # Errors
+///
+/// The caller does not have the rights of both roles, `role` has a webhook of that name, or may not call the transform.
+pub fn give(
+    session: &Session,
+    caller: &Caller,
+    webhook: &Webhook,
+    role: pg_sys::Oid,
+) -> Result<(), Refusal> {
+    let rows = session.run(sql!("registry/level"), &[arg(role)]);
+    let name: String = rows.first().ok_or(Refusal::UnknownRole(u32::from(role)))?.value(1);
+    if !webhook.own || !caller.has_rights_of(role) {
+        return Err(Refusal::MayNotGive { webhook: webhook.name.clone(), role: name });
+    }
+    let function = transform::of(session, webhook.id);
+    let anchor = anchor_of(session, role)?;
+    let write = || session.run(sql!("registry/give_away"), &[arg(webhook.id), arg(anchor)]).count();
+    subtransaction::tolerating(&[PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION], write)
+        .ok_or_else(|| Refusal::DuplicateName(webhook.name.clone()))?;
+    // The new owner's, if it could have chosen it.
+    transform::give(session, webhook.id, function)
+}
+
+/// Deletes the webhooks whose owner is gone, and returns their names.
+pub fn bury(session: &Session) -> Vec<String> {
+    let rows = session.run(sql!("registry/bury"), &[]);
+    let names: Vec<String> = rows.iter().map(|row| row.value(1)).collect();
+    rows.iter().filter_map(|row| row.get::<String>(2)).for_each(|anchor| anchor::remove(&anchor));
+    if !names.is_empty() {
+        super::changed();
+    }
+    names
+}
+
+thread_local! {
+    /// By what the server tells that one of them has changed.
+    static HASHES: RefCell<HashSet<u32>> = RefCell::default();
+}
+
+/// Definitions are to be read again when one of those changes that there are now.
+pub fn watch(session: &Session) {
+    static LISTENING: Once = Once::new();
+    LISTENING.call_once(|| invalidation::on_catalog(anchor::CACHE, changed));
+    let rows = session.run(sql!("registry/owners"), &[]);
+    HASHES.set(rows.iter().filter_map(|row| anchor::hash(&row.value::<String>(1))).collect());
+}
+
+extern "C-unwind" fn changed(_argument: pg_sys::Datum, _cache: i32, hash: u32) {
+    // What is in use right now is taken as concerned.
+    let concerned = HASHES.with(|hashes| {
+        hashes.try_borrow().map_or(true, |known| hash == 0 || known.contains(&hash))
+    });
+    if concerned {
+        set_changed();
+    }
+}

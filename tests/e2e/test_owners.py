@@ -1,0 +1,351 @@
+"""Rights are those of now: whose a webhook is, and what that role may read."""
+
+import json
+
+import psycopg
+import pytest
+
+from harness import wait_until
+from harness.people import People
+
+
+@pytest.fixture
+def people(cluster, db):
+    """Makes roles of the test's database."""
+    made = People(cluster, db)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def lender(people):
+    """Somebody with a table that others may watch."""
+    person = people("len")
+    person.run("CREATE TABLE things (id int PRIMARY KEY, note text, hidden text)")
+    return person
+
+
+@pytest.fixture
+def owner(people, lender):
+    """A member with a webhook on that table, all of which it may read."""
+    person = people("own", "member")
+    lender.run(f"GRANT SELECT, TRIGGER ON things TO {person.role}")
+    return person
+
+
+def watch(person, lender, url, **settings):
+    named = {"name": "hook", "url": url, "table_name": f"{lender.role}.things", **settings}
+    arguments = ", ".join(f"{key} => %({key})s" for key in named)
+    person.connection.execute(f"SELECT webhook_create({arguments})", named)
+
+
+def write(lender, number):
+    lender.run("INSERT INTO things VALUES (%s, 'note', 'hidden')", number)
+
+
+def records(db):
+    """What has been captured, whoever may see it."""
+    return [json.loads(row[0])["record"] for row in db.rows("SELECT payload FROM webhook.event ORDER BY id")]
+
+
+def problems(person):
+    return [row[0] for row in person.rows("SELECT severity || ': ' || problem FROM webhook_check()")]
+
+
+def health(person):
+    return person.rows("SELECT health, health_reason FROM webhook.webhooks")
+
+
+WHOLE = {"id": 1, "note": "note", "hidden": "hidden"}
+
+
+# --- what the owner may read -------------------------------------------------------------------------
+
+
+def test_a_column_that_the_owner_may_not_read_is_left_out(db, owner, lender, receiver):
+    watch(owner, lender, receiver.url("/"))
+    write(lender, 1)
+    lender.run(f"REVOKE SELECT ON things FROM {owner.role}; GRANT SELECT (id, note) ON things TO {owner.role}")
+    write(lender, 2)
+    lender.run(f"GRANT SELECT ON things TO {owner.role}")
+    write(lender, 3)
+    assert records(db) == [WHOLE, {"id": 2, "note": "note"}, {**WHOLE, "id": 3}]
+
+
+def test_a_column_that_was_added_later_is_left_out(db, owner, lender, receiver):
+    lender.run(f"REVOKE SELECT ON things FROM {owner.role}; GRANT SELECT (id, note, hidden) ON things TO {owner.role}")
+    watch(owner, lender, receiver.url("/"))
+    lender.run("ALTER TABLE things ADD COLUMN salary int DEFAULT 7")
+    write(lender, 1)
+    assert records(db) == [WHOLE]
+    assert problems(owner) == [
+        f"warning: column salary of {lender.role}.things is left out, because the webhook's owner may not read it"
+    ]
+    assert health(owner) == [("healthy", None)]
+    lender.run(f"GRANT SELECT (salary) ON things TO {owner.role}")
+    write(lender, 2)
+    assert records(db)[1] == {**WHOLE, "id": 2, "salary": 7}
+    assert problems(owner) == []
+
+
+def test_nothing_is_captured_while_the_owner_may_not_read_what_it_has_chosen(db, owner, lender, receiver):
+    watch(owner, lender, receiver.url("/"), payload_columns="{id,note}")
+    lender.run(f"REVOKE SELECT ON things FROM {owner.role}; GRANT SELECT (id) ON things TO {owner.role}")
+    write(lender, 1)
+    assert records(db) == []
+    reason = f"role {owner.role} may not read column note of {lender.role}.things, which is among payload_columns"
+    assert health(owner) == [("broken", reason)]
+    assert problems(owner) == [f"error: {reason}"]
+    assert reason in owner.value(
+        "SELECT reason FROM webhook_preview('hook', 'INSERT', '{\"id\": 1}')"
+    )
+    lender.run(f"GRANT SELECT (note) ON things TO {owner.role}")
+    write(lender, 2)
+    assert records(db) == [{"id": 2, "note": "note"}]
+    assert health(owner) == [("healthy", None)]
+
+
+def test_nothing_is_captured_after_revoke(db, cluster, owner, lender, receiver):
+    watch(owner, lender, receiver.url("/"))
+    write(lender, 1)
+    lender.run(f"REVOKE ALL ON things FROM {owner.role}")
+    write(lender, 2)
+    assert records(db) == [WHOLE]
+    assert health(owner) == [("broken", f"role {owner.role} may read nothing of {lender.role}.things")]
+    assert cluster.log_lines(rf'webhook "hook" captures nothing: role {owner.role} may read nothing')
+
+
+def test_the_key_of_a_row_that_is_too_large_holds_nothing_that_is_hidden(db, owner, lender, receiver):
+    watch(owner, lender, receiver.url("/"))
+    lender.run(f"REVOKE SELECT ON things FROM {owner.role}; GRANT SELECT (note) ON things TO {owner.role}")
+    lender.run("INSERT INTO things VALUES (1, repeat('x', 2000000))")
+    assert records(db) == [{}]
+
+
+def test_row_security_that_comes_later_counts(db, owner, lender, receiver):
+    watch(owner, lender, receiver.url("/"))
+    lender.run("ALTER TABLE things ENABLE ROW LEVEL SECURITY")
+    write(lender, 1)
+    assert records(db) == []
+    assert "row-level security" in health(owner)[0][1]
+    lender.run("ALTER TABLE things DISABLE ROW LEVEL SECURITY")
+    write(lender, 2)
+    assert [record["id"] for record in records(db)] == [2]
+
+
+def test_row_security_does_not_keep_the_tables_owner_from_its_own(db, people, lender, receiver):
+    db.run("SELECT webhook_grant(%s, 'member')", lender.role)
+    watch(lender, lender, receiver.url("/"))
+    lender.run("ALTER TABLE things ENABLE ROW LEVEL SECURITY")
+    write(lender, 1)
+    assert records(db) == [WHOLE]
+
+
+def test_a_lost_membership_ends_what_came_with_it(db, people, lender, receiver):
+    db.run(f"CREATE ROLE {db.name}_readers")
+    try:
+        owner = people("via", "member")
+        lender.run(f"GRANT SELECT, TRIGGER ON things TO {db.name}_readers")
+        db.run(f"GRANT {db.name}_readers TO {owner.role}")
+        watch(owner, lender, receiver.url("/"))
+        write(lender, 1)
+        db.run(f"REVOKE {db.name}_readers FROM {owner.role}")
+        write(lender, 2)
+        db.run(f"GRANT {db.name}_readers TO {owner.role}")
+        write(lender, 3)
+        db.run(f"ALTER ROLE {owner.role} NOINHERIT")
+        db.run(f"REVOKE {db.name}_readers FROM {owner.role}; GRANT {db.name}_readers TO {owner.role}")
+        write(lender, 4)
+        assert [record["id"] for record in records(db)] == [1, 3]
+    finally:
+        db.run(f"DROP OWNED BY {db.name}_readers; DROP ROLE {db.name}_readers")
+
+
+def test_a_table_that_gets_another_owner_is_not_sent_any_more(db, people, receiver):
+    owner, other = people("one", "member"), people("two")
+    owner.run("CREATE TABLE things (id int PRIMARY KEY, note text, hidden text)")
+    watch(owner, owner, receiver.url("/"))
+    write(owner, 1)
+    db.run(f"ALTER TABLE {owner.role}.things OWNER TO {other.role}; GRANT INSERT ON {owner.role}.things TO {owner.role}")
+    write(owner, 2)
+    assert [record["id"] for record in records(db)] == [1]
+
+
+@pytest.mark.parametrize("kind", ["partition", "child"])
+def test_rights_on_the_registered_table_count_for_what_is_below_it(db, owner, lender, receiver, kind):
+    if kind == "partition":
+        lender.run("DROP TABLE things; CREATE TABLE things (id int, note text, hidden text) PARTITION BY RANGE (id)")
+        # with its columns in another order
+        lender.run("CREATE TABLE part (hidden text, note text, id int)")
+        lender.run("ALTER TABLE things ATTACH PARTITION part FOR VALUES FROM (0) TO (100)")
+        lender.run(f"GRANT SELECT, TRIGGER ON things, part TO {owner.role}")
+    watch(owner, lender, receiver.url("/"))
+    if kind == "child":
+        lender.run("CREATE TABLE part (more text) INHERITS (things)")
+        name, watched = db.rows(
+            "SELECT tgname, convert_from(trim('\\x00'::bytea FROM tgargs), 'UTF8') FROM pg_trigger"
+            " WHERE tgtype = 5 AND tgfoid = 'webhook.capture'::regproc"
+        )[0]
+        lender.run(
+            f'CREATE TRIGGER "{name}" AFTER INSERT ON part FOR EACH ROW EXECUTE FUNCTION webhook.capture(\'{watched}\')'
+        )
+    lender.run(f"REVOKE SELECT ON things FROM {owner.role}; GRANT SELECT (id, note) ON things TO {owner.role}")
+    lender.run("INSERT INTO part (id, note, hidden) VALUES (1, 'note', 'hidden')")
+    assert records(db) == [{"id": 1, "note": "note"}]
+
+
+# --- whose a webhook is ------------------------------------------------------------------------------
+
+
+def test_a_role_with_a_webhook_is_not_dropped(db, owner, lender, receiver):
+    watch(owner, lender, receiver.url("/"))
+    db.run(f"REVOKE ALL ON {lender.role}.things FROM {owner.role}")
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist) as caught:
+        db.run(f"DROP ROLE {owner.role}")
+    assert "owner of type webhook.owner_" in caught.value.diag.message_detail
+
+
+def test_drop_owned_ends_the_webhooks(db, owner, lender, receiver):
+    watch(owner, lender, receiver.url("/"))
+    receiver.hold()
+    write(lender, 1)
+    wait_until(lambda: receiver.under_way, "a request")
+    db.run(f"DROP OWNED BY {owner.role}")
+    write(lender, 2)
+    assert [record["id"] for record in records(db)] == [1]
+    wait_until(lambda: db.value("SELECT count(*) FROM webhook.webhook WHERE deleted_at IS NULL") == 0, "deletion")
+    assert db.value("SELECT count(*) FROM webhook.secret") == 0
+    receiver.release()
+    db.run(f"DROP SCHEMA IF EXISTS {owner.role}; CREATE SCHEMA {owner.role}")
+
+
+def test_reassign_owned_gives_the_webhooks_away(db, people, owner, lender, receiver):
+    other = people("two", "member")
+    watch(owner, lender, receiver.url("/"))
+    watch(other, lender, receiver.url("/")) if lender.run(f"GRANT SELECT, TRIGGER ON things TO {other.role}") else None
+    db.run(f"REASSIGN OWNED BY {owner.role} TO {other.role}")
+    assert owner.rows("SELECT name FROM webhook.webhooks") == []
+    assert other.rows("SELECT name, owner::text FROM webhook.webhooks") == [("hook", other.role)] * 2
+    with pytest.raises(psycopg.errors.AmbiguousFunction):
+        other.run("SELECT webhook_pause('hook')")
+    write(lender, 1)
+    assert records(db) == [WHOLE, WHOLE]
+
+
+def test_a_renamed_role_keeps_its_webhooks(db, owner, lender, receiver):
+    watch(owner, lender, receiver.url("/"))
+    renamed = f"{owner.role}_new"
+    db.run(f"ALTER ROLE {owner.role} RENAME TO {renamed}")
+    try:
+        assert db.value("SELECT owner::text FROM webhook.webhooks") == renamed
+        write(lender, 1)
+        assert records(db) == [WHOLE]
+    finally:
+        db.run(f"ALTER ROLE {renamed} RENAME TO {owner.role}")
+
+
+GIVES_UP = {
+    "rename": "ALTER DOMAIN webhook.{anchor} RENAME TO other",
+    "check": "ALTER DOMAIN webhook.{anchor} ADD CHECK (VALUE)",
+    "default": "ALTER DOMAIN webhook.{anchor} SET DEFAULT true",
+    "not null": "ALTER DOMAIN webhook.{anchor} SET NOT NULL",
+    "drop": "DROP DOMAIN webhook.{anchor}",
+}
+
+
+@pytest.mark.parametrize("how", GIVES_UP)
+def test_whoever_changes_what_stands_for_it_gives_its_webhooks_up(db, owner, lender, receiver, how):
+    watch(owner, lender, receiver.url("/"))
+    write(lender, 1)
+    owner.run(GIVES_UP[how].format(anchor=db.value("SELECT owner FROM webhook.webhook")))
+    write(lender, 2)
+    assert records(db) == [WHOLE]
+    wait_until(lambda: db.value("SELECT count(*) FROM webhook.webhook WHERE deleted_at IS NULL") == 0, "deletion")
+
+
+def test_nobody_takes_the_place_of_an_owner_that_is_gone(db, people, owner, lender, receiver):
+    """Its name can be had, by whoever renames its own; it stands for nothing then."""
+    other = people("two", "member")
+    watch(owner, lender, receiver.url("/"))
+    other.run("SELECT webhook_create('mine', %s)", receiver.url("/mine"))
+    anchors = dict(db.rows("SELECT name, owner FROM webhook.webhook"))
+    owner.run(f"DROP DOMAIN webhook.{anchors['hook']}")
+    other.run(f"ALTER DOMAIN webhook.{anchors['mine']} RENAME TO {anchors['hook']}")
+    assert other.rows("SELECT name FROM webhook.webhooks") == []
+    write(lender, 1)
+    assert records(db) == []
+
+
+def test_nobody_has_a_use_for_what_stands_for_a_role(db, people, owner, lender, receiver):
+    other = people("two", "member")
+    watch(owner, lender, receiver.url("/"))
+    anchor = db.value("SELECT owner FROM webhook.webhook")
+    for statement in (f"CREATE TABLE t (c webhook.{anchor})", f"CREATE DOMAIN d AS webhook.{anchor}",
+                      f"ALTER DOMAIN webhook.{anchor} OWNER TO {other.role}", f"DROP DOMAIN webhook.{anchor}"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            other.run(statement)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        owner.run(f"ALTER DOMAIN webhook.{anchor} OWNER TO {other.role}")
+
+
+# --- giving away -------------------------------------------------------------------------------------
+
+
+def test_a_webhook_is_given_away_with_the_rights_of_both(db, people, owner, lender, receiver):
+    group = people("grp", attributes="NOLOGIN")
+    lender.run(f"GRANT SELECT ON things TO {group.role}")
+    watch(owner, lender, receiver.url("/"))
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="give webhook"):
+        owner.run("SELECT webhook_update('hook', owner => %s)", group.role)
+    db.run(f"GRANT {group.role} TO {owner.role}")
+    owner.run("SELECT webhook_update('hook', owner => %s)", group.role)
+    assert owner.rows("SELECT name, owner::text FROM webhook.webhooks") == [("hook", group.role)]
+    write(lender, 1)
+    assert records(db) == [WHOLE]
+
+
+def test_an_admin_gives_no_webhook_of_others_away(db, people, owner, lender, receiver):
+    admin = people("adm", "admin")
+    watch(owner, lender, receiver.url("/"))
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        admin.run("SELECT webhook_update('hook', owner => %s)", admin.role)
+    db.run("SELECT webhook_update(uuid::text, owner => %s) FROM webhook.webhook", admin.role)
+    assert admin.rows("SELECT owner::text FROM webhook.webhooks") == [(admin.role,)]
+
+
+def test_a_transform_goes_along_where_the_new_owner_could_have_chosen_it(db, people, owner, lender, receiver):
+    other = people("two", "member")
+    owner.run("CREATE FUNCTION shape(jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT $1'")
+    watch(owner, lender, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="cannot run as"):
+        db.run("SELECT webhook_update('hook', owner => %s)", other.role)
+    assert owner.rows("SELECT owner::text FROM webhook.webhooks") == [(owner.role,)]
+    db.run(f"ALTER FUNCTION {owner.role}.shape(jsonb) OWNER TO postgres")
+    db.run("SELECT webhook_update('hook', owner => %s)", other.role)
+    lender.run(f"GRANT SELECT ON things TO {other.role}")
+    write(lender, 1)
+    assert records(db) == [WHOLE]
+
+
+def test_a_transform_that_cannot_be_called_shows(db, people, owner, lender, receiver):
+    owner.run("CREATE FUNCTION shape(jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT $1'")
+    watch(owner, lender, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    db.run(f"DROP FUNCTION {owner.role}.shape(jsonb) CASCADE")
+    assert health(owner) == [("broken", "the transform has been dropped")]
+
+
+def test_two_sessions_of_a_new_owner_make_one_name_once(cluster, db, people, receiver):
+    """What stands for a role is made once, whoever is first."""
+    person = people("own", "member")
+    with cluster.connect(db.name, user=person.role) as second:
+        second.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        second.execute("SELECT 1")
+        person.run("SELECT webhook_create('hook', %s)", receiver.url("/"))
+        # It stands in the way of the same name, though the snapshot does not show it.
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            second.execute("SELECT webhook_create('hook', %s)", [receiver.url("/")])
+        second.execute("ROLLBACK")
+        second.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        second.execute("SELECT webhook_create('other', %s)", [receiver.url("/")])
+        second.execute("COMMIT")
+    assert db.value("SELECT count(DISTINCT owner) FROM webhook.webhook") == 1
