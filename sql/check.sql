@@ -116,17 +116,7 @@ COMMENT ON VIEW webhook.watch_right IS 'private: what the owners of webhooks may
 
 -- Webhooks whose transform cannot be called, and why: as registry/transform.sql asks it for one.
 CREATE VIEW webhook.transform_bar AS
-WITH RECURSIVE membership AS (
-    SELECT m.roleid AS role, m.member
-    FROM pg_catalog.pg_auth_members AS m
-    WHERE coalesce(
-        (pg_catalog.to_jsonb(m) ->> 'inherit_option')::boolean OR (pg_catalog.to_jsonb(m) ->> 'set_option')::boolean, true
-    )
-), acts_for (owner, role) AS (
-    SELECT DISTINCT w.role, w.role FROM webhook.owned AS w WHERE w.anchor IS NOT NULL
-    UNION
-    SELECT a.owner, m.role FROM acts_for AS a JOIN membership AS m ON m.member = a.role
-), named AS (
+WITH named AS (
     SELECT w.id AS webhook, w.role, y.oid AS anchor, p.oid AS function, p.proowner
     FROM webhook.owned AS w
     LEFT JOIN pg_catalog.pg_type AS y
@@ -143,7 +133,7 @@ SELECT
         WHEN n.anchor IS NULL OR y.typdefaultbin IS NULL THEN 'the transform has been dropped'
         WHEN NOT pg_catalog.has_function_privilege(n.role, n.function, 'EXECUTE') THEN
             pg_catalog.format('role %s may not call %s', n.role::regrole, n.function::regprocedure)
-        WHEN NOT r.rolsuper AND NOT EXISTS (SELECT FROM acts_for AS a WHERE a.owner = n.role AND a.role = n.proowner) THEN
+        WHEN NOT r.rolsuper AND r.oid <> n.role THEN
             pg_catalog.format('function %s of role %I cannot run as role %s', n.function::regprocedure, r.rolname, n.role::regrole)
     END AS bar
 FROM named AS n

@@ -21,27 +21,6 @@ COMMENT ON TABLE webhook.emitter IS
     'private: roles that got USAGE on the extension''s schema because a webhook names them among its emitters';
 SELECT pg_catalog.pg_extension_config_dump('webhook.emitter', '');
 
-CREATE VIEW webhook.membership AS
-SELECT m.roleid AS role, m.member
-FROM pg_catalog.pg_auth_members AS m
-WHERE coalesce(
-    (pg_catalog.to_jsonb(m) ->> 'inherit_option')::boolean OR (pg_catalog.to_jsonb(m) ->> 'set_option')::boolean, true
-);
-COMMENT ON VIEW webhook.membership IS
-    'private: memberships that somebody has granted; one with neither INHERIT nor SET (PostgreSQL 16) gives no rights';
-
-CREATE FUNCTION webhook.acts_for(role oid) RETURNS SETOF oid
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $$
-    WITH RECURSIVE above (role) AS (
-        SELECT $1
-        UNION
-        SELECT m.role FROM above JOIN webhook.membership AS m ON m.member = above.role
-    )
-    SELECT above.role FROM above
-$$;
-COMMENT ON FUNCTION webhook.acts_for IS 'private: a role, and those that it is a member of; a superuser is one of none by itself';
-
 CREATE FUNCTION webhook.types_in(type oid) RETURNS SETOF oid
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$

@@ -141,7 +141,7 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
             return Some(one_of(OnTransformError::ALL.map(OnTransformError::name)));
         }
         Refusal::OthersFunction { .. } => {
-            "A transform belongs to the webhook's owner, to a role that the owner is a member of, or to a superuser."
+            "A transform belongs to the webhook's owner or to a superuser. A webhook with a transform of a group is made by SET ROLE to the group."
         }
         Refusal::TransformGone => "webhook_update sets another one, or none with transform => '-'.",
         Refusal::VirtualColumn { .. } => {

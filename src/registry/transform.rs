@@ -8,7 +8,7 @@ use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{anchor, random};
 
 /// Passes a function that makes a payload of another, and that a webhook of `role` may call: `role` itself may, and
-/// could have written it. Returns its signature.
+/// it belongs to `role` or to a superuser. Returns its signature.
 ///
 /// # Errors
 ///

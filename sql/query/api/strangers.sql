@@ -21,5 +21,5 @@ JOIN pg_proc AS p
     ON p.oid = CASE d.refclassid WHEN 'pg_proc'::regclass THEN d.refobjid WHEN 'pg_operator'::regclass THEN op.oprcode::oid END
     AND p.oid <> 'webhook.capture()'::regprocedure
 JOIN pg_roles AS r ON r.oid = p.proowner
-WHERE NOT r.rolsuper AND r.oid NOT IN (SELECT webhook.acts_for($3))
+WHERE NOT r.rolsuper AND r.oid <> $3
 LIMIT 1

@@ -1,11 +1,13 @@
--- The webhooks that hear events which role $1 emits: those of roles that it is a member of or that are members of it,
--- itself among them, and those that name it, or a role that it is a member of, among their emitters.
+-- The webhooks that hear events which role $1 emits: its own, those of roles that it is a member of, and those that name
+-- it, or a role that it is a member of, among their emitters. Not those of members of $1: whoever may grant a role could
+-- send them what they have not asked for. A membership with neither INHERIT nor SET (PostgreSQL 16) gives no rights.
 WITH RECURSIVE above (role) AS (
-    SELECT webhook.acts_for($1)
-), below (role) AS (
     SELECT $1::oid
     UNION
-    SELECT m.member FROM below JOIN webhook.membership AS m ON m.role = below.role
+    SELECT m.roleid
+    FROM above
+    JOIN pg_auth_members AS m ON m.member = above.role
+    WHERE coalesce((to_jsonb(m) ->> 'inherit_option')::boolean OR (to_jsonb(m) ->> 'set_option')::boolean, true)
 )
 SELECT w.id, w.event_types, w.enabled
 FROM webhook.owned AS w
@@ -13,7 +15,6 @@ WHERE w.deleted_at IS NULL
   AND w.event_types <> '{}'
   AND (
       w.role IN (SELECT role FROM above)
-      OR w.role IN (SELECT role FROM below)
       OR EXISTS (
           SELECT FROM above JOIN pg_roles AS r ON r.oid = above.role WHERE r.rolname::text = ANY (w.emitters)
       )

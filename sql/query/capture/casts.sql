@@ -1,10 +1,10 @@
--- For each of the types $1: the functions that row_to_json calls for a value of it, whether role $2 could have chosen
--- all of them (see registry/transform), and the tables behind the composite types in it. As the server does it,
+-- For each of the types $1: the functions that row_to_json calls for a value of it, whether role $2 may be made
+-- to run all of them (see registry/transform), and the tables behind the composite types in it. As the server does it,
 -- domains, arrays and composites are looked through, and only what is in them and not built in has its cast looked for.
 SELECT
     r.type,
     array_agg(f.oid) FILTER (WHERE f.oid IS NOT NULL),
-    bool_and(o.rolsuper OR o.oid IN (SELECT webhook.acts_for($2))) FILTER (WHERE f.oid IS NOT NULL),
+    bool_and(o.rolsuper OR o.oid = $2) FILTER (WHERE f.oid IS NOT NULL),
     array_agg(t.typrelid) FILTER (WHERE t.typrelid <> 0)
 FROM (SELECT DISTINCT g.type FROM unnest($1) AS g (type)) AS r
 CROSS JOIN LATERAL webhook.types_in(r.type) AS p (type)

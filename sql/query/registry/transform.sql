@@ -1,12 +1,12 @@
 -- What a transform must be, for a webhook of role $2: function $1 makes one jsonb of another; the role may call it, and
--- could have written it, because it is the role's own, a superuser's, or that of a role of which $2 is a member.
--- Otherwise whoever owns the function could put into it what runs with the rights of $2.
+-- the function is its own or a superuser's. Otherwise whoever owns the function could put into it what runs with the
+-- rights of $2. That $2 is a member of the owner is not enough: whoever may grant that role could make it so.
 SELECT
     p.oid::regprocedure::text,
     p.prokind = 'f' AND NOT p.proretset AND p.prorettype = 'jsonb'::regtype
         AND p.pronargs = 1 AND p.proargtypes[0] = 'jsonb'::regtype,
     has_function_privilege($2, p.oid, 'EXECUTE'),
-    r.rolsuper OR r.oid IN (SELECT webhook.acts_for($2)),
+    r.rolsuper OR r.oid = $2,
     r.rolname::text,
     (SELECT o.rolname::text FROM pg_roles AS o WHERE o.oid = $2)
 FROM pg_proc AS p
