@@ -2,89 +2,65 @@
 //!
 //! PostgreSQL writes a value of a type that is not built in by the type's cast to json, where that is a function, also
 //! inside of arrays, composites and domains. Such a function is the code of whoever owns it. It is called only where
-//! the webhook's owner could have chosen it, and then as that owner; otherwise the whole column is written as
-//! text, as its type's output function writes it. Output functions are a superuser's: only one can make a base type.
+//! a webhook may make its owner run it, and then as that owner; otherwise values are written as if there were no cast.
 
 use pgrx::pg_sys;
 
+use crate::pg::plain::{Cast, FIRST_OF_USERS};
 use crate::pg::spi::{Session, arg, sql};
 
-/// The first oid of what is not built in (access/transam.h).
-const FIRST_OF_USERS: u32 = pg_sys::FirstNormalObjectId;
-
-/// What writing a column of some type calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Calls {
-    /// Nothing but the server's own.
-    Nothing,
-    /// Casts that the webhook's owner could have chosen.
-    Allowed,
-    /// Others.
-    Refused,
-}
-
-/// What writing each column of a table calls.
+/// What writing the columns of a table calls.
 #[derive(Debug, Default)]
 pub struct Casts {
-    columns: Vec<Calls>,
-    /// The functions.
+    /// Types and the functions that may be called for them.
+    called: Vec<(pg_sys::Oid, pg_sys::Oid)>,
+    /// All functions that there are, others too.
     pub functions: Vec<pg_sys::Oid>,
-    /// Composite types in the columns, which can get further attributes.
+    /// Tables behind composite types in the columns, which can get further attributes.
     pub composites: Vec<pg_sys::Oid>,
     /// There are types that are not built in.
     pub foreign: bool,
 }
 
 impl Casts {
-    /// For columns of these types, of which one can hold several, and a webhook of `role`.
-    pub fn find(session: &Session, columns: &[Vec<pg_sys::Oid>], role: pg_sys::Oid) -> Self {
-        let mut types: Vec<pg_sys::Oid> = columns.iter().flatten().copied().collect();
-        types.retain(|type_oid| u32::from(*type_oid) >= FIRST_OF_USERS);
+    /// For columns of these types and a webhook of `role`.
+    pub fn find(session: &Session, types: &[pg_sys::Oid], role: pg_sys::Oid) -> Self {
+        let is_foreign = |type_oid: &&pg_sys::Oid| u32::from(**type_oid) >= FIRST_OF_USERS;
+        let types: Vec<pg_sys::Oid> = types.iter().filter(is_foreign).copied().collect();
         if types.is_empty() {
             return Self::default();
         }
-        let rows = session.run(sql!("capture/casts"), &[arg(types), arg(role)]);
-        let mut functions = Vec::new();
-        let mut composites = Vec::new();
-        let mut calls: Vec<(pg_sys::Oid, Calls)> = Vec::new();
-        for row in rows.iter() {
-            let called: Vec<pg_sys::Oid> = row.get(2).unwrap_or_default();
-            composites.extend(row.get::<Vec<pg_sys::Oid>>(4).unwrap_or_default());
-            let found = match (called.is_empty(), row.get(3).unwrap_or(false)) {
-                (true, _) => Calls::Nothing,
-                (false, true) => Calls::Allowed,
-                (false, false) => Calls::Refused,
-            };
-            functions.extend(called);
-            calls.push((row.value(1), found));
+        let mut casts = Self { foreign: true, ..Self::default() };
+        for row in session.run(sql!("capture/casts"), &[arg(types), arg(role)]).iter() {
+            casts.composites.extend(row.get::<pg_sys::Oid>(4));
+            if let Some(function) = row.get(2) {
+                casts.functions.push(function);
+                if row.value(3) {
+                    casts.called.push((row.value(1), function));
+                }
+            }
         }
-        let of_type = |type_oid: &pg_sys::Oid| {
-            let found = calls.iter().find(|(known, _)| known == type_oid);
-            found.map_or(Calls::Nothing, |(_, calls)| *calls)
-        };
-        let of_column =
-            |types: &Vec<pg_sys::Oid>| types.iter().map(of_type).max().unwrap_or(Calls::Nothing);
-        let columns = columns.iter().map(of_column).collect();
-        Self { columns, functions, composites, foreign: true }
+        casts
     }
 
-    /// Whether some column is written by a function of a user.
+    /// Whether some value may be written by a function of a user.
     pub fn are_called(&self) -> bool {
-        self.columns.contains(&Calls::Allowed)
+        !self.called.is_empty()
     }
 
-    /// Whether any column is written otherwise than as the server does by itself: `calling` the casts that may
-    /// be called, or none.
-    pub fn matter(&self, calling: bool) -> bool {
-        (0..self.columns.len()).any(|index| self.is_text(index, calling))
+    /// The function that may be called for a type that is no domain.
+    pub fn of(&self, base: pg_sys::Oid) -> Option<pg_sys::Oid> {
+        self.called.iter().find(|(type_oid, _)| *type_oid == base).map(|(_, function)| *function)
     }
+}
 
-    /// Whether the column at `index` is written as text.
-    pub fn is_text(&self, index: usize, calling: bool) -> bool {
-        match self.columns.get(index) {
-            Some(Calls::Refused) => true,
-            Some(Calls::Allowed) => !calling,
-            _ => false,
-        }
+/// Those that may be called, or none.
+pub struct Called<'a>(pub Option<&'a Casts>);
+
+// SAFETY: functions of casts to json, with one argument. They are looked up when the server says that one has changed,
+// and one that has been dropped meanwhile is an error of its call.
+unsafe impl Cast for Called<'_> {
+    fn of(&self, base: pg_sys::Oid) -> Option<pg_sys::Oid> {
+        self.0?.of(base)
     }
 }

@@ -1,14 +1,15 @@
 //! A row as JSON.
 //!
-//! The server's own `row_to_json` renders it, so that a record is what a user would get from it, but for types with
-//! a cast to json: see [`super::casts`].
+//! The server's own `row_to_json` writes it, so that a record is what a user would get from it. For types that users have
+//! made it is given what it would make of their values, see [`plain`], so that no function is called by it that we have
+//! not seen.
 
 use pgrx::prelude::*;
 use pgrx::{FromDatum, direct_function_call_as_datum};
 
-use super::casts::Casts;
+use super::casts::{Called, Casts};
 use crate::pg::row::Row;
-use crate::pg::{compat, foreign, identity};
+use crate::pg::{composite, foreign, plain};
 
 /// No compression that PostgreSQL has makes values smaller than by this factor (LZ4's is the higher).
 const COMPRESSION: usize = 255;
@@ -28,94 +29,43 @@ pub unsafe fn json(
     casts: &Casts,
     calling: bool,
 ) -> &'static str {
-    // SAFETY: the tuple is of the descriptor; the numbers are the caller's, or those of the descriptor.
+    let all = || {
+        let attributes = row.attributes().iter();
+        attributes.filter(|found| !found.attisdropped).map(|found| found.attnum).collect()
+    };
+    // SAFETY: the numbers are the caller's, or those of the descriptor, which the tuple is of.
     unsafe {
-        match numbers {
-            Some(numbers) => columns(row, numbers, casts, calling),
-            None if casts.matter(calling) => {
-                let attributes = compat::attributes(row.descriptor());
-                let there = attributes.iter().filter(|attribute| !attribute.attisdropped);
-                let numbers: Vec<i16> = there.map(|attribute| attribute.attnum).collect();
-                columns(row, &numbers, casts, calling)
-            }
-            None => render(row.tuple(), row.descriptor()),
-        }
+        write(if casts.foreign {
+            let numbers = numbers.map_or_else(all, <[i16]>::to_vec);
+            plain::row(row, &numbers, &Called(calling.then_some(casts)))
+        } else if let Some(numbers) = numbers {
+            composite::of_columns(row, numbers, |(attribute, value)| (attribute.atttypid, value))
+        } else {
+            pg_sys::heap_copy_tuple_as_datum(row.tuple(), row.descriptor())
+        })
     }
 }
 
-/// A row that somebody has given, for a webhook of `role`: as that role, whatever is in it.
+/// A row that somebody has given, for a webhook of `role`.
 pub fn given(row: &Row, casts: &Casts, role: pg_sys::Oid) -> &'static str {
     // SAFETY: all of its columns.
-    let json = |calling| unsafe { json(row, None, casts, calling) };
-    identity::as_confined(role, || calling_casts(casts, role, json))
+    calling_casts(casts, role, |calling| unsafe { json(row, None, casts, calling) })
 }
 
-/// What `render` makes with the casts that may be called, or where there are some and one fails, without them. As
-/// `role` in any case: the server looks casts up again, and may find one that has been made since we looked.
+/// What `render` makes with the casts that may be called, as `role`, or where there are none or one fails, without them.
 pub fn calling_casts<R>(casts: &Casts, role: pg_sys::Oid, render: impl Fn(bool) -> R) -> R {
-    if !casts.foreign {
-        return render(false);
-    }
     let called = casts.are_called().then(|| foreign::run(role, || render(true)).ok());
-    called.flatten().unwrap_or_else(|| identity::as_confined(role, || render(false)))
-}
-
-/// `{}` where there are none.
-///
-/// # Safety
-///
-/// `numbers` are attribute numbers of the row's table.
-unsafe fn columns(row: &Row, numbers: &[i16], casts: &Casts, calling: bool) -> &'static str {
-    // SAFETY: the caller's; the new descriptor has as many columns as there are numbers.
-    unsafe {
-        let subset = pg_sys::CreateTemplateTupleDesc(numbers.len() as i32);
-        let mut values = Vec::with_capacity(numbers.len());
-        let mut nulls = Vec::with_capacity(numbers.len());
-        for (index, number) in numbers.iter().enumerate() {
-            let (at, column) = (index as i16 + 1, *number as usize - 1);
-            let mut value = row.value(column);
-            if casts.is_text(column, calling) {
-                let attribute = &row.attributes()[column];
-                let name = attribute.attname.data.as_ptr();
-                pg_sys::TupleDescInitEntry(subset, at, name, pg_sys::TEXTOID, -1, 0);
-                value = value.map(|value| text(attribute.atttypid, value));
-            } else {
-                pg_sys::TupleDescCopyEntry(subset, at, row.descriptor(), *number);
-            }
-            values.push(value.unwrap_or(pg_sys::Datum::null()));
-            nulls.push(value.is_none());
-        }
-        let subset = pg_sys::BlessTupleDesc(subset);
-        let tuple = pg_sys::heap_form_tuple(subset, values.as_mut_ptr(), nulls.as_mut_ptr());
-        render(tuple, subset)
-    }
-}
-
-/// A value as its type's output function writes it.
-///
-/// # Safety
-///
-/// The value is of the type.
-unsafe fn text(type_oid: pg_sys::Oid, value: pg_sys::Datum) -> pg_sys::Datum {
-    let (mut output, mut varies) = (pg_sys::InvalidOid, false);
-    // SAFETY: the caller's; the type exists, because a column has it.
-    unsafe {
-        pg_sys::getTypeOutputInfo(type_oid, &mut output, &mut varies);
-        let written = pg_sys::OidOutputFunctionCall(output, value);
-        pg_sys::cstring_to_text(written).into()
-    }
+    called.flatten().unwrap_or_else(|| render(false))
 }
 
 /// # Safety
 ///
-/// `tuple` is one of `descriptor`. The text lives as long as the current memory context.
-unsafe fn render<'a>(tuple: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) -> &'a str {
-    // SAFETY: the caller's; the function takes a composite value and returns a text.
-    unsafe {
-        let composite = pg_sys::heap_copy_tuple_as_datum(tuple, descriptor);
-        let text = direct_function_call_as_datum(pg_sys::row_to_json, &[Some(composite)]);
-        text.and_then(|text| <&str>::from_datum(text, false)).unwrap_or("null")
-    }
+/// It is a composite value, all of which is of types that are built in.
+unsafe fn write(composite: pg_sys::Datum) -> &'static str {
+    // SAFETY: the caller's; the function takes such a value and returns a text. Nothing in there has a cast.
+    let text = unsafe { direct_function_call_as_datum(pg_sys::row_to_json, &[Some(composite)]) };
+    // SAFETY: it is one.
+    text.and_then(|text| unsafe { <&str>::from_datum(text, false) }).unwrap_or("null")
 }
 
 /// The size of a row with everything fetched and uncompressed, in bytes. Fetches nothing.

@@ -162,7 +162,7 @@ impl Firing<'_> {
         let body = match (size, &source.record) {
             (0..=HARMLESS, Some(writer)) => {
                 let by_us = |row: &Row| {
-                    // SAFETY: as above; a table that we write has no casts.
+                    // SAFETY: as above; a table that we write has no casts that are called.
                     let by_server = || unsafe { image::json(row, payload, &source.casts, false) };
                     writer.write(row).map_or_else(|| by_server().into(), Cow::from)
                 };

@@ -1,8 +1,8 @@
 //! A row as JSON without the server's `row_to_json`, and as that writes it.
 //!
-//! For each value that function looks up how the type is written. Here this is done once for a table, for
-//! types that are written the same in every database; a row with any other (arrays, composites, what users
-//! have made) is left to the server. It follows `json_categorize_type` and `datum_to_json` in its json.c.
+//! For each value that function looks up how the type is written. Here this is done once for a table, for types that are
+//! often used; a row with any other (arrays, composites, what has a cast to json) is left to the server. It follows
+//! `json_categorize_type` and `datum_to_json` in its json.c.
 
 use std::ffi::{CStr, c_char};
 use std::io::Write;
@@ -10,8 +10,10 @@ use std::io::Write;
 use pgrx::prelude::*;
 use pgrx::varlena_to_byte_slice;
 
-use crate::pg::compat;
+use super::casts::Casts;
+use crate::pg::plain::FIRST_OF_USERS;
 use crate::pg::row::Row;
+use crate::pg::{compat, composite};
 
 /// How the values of a type are written; where one is needed, with the output function.
 #[derive(Clone, Copy)]
@@ -50,7 +52,11 @@ impl Writer {
     /// # Safety
     ///
     /// `descriptor` is that of an open table, `numbers` are attribute numbers of it.
-    pub unsafe fn new(descriptor: pg_sys::TupleDesc, numbers: Option<&[i16]>) -> Option<Self> {
+    pub unsafe fn new(
+        descriptor: pg_sys::TupleDesc,
+        numbers: Option<&[i16]>,
+        casts: &Casts,
+    ) -> Option<Self> {
         // SAFETY: the caller's.
         let attributes = unsafe { compat::attributes(descriptor) };
         let all = || (0..attributes.len()).filter(|index| !attributes[*index].attisdropped);
@@ -66,7 +72,7 @@ impl Writer {
             quote(&mut head, name.to_bytes())?;
             head.push(b':');
             let type_oid = attribute.atttypid;
-            Some(Column { index: *index, type_oid, way: way(type_oid)?, head })
+            Some(Column { index: *index, type_oid, way: way(type_oid, casts)?, head })
         };
         let columns: Option<Vec<Column>> = indexes.iter().enumerate().map(column).collect();
         columns.filter(|columns| !columns.is_empty()).map(|columns| Self { columns })
@@ -93,7 +99,7 @@ impl Writer {
     }
 }
 
-fn way(type_oid: pg_sys::Oid) -> Option<Way> {
+fn way(type_oid: pg_sys::Oid, casts: &Casts) -> Option<Way> {
     // SAFETY: in a transaction. Domains are written as what they are made of.
     let base = unsafe { pg_sys::getBaseType(type_oid) };
     let output = || {
@@ -113,6 +119,11 @@ fn way(type_oid: pg_sys::Oid) -> Option<Way> {
         pg_sys::JSONOID | pg_sys::JSONBOID => Way::Json(output()),
         pg_sys::UUIDOID | pg_sys::BYTEAOID | pg_sys::TIMEOID | pg_sys::INTERVALOID => {
             Way::Other(output())
+        }
+        // An enum, for the most part.
+        users if u32::from(users) >= FIRST_OF_USERS => {
+            let as_text = composite::is_scalar(users) && casts.of(users).is_none();
+            as_text.then(|| Way::Other(output()))?
         }
         _ => return None,
     })

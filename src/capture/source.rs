@@ -254,13 +254,13 @@ unsafe fn source(session: &Session, rows: &Rows, descriptor: pg_sys::TupleDesc) 
     let envelope = |operation: Operation| {
         sender.envelope(Kind::Row(operation.as_str()), Some((&schema, &table)))
     };
-    // SAFETY: the caller's; the numbers are those of the table's columns.
-    let record = unsafe { Writer::new(descriptor, payload.as_deref()) };
     // SAFETY: the caller's.
     let attributes = unsafe { compat::attributes(descriptor) };
-    let types: Vec<_> = attributes.iter().map(|attribute| vec![attribute.atttypid]).collect();
+    let types: Vec<pg_sys::Oid> = attributes.iter().map(|attribute| attribute.atttypid).collect();
     let casts = Casts::find(session, &types, sender.owner);
     rights::note(sender.transform(), &casts);
+    // SAFETY: the caller's; the numbers are those of the table's columns.
+    let record = unsafe { Writer::new(descriptor, payload.as_deref(), &casts) };
     Some(Source {
         envelopes: Operation::ALL.map(envelope),
         key: key.into_iter().filter(is_sent).collect(),

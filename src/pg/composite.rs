@@ -6,6 +6,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 };
 use pgrx::{FromDatum, pg_sys};
 
+use super::array::{self, Array};
 use super::row::Row;
 use super::spi::Readable;
 
@@ -55,16 +56,15 @@ pub fn relation(row: &Row) -> Option<pg_sys::Oid> {
     (relation != pg_sys::InvalidOid).then_some(relation)
 }
 
-/// The types in each column, as its value has them: of `record`, `anyarray` and what contains them nothing else says
-/// what is in there.
-pub fn types(row: &Row) -> Vec<Vec<pg_sys::Oid>> {
-    let of = |(index, attribute): (usize, &pg_sys::FormData_pg_attribute)| {
-        let mut found = Vec::new();
+/// The types of its values, each once: what is in arrays and composite values, because of `record`, `anyarray` and what
+/// contains them nothing else says what is in there.
+pub fn types(row: &Row) -> Vec<pg_sys::Oid> {
+    let mut found = Vec::new();
+    for (index, attribute) in row.attributes().iter().enumerate() {
         // SAFETY: a value of the column.
         unsafe { gather(attribute.atttypid, row.value(index), &mut found) };
-        found
-    };
-    row.attributes().iter().enumerate().map(of).collect()
+    }
+    found
 }
 
 /// Raises an error where values are nested too deeply, as the server does where it writes them.
@@ -89,17 +89,12 @@ unsafe fn gather(
             for (index, attribute) in row.attributes().iter().enumerate() {
                 gather(attribute.atttypid, row.value(index), found);
             }
-        } else if base == pg_sys::ANYARRAYOID
-            || pg_sys::get_element_type(base) != pg_sys::InvalidOid
-        {
-            let array = pg_sys::pg_detoast_datum(value.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
-            let element = (*array).elemtype;
-            if is_plain(element) {
+        } else if array::is_one(base) {
+            let Array { element, values, .. } = Array::take_apart(value);
+            if is_scalar(element) {
                 gather_type(element, found);
             } else {
-                for value in elements(array) {
-                    gather(element, value, found);
-                }
+                values.into_iter().for_each(|value| gather(element, value, found));
             }
         } else {
             gather_type(type_oid, found);
@@ -113,44 +108,19 @@ fn gather_type(type_oid: pg_sys::Oid, found: &mut Vec<pg_sys::Oid>) {
     }
 }
 
-/// Whether all values of the type are of it alone: one without others in it.
-fn is_plain(type_oid: pg_sys::Oid) -> bool {
+/// Whether values of the type have no others in them.
+pub fn is_scalar(type_oid: pg_sys::Oid) -> bool {
     // SAFETY: in a transaction; looks at the catalog.
     unsafe {
         let base = pg_sys::getBaseType(type_oid);
-        !pg_sys::type_is_rowtype(base) && pg_sys::get_element_type(base) == pg_sys::InvalidOid
-    }
-}
-
-/// # Safety
-///
-/// A plain array.
-unsafe fn elements(array: *mut pg_sys::ArrayType) -> Vec<Option<pg_sys::Datum>> {
-    let (mut length, mut by_value, mut align) = (0, false, 0);
-    let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
-    // SAFETY: the caller's; its elements are stored as their type says; the arrays that are written have `count` entries.
-    unsafe {
-        let element = (*array).elemtype;
-        pg_sys::get_typlenbyvalalign(element, &mut length, &mut by_value, &mut align);
-        pg_sys::deconstruct_array(
-            array,
-            element,
-            length.into(),
-            by_value,
-            align,
-            &mut values,
-            &mut nulls,
-            &mut count,
-        );
-        let element = |index: usize| (!*nulls.add(index)).then(|| *values.add(index));
-        (0..count as usize).map(element).collect()
+        !array::is_one(base) && !pg_sys::type_is_rowtype(base)
     }
 }
 
 /// # Safety
 ///
 /// `value` is a composite value. The row lives as long as the current memory context.
-unsafe fn take_apart(value: pg_sys::Datum) -> Row {
+pub(super) unsafe fn take_apart(value: pg_sys::Datum) -> Row {
     // SAFETY: the caller's; the header names the type, whose descriptor is copied, and the tuple is where the
     // value is.
     unsafe {
@@ -166,5 +136,41 @@ unsafe fn take_apart(value: pg_sys::Datum) -> Row {
         (*tuple).t_len = pgrx::varsize_4b(header.cast()) as u32;
         (*tuple).t_data = header;
         Row::new(tuple, descriptor)
+    }
+}
+
+/// Columns `numbers` of a row, with other values: `change` says of which type they are then. The composite value lives as
+/// long as the current memory context.
+///
+/// # Safety
+///
+/// `numbers` are attribute numbers of the row's descriptor; a value that `change` returns is of the type beside it.
+pub unsafe fn of_columns(
+    row: &Row,
+    numbers: &[i16],
+    change: impl Fn((&pg_sys::FormData_pg_attribute, pg_sys::Datum)) -> (pg_sys::Oid, pg_sys::Datum),
+) -> pg_sys::Datum {
+    // SAFETY: the caller's; the new descriptor has as many columns as there are numbers.
+    unsafe {
+        let subset = pg_sys::CreateTemplateTupleDesc(numbers.len() as i32);
+        let mut values = Vec::with_capacity(numbers.len());
+        let mut nulls = Vec::with_capacity(numbers.len());
+        for (at, number) in (1..).zip(numbers) {
+            let index = *number as usize - 1;
+            let attribute = &row.attributes()[index];
+            let changed = row.value(index).map(|value| change((attribute, value)));
+            match changed {
+                Some((type_oid, _)) if type_oid != attribute.atttypid => {
+                    let name = attribute.attname.data.as_ptr();
+                    pg_sys::TupleDescInitEntry(subset, at, name, type_oid, -1, 0);
+                }
+                _ => pg_sys::TupleDescCopyEntry(subset, at, row.descriptor(), *number),
+            }
+            nulls.push(changed.is_none());
+            values.push(changed.map_or(pg_sys::Datum::null(), |(_, value)| value));
+        }
+        let subset = pg_sys::BlessTupleDesc(subset);
+        let tuple = pg_sys::heap_form_tuple(subset, values.as_mut_ptr(), nulls.as_mut_ptr());
+        pg_sys::heap_copy_tuple_as_datum(tuple, subset)
     }
 }

@@ -56,13 +56,6 @@ pub fn as_restricted<R>(role: pg_sys::Oid, work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// Runs `work` as `role`, where it can become no other; the session's settings stay as they are. For what calls code of
-/// others by accident only, and often: [`as_restricted`] costs a pass over all settings on older servers.
-pub fn as_confined<R>(role: pg_sys::Oid, work: impl FnOnce() -> R) -> R {
-    let _rights = Rights::of(role, pg_sys::SECURITY_RESTRICTED_OPERATION as i32);
-    work()
-}
-
 /// Restores the role when dropped, on the way out of an error as well: whoever catches it, and be it without an
 /// abort, is not left with rights that it did not have.
 struct Rights {

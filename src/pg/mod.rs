@@ -1,6 +1,7 @@
 //! Thin adapters to PostgreSQL, and the home of `unsafe`.
 
 pub mod anchor;
+mod array;
 pub mod backtrace;
 pub mod board;
 pub mod compat;
@@ -23,6 +24,7 @@ pub mod lock;
 pub mod memory;
 pub mod output;
 pub mod parse;
+pub mod plain;
 pub mod random;
 pub mod report;
 pub mod row;

@@ -190,22 +190,25 @@ def cast(person, of, body, name="as_json"):
     person.run(f"CREATE CAST ({of} AS json) WITH FUNCTION {name}({of})")
 
 
-# A column of the type {own}.mood, in every shape in which row_to_json finds it.
+# A column of the type {t}.mood, in every shape in which row_to_json finds it, and how it is written without a cast.
 SHAPES = {
-    "the type": ("{t}.mood", "'happy'", '"happy"', "happy"),
-    "an array": ("{t}.mood[]", "'{{happy}}'", None, "{happy}"),
-    "a domain": ("{t}.feeling", "'happy'", '"happy"', "happy"),
-    "an array of a domain": ("{t}.feeling[]", "'{{happy}}'", None, "{happy}"),
-    "a composite": ("{t}.pair", "ROW(1, 'happy')", None, "(1,happy)"),
-    "a composite in an array": ("{t}.pair[]", "ARRAY[ROW(1, 'happy')::{t}.pair]", None, '{"(1,happy)"}'),
-    "a domain over a composite": ("{t}.couple", "ROW(1, 'happy')", None, "(1,happy)"),
-    "a composite in a composite": ("{t}.nested", "ROW(ROW(1, 'happy')::{t}.pair)", None, '("(1,happy)")'),
+    "the type": ("{t}.mood", "'happy'", "happy"),
+    "an array": ("{t}.mood[]", "'[2:3]={{happy,NULL}}'", ["happy", None]),
+    "arrays in an array": ("{t}.mood[]", "'{{{{happy,sad}},{{sad,happy}}}}'", [["happy", "sad"], ["sad", "happy"]]),
+    "a domain": ("{t}.feeling", "'happy'", "happy"),
+    "an array of a domain": ("{t}.feeling[]", "'{{happy}}'", ["happy"]),
+    "a domain over an array": ("{t}.feelings", "'{{happy}}'", ["happy"]),
+    "an array of a domain over an array": ("{t}.feelings[]", "ARRAY[ARRAY['happy']::{t}.feelings]", [["happy"]]),
+    "a composite": ("{t}.pair", "ROW(1, 'happy')", {"n": 1, "m": "happy"}),
+    "a composite in an array": ("{t}.pair[]", "ARRAY[ROW(1, 'happy')::{t}.pair]", [{"n": 1, "m": "happy"}]),
+    "a domain over a composite": ("{t}.couple", "ROW(1, 'happy')", {"n": 1, "m": "happy"}),
+    "a composite in a composite": ("{t}.nested", "ROW(ROW(1, 'happy')::{t}.pair)", {"p": {"n": 1, "m": "happy"}}),
 }
 
 
 def moods(person):
     person.run("CREATE TYPE mood AS ENUM ('sad', 'happy')")
-    person.run("CREATE DOMAIN feeling AS mood; CREATE TYPE pair AS (n int, m mood)")
+    person.run("CREATE DOMAIN feeling AS mood; CREATE DOMAIN feelings AS mood[]; CREATE TYPE pair AS (n int, m mood)")
     person.run("CREATE DOMAIN couple AS pair; CREATE TYPE nested AS (p pair)")
     cast(person, "mood", "RETURN json_build_object('mood', v::text, 'who', current_user);")
 
@@ -213,10 +216,11 @@ def moods(person):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("way", ["capture", "invoke", "preview"])
 def test_the_owner_of_a_type_gains_nothing_from_writers(db, people, owner, writer, receiver, shape, way):
-    """A cast of somebody else's is not called at all: the column is written as text."""
+    """A cast of somebody else's is not called at all: the column is written as if there were none."""
     dev = people("dev")
     moods(dev)
-    type, value, _, text = (part and part.format(t=dev.role) if part and "{t}" in part or part and "{{" in part else part for part in SHAPES[shape])
+    type, value = (part.format(t=dev.role) for part in SHAPES[shape][:2])
+    written = SHAPES[shape][2]
     db.run(f"CREATE TABLE {owner.role}.felt (id int PRIMARY KEY, m {type}); ALTER TABLE {owner.role}.felt OWNER TO {owner.role}")
     owner.run("GRANT INSERT, SELECT ON felt TO PUBLIC")
     create(owner, receiver.url("/"), table_name=f"{owner.role}.felt")
@@ -227,15 +231,14 @@ def test_the_owner_of_a_type_gains_nothing_from_writers(db, people, owner, write
     if way == "invoke":
         db.run(f"SELECT webhook_invoke('hook', f) FROM (SELECT 1 AS id, {value}::{type} AS m) AS f")
         db.run(f"SELECT webhook_invoke('hook', f) FROM (SELECT 1 AS id, ROW(1, {value}::{type}) AS m) AS f")
-        assert isinstance(bodies(db)[1]["record"]["m"], str)
+        assert bodies(db)[1]["record"]["m"] == {"f1": 1, "f2": written}
     if way == "preview":
-        json_value = {"happy": '"happy"', "{happy}": '["happy"]'}.get(text)
-        json_value = json_value or ('{"n": 1, "m": "happy"}' if text == "(1,happy)" else
-                                    '[{"n": 1, "m": "happy"}]' if text.startswith("{") else '{"p": {"n": 1, "m": "happy"}}')
-        body = owner.value("SELECT body FROM webhook_preview('hook', 'INSERT', %s::jsonb)", f'{{"id": 1, "m": {json_value}}}')
-        assert json.loads(body)["record"]["m"] == text
+        # json_populate_record takes this for an array of two dimensions
+        given = '{"{happy}"}' if shape == "an array of a domain over an array" else written
+        body = owner.value("SELECT body FROM webhook_preview('hook', 'INSERT', %s::jsonb)", json.dumps({"id": 1, "m": given}))
+        assert json.loads(body)["record"]["m"] == written
     else:
-        assert bodies(db)[0]["record"]["m"] == text
+        assert bodies(db)[0]["record"]["m"] == written
     assert db.rows(f"SELECT who FROM {dev.role}.ran") == []
     assert rights(db) == before
 
@@ -254,7 +257,7 @@ def test_a_cast_of_the_owners_runs_as_the_owner(db, owner, writer, receiver, sha
     [body] = bodies(db)
     assert f'"who":"{owner.role}"' in json.dumps(body["record"]["m"]).replace(" ", "").replace("\\", "")
     assert body["record"]["at"] == "2026-01-01T00:00:00+00:00"
-    assert db.rows(f"SELECT who FROM {owner.role}.ran") == [(owner.role,)]
+    assert set(db.rows(f"SELECT who FROM {owner.role}.ran")) == {(owner.role,)}
 
 
 @pytest.mark.parametrize("part", ["a domain's check", "a check in an array in a composite", "an operator in a check", "a condition"])
@@ -282,14 +285,14 @@ def test_a_preview_calls_nothing_of_strangers(db, people, owner, receiver, part)
         ).fetchone()[0]
         assert dev.role in reason
     assert db.rows(f"SELECT who FROM {dev.role}.ran") == [] and rights(db) == before
-    db.run(f"GRANT {dev.role} TO {owner.role}")
+    db.run(f"ALTER FUNCTION {dev.role}.spy OWNER TO {owner.role}; ALTER FUNCTION {dev.role}.spies OWNER TO {owner.role}")
     body = owner.value("SELECT body FROM webhook_preview('hook', 'INSERT', %s::jsonb)", f'{{"id": 1, "c": {value}}}')
     assert json.loads(body)["record"]["id"] == 1
     assert {who for (who,) in db.rows(f"SELECT who FROM {dev.role}.ran")} == {owner.role}
 
 
 def test_a_cast_that_fails_or_leaves_traces_fails_no_write(db, owner, writer, receiver):
-    """The column is written as text then; settings of the function are gone."""
+    """The row is written as if there were none then; settings of the function are gone."""
     owner.run("CREATE TYPE mood AS ENUM ('sad', 'happy', 'mad')")
     owner.run("CREATE TABLE hidden (word json); INSERT INTO hidden VALUES ('\"joy\"')")
     cast(
@@ -314,7 +317,7 @@ def test_a_cast_that_fails_or_leaves_traces_fails_no_write(db, owner, writer, re
 
 
 def test_whose_cast_it_is_is_asked_again(db, people, owner, writer, receiver):
-    """When it is made, dropped, given away, or a membership comes and goes: in a session that has written before."""
+    """When it is made, dropped or given away, in a session that has written before. A membership in its owner is no help."""
     group = people("grp", attributes="NOLOGIN")
     db.run(f"CREATE TYPE {group.role}.mood AS ENUM ('happy'); ALTER TYPE {group.role}.mood OWNER TO {group.role}")
     db.run(f"CREATE TYPE {group.role}.pair AS (n int); ALTER TYPE {group.role}.pair OWNER TO {group.role}")
@@ -335,8 +338,6 @@ def test_whose_cast_it_is_is_asked_again(db, people, owner, writer, receiver):
     db.run(f"ALTER FUNCTION {group.role}.as_json OWNER TO {group.role}")
     assert written() == "happy"
     db.run(f"GRANT {group.role} TO {owner.role}")
-    assert written() == [1]
-    db.run(f"REVOKE {group.role} FROM {owner.role}")
     assert written() == "happy"
     db.run(f"ALTER FUNCTION {group.role}.as_json OWNER TO {owner.role}")
     assert written() == [1]
@@ -347,7 +348,7 @@ def test_whose_cast_it_is_is_asked_again(db, people, owner, writer, receiver):
     assert bodies(db)[-1]["record"]["p"] == {"n": 1, "m": [2]}
     db.run(f"ALTER FUNCTION {group.role}.as_json OWNER TO {group.role}")
     writer.run(f"INSERT INTO {owner.role}.felt VALUES (%s, 'happy', ROW(1, 'happy'))", next(number))
-    assert bodies(db)[-1]["record"]["p"] == "(1,happy)"
+    assert bodies(db)[-1]["record"]["p"] == {"n": 1, "m": "happy"}
     db.run(f"DROP CAST ({group.role}.mood AS json)")
     writer.run(f"INSERT INTO {owner.role}.felt VALUES (%s, 'happy', ROW(1, 'happy'))", next(number))
     assert bodies(db)[-1]["record"]["p"] == {"n": 1, "m": "happy"}

@@ -1,0 +1,90 @@
+//! An array, taken apart and made again with elements of another type.
+
+use pgrx::pg_sys;
+
+/// An array and what is in it.
+pub(super) struct Array {
+    stored: *mut pg_sys::ArrayType,
+    /// The type of its elements; it says so itself, whatever its own type is.
+    pub element: pg_sys::Oid,
+    /// In the order in which they are stored; `None` for NULL.
+    pub values: Vec<Option<pg_sys::Datum>>,
+}
+
+/// Whether values of the type, which is no domain, are arrays.
+pub(super) fn is_one(base: pg_sys::Oid) -> bool {
+    // SAFETY: in a transaction; a look at the catalog.
+    base == pg_sys::ANYARRAYOID || unsafe { pg_sys::get_element_type(base) } != pg_sys::InvalidOid
+}
+
+impl Array {
+    /// It lives as long as the current memory context.
+    ///
+    /// # Safety
+    ///
+    /// `value` is an array.
+    pub unsafe fn take_apart(value: pg_sys::Datum) -> Self {
+        let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+        // SAFETY: the caller's; its elements are stored as their type says; the arrays that are written have `count`
+        // entries.
+        unsafe {
+            let stored = pg_sys::pg_detoast_datum(value.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
+            let element = (*stored).elemtype;
+            let (length, by_value, align) = layout(element);
+            pg_sys::deconstruct_array(
+                stored,
+                element,
+                length,
+                by_value,
+                align,
+                &mut values,
+                &mut nulls,
+                &mut count,
+            );
+            let value = |index: usize| (!*nulls.add(index)).then(|| *values.add(index));
+            Self { stored, element, values: (0..count as usize).map(value).collect() }
+        }
+    }
+
+    /// The same with other elements, in its dimensions.
+    ///
+    /// # Safety
+    ///
+    /// There are as many values as there were, all of type `element`.
+    pub unsafe fn with(
+        &self,
+        element: pg_sys::Oid,
+        values: &[Option<pg_sys::Datum>],
+    ) -> pg_sys::Datum {
+        let mut nulls: Vec<bool> = values.iter().map(Option::is_none).collect();
+        let mut values: Vec<_> =
+            values.iter().map(|value| value.unwrap_or(pg_sys::Datum::null())).collect();
+        // SAFETY: the caller's. Behind the header of an array, which is whole, are as many lengths as it has
+        // dimensions, and then as many lower bounds.
+        unsafe {
+            let dimensions = self.stored.add(1).cast::<i32>();
+            let lower_bounds = dimensions.add((*self.stored).ndim as usize);
+            let (length, by_value, align) = layout(element);
+            pg_sys::construct_md_array(
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+                (*self.stored).ndim,
+                dimensions,
+                lower_bounds,
+                element,
+                length,
+                by_value,
+                align,
+            )
+            .into()
+        }
+    }
+}
+
+/// Length, whether it is passed by value, and alignment.
+fn layout(type_oid: pg_sys::Oid) -> (i32, bool, std::ffi::c_char) {
+    let (mut length, mut by_value, mut align) = (0, false, 0);
+    // SAFETY: in a transaction; a look at the catalog, which raises an error where there is no such type.
+    unsafe { pg_sys::get_typlenbyvalalign(type_oid, &mut length, &mut by_value, &mut align) };
+    (length.into(), by_value, align)
+}
