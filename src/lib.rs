@@ -41,7 +41,7 @@ extension_sql_file!("../sql/finish.sql", name = "finish", requires = ["grants"],
 pub extern "C-unwind" fn _PG_init() {
     pg::backtrace::disable();
     pg::settings::define();
-    pg::foreign::guard_statements();
+    pg::foreign::guard();
     // SAFETY: flags that the server has set before it loads libraries.
     let (preloading, upgrading) =
         unsafe { (pg_sys::process_shared_preload_libraries_in_progress, pg_sys::IsBinaryUpgrade) };

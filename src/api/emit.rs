@@ -3,7 +3,7 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::on_behalf;
+use super::for_anybody;
 use crate::capture::casts::Casts;
 use crate::capture::image;
 use crate::capture::sender::{Extent, Sender};
@@ -20,7 +20,7 @@ use crate::registry::webhook;
 #[pg_extern(sql = false)]
 fn webhook_emit(event_type: Option<&str>, data: Option<Json>) -> Result<i32, ErrorReport> {
     let data = data.map(|Json(text)| text);
-    on_behalf(|caller| {
+    for_anybody(|caller| {
         let event_type = event::check_type(event_type.ok_or(Refusal::Null("event_type"))?)?;
         if event_type.contains('*') {
             return Err(Refusal::Pattern(event_type.to_owned()));
@@ -57,7 +57,7 @@ fn webhook_invoke(
     record: Option<Record>,
 ) -> Result<Option<i64>, ErrorReport> {
     let Record(row) = record.ok_or(Refusal::Null("row"))?;
-    on_behalf(|caller| {
+    for_anybody(|caller| {
         spi::connect(|session| {
             let own = webhook::find(session, caller, webhook)?;
             let rows = session.run(sql!("api/table"), &[arg(composite::relation(&row))]);

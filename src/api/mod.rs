@@ -27,12 +27,21 @@ use crate::domain::event::Events;
 use crate::domain::refusal::Refusal;
 use crate::domain::secret::{GENERATED_BYTES, Secret};
 use crate::pg::identity::{self, Caller};
-use crate::pg::random;
 use crate::pg::spi::{self, Session};
+use crate::pg::{foreign, random};
 use crate::registry::trigger::Making;
 
-/// Runs a function's body as the owner of our tables, after noting who called.
+/// Runs a function's body as the owner of our tables, after noting who called. Not for code of others: what it changed
+/// would stay locked until the transaction of whoever writes ends.
 fn on_behalf<R>(body: impl FnOnce(&Caller) -> Result<R, Refusal>) -> Result<R, ErrorReport> {
+    if foreign::is_running() {
+        return Err(Refusal::ByForeignCode.into());
+    }
+    for_anybody(body)
+}
+
+/// As [`on_behalf`], for what makes events only, which code of others may do as well.
+fn for_anybody<R>(body: impl FnOnce(&Caller) -> Result<R, Refusal>) -> Result<R, ErrorReport> {
     let caller = identity::caller();
     identity::as_owner(|| body(&caller)).map_err(ErrorReport::from)
 }

@@ -164,7 +164,7 @@ impl Preview<'_> {
         let statement: Option<String> = rows.first().map(|row| row.value(1));
         let _canonical = Canonical::begin();
         // The condition is the owner's, and so are the rights with which it is tried.
-        let tried = foreign::run(self.sender.owner, || {
+        let tried = foreign::run_judged(self.sender.owner, || {
             let row = |given: &Option<String>| {
                 let given = given.as_ref().zip(statement.as_ref()).and_then(|(json, statement)| {
                     let rows = self.session.ask(statement, &[arg(json.clone())]);
@@ -194,15 +194,15 @@ impl Preview<'_> {
         Ok(self.render(Kind::Row(name), from, new.as_deref(), old.as_deref()))
     }
 
-    /// Why the row is not looked at: it would call what somebody else could have given the owner's rights to.
+    /// Why the row is not looked at: a type in it, or in the condition, would call what somebody else could have given
+    /// the owner's rights to. Functions are judged when they are called, but for those that the session may have put
+    /// into the text of a check already, or keeps for a type.
     fn stranger(&self, relation: pg_sys::Oid, trigger: pg_sys::Oid) -> Option<String> {
         let args = [arg(relation), arg(trigger), arg(self.sender.owner)];
         let rows = self.session.run(sql!("api/strangers"), &args);
         rows.first().map(|row| {
-            let (function, owner): (String, String) = (row.value(1), row.value(2));
-            format!(
-                "a preview would call function {function} of role {owner}, who would have the rights of the webhook's owner in it"
-            )
+            let (what, owner): (String, String) = (row.value(1), row.value(2));
+            foreign::stranger(&what, &owner)
         })
     }
 

@@ -260,6 +260,11 @@ pub enum Refusal {
     /// A database whose text is not UTF-8.
     #[error("pg_webhook needs a database with encoding UTF8")]
     NotUtf8,
+    /// Called by code that runs because somebody has written a row.
+    #[error(
+        "a transform or a cast can call no function of pg_webhook but webhook_emit and webhook_invoke"
+    )]
+    ByForeignCode,
     /// A thread or socket that the system does not give.
     #[error("could not start a request: {0}")]
     NoThread(String),

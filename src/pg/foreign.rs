@@ -2,27 +2,58 @@
 //!
 //! As whom, and what they may leave behind. They run as a role that has chosen them, where they can become no other,
 //! in a subtransaction, and with settings that are rolled back, as PostgreSQL runs the functions of an index.
-//! `SECURITY_RESTRICTED_OPERATION` keeps them from roles, temporary tables, prepared statements, held cursors and
-//! LISTEN; here is the rest: what a statement leaves in the session or changes for the rest of the transaction is
-//! refused (a type in the session's temporary schema goes before the one of pg_catalog that it is called after), and
-//! cursors are kept apart. What stays possible: to write rows, NOTIFY, nextval, setseed and advisory locks.
+//! `SECURITY_RESTRICTED_OPERATION` keeps them from roles and temporary tables. Here is the rest, each where the server
+//! asks us: [`statements`], [`functions`] that would leave something behind, and the [`path`] on which they find names.
+//! Cursors are kept apart. What stays possible: to write rows and to lock them, NOTIFY, nextval and advisory locks of
+//! the transaction.
+
+mod functions;
+mod path;
+mod statements;
 
 use std::cell::Cell;
-use std::ffi::{CStr, c_char};
 
 use pgrx::pg_sys::panic::{ErrorReport, ErrorReportWithLevel};
 use pgrx::prelude::*;
 
+use self::functions::Watched;
+pub use self::functions::stranger;
 use super::output::Kept;
-use super::{cursor, ffi, identity, subtransaction};
+use super::{cursor, identity, subtransaction};
 
 /// Calls of code of others, one in the other, as where a transform writes to a table that is watched. An error of the
 /// innermost is one of its event alone, so that this, and not the end of the stack, is the end of an endless chain.
 const DEEPEST: u32 = 16;
 
+/// Where the server finds that a transaction cannot go on beside another: the files of its source that say so.
+const SERIALIZATION: [&str; 7] = [
+    "execMain.c",
+    "heapam_handler.c",
+    "nodeLockRows.c",
+    "nodeModifyTable.c",
+    "predicate.c",
+    "ri_triggers.c",
+    "trigger.c",
+];
+
 thread_local! {
     /// How many calls are under way, one in the other.
     static RUNNING: Cell<u32> = const { Cell::new(0) };
+
+    /// The role for which the innermost of them calls nothing but its own functions and those of superusers.
+    static JUDGED: Cell<Option<pg_sys::Oid>> = const { Cell::new(None) };
+}
+
+/// From now on the server asks us about what code of others does. Once per process.
+pub fn guard() {
+    statements::guard();
+    functions::judge();
+    path::guard();
+}
+
+/// Whether code of others is running.
+pub fn is_running() -> bool {
+    RUNNING.get() > 0
 }
 
 /// Runs `work`, which calls code of others, as `role`.
@@ -32,99 +63,82 @@ thread_local! {
 /// One of that code; what it has done is undone then. Where the statement is cancelled, the session ended or the
 /// transaction to be repeated, that error goes on its way.
 pub fn run<R>(role: pg_sys::Oid, work: impl FnOnce() -> R) -> Result<R, ErrorReportWithLevel> {
+    begin(role, None, work)
+}
+
+/// As [`run`], where nothing says yet that `role` could have chosen what is called: a function of somebody else, whatever
+/// reaches it, is an error.
+///
+/// # Errors
+///
+/// As for [`run`].
+pub fn run_judged<R>(
+    role: pg_sys::Oid,
+    work: impl FnOnce() -> R,
+) -> Result<R, ErrorReportWithLevel> {
+    begin(role, Some(role), work)
+}
+
+fn begin<R>(
+    role: pg_sys::Oid,
+    judged: Option<pg_sys::Oid>,
+    work: impl FnOnce() -> R,
+) -> Result<R, ErrorReportWithLevel> {
     let _output = Kept::now();
-    subtransaction::attempt(is_its_own, || {
-        let _running = Running::begin();
-        let _hidden = cursor::hide();
-        let result = identity::as_restricted(role, work);
-        cursor::close_opened();
-        result
-    })
+    subtransaction::attempt(
+        |error| !is_the_servers(error),
+        || {
+            let _running = Running::begin(judged);
+            let _hidden = cursor::hide();
+            let result = identity::as_restricted(role, work);
+            cursor::close_opened();
+            result
+        },
+    )
 }
 
-/// Whether an error is one of the code that raises it, and not of the session or of other transactions.
-fn is_its_own(code: PgSqlErrorCode) -> bool {
-    let class = |code: PgSqlErrorCode| code as i32 & 0xfff;
-    ![PgSqlErrorCode::ERRCODE_OPERATOR_INTERVENTION, PgSqlErrorCode::ERRCODE_TRANSACTION_ROLLBACK]
-        .map(class)
-        .contains(&class(code))
+/// Whether an error is one of the session or of other transactions, and not of the code that runs: that can give any
+/// SQLSTATE to its own, or pass on one of another server. So the place counts at which it was raised.
+fn is_the_servers(error: &ErrorReportWithLevel) -> bool {
+    let raised_by = |function| error.function_name() == Some(function);
+    match error.sql_error_code() {
+        PgSqlErrorCode::ERRCODE_QUERY_CANCELED => raised_by("ProcessInterrupts"),
+        PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED => raised_by("DeadLockReport"),
+        PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE => SERIALIZATION.contains(&error.file()),
+        _ => false,
+    }
 }
 
-struct Running;
+struct Running {
+    judged: Option<pg_sys::Oid>,
+    _watched: Option<Watched>,
+}
 
 impl Running {
     /// Raises an error where there are too many already.
-    fn begin() -> Self {
+    fn begin(judged: Option<pg_sys::Oid>) -> Self {
         if RUNNING.get() >= DEEPEST {
             let code = PgSqlErrorCode::ERRCODE_STATEMENT_TOO_COMPLEX;
             let message = "transforms and casts call each other too deeply";
             ErrorReport::new(code, message, function_name!()).report(PgLogLevel::ERROR);
         }
+        let watched = (RUNNING.get() == 0).then(Watched::begin);
         RUNNING.set(RUNNING.get() + 1);
-        Self
+        Self { judged: JUDGED.replace(judged), _watched: watched }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         RUNNING.set(RUNNING.get() - 1);
+        JUDGED.set(self.judged);
     }
 }
 
-/// Who was asked to run utility statements before us.
-static NEXT: std::sync::OnceLock<pg_sys::ProcessUtility_hook_type> = std::sync::OnceLock::new();
-
-/// From now on statements that leave something behind are refused to code of others. Once per process.
-pub fn guard_statements() {
-    // SAFETY: main thread, while the library is loaded.
-    unsafe {
-        if NEXT.set(pg_sys::ProcessUtility_hook).is_ok() {
-            pg_sys::ProcessUtility_hook = Some(run_utility);
-        }
-    }
-}
-
-/// Not guarded: an error of the statement goes by here, where nothing is to be dropped, as the server made it. pgrx
-/// would make another one of it, without its context.
-#[allow(clippy::too_many_arguments, reason = "the server's hook")]
-unsafe extern "C-unwind" fn run_utility(
-    statement: *mut pg_sys::PlannedStmt,
-    text: *const c_char,
-    read_only: bool,
-    context: pg_sys::ProcessUtilityContext::Type,
-    parameters: pg_sys::ParamListInfo,
-    environment: *mut pg_sys::QueryEnvironment,
-    destination: *mut pg_sys::DestReceiver,
-    completion: *mut pg_sys::QueryCompletion,
-) {
-    let next = NEXT.get().copied().flatten().unwrap_or(ffi::standard_ProcessUtility);
-    // SAFETY: as PostgreSQL calls us.
-    unsafe {
-        if RUNNING.get() > 0 {
-            judge((*statement).utilityStmt);
-        }
-        next(statement, text, read_only, context, parameters, environment, destination, completion);
-    }
-}
-
-/// # Safety
-///
-/// `statement` is a utility statement.
-#[pg_guard]
-unsafe extern "C-unwind" fn judge(statement: *mut pg_sys::Node) {
-    // SAFETY: the caller's.
-    let (defines, name) = unsafe {
-        let level = pg_sys::GetCommandLogLevel(statement);
-        let lasting = [pg_sys::NodeTag::T_ConstraintsSetStmt, pg_sys::NodeTag::T_LoadStmt];
-        let defines = level == pg_sys::LogStmtLevel::LOGSTMT_DDL
-            || lasting.iter().any(|tag| pgrx::is_a(statement, *tag));
-        let tag = pg_sys::CreateCommandTag(statement);
-        (defines, CStr::from_ptr(pg_sys::GetCommandTagName(tag)).to_string_lossy())
-    };
-    if defines {
-        // As PostgreSQL words it for what it refuses itself.
-        let message = format!("cannot execute {name} within security-restricted operation");
-        let code = PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE;
-        ErrorReport::new(code, message, function_name!()).report(PgLogLevel::ERROR);
-    }
+/// Raises the error of what is refused, worded as PostgreSQL words what it refuses itself.
+fn refuse(what: &str) -> ! {
+    let message = format!("cannot execute {what} within security-restricted operation");
+    let code = PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE;
+    ErrorReport::new(code, message, function_name!()).report(PgLogLevel::ERROR);
+    unreachable!("an error does not return")
 }

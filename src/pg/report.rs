@@ -84,7 +84,8 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::OthersFunction { .. }
         | Refusal::MayNotBring { .. }
         | Refusal::MayNotGive { .. }
-        | Refusal::MayNotAdminister(_) => ERRCODE_INSUFFICIENT_PRIVILEGE,
+        | Refusal::MayNotAdminister(_)
+        | Refusal::ByForeignCode => ERRCODE_INSUFFICIENT_PRIVILEGE,
         Refusal::UnknownColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
         Refusal::NoThread(_) => ERRCODE_INSUFFICIENT_RESOURCES,
     }

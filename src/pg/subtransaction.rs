@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 /// Runs `work` in a subtransaction. Where it raises one of `tolerated`, that is undone and the result
 /// is `None`; any other error goes on its way.
 pub fn tolerating<R>(tolerated: &[PgSqlErrorCode], work: impl FnOnce() -> R) -> Option<R> {
-    attempt(|code| tolerated.contains(&code), work).ok()
+    attempt(|error| tolerated.contains(&error.sql_error_code()), work).ok()
 }
 
 /// Runs `work` in a subtransaction, which is over in any case: one that an error left open would be taken for a
@@ -18,7 +18,7 @@ pub fn tolerating<R>(tolerated: &[PgSqlErrorCode], work: impl FnOnce() -> R) -> 
 ///
 /// One that `tolerated` says yes to; what `work` has done is undone then. Any other goes on its way.
 pub fn attempt<R>(
-    tolerated: impl Fn(PgSqlErrorCode) -> bool,
+    tolerated: impl Fn(&ErrorReportWithLevel) -> bool,
     work: impl FnOnce() -> R,
 ) -> Result<R, ErrorReportWithLevel> {
     // SAFETY: in a transaction. Context, owner and the stack of error contexts are put back as PL/pgSQL does
@@ -43,7 +43,7 @@ pub fn attempt<R>(
     match result {
         Ok(result) => Ok(result),
         Err(CaughtError::PostgresError(error) | CaughtError::ErrorReport(error))
-            if tolerated(error.sql_error_code()) =>
+            if tolerated(&error) =>
         {
             Err(error)
         }

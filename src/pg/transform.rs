@@ -6,15 +6,17 @@ use pgrx::pg_sys::submodules::ffi::pg_guard_ffi_boundary as guard;
 use pgrx::prelude::*;
 use pgrx::{FromDatum, direct_function_call_as_datum};
 
+use super::memory;
+
 /// What `function`, from jsonb to jsonb, makes of a text; `None` where that is NULL. The text lives as long as the
 /// current memory context. To be called inside of [`super::foreign::run`].
 ///
 /// Raises the function's errors, and that of a text that jsonb does not take.
 pub fn call(function: pg_sys::Oid, payload: &str) -> Option<&'static CStr> {
-    // A body is JSON, in which NUL is escaped.
-    let text = CString::new(payload).unwrap_or_default();
-    // SAFETY: the function exists and takes and returns a jsonb, as was checked just before; a function's type cannot
-    // change. Both conversions take what they are given. The frame has room for one argument.
+    let text = terminated(payload);
+    // SAFETY: the function took and returned a jsonb when it was last looked at, and a function's type cannot change.
+    // Where it has been dropped since, `fmgr_info` raises an error. Both conversions take what they are given, the
+    // frame has room for one argument, and the copy of the text lives until the first of them has read it.
     unsafe {
         let input = pg_sys::Datum::from(text.as_ptr());
         let jsonb = direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(input)])?;
@@ -24,6 +26,10 @@ pub fn call(function: pg_sys::Oid, payload: &str) -> Option<&'static CStr> {
         let call = call.as_mut_ptr().cast::<pg_sys::FunctionCallInfoBaseData>();
         (*call).flinfo = &mut manager;
         (*call).nargs = 1;
+        // PL/pgSQL looks up the types of a function's variables once in a session, for each collation that it is called
+        // with. That of a plain call of this function is none, so this is not what somebody's own call has found, whose
+        // temporary types may have come first.
+        (*call).fncollation = pg_sys::DEFAULT_COLLATION_OID;
         let argument = (*call).args.as_mut_ptr();
         (*argument).value = jsonb;
         (*argument).isnull = false;
@@ -35,4 +41,15 @@ pub fn call(function: pg_sys::Oid, payload: &str) -> Option<&'static CStr> {
         let text = direct_function_call_as_datum(pg_sys::jsonb_out, &[Some(made)])?;
         <&CStr>::from_datum(text, false)
     }
+}
+
+/// A copy that ends with NUL. A body can be of any size, so where there is no memory for it, that is an error.
+fn terminated(body: &str) -> CString {
+    let mut copy = Vec::new();
+    if copy.try_reserve_exact(body.len() + 1).is_err() {
+        memory::exhausted();
+    }
+    copy.extend_from_slice(body.as_bytes());
+    // A body is JSON, in which NUL is escaped.
+    CString::new(copy).expect("JSON has no NUL")
 }

@@ -1,25 +1,55 @@
--- A function that reading a row of table $1 or asking the condition of trigger $2 would call, and that role $3 could not
--- have written (see registry/transform): in a preview it would run with the rights of $3, and it does not when the row
--- is written. Checks of domains are called where a row is made out of JSON, in whatever the domain is contained.
-WITH object (class, id) AS (
-    SELECT 'pg_trigger'::regclass::oid, $2::oid
-    UNION ALL
-    SELECT 'pg_constraint'::regclass::oid, c.oid
-    FROM pg_constraint AS c
-    WHERE c.contypid IN (
-        SELECT p.type
+-- A type of which a row of table $1 has values, or which the condition of trigger $2 makes, that would run what role $3
+-- could not have written: in a preview with the rights of $3, which it does not have when the row is written.
+--
+-- A domain's check does where it calls a function of somebody else, or, if the domain is somebody else's, any function
+-- that can do more than look at its arguments. Canonical functions of ranges are a superuser's.
+WITH RECURSIVE part (type) AS (
+    SELECT a.atttypid
+    FROM pg_attribute AS a
+    WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
+    UNION
+    SELECT d.refobjid
+    FROM pg_depend AS d
+    WHERE d.classid = 'pg_trigger'::regclass AND d.objid = $2 AND d.refclassid = 'pg_type'::regclass
+    UNION
+    SELECT inside.type
+    FROM part AS p
+    JOIN pg_type AS t ON t.oid = p.type
+    CROSS JOIN LATERAL (
+        SELECT t.typbasetype AS type WHERE t.typtype = 'd'
+        UNION ALL
+        SELECT t.typelem WHERE t.typelem <> 0 AND t.typsubscript = 'array_subscript_handler'::regproc
+        UNION ALL
+        SELECT a.atttypid
         FROM pg_attribute AS a
-        CROSS JOIN LATERAL webhook.types_in(a.atttypid) AS p (type)
-        WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
-    )
+        WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+        UNION ALL
+        SELECT g.rngsubtype FROM pg_range AS g WHERE g.rngtypid = t.oid
+        UNION ALL
+        SELECT g.rngtypid FROM pg_range AS g WHERE g.rngmultitypid = t.oid
+        UNION ALL
+        SELECT d.refobjid
+        FROM pg_constraint AS c
+        JOIN pg_depend AS d ON d.classid = 'pg_constraint'::regclass AND d.objid = c.oid
+        WHERE c.contypid = t.oid AND d.refclassid = 'pg_type'::regclass
+    ) AS inside
+), called (type, function, by_others) AS (
+    SELECT p.type, m.parts[1]::oid, t.typowner <> $3 AND NOT o.rolsuper
+    FROM part AS p
+    JOIN pg_type AS t ON t.oid = p.type
+    JOIN pg_roles AS o ON o.oid = t.typowner
+    JOIN pg_constraint AS c ON c.contypid = p.type
+    -- What depends on a function that is built in is recorded nowhere.
+    CROSS JOIN LATERAL regexp_matches(c.conbin::text, ' :(?:op)?funcid (\d+)', 'g') AS m (parts)
 )
-SELECT p.oid::regprocedure::text, r.rolname::text
-FROM object AS o
-JOIN pg_depend AS d ON d.classid = o.class AND d.objid = o.id
-LEFT JOIN pg_operator AS op ON d.refclassid = 'pg_operator'::regclass AND op.oid = d.refobjid
-JOIN pg_proc AS p
-    ON p.oid = CASE d.refclassid WHEN 'pg_proc'::regclass THEN d.refobjid WHEN 'pg_operator'::regclass THEN op.oprcode::oid END
-    AND p.oid <> 'webhook.capture()'::regprocedure
-JOIN pg_roles AS r ON r.oid = p.proowner
-WHERE NOT r.rolsuper AND r.oid <> $3
+SELECT
+    CASE WHEN judged.by_owner THEN 'function ' || f.oid::regprocedure ELSE 'type ' || c.type::regtype END,
+    CASE WHEN judged.by_owner THEN r.rolname ELSE o.rolname END::text
+FROM called AS c
+JOIN pg_proc AS f ON f.oid = c.function
+JOIN pg_roles AS r ON r.oid = f.proowner
+JOIN pg_type AS t ON t.oid = c.type
+JOIN pg_roles AS o ON o.oid = t.typowner
+CROSS JOIN LATERAL (SELECT r.oid <> $3 AND NOT r.rolsuper AS by_owner) AS judged
+WHERE judged.by_owner OR (c.by_others AND f.provolatile <> 'i')
 LIMIT 1

@@ -1,0 +1,175 @@
+//! The functions that code of others calls.
+//!
+//! The server tells of each that an expression is about to call ([`Watched`]): here those are refused which would
+//! leave something in the session or use what is open in it. And it asks of each that is not built in whether anybody
+//! wants to know when it is called ([`judge`]), however it is reached: by an expression, a trigger, a type or a cast.
+
+use std::ffi::{CStr, c_void};
+use std::sync::OnceLock;
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+/// Functions of the server that use what is open in the session, or leave something there that no rollback takes away:
+/// descriptors of large objects, locks of the session, and where its random numbers are.
+const REFUSED: [&CStr; 18] = [
+    c"lo_close",
+    c"lo_lseek",
+    c"lo_lseek64",
+    c"lo_open",
+    c"lo_tell",
+    c"lo_tell64",
+    c"lo_truncate",
+    c"lo_truncate64",
+    c"loread",
+    c"lowrite",
+    c"pg_advisory_lock",
+    c"pg_advisory_lock_shared",
+    c"pg_advisory_unlock",
+    c"pg_advisory_unlock_all",
+    c"pg_advisory_unlock_shared",
+    c"pg_try_advisory_lock",
+    c"pg_try_advisory_lock_shared",
+    c"setseed",
+];
+
+/// While it lives, functions are told of. Only then: to be told costs every session, also of those that have no webhook,
+/// the search path that it keeps.
+pub(super) struct Watched {
+    before: pg_sys::object_access_hook_type,
+}
+
+/// Who is told beside us.
+static mut NEXT_TOLD: pg_sys::object_access_hook_type = None;
+
+impl Watched {
+    pub(super) fn begin() -> Self {
+        // SAFETY: variables of the main thread.
+        unsafe {
+            let before = pg_sys::object_access_hook;
+            if !before.is_some_and(is_ours) {
+                NEXT_TOLD = before;
+                pg_sys::object_access_hook = Some(told);
+            }
+            Self { before }
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // SAFETY: as above. A library that was loaded meanwhile and tells us as the next stays.
+        unsafe {
+            if pg_sys::object_access_hook.is_some_and(is_ours) {
+                pg_sys::object_access_hook = self.before;
+            }
+        }
+    }
+}
+
+type Told = unsafe extern "C-unwind" fn(
+    pg_sys::ObjectAccessType::Type,
+    pg_sys::Oid,
+    pg_sys::Oid,
+    i32,
+    *mut c_void,
+);
+
+fn is_ours(hook: Told) -> bool {
+    std::ptr::fn_addr_eq(hook, told as Told)
+}
+
+/// Not guarded, so that an error of the next one goes by as it was made.
+unsafe extern "C-unwind" fn told(
+    access: pg_sys::ObjectAccessType::Type,
+    class: pg_sys::Oid,
+    object: pg_sys::Oid,
+    part: i32,
+    more: *mut c_void,
+) {
+    // SAFETY: as PostgreSQL calls us.
+    unsafe {
+        if access == pg_sys::ObjectAccessType::OAT_FUNCTION_EXECUTE && super::is_running() {
+            look_at(object);
+        }
+        if let Some(next) = NEXT_TOLD {
+            next(access, class, object, part, more);
+        }
+    }
+}
+
+/// # Safety
+///
+/// In a transaction.
+#[pg_guard]
+unsafe extern "C-unwind" fn look_at(function: pg_sys::Oid) {
+    if u32::from(function) >= pg_sys::FirstNormalObjectId {
+        return;
+    }
+    // SAFETY: the caller's; the name is a copy, if there is such a function.
+    unsafe {
+        let name = pg_sys::get_func_name(function);
+        if !name.is_null() && REFUSED.contains(&CStr::from_ptr(name)) {
+            let name = CStr::from_ptr(name).to_string_lossy();
+            super::refuse(&format!("function {name}"));
+        }
+    }
+}
+
+/// Who was asked before us.
+static NEXT_ASKED: OnceLock<pg_sys::needs_fmgr_hook_type> = OnceLock::new();
+
+/// From now on we are asked of each function. Once per process.
+pub(super) fn judge() {
+    // SAFETY: main thread, while the library is loaded.
+    unsafe {
+        if NEXT_ASKED.set(pg_sys::needs_fmgr_hook).is_ok() {
+            pg_sys::needs_fmgr_hook = Some(asked);
+        }
+    }
+}
+
+/// Not guarded, as above. The server asks before it calls a function, and before it puts the text of one into an
+/// expression instead.
+unsafe extern "C-unwind" fn asked(function: pg_sys::Oid) -> bool {
+    // SAFETY: as PostgreSQL calls us.
+    unsafe {
+        if let Some(role) = super::JUDGED.get() {
+            judge_owner(function, role);
+        }
+        NEXT_ASKED.get().copied().flatten().is_some_and(|next| next(function))
+    }
+}
+
+/// # Safety
+///
+/// In a transaction.
+#[pg_guard]
+unsafe extern "C-unwind" fn judge_owner(function: pg_sys::Oid, role: pg_sys::Oid) {
+    // SAFETY: the caller's; a tuple of that cache begins with that struct, whose fixed columns are read while it is
+    // pinned. The names are copies.
+    unsafe {
+        let cache = pg_sys::SysCacheIdentifier::PROCOID as i32;
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(function));
+        if tuple.is_null() {
+            return;
+        }
+        let owner = (*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_proc>()).proowner;
+        pg_sys::ReleaseSysCache(tuple);
+        if owner == role || pg_sys::superuser_arg(owner) {
+            return;
+        }
+        let name = CStr::from_ptr(pg_sys::format_procedure(function)).to_string_lossy();
+        let owner = CStr::from_ptr(pg_sys::GetUserNameFromId(owner, false)).to_string_lossy();
+        let code = PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE;
+        ErrorReport::new(code, stranger(&format!("function {name}"), &owner), function_name!())
+            .report(PgLogLevel::ERROR);
+    }
+}
+
+/// Why code of `owner` in `what` is not called.
+pub fn stranger(what: &str, owner: &str) -> String {
+    format!(
+        "{what} of role {owner} would be called, who would have the rights of the webhook's owner in it"
+    )
+}
