@@ -13,19 +13,30 @@ const CONTEXTS: &CStr = c"TopPortalContext";
 /// How it calls a portal without a name there.
 const UNNAMED: &CStr = c"<unnamed>";
 
+/// A cursor, and what it is put back to.
+struct Cursor {
+    portal: pg_sys::Portal,
+    status: pg_sys::PortalStatus::Type,
+    at_end: bool,
+}
+
 /// The cursors that were there, which nobody can use as long as it lives.
-pub struct Hidden(Vec<(pg_sys::Portal, pg_sys::PortalStatus::Type)>);
+pub struct Hidden(Vec<Cursor>);
 
 /// Hides all cursors of the session. In a transaction.
 pub fn hide() -> Hidden {
     let usable = [pg_sys::PortalStatus::PORTAL_READY, pg_sys::PortalStatus::PORTAL_DONE];
-    // SAFETY: portals that are there; an active one can be neither run nor closed, so they stay.
+    // SAFETY: portals that are there; an active one can be neither run nor closed, so they stay. One that is at its end
+    // has no row for WHERE CURRENT OF.
     unsafe {
-        let mut found: Vec<_> =
-            all().into_iter().map(|portal| (portal, (*portal).status)).collect();
-        found.retain(|(_, status)| usable.contains(status));
-        for (portal, _) in &found {
-            (**portal).status = pg_sys::PortalStatus::PORTAL_ACTIVE;
+        let mut found: Vec<_> = all()
+            .into_iter()
+            .map(|portal| Cursor { portal, status: (*portal).status, at_end: (*portal).atEnd })
+            .collect();
+        found.retain(|cursor| usable.contains(&cursor.status));
+        for cursor in &found {
+            (*cursor.portal).status = pg_sys::PortalStatus::PORTAL_ACTIVE;
+            (*cursor.portal).atEnd = true;
         }
         Hidden(found)
     }
@@ -33,9 +44,12 @@ pub fn hide() -> Hidden {
 
 impl Drop for Hidden {
     fn drop(&mut self) {
-        for (portal, status) in &self.0 {
+        for cursor in &self.0 {
             // SAFETY: it could not be closed meanwhile; an abort, which ends it, comes after this.
-            unsafe { (**portal).status = *status };
+            unsafe {
+                (*cursor.portal).status = cursor.status;
+                (*cursor.portal).atEnd = cursor.at_end;
+            }
         }
     }
 }
@@ -46,9 +60,14 @@ pub fn close_opened() {
     unsafe {
         let current = pg_sys::GetCurrentSubTransactionId();
         for portal in all() {
-            if (*portal).createSubid == current {
-                pg_sys::PortalDrop(portal, false);
+            if (*portal).createSubid != current {
+                continue;
             }
+            // A language pins the cursors that its code opens, and looks them up by name when that lets them go.
+            if (*portal).portalPinned {
+                pg_sys::UnpinPortal(portal);
+            }
+            pg_sys::PortalDrop(portal, false);
         }
     }
 }
@@ -58,7 +77,7 @@ pub fn close_opened() {
 /// On the main thread. The portals are there until somebody drops them.
 unsafe fn all() -> Vec<pg_sys::Portal> {
     // SAFETY: contexts form a tree of valid nodes with names of the program; that of a portal is identified by the
-    // portal's name.
+    // portal's name, or by one that a cursor can have as well.
     unsafe {
         let top = children(pg_sys::TopMemoryContext)
             .find(|context| CStr::from_ptr((**context).name) == CONTEXTS);
@@ -67,8 +86,13 @@ unsafe fn all() -> Vec<pg_sys::Portal> {
             if identifier.is_null() {
                 return std::ptr::null_mut();
             }
-            let unnamed = CStr::from_ptr(identifier) == UNNAMED;
-            pg_sys::GetPortalByName(if unnamed { c"".as_ptr() } else { identifier })
+            let portal = pg_sys::GetPortalByName(identifier);
+            let of_context =
+                |portal: &pg_sys::Portal| !portal.is_null() && (**portal).portalContext == context;
+            if of_context(&portal) || CStr::from_ptr(identifier) != UNNAMED {
+                return portal;
+            }
+            pg_sys::GetPortalByName(c"".as_ptr())
         };
         let portals = top.into_iter().flat_map(|top| children(top)).map(named);
         portals.filter(|portal| !portal.is_null()).collect()
