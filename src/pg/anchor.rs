@@ -16,6 +16,7 @@ use std::ffi::{CString, c_char};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
+use super::guc::Local;
 use super::{compat, ffi, subtransaction};
 
 /// The cache whose invalidations tell of a change of an anchor: domains by name and schema.
@@ -23,6 +24,18 @@ pub const CACHE: pg_sys::SysCacheIdentifier::Type = pg_sys::SysCacheIdentifier::
 
 /// The schema of anchors.
 const SCHEMA: &std::ffi::CStr = c"webhook";
+
+/// An anchor that somebody holds is not waited for longer: who deletes a webhook need not be its owner.
+const LOCK_TIMEOUT: &std::ffi::CStr = c"2s";
+
+/// How PostgreSQL says that an anchor cannot be dropped: something is made with it, somebody holds it, or has changed it
+/// since it was read, for which there is no code of its own.
+const KEPT: [PgSqlErrorCode; 4] = [
+    PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
+    PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
+    PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED,
+    PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+];
 
 /// Makes the anchor `name` that stands for `role`, and returns its number; otherwise as [`of_function`].
 pub fn of_role(name: &str, role: pg_sys::Oid) -> pg_sys::Oid {
@@ -204,24 +217,30 @@ fn find(name: &str) -> Option<pg_sys::Oid> {
     (found != pg_sys::InvalidOid).then_some(found)
 }
 
-/// Removes the anchor `name`, whoever it belongs to by now. One that its owner has made part of something else stays.
+/// Removes the anchor `name`, whoever it belongs to by now. One that its owner has made part of something else, or
+/// changes in a transaction that stays open, stays: nothing asks for it any more.
 pub fn remove(name: &str) {
     let Some(anchor) = find(name) else {
         return;
     };
-    // SAFETY: in a transaction; it has just been found.
-    unsafe {
-        let address = pg_sys::ObjectAddress {
-            classId: pg_sys::TypeRelationId,
-            objectId: anchor,
-            objectSubId: 0,
-        };
-        let kept = [PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST];
-        subtransaction::tolerating(&kept, || {
-            pg_sys::performDeletion(&address, pg_sys::DropBehavior::DROP_RESTRICT, 0);
-        });
-        pg_sys::CommandCounterIncrement();
-    }
+    let _timeout = Local::set(c"lock_timeout", LOCK_TIMEOUT);
+    subtransaction::tolerating(&KEPT, || {
+        // SAFETY: in a transaction; what has been dropped before we had the lock is not found again.
+        unsafe {
+            let exclusive = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;
+            pg_sys::LockDatabaseObject(pg_sys::TypeRelationId, anchor, 0, exclusive);
+            if find(name) == Some(anchor) {
+                let address = pg_sys::ObjectAddress {
+                    classId: pg_sys::TypeRelationId,
+                    objectId: anchor,
+                    objectSubId: 0,
+                };
+                pg_sys::performDeletion(&address, pg_sys::DropBehavior::DROP_RESTRICT, 0);
+            }
+        }
+    });
+    // SAFETY: in a transaction.
+    unsafe { pg_sys::CommandCounterIncrement() };
 }
 
 /// A node of zeros with its tag.
