@@ -10,7 +10,7 @@ use crate::domain::envelope::{Envelope, Kind, Subject, Values};
 use crate::domain::format::Format;
 use crate::domain::time::Timestamp;
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::{guc, ids, output, settings, wake};
+use crate::pg::{guc, ids, output, settings, snapshot, wake};
 use crate::queue::ring::{self, NewEvent, Target};
 
 /// One webhook, as its events need it.
@@ -66,8 +66,16 @@ pub enum Stored<'b> {
 }
 
 impl Sender {
-    /// The sender for `webhook`, unless that has been deleted or its owner is gone.
+    /// The sender for `webhook`, unless that has been deleted or its owner is gone. As it is now, whatever the
+    /// transaction sees: functions are found as they are now, too. One that is given another transform in between is
+    /// read once more.
     pub fn load(session: &Session, webhook: i32) -> Option<Self> {
+        let read = || snapshot::with_latest(|| Self::read(session, webhook));
+        let gone = |sender: &Self| sender.transform().is_some_and(|found| found.named.is_none());
+        read().and_then(|sender| if gone(&sender) { read() } else { Some(sender) })
+    }
+
+    fn read(session: &Session, webhook: i32) -> Option<Self> {
         let rows = session.read(sql!("capture/sender"), &[arg(webhook)]);
         let row = rows.first()?;
         let owner = row.value(6);
