@@ -31,8 +31,8 @@ fn webhook_replay(delivery_id: Option<i64>) -> Result<Option<i64>, ErrorReport> 
                 return Err(Refusal::ReplayOfTest(original.id));
             }
             if let Some(replay) = Transformation::find(session, original.id, original.transaction) {
-                return match replay.repeat(session) {
-                    Ok(copy) => Ok(copy),
+                return match replay.repeat(session, Again::Always) {
+                    Ok(copy) => Ok(copy.flatten()),
                     Err(failure) => replay.sender.raise(failure),
                 };
             }
@@ -63,24 +63,38 @@ fn webhook_replay_all(
             let failed: Vec<(i64, i64)> =
                 rows.iter().map(|row| (row.value(1), row.value(2))).collect();
             let replayed = session.run(sql!("api/replay_all"), &args()).count();
-            let again = transform_all(&failed);
+            let again = transform_all(
+                &failed,
+                if status == Status::Dead { Again::Once } else { Again::Always },
+            );
             wake::worker_at_commit();
             Ok((replayed + again) as i64)
         })
     })
 }
 
-/// Replays deliveries whose transform has failed; those that fail again stay as they are. Returns how many others there
-/// are.
-fn transform_all(deliveries: &[(i64, i64)]) -> usize {
+/// Whether a delivery that somebody else replays at the same time is replayed twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Always,
+    /// Not a dead letter, which is replayed once.
+    Once,
+}
+
+/// Replays deliveries whose transform has failed; those that fail again stay as they are. Returns how many it was.
+fn transform_all(deliveries: &[(i64, i64)], again: Again) -> usize {
     let mut failures = Vec::new();
+    let mut done = 0;
     for (id, transaction) in deliveries {
         // Each with memory of its own.
-        let again = spi::connect(|session| {
-            Transformation::find(session, *id, *transaction).map(|replay| replay.repeat(session))
+        let repeated = spi::connect(|session| {
+            let found = Transformation::find(session, *id, *transaction)?;
+            found.repeat(session, again).transpose()
         });
-        if let Some(Err(failure)) = again {
-            failures.push(failure);
+        match repeated {
+            Some(Ok(_)) => done += 1,
+            Some(Err(failure)) => failures.push(failure),
+            None => {}
         }
     }
     if let Some(first) = failures.first() {
@@ -91,7 +105,7 @@ fn transform_all(deliveries: &[(i64, i64)]) -> usize {
             .set_detail(format!("The first: {}.", first.describe()))
             .report(PgLogLevel::WARNING);
     }
-    deliveries.len() - failures.len()
+    done
 }
 
 /// A delivery whose transform has failed, to be transformed once more.
@@ -120,16 +134,20 @@ impl Transformation {
         })
     }
 
-    /// Writes the new delivery and returns it, unless the transform drops it. In both cases the old one is done.
-    fn repeat(&self, session: &Session) -> Result<Option<i64>, Failure> {
+    /// Writes the new delivery and returns it, unless the transform drops it. In both cases the old one is done; `None`
+    /// where somebody else has done it meanwhile.
+    fn repeat(&self, session: &Session, again: Again) -> Result<Option<Option<i64>>, Failure> {
         let made = self.sender.transformed(&self.payload)?;
-        let copy = made.map(|body| {
+        let args = [arg(self.id), arg(self.transaction)];
+        let closed = session.run(sql!("api/close_dead"), &args).count();
+        if again == Again::Once && closed == 0 {
+            return Ok(None);
+        }
+        Ok(Some(made.map(|body| {
             let draft = self.sender.repeat(self.event_id.clone());
             let table = self.table.as_ref().map(|(schema, name)| (schema.as_str(), name.as_str()));
             self.sender.append(&draft, &self.event_type, table, &Stored::Body(body));
             draft.id
-        });
-        session.run(sql!("api/close_dead"), &[arg(self.id), arg(self.transaction)]);
-        Ok(copy)
+        })))
     }
 }
