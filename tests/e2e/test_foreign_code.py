@@ -128,15 +128,20 @@ def test_the_cursors_of_a_session_are_closed_to_a_transform(db, owner, receiver)
 def test_what_a_transform_may_leave(db, owner, writer, receiver):
     """What the function of an index may leave behind as well, because PostgreSQL has no way to undo it."""
     transform(
-        owner, f"PERFORM nextval('{owner.role}.numbers'); PERFORM setseed(0.5); PERFORM pg_advisory_lock(42);"
+        owner, f"PERFORM nextval('{owner.role}.numbers'); PERFORM random(); PERFORM pg_advisory_xact_lock(42);"
         f" INSERT INTO {owner.role}.spied VALUES ('too'); NOTIFY {owner.role};"
     )
     create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
-    writer.run(f"INSERT INTO {owner.role}.things VALUES (1, 'a')")
+    owner.run("GRANT SELECT ON numbers TO PUBLIC")
+    locks = "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'"
+    with writer.connection.transaction():
+        writer.run(f"INSERT INTO {owner.role}.things VALUES (1, 'a')")
+        assert writer.value(locks) == 1
+    assert writer.value(locks) == 0
     assert bodies(db)[0]["transformed"]
     assert owner.value("SELECT last_value FROM numbers") == 1
+    assert writer.value("SELECT lastval()") == 1
     assert owner.rows("SELECT who FROM spied") == [(owner.role,), ("too",)]
-    assert writer.value("SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'") == 1
 
 
 PATHS = {
@@ -285,7 +290,8 @@ def test_a_preview_calls_nothing_of_strangers(db, people, owner, receiver, part)
         ).fetchone()[0]
         assert dev.role in reason
     assert db.rows(f"SELECT who FROM {dev.role}.ran") == [] and rights(db) == before
-    db.run(f"ALTER FUNCTION {dev.role}.spy OWNER TO {owner.role}; ALTER FUNCTION {dev.role}.spies OWNER TO {owner.role}")
+    db.run(f"ALTER FUNCTION {dev.role}.spy OWNER TO {owner.role}; ALTER FUNCTION {dev.role}.spies OWNER TO {owner.role};"
+           f" ALTER DOMAIN {dev.role}.checked OWNER TO {owner.role}")
     body = owner.value("SELECT body FROM webhook_preview('hook', 'INSERT', %s::jsonb)", f'{{"id": 1, "c": {value}}}')
     assert json.loads(body)["record"]["id"] == 1
     assert {who for (who,) in db.rows(f"SELECT who FROM {dev.role}.ran")} == {owner.role}

@@ -1,7 +1,9 @@
 """Transforms: whose they may be, what keeps them, what becomes of their errors and of what is too large."""
 
+import concurrent.futures
 import json
 import subprocess
+import time
 
 import psycopg
 import pytest
@@ -581,3 +583,65 @@ def test_an_emitter_gets_to_the_function(cluster, people, make_db, receiver):
     with cluster.connect() as admin:
         admin.execute(f"DROP DATABASE {db.name} WITH (FORCE)")
         admin.execute(f"DROP ROLE {app}")
+
+
+# --- beside others -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+@pytest.mark.parametrize("call", ["emit", "replay"])
+def test_an_old_snapshot_and_another_transform(db, owner, cluster, receiver, level, call):
+    """The function that is there now is called, although the transaction sees what it was before."""
+    transform(owner, "RAISE 'not now';")
+    create(owner, receiver.url("/"), events=["INSERT", "a.b"])
+    write(owner, owner)
+    dead = owner.value("SELECT id FROM webhook.dead_letters")
+    transform(owner, "payload := payload || '{\"other\": 1}';", name="other")
+    statement = {
+        "emit": "SELECT webhook_emit('a.b', '1')",
+        "replay": f"SELECT webhook_replay({dead})",
+    }[call]
+    with cluster.connect(db.name, user=owner.role) as early:
+        with early.transaction():
+            early.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
+            early.execute("SELECT 1")
+            owner.run("SELECT webhook_update('hook', transform => %s)", f"{owner.role}.other(jsonb)")
+            early.execute(statement)
+    assert json.loads(owner.value("SELECT payload FROM webhook.deliveries ORDER BY id DESC LIMIT 1"))["other"] == 1
+
+
+@pytest.mark.parametrize("change", ["DROP DOMAIN {anchor}", "ALTER DOMAIN {anchor} DROP DEFAULT", "ALTER DOMAIN {anchor} OWNER TO CURRENT_USER"])
+@pytest.mark.parametrize("end", ["stays open", "commits", "rolls back"])
+def test_an_open_transaction_with_the_anchor_keeps_nobody(db, people, owner, cluster, receiver, change, end):
+    """An admin deletes the webhook all the same, and waits for two seconds at most."""
+    admin = people("adm", "admin")
+    transform(owner, "")
+    create(owner, receiver.url("/"))
+    anchor = db.value("SELECT 'webhook.' || typname FROM pg_type WHERE typname LIKE 'transform_of%%'")
+    with cluster.connect(db.name, user=owner.role, autocommit=False) as busy, concurrent.futures.ThreadPoolExecutor() as pool:
+        busy.execute(change.format(anchor=anchor))
+        began = time.monotonic()
+        deleted = pool.submit(admin.run, "SELECT webhook_delete('hook')")
+        if end != "stays open":
+            wait_until(lambda: deleted.done() or db.value("SELECT count(*) FROM pg_locks WHERE NOT granted"), "it waits")
+            busy.commit() if end == "commits" else busy.rollback()
+        deleted.result(10)
+        assert time.monotonic() - began < 5
+        assert owner.value("SELECT count(*) FROM webhook.webhooks") == 0
+        busy.rollback()
+
+
+def test_a_dead_letter_is_replayed_once(db, owner, cluster, receiver):
+    """Also by two that do it at the same time; and each says how many it has replayed itself."""
+    transform(owner, "RAISE 'not now';")
+    create(owner, receiver.url("/"))
+    owner.run("SELECT webhook_pause('hook')")
+    write(owner, owner)
+    transform(owner, "")
+    with cluster.connect(db.name, user=owner.role, autocommit=False) as first, concurrent.futures.ThreadPoolExecutor() as pool:
+        assert first.execute("SELECT webhook_replay_all('hook')").fetchone() == (1,)
+        second = pool.submit(owner.value, "SELECT webhook_replay_all('hook')")
+        wait_until(lambda: db.value("SELECT count(*) FROM pg_locks WHERE NOT granted"), "the second waits")
+        first.commit()
+        assert second.result(10) == 0
+    assert owner.value("SELECT count(*) FROM webhook.deliveries WHERE status <> 'dead'") == 1

@@ -1,0 +1,419 @@
+"""What code of others cannot do where we call it, and what it can: with locks, functions of ours, large objects, the
+temporary schema of whoever writes, and with errors that look like the server's."""
+
+import concurrent.futures
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from harness import wait_until
+from test_foreign_code import bodies, create, owner, transform  # noqa: F401
+
+
+def failure(db):
+    """The error of the one event that there is."""
+    [(error,)] = db.rows("SELECT error FROM webhook.deliveries WHERE status = 'dead'")
+    return error
+
+
+# --- statements --------------------------------------------------------------------------------------
+
+#: Statements that lock or change more than rows. All but those that only say something are refused.
+STATEMENTS = {
+    "LOCK TABLE": "LOCK TABLE {own}.spied",
+    "TRUNCATE TABLE": "TRUNCATE {own}.spied",
+    "REINDEX": "REINDEX TABLE {own}.things",
+    "ANALYZE": "ANALYZE {own}.spied",
+    "CLUSTER": "CLUSTER {own}.things USING things_pkey",
+    "REFRESH MATERIALIZED VIEW": "REFRESH MATERIALIZED VIEW {own}.seen",
+    "COMMENT": "COMMENT ON TABLE {own}.spied IS 'x'",
+    "CHECKPOINT": "CHECKPOINT",
+    "EXECUTE": "EXECUTE mine",
+    "CLOSE CURSOR": "CLOSE mine",
+    "UNLISTEN": "UNLISTEN mine",
+}
+
+
+@pytest.mark.parametrize("tag", STATEMENTS)
+def test_a_statement_that_is_not_about_rows_is_refused(db, owner, receiver, tag):
+    """Also where the writer could do it, and where an exception block takes the error back."""
+    owner.run("CREATE MATERIALIZED VIEW seen AS SELECT 1 AS id")
+    statement = STATEMENTS[tag].format(own=owner.role).replace("'", "''")
+    transform(owner, f"BEGIN EXECUTE '{statement}'; EXCEPTION WHEN OTHERS THEN payload := jsonb_build_object('error', SQLERRM); END;")
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    for number, session in enumerate((owner.connection, db.connection), 1):
+        session.execute("PREPARE mine AS SELECT 2; DECLARE mine CURSOR WITH HOLD FOR SELECT 3")
+        with session.transaction():
+            session.execute(f"INSERT INTO {owner.role}.things VALUES (%s, 'a')", [number])
+            strong = session.execute(
+                "SELECT relation::regclass, mode FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'relation'"
+                " AND mode IN ('ShareUpdateExclusiveLock', 'ShareLock', 'ExclusiveLock', 'AccessExclusiveLock')"
+            ).fetchall()
+            assert strong == []
+        session.execute("DEALLOCATE mine; CLOSE mine")
+    assert [body["error"] for body in bodies(db)] == [f"cannot execute {tag} within security-restricted operation"] * 2
+
+
+def test_statements_that_are_allowed(db, owner, writer, receiver):
+    """Those that leave nothing, and NOTIFY."""
+    owner.run("CREATE PROCEDURE done(INOUT n int) LANGUAGE plpgsql AS $$ BEGIN n := n + 1; END $$")
+    transform(
+        owner, f"SET LOCAL work_mem = '4MB'; EXECUTE 'NOTIFY x'; CALL {owner.role}.done(n); DO 'BEGIN END';"
+        f" EXECUTE 'SHOW work_mem' INTO t; EXECUTE 'EXPLAIN SELECT 1' INTO t; RESET work_mem;"
+        f" FOR t IN SELECT who FROM {owner.role}.spied LOOP n := n + 1; END LOOP;"
+        f" OPEN c FOR SELECT 5; FETCH c INTO n; CLOSE c; BEGIN PERFORM 1 / 0; EXCEPTION WHEN division_by_zero THEN NULL; END;",
+        declare="n int := 0; t text;",
+    )
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    writer.run(f"INSERT INTO {owner.role}.things VALUES (1, 'a')")
+    assert bodies(db)[0]["transformed"]
+
+
+#: Functions of ours, as a transform could call them; all of them are refused but the last two.
+OURS = {
+    "delete": "webhook_delete('hook')",
+    "unwatch": "webhook_unwatch('hook', '{own}.things')",
+    "watch": "webhook_watch('hook', '{own}.spied')",
+    "update": "webhook_update('hook', transform => '-')",
+    "create": "webhook_create('other', 'https://93.184.216.34/', '{own}.spied')",
+    "pause": "webhook_pause('hook')",
+    "rotate": "webhook_rotate_secret('hook')",
+    "test": "webhook_test('hook')",
+    "replay all": "webhook_replay_all('hook')",
+    "cancel": "webhook_cancel(1)",
+    "preview": "webhook_preview('hook', 'INSERT', '{{\"id\": 1}}')",
+    "emit": "webhook_emit('a.b', '1')",
+    "invoke": "webhook_invoke('plain', ROW(1))",
+}
+
+
+@pytest.mark.parametrize("call", OURS)
+def test_functions_of_ours_in_a_transform(db, owner, writer, receiver, call):
+    """A webhook that its own transform removes would stay locked until the writer's transaction ends."""
+    create(owner, receiver.url("/"), name="plain", table_name=None, events=["a.b"])
+    statement = OURS[call].format(own=owner.role)
+    transform(owner, f"BEGIN PERFORM public.{statement}; EXCEPTION WHEN OTHERS THEN payload := jsonb_build_object('error', SQLSTATE); END;")
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    writer.run(f"INSERT INTO {owner.role}.things VALUES (1, 'a')")
+    allowed = call in ("emit", "invoke")
+    assert [body.get("error") for body in bodies(db) if "transformed" in body] == [None if allowed else "42501"]
+    assert len(bodies(db)) == 1 + allowed
+    assert owner.rows("SELECT name FROM webhook.webhooks ORDER BY 1") == [("hook",), ("plain",)]
+
+
+# --- functions of the server -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["loread(0, 100)", "lowrite(0, '\\x00')", "lo_lseek(0, 0, 0)", "lo_close(0)", "lo_truncate(0, 0)", "0 OPERATOR({own}.##) 100"])
+@pytest.mark.parametrize("way", ["an expression", "a query"])
+def test_the_large_objects_of_a_session_are_closed_to_a_transform(db, owner, receiver, call, way):
+    """By its number code of the session can use an open descriptor with the rights of whoever opened it."""
+    call = call.format(own=owner.role)
+    statement = {
+        "an expression": f"payload := jsonb_build_object('got', {call});",
+        "a query": f"SELECT jsonb_build_object('got', x) FROM (SELECT {call}) AS got (x) INTO payload;",
+    }[way]
+    if call.startswith("0"):
+        owner.run("CREATE OPERATOR ## (FUNCTION = loread, LEFTARG = int, RIGHTARG = int)")
+    transform(owner, statement)
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    large = db.value("SELECT lo_from_bytea(0, 'secret')")
+    with db.connection.transaction():
+        assert db.value("SELECT lo_open(%s, x'60000'::int)", large) == 0
+        db.run(f"INSERT INTO {owner.role}.things VALUES (1, 'a')")
+        assert bytes(db.value("SELECT loread(0, 100)")) == b"secret"
+    assert "within security-restricted operation" in failure(db)
+
+
+@pytest.mark.parametrize("call", ["lo_open({large}, x'20000'::int)", "pg_advisory_unlock_all()", "pg_advisory_unlock(7)", "pg_advisory_lock(8)",
+                                  "pg_try_advisory_lock_shared(1, 2)", "setseed(0.5)"])
+def test_functions_that_would_leave_something_in_the_session(db, owner, writer, receiver, call):
+    large = owner.value("SELECT lo_from_bytea(0, 'own')")
+    transform(owner, f"PERFORM {call.format(large=large)};")
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    writer.run("SELECT pg_advisory_lock(7)")
+    locks = "SELECT objid FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'"
+    with writer.connection.transaction():
+        writer.run("SELECT setseed(0.25)")
+        expected = writer.value("SELECT random()")
+        writer.run("SELECT setseed(0.25)")
+        writer.run(f"INSERT INTO {owner.role}.things VALUES (1, 'a')")
+        assert writer.value("SELECT random()") == expected
+        assert writer.rows(locks) == [(7,)]
+    name = call.partition("(")[0]
+    assert f"cannot execute function {name} within security-restricted operation" in failure(db)
+
+
+def test_functions_that_take_back_what_they_do(db, owner, writer, receiver):
+    """Large objects by their number, and advisory locks of the transaction."""
+    transform(
+        owner, "large := lo_from_bytea(0, 'abc'); PERFORM lo_put(large, 0, 'x');"
+        " payload := jsonb_build_object('got', convert_from(lo_get(large), 'UTF8')); PERFORM lo_unlink(large);"
+        " PERFORM pg_advisory_xact_lock(42);", declare="large oid;",
+    )
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    writer.run(f"INSERT INTO {owner.role}.things VALUES (1, 'a')")
+    assert bodies(db)[0]["got"] == "xbc"
+    # What runs afterwards is as free as before.
+    assert writer.value("SELECT pg_try_advisory_lock(8)")
+
+
+# --- cursors -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mine", "<unnamed>"])
+@pytest.mark.parametrize("attempt", ["FETCH", "UPDATE"])
+def test_no_cursor_of_the_session_is_of_use_to_a_transform(db, owner, receiver, name, attempt):
+    """Whatever it is called, and be it only for the row that it is at."""
+    statement = {
+        "FETCH": "FETCH c INTO t;",
+        "UPDATE": f"EXECUTE 'UPDATE {owner.role}.spied SET who = ''hit'' WHERE CURRENT OF \"{name}\"';",
+    }[attempt]
+    transform(owner, f"c := '{name}'; {statement}", declare="t text;")
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    db.run(f"INSERT INTO {owner.role}.spied VALUES ('first'), ('second')")
+    with db.connection.transaction():
+        db.run(f'DECLARE "{name}" CURSOR FOR SELECT who FROM {owner.role}.spied FOR UPDATE')
+        assert db.value(f'FETCH "{name}"') == "first"
+        db.run(f"INSERT INTO {owner.role}.things VALUES (1, 'a')")
+        assert db.value(f'FETCH "{name}"') == "second"
+    assert owner.rows("SELECT who FROM spied ORDER BY 1") == [("first",), ("second",)]
+    assert {"FETCH": f'portal "{name}" cannot be run', "UPDATE": "is not positioned on a row"}[attempt] in failure(db)
+
+
+def test_a_cursor_of_a_transform_is_closed_whatever_it_is_called(db, owner, writer, receiver):
+    transform(owner, "c := '<unnamed>'; OPEN c FOR SELECT 1;")
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    with writer.connection.transaction():
+        writer.run(f"INSERT INTO {owner.role}.things VALUES (1, 'a')")
+        assert writer.rows("SELECT name FROM pg_cursors WHERE name = '<unnamed>'") == []
+    assert bodies(db)[0]["transformed"]
+
+
+# --- the temporary schema ----------------------------------------------------------------------------
+
+#: What a writer makes to get into a transform that says `spied` or `text`, and how that sets its path.
+PLANTED = {
+    "a table": (
+        "CREATE TEMP TABLE spied (who text); GRANT ALL ON spied TO PUBLIC;"
+        " CREATE TRIGGER t BEFORE INSERT ON spied FOR EACH ROW EXECUTE FUNCTION {evil}.fire()"
+    ),
+    "a view": (
+        "CREATE TEMP VIEW spied AS SELECT ''::text AS who WHERE {evil}.check_it('x'); GRANT ALL ON spied TO PUBLIC;"
+        " CREATE TRIGGER t INSTEAD OF INSERT ON spied FOR EACH ROW EXECUTE FUNCTION {evil}.fire()"
+    ),
+    "a type": "CREATE DOMAIN pg_temp.text AS pg_catalog.text CHECK ({evil}.check_it(VALUE))",
+}
+
+
+@pytest.mark.parametrize("path", ["{own}", "''", "pg_catalog, {own}"])
+@pytest.mark.parametrize("planted", PLANTED)
+@pytest.mark.parametrize("where", ["a transform", "a function that it calls", "a cast"])
+def test_nothing_of_a_writers_temporary_schema_comes_first(db, owner, writer, receiver, planted, path, where):
+    """Whatever `search_path` a function has, and although PostgreSQL looks there first unless it says otherwise."""
+    writer.run("CREATE TABLE ran (who text); GRANT INSERT ON ran TO PUBLIC")
+    note = f"INSERT INTO {writer.role}.ran VALUES (current_user);"
+    writer.run(f"CREATE FUNCTION fire() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {note} RETURN NEW; END $$")
+    writer.run(f"CREATE FUNCTION check_it(pg_catalog.text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN {note} RETURN true; END $$")
+    table = "spied" if "own" in path else f"{owner.role}.spied"
+    body = f"v := 'x'; INSERT INTO {table} VALUES (v || ''::text);"
+    tail = f"SET search_path = {path.format(own=owner.role)}"
+    if where == "a transform":
+        transform(owner, body, declare="v text;", tail=tail)
+    elif where == "a function that it calls":
+        owner.run(f"CREATE FUNCTION inner_one() RETURNS void LANGUAGE plpgsql {tail} AS $$ DECLARE v text; BEGIN {body} END $$")
+        transform(owner, f"PERFORM {owner.role}.inner_one();")
+    table, value = "things", "'a'"
+    settings = {"transform": f"{owner.role}.shape(jsonb)"}
+    if where == "a cast":
+        owner.run("CREATE TYPE mood AS ENUM ('a')")
+        owner.run(
+            f"CREATE FUNCTION as_json(m {owner.role}.mood) RETURNS json LANGUAGE plpgsql {tail} AS"
+            f" $$ DECLARE v text; BEGIN {body} RETURN '1'; END $$"
+        )
+        owner.run("CREATE CAST (mood AS json) WITH FUNCTION as_json(mood)")
+        owner.run("CREATE TABLE felt (id int, m mood); GRANT INSERT ON felt TO PUBLIC")
+        table, settings = "felt", {"table_name": f"{owner.role}.felt"}
+    create(owner, receiver.url("/"), **settings)
+    for statement in PLANTED[planted].format(evil=writer.role).split("; "):
+        writer.run(statement)
+    writer.run(f"INSERT INTO {owner.role}.{table} VALUES (1, {value})")
+    assert db.rows(f"SELECT who FROM {writer.role}.ran") == []
+    assert ("x",) in owner.rows("SELECT who FROM spied")
+
+
+@pytest.mark.parametrize("path", ["", "SET search_path = pg_catalog, pg_temp", "SET search_path = ''"])
+def test_a_call_of_the_writers_own_does_not_prepare_the_transform(db, owner, writer, receiver, path):
+    """PL/pgSQL keeps for the session what the types of a function's variables have meant."""
+    writer.run("CREATE TABLE ran (who text); GRANT INSERT ON ran TO PUBLIC")
+    writer.run(
+        f"CREATE FUNCTION check_it(pg_catalog.text) RETURNS boolean LANGUAGE plpgsql AS"
+        f" $$ BEGIN INSERT INTO {writer.role}.ran VALUES (current_user); RETURN true; END $$"
+    )
+    transform(owner, "v := 'x';", declare="v text;", tail=path)
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    writer.run(f"CREATE DOMAIN pg_temp.text AS pg_catalog.text CHECK ({writer.role}.check_it(VALUE))")
+    owner.run("GRANT INSERT ON spied TO PUBLIC")
+    writer.run(f"SELECT {owner.role}.shape('{{}}')")
+    assert (path == "SET search_path = pg_catalog, pg_temp") == (db.rows(f"TABLE {writer.role}.ran") == [])
+    db.run(f"TRUNCATE {writer.role}.ran")
+    writer.run(f"INSERT INTO {owner.role}.things VALUES (1, 'a')")
+    assert bodies(db)[0]["transformed"]
+    assert db.rows(f"TABLE {writer.role}.ran") == []
+
+
+# --- errors that look like the server's --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", ["40001", "40P01", "40003", "57014", "57P01", "57P05", "53100", "53200", "XX000", "XX001", "P0004"])
+@pytest.mark.parametrize("way", ["raise", "raise again", "in a nested event"])
+def test_an_error_that_looks_like_the_servers_is_an_error(db, owner, writer, receiver, code, way):
+    """A dead letter, and not an error of the writer."""
+    raised = f"RAISE EXCEPTION 'looks like it' USING ERRCODE = '{code}';"
+    if way == "raise again":
+        name = {"40001": "serialization_failure", "40P01": "deadlock_detected", "57014": "query_canceled"}.get(code)
+        raised = f"BEGIN {raised} EXCEPTION WHEN {name or 'SQLSTATE ' + repr(code)} THEN RAISE; END;"
+    if way == "in a nested event":
+        owner.run("CREATE TABLE more (id int)")
+        raised = f"IF payload->>'table' = 'things' THEN INSERT INTO {owner.role}.more VALUES (1); ELSE {raised} END IF;"
+    transform(owner, raised)
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)", on_transform_error="dead")
+    if way == "in a nested event":
+        create(owner, receiver.url("/"), name="more", table_name=f"{owner.role}.more", transform=f"{owner.role}.shape(jsonb)")
+    writer.run(f"INSERT INTO {owner.role}.things VALUES (1, 'a')")
+    assert owner.value("SELECT count(*) FROM things") == 1
+    assert "looks like it" in failure(db)
+
+
+def test_a_transform_can_keep_a_cancel_from_the_statement(db, owner, writer, receiver):
+    """As any function can that catches it by its name."""
+    transform(owner, "BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END;")
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    writer.run("SET statement_timeout = '300ms'")
+    writer.run(f"INSERT INTO {owner.role}.things VALUES (1, 'a')")
+    assert bodies(db)[0]["transformed"]
+
+
+def test_a_real_deadlock_is_the_statements(db, owner, writer, receiver, cluster):
+    """It would have to be repeated anyway; a row in both tables, and each session waits for the other."""
+    owner.run("CREATE TABLE rows (id int PRIMARY KEY); INSERT INTO rows VALUES (1), (2); GRANT UPDATE, SELECT ON rows TO PUBLIC")
+    transform(owner, f"UPDATE {owner.role}.rows SET id = id WHERE id = 2;")
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    with cluster.connect(db.name) as other, concurrent.futures.ThreadPoolExecutor() as pool:
+        other.execute("SET deadlock_timeout = '60s'")
+        db.run(f"ALTER ROLE {writer.role} SET deadlock_timeout = '100ms'")
+        with cluster.connect(db.name, user=writer.role) as mine:
+            mine.autocommit = other.autocommit = True
+            mine.execute("BEGIN"), other.execute("BEGIN")
+            mine.execute(f"UPDATE {owner.role}.rows SET id = id WHERE id = 1")
+            other.execute(f"UPDATE {owner.role}.rows SET id = id WHERE id = 2")
+            waits = pool.submit(other.execute, f"UPDATE {owner.role}.rows SET id = id WHERE id = 1")
+            wait_until(lambda: db.value("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0, "the other waits")
+            with pytest.raises(psycopg.errors.DeadlockDetected):
+                mine.execute(f"INSERT INTO {owner.role}.things VALUES (1, 'a')")
+            mine.execute("ROLLBACK")
+            waits.result(10)
+            other.execute("ROLLBACK")
+    assert db.value("SELECT count(*) FROM webhook.deliveries") == 0
+
+
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_a_real_serialization_failure_is_the_statements(db, owner, writer, receiver, level):
+    owner.run("CREATE TABLE rows (id int PRIMARY KEY, n int); INSERT INTO rows VALUES (1, 1)")
+    transform(owner, f"UPDATE {owner.role}.rows SET n = n + 1;")
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    with pytest.raises(psycopg.errors.SerializationFailure), writer.connection.transaction():
+        writer.run(f"SET TRANSACTION ISOLATION LEVEL {level}")
+        writer.run("SELECT 1")
+        owner.run("UPDATE rows SET n = n + 1")
+        writer.run(f"INSERT INTO {owner.role}.things VALUES (1, 'a')")
+    assert db.value("SELECT count(*) FROM webhook.deliveries") == 0
+
+
+# --- previews ----------------------------------------------------------------------------------------
+
+#: How code of {dev} gets into a row of table felt(id int, c {type}) or into a condition over it.
+STRANGE = {
+    "a range over a domain": (
+        "CREATE DOMAIN {dev}.checked AS int CHECK ({dev}.spy(VALUE)); CREATE TYPE {dev}.span AS RANGE (subtype = {dev}.checked)",
+        "{dev}.span", "[1,2)", None),
+    "a multirange over a domain": (
+        "CREATE DOMAIN {dev}.checked AS int CHECK ({dev}.spy(VALUE)); CREATE TYPE {dev}.span AS RANGE"
+        " (subtype = {dev}.checked, multirange_type_name = {dev}.spans)",
+        "{dev}.spans", "{[1,2)}", None),
+    "a domain that a condition casts to": (
+        "CREATE DOMAIN {dev}.checked AS int CHECK ({dev}.spy(VALUE))", "int", 1, "(NEW.c::{dev}.checked)::int > 0"),
+    "a cast in a condition": (
+        "CREATE TYPE {dev}.pair AS (n int); CREATE FUNCTION {dev}.made(int) RETURNS {dev}.pair LANGUAGE plpgsql AS"
+        " $$ BEGIN INSERT INTO {dev}.ran VALUES (current_user); RETURN ROW(1); END $$;"
+        " CREATE CAST (int AS {dev}.pair) WITH FUNCTION {dev}.made(int)", "int", 1, "(NEW.c::{dev}.pair) IS NOT NULL"),
+    "a domain that a check casts to": (
+        "CREATE DOMAIN {dev}.inside AS int CHECK ({dev}.spy(VALUE));"
+        " CREATE DOMAIN {dev}.checked AS int CHECK (VALUE::{dev}.inside > 0)", "{dev}.checked", 1, None),
+    "a function written in SQL": (
+        "CREATE FUNCTION {dev}.inlined(v int) RETURNS boolean LANGUAGE sql AS"
+        " $$ SELECT pg_catalog.pg_notify('spied', current_user::text || $1) IS NULL $$;"
+        " CREATE DOMAIN {dev}.checked AS int CHECK ({dev}.inlined(VALUE) IS NOT NULL)", "{dev}.checked", 1, None),
+    "functions of the server": (
+        "CREATE DOMAIN {dev}.checked AS int CHECK (pg_catalog.pg_notify('spied', current_user::text) IS NOT NULL)",
+        "{dev}.checked", 1, None),
+}
+
+
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("part", STRANGE)
+def test_a_preview_runs_nothing_of_strangers(db, people, owner, receiver, part, warm):
+    """However it gets there, and also where the session has used it before."""
+    dev = people("dev")
+    dev.run("CREATE TABLE ran (who text); GRANT INSERT ON ran TO PUBLIC")
+    dev.run(f"CREATE FUNCTION spy(v int) RETURNS boolean LANGUAGE plpgsql AS"
+            f" $$ BEGIN INSERT INTO {dev.role}.ran VALUES (current_user); RETURN true; END $$")
+    make, type, value, condition = STRANGE[part]
+    dev.connection.execute(make.replace("{dev}", dev.role))
+    type, condition = type.format(dev=dev.role), condition and condition.format(dev=dev.role)
+    owner.run(f"CREATE TABLE felt (id int PRIMARY KEY, c {type})")
+    create(owner, receiver.url("/"), table_name=f"{owner.role}.felt", events=["INSERT"], condition=condition)
+    if warm:
+        owner.run(f"SELECT %s::text::{type}", str(value)) if condition is None else owner.run("INSERT INTO felt VALUES (1, 1)")
+    db.run(f"TRUNCATE {dev.role}.ran")
+    dev.run("LISTEN spied")
+    row = Jsonb({"id": 2, "c": value})
+    for session in (owner.connection, db.connection):
+        reason, body = session.execute("SELECT reason, body FROM webhook_preview('hook', 'INSERT', %s)", [row]).fetchone()
+        assert body is None and dev.role in reason
+    assert db.rows(f"SELECT who FROM {dev.role}.ran") == []
+    assert list(dev.connection.notifies(timeout=0.2)) == []
+
+
+@pytest.mark.parametrize("check", ["VALUE > 0", "VALUE::text ~ '^[0-9]+$' AND VALUE <> ALL ('{{5,6}}')", "abs(VALUE) BETWEEN 1 AND 5"])
+def test_a_preview_takes_plain_checks_of_strangers(db, people, owner, receiver, check):
+    """They can do nothing but look at the value."""
+    dev = people("dev")
+    dev.run(f"CREATE DOMAIN checked AS int CHECK ({check.replace('{{', '{').replace('}}', '}')}); CREATE TYPE span AS RANGE (subtype = checked)")
+    owner.run(f"CREATE TABLE felt (id int PRIMARY KEY, c {dev.role}.checked, r {dev.role}.span)")
+    create(owner, receiver.url("/"), table_name=f"{owner.role}.felt", events=["INSERT"])
+    row = Jsonb({"id": 2, "c": 3, "r": "[1,3)"})
+    reason, body = owner.run("SELECT reason, body FROM webhook_preview('hook', 'INSERT', %s)", row).fetchone()
+    assert reason is None and '"r": "[1,3)"' in body.replace('":"', '": "')
+
+
+def test_a_check_that_is_added_meanwhile_is_judged_when_it_is_called(db, people, owner, receiver, cluster):
+    """The owner's own check waits, and meanwhile the stranger changes what comes after it."""
+    dev = people("dev")
+    dev.run("CREATE TABLE ran (who text); GRANT INSERT ON ran TO PUBLIC; CREATE DOMAIN later AS int")
+    dev.run(f"CREATE FUNCTION spy(v int) RETURNS boolean LANGUAGE plpgsql AS"
+            f" $$ BEGIN INSERT INTO {dev.role}.ran VALUES (current_user); RETURN true; END $$")
+    owner.run("CREATE FUNCTION wait(v int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(9); RETURN true; END $$")
+    owner.run("CREATE DOMAIN slow AS int CHECK (wait(VALUE))")
+    owner.run(f"CREATE TABLE felt (id slow, c {dev.role}.later)")
+    create(owner, receiver.url("/"), table_name=f"{owner.role}.felt", events=["INSERT"])
+    db.run("SELECT pg_advisory_lock(9)")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        preview = pool.submit(owner.value, "SELECT reason FROM webhook_preview('hook', 'INSERT', '{\"id\": 1, \"c\": 1}')")
+        wait_until(lambda: db.value("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"), "the preview waits")
+        dev.run("ALTER DOMAIN later ADD CHECK (spy(VALUE))")
+        db.run("SELECT pg_advisory_unlock(9)")
+        reason = preview.result(20)
+    assert db.rows(f"SELECT who FROM {dev.role}.ran") == []
+    assert dev.role in (reason or dev.role)
