@@ -5,11 +5,12 @@
 //! an event that is not a row could survive a rollback to a savepoint, or die with PREPARE TRANSACTION.
 
 pub mod casts;
+pub mod fired;
 pub mod image;
 mod record;
-mod rights;
 pub mod sender;
 pub mod source;
+mod stale;
 pub mod transform;
 
 use std::borrow::Cow;
@@ -18,8 +19,9 @@ use std::ffi::{CStr, c_char};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+use self::fired::Fired;
 use self::sender::{Draft, Extent};
-use self::source::{Source, Trigger};
+use self::source::Source;
 use crate::domain::event::Operation;
 use crate::pg::row::Row;
 use crate::pg::{memory, output, settings, subtransaction};
@@ -47,18 +49,18 @@ pub extern "C" fn pg_finfo_webhook_capture() -> &'static pg_sys::Pg_finfo_record
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn webhook_capture(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    // SAFETY: PostgreSQL passes a call's frame; `Firing::new` checks what kind of call it is.
-    if let Some(firing) = unsafe { Firing::new(fcinfo) }
+    // SAFETY: PostgreSQL passes a call's frame; `Call::new` checks what kind of call it is.
+    if let Some(call) = unsafe { Call::new(fcinfo) }
         && settings::capture()
     {
-        firing.capture();
+        call.capture();
     }
     pg_sys::Datum::from(0usize)
 }
 
-/// A trigger that fires after an operation.
-struct Firing<'a> {
-    trigger: Trigger<'a>,
+/// A call of the function by a trigger, after an operation.
+struct Call<'a> {
+    trigger: Fired<'a>,
     relation: pg_sys::Relation,
     /// The row; of an UPDATE as it was; of a TRUNCATE null.
     row: pg_sys::HeapTuple,
@@ -66,7 +68,7 @@ struct Firing<'a> {
     new: pg_sys::HeapTuple,
 }
 
-impl Firing<'_> {
+impl Call<'_> {
     /// # Safety
     ///
     /// `fcinfo` is the frame of the call.
@@ -95,7 +97,7 @@ impl Firing<'_> {
                 misuse("webhook.capture needs the id of what is watched as its argument");
             }
             let text = |text: *mut c_char| (!text.is_null()).then(|| CStr::from_ptr(text));
-            let trigger = Trigger {
+            let trigger = Fired {
                 oid: trigger.tgoid,
                 relation: (*data.tg_relation).rd_id,
                 operation,
@@ -114,7 +116,7 @@ impl Firing<'_> {
 
     fn capture(&self) {
         // SAFETY: the relation that fired is open for the duration of the call, and the descriptor its own.
-        let source = unsafe { source::find(&self.trigger, (*self.relation).rd_att) };
+        let source = unsafe { fired::find(&self.trigger, (*self.relation).rd_att) };
         let Some(source) = source else {
             return;
         };

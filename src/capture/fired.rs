@@ -1,0 +1,186 @@
+//! What the triggers that fire are for, kept from row to row.
+//!
+//! Anybody can make a trigger that calls our function, and a dump of a table carries ours elsewhere. So it is looked up
+//! what a trigger was made for, and one that is not as it was made is for nothing. That is read from the tables once per
+//! backend, and dropped when PostgreSQL says that something has changed that it depends on: see [`super::stale`].
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
+use std::rc::Rc;
+
+use pgrx::datum::Uuid;
+use pgrx::prelude::*;
+use sha2::{Digest, Sha256};
+
+use super::source::Source;
+use super::stale;
+use crate::domain::event::Operation;
+use crate::pg::spi::{self, arg, sql};
+use crate::pg::table::Table;
+use crate::pg::{identity, server, snapshot};
+use crate::registry;
+
+/// Triggers that a backend remembers. Some kilobytes for each; with more partitions than that in one session, all are
+/// looked up again.
+const MOST: usize = 10_000;
+
+/// How often something is looked up again because it has changed meanwhile, before it is taken as it was found: as it was
+/// when the last of these began, but for changes that came in the middle of it. The next row looks it up anew.
+const REPEATS: usize = 3;
+
+/// A trigger that fires, or would.
+pub struct Fired<'a> {
+    /// Its oid.
+    pub oid: pg_sys::Oid,
+    /// The table that it fires on.
+    pub relation: pg_sys::Oid,
+    /// What it fires for.
+    pub operation: Operation,
+    /// Its name.
+    pub name: &'a CStr,
+    /// The argument of our function.
+    pub argument: &'a CStr,
+    /// The tree of its WHEN.
+    pub condition: Option<&'a CStr>,
+}
+
+/// What a trigger was for when it was looked up.
+struct Known {
+    name: CString,
+    argument: CString,
+    condition: Option<CString>,
+    /// `None` for nothing.
+    source: Option<Rc<Source>>,
+    /// Why, where it was made by pg_webhook.
+    bar: Option<String>,
+}
+
+impl Known {
+    /// A statement keeps the triggers that it began with, whatever they are in the catalog by now.
+    fn is(&self, trigger: &Fired) -> bool {
+        self.name.as_c_str() == trigger.name
+            && self.argument.as_c_str() == trigger.argument
+            && self.condition.as_deref() == trigger.condition
+    }
+}
+
+type Sources = HashMap<(pg_sys::Oid, pg_sys::Oid, Operation), Known>;
+
+thread_local! {
+    static SOURCES: RefCell<Sources> = RefCell::default();
+}
+
+/// What `trigger` makes events of; `None` where it is for nothing: not made by pg_webhook, not as it was made, or of
+/// something that is not watched any more.
+///
+/// # Safety
+///
+/// The descriptor is that of the table that the trigger fires on, which is open.
+pub unsafe fn find(trigger: &Fired, descriptor: pg_sys::TupleDesc) -> Option<Rc<Source>> {
+    // SAFETY: the caller's.
+    unsafe { known(trigger, descriptor, |known| known.source.clone()) }
+}
+
+/// # Safety
+///
+/// As for [`find`].
+unsafe fn known<R>(
+    trigger: &Fired,
+    descriptor: pg_sys::TupleDesc,
+    part: impl Fn(&Known) -> R,
+) -> R {
+    let key = (trigger.relation, trigger.oid, trigger.operation);
+    for _ in 0..REPEATS {
+        if stale::take() {
+            SOURCES.with_borrow_mut(HashMap::clear);
+        }
+        let found = SOURCES
+            .with_borrow(|sources| sources.get(&key).filter(|known| known.is(trigger)).map(&part));
+        if let Some(found) = found {
+            return found;
+        }
+        if SOURCES.with_borrow(|sources| sources.len() >= MOST) {
+            SOURCES.with_borrow_mut(HashMap::clear);
+            stale::forget();
+        }
+        // SAFETY: the caller's.
+        let known = stale::while_reading(|| unsafe { load(trigger, descriptor) });
+        // What has changed in the middle could have been read in part before, and in part after.
+        if !stale::is() {
+            let found = part(&known);
+            SOURCES.with_borrow_mut(|sources| sources.insert(key, known));
+            return found;
+        }
+    }
+    // SAFETY: the caller's.
+    part(&stale::while_reading(|| unsafe { load(trigger, descriptor) }))
+}
+
+/// As [`find`], for a trigger of an open table that does not fire.
+///
+/// # Errors
+///
+/// Why it is for nothing, where it is one that pg_webhook has made.
+pub fn of(table: &Table, trigger: &Fired) -> Result<Rc<Source>, Option<String>> {
+    if table.oid() != trigger.relation {
+        return Err(None);
+    }
+    // SAFETY: the table is open, and it is the trigger's.
+    let (source, bar) = unsafe {
+        known(trigger, table.descriptor(), |known| (known.source.clone(), known.bar.clone()))
+    };
+    source.ok_or(bar)
+}
+
+/// Reads in the latest snapshot, not in the transaction's: what an old snapshot sees must not stay in
+/// the cache after its transaction.
+///
+/// # Safety
+///
+/// As for [`find`].
+unsafe fn load(trigger: &Fired, descriptor: pg_sys::TupleDesc) -> Known {
+    let mut known = Known {
+        name: trigger.name.to_owned(),
+        argument: trigger.argument.to_owned(),
+        condition: trigger.condition.map(CStr::to_owned),
+        source: None,
+        bar: None,
+    };
+    stale::note_relations([trigger.relation]);
+    let argument = trigger.argument.to_str().ok();
+    let Some(watch) = argument.and_then(|text| uuid::Uuid::try_parse(text).ok()) else {
+        return known;
+    };
+    let read = || {
+        stale::note_relations([registry::relation()]);
+        spi::connect(|session| {
+            let hash = trigger.condition.map(|tree| Sha256::digest(tree.to_bytes()).to_vec());
+            let rows = session.read(
+                sql!("capture/source"),
+                &[
+                    arg(Uuid::from_bytes(watch.into_bytes())),
+                    arg(trigger.relation),
+                    arg(trigger.oid),
+                    arg(trigger.name.to_string_lossy().into_owned()),
+                    arg(hash),
+                    arg(trigger.operation.as_str()),
+                    arg(server::system_identifier() as i64),
+                    arg(server::database()),
+                ],
+            );
+            if let Some(row) = rows.first() {
+                stale::note_relations(row.get::<Vec<pg_sys::Oid>>(1).unwrap_or_default());
+                known.bar = row.get(9);
+                stale::note_owner(row.get(11));
+                if let (Some(bar), Some(webhook)) = (&known.bar, row.get::<String>(10)) {
+                    log!("pg_webhook: webhook \"{webhook}\" captures nothing: {bar}");
+                }
+            }
+            // SAFETY: the caller's; the rows are of that statement.
+            known.source = unsafe { Source::read(session, &rows, descriptor) }.map(Rc::new);
+        });
+    };
+    snapshot::with_latest(|| identity::as_owner(read));
+    known
+}
