@@ -4,7 +4,7 @@ use pgrx::pg_sys;
 
 use crate::domain::time;
 use crate::domain::verdict::{self, Verdict};
-use crate::pg::heap;
+use crate::pg::heap::{self, Field};
 use crate::pg::settings::{self, LogLevel};
 use crate::pg::spi::{Session, arg, sql};
 use crate::queue::event::Settlement;
@@ -36,22 +36,23 @@ impl Log {
     }
 }
 
-/// In the order of the table's columns.
 fn row(slot: i16, settlement: &Settlement) -> heap::Columns<12> {
     let failure = verdict::failure_of(&settlement.result);
+    let class = failure.as_ref().map(|failure| failure.class.as_str());
+    let message = failure.as_ref().map(|failure| failure.message.as_str());
     [
-        arg(settlement.delivery),
-        arg(settlement.xid),
-        arg(settlement.started),
-        arg(time::micros(settlement.took)),
-        arg(settlement.webhook),
-        arg(settlement.attempt as i32),
-        arg(slot),
-        arg(status_code(settlement)),
-        arg(name(settlement.verdict)),
-        arg(failure.as_ref().map(|failure| failure.class.as_str())),
-        arg(failure.as_ref().map(|failure| failure.message.as_str())),
-        arg(response_body(settlement)),
+        Field::needed(c"delivery", arg(settlement.delivery)),
+        Field::needed(c"xid", arg(settlement.xid)),
+        Field::needed(c"started_at", arg(settlement.started)),
+        Field::needed(c"duration_us", arg(time::micros(settlement.took))),
+        Field::needed(c"webhook", arg(settlement.webhook)),
+        Field::needed(c"attempt", arg(settlement.attempt as i32)),
+        Field::needed(c"slot", arg(slot)),
+        Field::needed(c"status_code", arg(status_code(settlement))),
+        Field::needed(c"verdict", arg(name(settlement.verdict))),
+        Field::extra(c"error_class", arg(class)),
+        Field::extra(c"error", arg(message)),
+        Field::extra(c"response_body", arg(response_body(settlement))),
     ]
 }
 

@@ -3,7 +3,7 @@
 //! Needs no right on the table and runs no trigger. Every index of the table is kept, also one that an
 //! administrator has added.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::ptr;
 
 use pgrx::prelude::*;
@@ -11,9 +11,30 @@ use pgrx::prelude::*;
 use super::compat;
 use super::spi::Arg;
 
-/// A row: a value for each column, in their order. That they have the columns' types is checked with each row,
-/// which takes some nanoseconds.
-pub type Columns<const COLUMNS: usize> = [Arg; COLUMNS];
+/// A value of a row, and the column that it is for.
+#[derive(Clone, Copy)]
+pub struct Field {
+    column: &'static CStr,
+    value: Arg,
+    /// A table without the column is not written to; `false` for what can be left out.
+    needed: bool,
+}
+
+impl Field {
+    /// One without which a row is not what it should be.
+    pub fn needed(column: &'static CStr, value: Arg) -> Self {
+        Self { column, value, needed: true }
+    }
+
+    /// One that is left out where the table, which an earlier version may have made, does not have the column.
+    pub fn extra(column: &'static CStr, value: Arg) -> Self {
+        Self { column, value, needed: false }
+    }
+}
+
+/// A row. Columns are found by name, and their types are checked, with each row: nothing has to be kept in step with the
+/// catalog, and where they are in this order it takes some dozens of nanoseconds.
+pub type Columns<const COLUMNS: usize> = [Field; COLUMNS];
 
 /// Inserts a row into `relation` in the current transaction. Costs half of what a prepared INSERT does.
 ///
@@ -113,18 +134,39 @@ unsafe fn form<const COLUMNS: usize>(
 ) -> pg_sys::HeapTuple {
     // SAFETY: the caller's.
     let attributes = unsafe { compat::attributes((*relation).rd_att) };
-    let takes = |(attribute, value): (&pg_sys::FormData_pg_attribute, &Arg)| {
-        attribute.atttypid == value.type_oid
-            && !attribute.attisdropped
-            && (value.datum.is_some() || !attribute.attnotnull)
-    };
-    if attributes.len() != COLUMNS || !attributes.iter().zip(row).all(takes) {
-        refuse(relation, "has other columns than a row that is to be written");
+    let mut values = vec![pg_sys::Datum::null(); attributes.len()];
+    let mut nulls = vec![true; attributes.len()];
+    let mut rest: usize = row.iter().filter(|value| value.needed).count();
+    for (at, attribute) in attributes.iter().enumerate() {
+        let given = find(row, at, attribute).filter(|_| !attribute.attisdropped);
+        let datum = given.and_then(|given| given.value.datum);
+        let fits = given.is_none_or(|given| attribute.atttypid == given.value.type_oid);
+        let may_be_null = attribute.attisdropped || !attribute.attnotnull;
+        if !fits || datum.is_none() && !may_be_null {
+            refuse(relation, "has other columns than a row that is to be written");
+        }
+        if let Some(datum) = datum {
+            (values[at], nulls[at]) = (datum, false);
+        }
+        rest -= usize::from(given.is_some_and(|given| given.needed));
     }
-    let mut values = row.map(|value| value.datum.unwrap_or(pg_sys::Datum::null()));
-    let mut nulls = row.map(|value| value.datum.is_none());
-    // SAFETY: a value of its type for each column, as has just been seen.
+    if rest > 0 {
+        refuse(relation, "lacks a column of a row that is to be written");
+    }
+    // SAFETY: a value of its type, or NULL, for each column, as has just been seen.
     unsafe { pg_sys::heap_form_tuple((*relation).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr()) }
+}
+
+/// What a row has for the column at this place, where it mostly is.
+fn find<'r, const COLUMNS: usize>(
+    row: &'r Columns<COLUMNS>,
+    at: usize,
+    attribute: &pg_sys::FormData_pg_attribute,
+) -> Option<&'r Field> {
+    // SAFETY: a name of the catalog ends with NUL.
+    let name = unsafe { CStr::from_ptr(attribute.attname.data.as_ptr()) };
+    let is_it = |value: &&Field| value.column == name;
+    row.get(at).filter(is_it).or_else(|| row.iter().find(is_it))
 }
 
 /// Whether the way in which the catalogs are written does for these indexes: it evaluates no expressions

@@ -8,8 +8,9 @@ use super::event::{Event, Origin, Spill};
 use crate::domain::snapshot::Xid8;
 use crate::domain::time::Timestamp;
 use crate::domain::window::Scan;
+use crate::pg::heap::{self, Field};
 use crate::pg::spi::{Row, Session, arg, sql};
-use crate::pg::{heap, ids, snapshot};
+use crate::pg::{ids, snapshot};
 
 /// Events in a page.
 pub const PAGE: usize = 500;
@@ -65,17 +66,17 @@ pub fn append(target: &Target, event: &NewEvent<'_>) {
     heap::insert(
         target.relation,
         [
-            arg(snapshot::top_xid()),
-            arg(event.id),
-            arg(event.created_at),
-            arg(event.webhook),
-            arg(target.slot),
-            arg(event.event_type),
-            arg(schema),
-            arg(table),
-            arg(event.event_id),
-            arg(event.payload),
-            arg(event.failure),
+            Field::needed(c"xid", arg(snapshot::top_xid())),
+            Field::needed(c"id", arg(event.id)),
+            Field::needed(c"created_at", arg(event.created_at)),
+            Field::needed(c"webhook", arg(event.webhook)),
+            Field::needed(c"slot", arg(target.slot)),
+            Field::needed(c"event_type", arg(event.event_type)),
+            Field::extra(c"schema_name", arg(schema)),
+            Field::extra(c"table_name", arg(table)),
+            Field::needed(c"event_id", arg(event.event_id)),
+            Field::needed(c"payload", arg(event.payload)),
+            Field::needed(c"failure", arg(event.failure)),
         ],
     );
 }

@@ -8,11 +8,12 @@ use pgrx::pg_sys::ItemPointerData;
 use pgrx::prelude::*;
 use serde_json::Value;
 
-use super::webhook::Webhook;
+use super::managed::Webhook;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
+use crate::pg::heap::{self, Field};
+use crate::pg::invalidation;
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::{heap, invalidation};
 
 /// A row of `webhook.secret`, without its key.
 #[derive(Default)]
@@ -105,11 +106,11 @@ fn write(webhook: i32, before: Option<ItemPointerData>, secrets: Secrets) {
         invalidation::relation(c"secret"),
         before,
         [
-            arg(webhook),
-            arg(secrets.signing_key),
-            arg(JsonB(headers)),
-            arg(secrets.previous_key),
-            arg(secrets.previous_until),
+            Field::needed(c"webhook", arg(webhook)),
+            Field::needed(c"signing_key", arg(secrets.signing_key)),
+            Field::needed(c"headers", arg(JsonB(headers))),
+            Field::needed(c"previous_key", arg(secrets.previous_key)),
+            Field::needed(c"previous_until", arg(secrets.previous_until)),
         ],
     );
 }
