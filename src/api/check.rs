@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 
 use super::on_behalf;
 use crate::pg::spi::{self, arg, sql};
-use crate::registry::webhook;
+use crate::registry::managed;
 
 #[pg_extern(sql = false)]
 fn webhook_check(
@@ -25,7 +25,7 @@ fn webhook_check(
 > {
     on_behalf(|caller| {
         spi::connect(|session| {
-            let only = webhook.map(|name| webhook::see(session, caller, name)).transpose()?;
+            let only = webhook.map(|name| managed::see(session, caller, name)).transpose()?;
             let rows = session.run(sql!("api/check"), &[arg(only), arg(caller.role)]);
             let problems: Vec<_> = rows
                 .iter()

@@ -15,7 +15,7 @@ use crate::pg::json::Json;
 use crate::pg::output::Canonical;
 use crate::pg::spi::{self, arg, sql};
 use crate::pg::{composite, settings};
-use crate::registry::webhook;
+use crate::registry::managed;
 
 #[pg_extern(sql = false)]
 fn webhook_emit(event_type: Option<&str>, data: Option<Json>) -> Result<i32, ErrorReport> {
@@ -59,7 +59,7 @@ fn webhook_invoke(
     let Record(row) = record.ok_or(Refusal::Null("row"))?;
     for_anybody(|caller| {
         spi::connect(|session| {
-            let own = webhook::find(session, caller, webhook)?;
+            let own = managed::find(session, caller, webhook)?;
             let rows = session.run(sql!("api/table"), &[arg(composite::relation(&row))]);
             let table: Option<(String, String)> =
                 rows.first().map(|row| (row.value(1), row.value(2)));

@@ -5,13 +5,13 @@ use pgrx::prelude::*;
 
 use super::on_behalf;
 use crate::pg::spi;
-use crate::registry::{self, watch, webhook};
+use crate::registry::{self, managed, watch, webhook};
 
 #[pg_extern(sql = false)]
 fn webhook_delete(webhook: Option<&str>) -> Result<(), ErrorReport> {
     on_behalf(|caller| {
         spi::connect(|session| {
-            let own = webhook::find(session, caller, webhook)?;
+            let own = managed::find(session, caller, webhook)?;
             for watched in watch::list(session, own.id) {
                 watch::remove(session, &watched);
             }
@@ -35,7 +35,7 @@ fn webhook_resume(webhook: Option<&str>) -> Result<(), ErrorReport> {
 fn set_paused(webhook: Option<&str>, paused: bool) -> Result<(), ErrorReport> {
     on_behalf(|caller| {
         spi::connect(|session| {
-            let own = webhook::find(session, caller, webhook)?;
+            let own = managed::find(session, caller, webhook)?;
             webhook::pause(session, &own, paused);
             registry::changed();
             Ok(())

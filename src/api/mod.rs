@@ -29,7 +29,7 @@ use crate::domain::secret::{GENERATED_BYTES, Secret};
 use crate::pg::identity::{self, Caller};
 use crate::pg::spi::{self, Session};
 use crate::pg::{foreign, random};
-use crate::registry::trigger::Making;
+use crate::registry::making::Making;
 
 /// Runs a function's body as the owner of our tables, after noting who called. Not for code of others: what it changed
 /// would stay locked until the transaction of whoever writes ends.

@@ -10,8 +10,9 @@ use pgrx::prelude::*;
 use serde_json::{Map, Value};
 
 use super::on_behalf;
+use crate::capture::fired::{self, Fired};
 use crate::capture::sender::{Draft, Extent, Sender};
-use crate::capture::source;
+
 use crate::delivery::client::{AGENT, Destination};
 use crate::domain::envelope::Kind;
 use crate::domain::event::{self, MANUAL, Operation, TEST};
@@ -23,8 +24,9 @@ use crate::pg::output::Canonical;
 use crate::pg::row::Row;
 use crate::pg::settings;
 use crate::pg::spi::{self, Session, arg, sql};
-use crate::pg::trigger::{Firing, Lock, Table};
-use crate::registry::{endpoint, trigger, watch, webhook};
+use crate::pg::table::{Lock, Table};
+use crate::pg::trigger::{self as catalog, Firing};
+use crate::registry::{endpoint, managed, trigger, watch};
 
 /// Method, URL, headers, body, signature, reason.
 type Shown =
@@ -58,7 +60,7 @@ fn webhook_preview(
     on_behalf(|caller| {
         let op = op.ok_or(Refusal::Null("op"))?;
         spi::connect(|session| {
-            let own = webhook::find(session, caller, webhook)?;
+            let own = managed::find(session, caller, webhook)?;
             let sender = Sender::load(session, own.id);
             let route = endpoint::load(session, Some(own.id)).pop();
             let (Some(sender), Some(route)) = (sender, route) else {
@@ -78,7 +80,7 @@ fn webhook_preview(
 
 struct Preview<'a> {
     session: &'a Session,
-    own: &'a webhook::Webhook,
+    own: &'a managed::Webhook,
     sender: &'a Sender,
     new: Option<String>,
     old: Option<String>,
@@ -124,12 +126,12 @@ impl Preview<'_> {
             return Ok(Err(format!("{} has been dropped", watched.table)));
         };
         let trigger_name = trigger::name_of(watched.id, operation);
-        let made = table.triggers().into_iter().find(|found| found.name == trigger_name);
+        let made = catalog::all_of(&table).into_iter().find(|found| found.name == trigger_name);
         let Some(made) = made else {
             return Ok(Err(format!("the trigger for {name} on {} is missing", watched.table)));
         };
         let own = match made.arguments.as_slice() {
-            [argument] => Some(source::Trigger {
+            [argument] => Some(Fired {
                 oid: made.oid,
                 relation: watched.relation,
                 operation,
@@ -139,7 +141,7 @@ impl Preview<'_> {
             }),
             _ => None,
         };
-        let source = match own.map_or(Err(None), |own| source::of(&table, &own)) {
+        let source = match own.map_or(Err(None), |own| fired::of(&table, &own)) {
             Ok(source) => source,
             Err(bar) => {
                 let table = &watched.table;
@@ -148,8 +150,13 @@ impl Preview<'_> {
                 return Ok(Err(bar.unwrap_or_else(replaced)));
             }
         };
-        if made.enabled == Firing::DISABLED {
-            return Ok(Err(format!("the trigger for {name} on {} is disabled", watched.table)));
+        let how = match made.enabled {
+            Firing::DISABLED => Some("is disabled"),
+            Firing::REPLICA => Some("fires with session_replication_role = replica only"),
+            _ => None,
+        };
+        if let Some(how) = how {
+            return Ok(Err(format!("the trigger for {name} on {} {how}", watched.table)));
         }
         if let Some(reason) = self.stranger(watched.relation, made.oid) {
             return Ok(Err(reason));

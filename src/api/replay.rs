@@ -11,7 +11,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::status::Status;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::{ids, wake};
-use crate::registry::webhook;
+use crate::registry::managed;
 
 /// The next delivery's id, for statements that write many.
 #[pg_extern(sql = false)]
@@ -56,7 +56,7 @@ fn webhook_replay_all(
     on_behalf(|caller| {
         let status: Status = status.map_or(Ok(Status::Dead), str::parse)?;
         spi::connect(|session| {
-            let own = webhook::find(session, caller, webhook)?;
+            let own = managed::find(session, caller, webhook)?;
             let args = || [arg(own.id), arg(since), arg(until), arg(status.name())];
             // Before anything is written: what this writes is not among them.
             let rows = session.run(sql!("api/untransformed_all"), &args());

@@ -16,7 +16,7 @@ use crate::domain::verification::{self, Clock};
 use crate::pg::json::Json;
 use crate::pg::spi;
 use crate::registry::definition::seconds;
-use crate::registry::{self, webhook};
+use crate::registry::{self, managed, webhook};
 
 #[pg_extern(sql = false)]
 fn webhook_rotate_secret(
@@ -30,7 +30,7 @@ fn webhook_rotate_secret(
         }
         let secret = generated_secret()?;
         spi::connect(|session| {
-            let own = webhook::find(session, caller, webhook)?;
+            let own = managed::find(session, caller, webhook)?;
             webhook::rotate(session, &own, &secret, overlap)?;
             registry::changed();
             Ok(secret.reveal().to_owned())

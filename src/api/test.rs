@@ -25,7 +25,7 @@ use crate::pg::spi::{self, Session};
 use crate::pg::{settings, snapshot};
 use crate::queue::event::{Origin, Settlement};
 use crate::queue::ring;
-use crate::registry::{endpoint, webhook};
+use crate::registry::{endpoint, managed};
 
 #[pg_extern(sql = false)]
 fn webhook_test(
@@ -69,7 +69,7 @@ impl Test {
         payload: Option<Json>,
         client: &crate::delivery::client::Client,
     ) -> Result<Self, Refusal> {
-        let own = webhook::find(session, caller, webhook)?;
+        let own = managed::find(session, caller, webhook)?;
         let route = endpoint::load(session, Some(own.id)).pop();
         let sender = Sender::load(session, own.id);
         let (Some(route), Some(sender)) = (route, sender) else {

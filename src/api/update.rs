@@ -10,8 +10,8 @@ use crate::pg::identity::Caller;
 use crate::pg::json::Json;
 use crate::pg::spi::Session;
 use crate::registry::definition::{Definition, Given};
-use crate::registry::trigger::Making;
-use crate::registry::{self, watch, webhook};
+use crate::registry::making::Making;
+use crate::registry::{self, managed, watch, webhook};
 
 #[pg_extern(sql = false)]
 #[allow(clippy::too_many_arguments, reason = "the arguments of the SQL function")]
@@ -68,7 +68,7 @@ fn webhook_update(
         payload_columns: words(payload_columns, "payload_columns")?,
     };
     with_triggers(|caller, session| {
-        let own = webhook::find(session, caller, webhook)?;
+        let own = managed::find(session, caller, webhook)?;
         let mut definition =
             Definition { emitters: roles(emitters)?, owner, ..Definition::check(given)? };
         let mut tables = watch::list(session, own.id);
@@ -98,7 +98,7 @@ fn webhook_update(
 fn rewatch(
     session: &Session,
     caller: &Caller,
-    own: &webhook::Webhook,
+    own: &managed::Webhook,
     mut before: Vec<watch::Watched>,
     relation: Option<pg_sys::Oid>,
     given: watch::Given,

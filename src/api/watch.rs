@@ -7,7 +7,7 @@ use super::{on_behalf, with_triggers, words};
 use crate::domain::event::Operation;
 use crate::domain::refusal::Refusal;
 use crate::pg::spi;
-use crate::registry::{self, table, watch, webhook};
+use crate::registry::{self, managed, table, watch};
 
 #[pg_extern(sql = false)]
 fn webhook_watch(
@@ -27,7 +27,7 @@ fn webhook_watch(
     with_triggers(|caller, session| {
         let relation = table_name.ok_or(Refusal::Null("table_name"))?;
         let spec = given.complete(None)?;
-        let own = webhook::find(session, caller, webhook)?;
+        let own = managed::find(session, caller, webhook)?;
         let making = watch::add(session, caller, &own, relation, &spec)?;
         registry::changed();
         Ok(((), Some(making)))
@@ -42,7 +42,7 @@ fn webhook_unwatch(
     on_behalf(|caller| {
         let relation = table_name.ok_or(Refusal::Null("table_name"))?;
         spi::connect(|session| {
-            let own = webhook::find(session, caller, webhook)?;
+            let own = managed::find(session, caller, webhook)?;
             let watched = watch::list(session, own.id);
             let Some(watched) = watched.iter().find(|watched| watched.relation == relation) else {
                 let table = table::name(session, relation);

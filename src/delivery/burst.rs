@@ -119,7 +119,8 @@ impl Kernel {
         let mut context = 0;
         // SAFETY: the kernel writes the context to where there is room for it.
         let made = unsafe { libc::syscall(libc::SYS_io_setup, MOST, &raw mut context) };
-        (made == 0).then_some(Self(context))
+        // Not `then_some`, which would make one in any case, and destroy it.
+        (made == 0).then(|| Self(context))
     }
 
     /// How the first of `writes` ended: as many as the kernel has taken; and whether it has told of all of them. A

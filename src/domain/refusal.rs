@@ -269,3 +269,10 @@ pub enum Refusal {
     #[error("could not start a request: {0}")]
     NoThread(String),
 }
+
+impl Refusal {
+    /// A table that was there when it was looked up, and has been dropped since.
+    pub fn gone(table: &str) -> Self {
+        Self::Unwatchable { table: table.to_owned(), reason: "it does not exist" }
+    }
+}

@@ -9,7 +9,7 @@ use pgrx::pg_sys;
 use super::compat;
 use super::row::Row;
 use super::spi::Readable;
-use super::trigger::Table;
+use super::table::Table;
 
 /// How the catalog numbers the rows of a condition.
 const OLD: u32 = pg_sys::PRS2_OLD_VARNO;

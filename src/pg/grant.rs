@@ -26,6 +26,8 @@ pub fn run(statement: &str) {
         let Some(grant) = grant else {
             error!("\"{statement}\" is no GRANT");
         };
+        // Callers have locked the catalog's rows; what was waited for is in them, and not in our cache of them yet.
+        pg_sys::AcceptInvalidationMessages();
         pg_sys::ExecuteGrantStmt(grant.cast());
         // The next one may change the same object.
         pg_sys::CommandCounterIncrement();

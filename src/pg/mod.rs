@@ -35,6 +35,7 @@ pub mod snapshot;
 pub mod spi;
 pub mod state;
 pub mod subtransaction;
+pub mod table;
 pub mod transform;
 pub mod trigger;
 pub mod txn;

@@ -8,25 +8,10 @@ use std::ptr;
 
 use pgrx::pg_sys;
 
-use super::composite::Record;
 use super::condition::Condition;
 use super::identity::Extension;
-use super::row::Row;
+use super::table::Table;
 use crate::domain::event::Operation;
-
-/// How a table is locked while it is looked at, until the transaction ends.
-#[derive(Clone, Copy)]
-pub enum Lock {
-    /// Against being dropped or changed in its shape.
-    Read,
-    /// Against everything, as DROP TRIGGER does.
-    Drop,
-}
-
-/// An open table.
-pub struct Table {
-    relation: pg_sys::Relation,
-}
 
 /// A trigger of a table.
 pub struct Trigger {
@@ -67,88 +52,29 @@ impl Firing {
     }
 }
 
-impl Table {
-    /// Opens a table and waits for the lock; `None` where it has been dropped.
-    pub fn open(table: pg_sys::Oid, lock: Lock) -> Option<Self> {
-        let mode = match lock {
-            Lock::Read => pg_sys::AccessShareLock,
-            Lock::Drop => pg_sys::AccessExclusiveLock,
-        };
-        // SAFETY: in a transaction; closed in drop, or by the abort.
-        let relation = unsafe { pg_sys::try_relation_open(table, mode as c_int) };
-        (!relation.is_null()).then_some(Self { relation })
-    }
-
-    /// Its oid.
-    pub fn oid(&self) -> pg_sys::Oid {
-        // SAFETY: open.
-        unsafe { (*self.relation).rd_id }
-    }
-
-    /// The server's own handle, as long as the table is open.
-    pub fn relation(&self) -> pg_sys::Relation {
-        self.relation
-    }
-
-    /// The columns, as long as the table is open.
-    pub fn descriptor(&self) -> pg_sys::TupleDesc {
-        // SAFETY: open.
-        unsafe { (*self.relation).rd_att }
-    }
-
-    /// The triggers, internal ones among them.
-    pub fn triggers(&self) -> Vec<Trigger> {
-        // SAFETY: open and locked, so that the list stays while it is copied; it has as many entries as it says, and
-        // their texts end with NUL.
-        unsafe {
-            let list = (*self.relation).trigdesc;
-            let count = if list.is_null() { 0 } else { (*list).numtriggers as usize };
-            (0..count)
-                .map(|index| {
-                    let trigger = &*(*list).triggers.add(index);
-                    let text = |text: *mut c_char| CStr::from_ptr(text).to_owned();
-                    let arguments = 0..trigger.tgnargs as usize;
-                    Trigger {
-                        oid: trigger.tgoid,
-                        name: text(trigger.tgname),
-                        arguments: arguments.map(|at| text(*trigger.tgargs.add(at))).collect(),
-                        clone: trigger.tgisclone,
-                        enabled: Firing(trigger.tgenabled),
-                        condition: (!trigger.tgqual.is_null())
-                            .then(|| Condition::of_catalog(text(trigger.tgqual))),
-                    }
-                })
-                .collect()
-        }
-    }
-
-    /// The row, if it is one of the table's type. Not to be used after the table is closed.
-    pub fn row(&self, Record(row): Record) -> Option<Row> {
-        // SAFETY: open; a row's descriptor is one.
-        let own = unsafe { (*(*self.relation).rd_rel).reltype == (*row.descriptor()).tdtypeid };
-        own.then_some(row)
-    }
-
-    /// A row of NULLs. Not to be used after the table is closed.
-    pub fn nulls(&self) -> Row {
-        // SAFETY: open; the arrays have an entry for each column, of which none is read where it is NULL.
-        unsafe {
-            let columns = (*self.descriptor()).natts as usize;
-            let mut values = vec![pg_sys::Datum::null(); columns];
-            let mut nulls = vec![true; columns];
-            let tuple =
-                pg_sys::heap_form_tuple(self.descriptor(), values.as_mut_ptr(), nulls.as_mut_ptr());
-            Row::new(tuple, self.descriptor())
-        }
-    }
-}
-
-impl Drop for Table {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            // SAFETY: opened by `open`; the lock stays until the transaction ends.
-            unsafe { pg_sys::relation_close(self.relation, pg_sys::NoLock as c_int) };
-        }
+/// The triggers of a table, internal ones among them.
+pub fn all_of(table: &Table) -> Vec<Trigger> {
+    // SAFETY: open and locked, so that the list stays while it is copied; it has as many entries as it says, and
+    // their texts end with NUL.
+    unsafe {
+        let list = (*table.relation()).trigdesc;
+        let count = if list.is_null() { 0 } else { (*list).numtriggers as usize };
+        (0..count)
+            .map(|index| {
+                let trigger = &*(*list).triggers.add(index);
+                let text = |text: *mut c_char| CStr::from_ptr(text).to_owned();
+                let arguments = 0..trigger.tgnargs as usize;
+                Trigger {
+                    oid: trigger.tgoid,
+                    name: text(trigger.tgname),
+                    arguments: arguments.map(|at| text(*trigger.tgargs.add(at))).collect(),
+                    clone: trigger.tgisclone,
+                    enabled: Firing(trigger.tgenabled),
+                    condition: (!trigger.tgqual.is_null())
+                        .then(|| Condition::of_catalog(text(trigger.tgqual))),
+                }
+            })
+            .collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys;
 
-use super::webhook::Webhook;
+use super::managed::Webhook;
 use crate::domain::refusal::Refusal;
 use crate::pg::grant;
 use crate::pg::spi::{Session, arg, sql};
@@ -16,31 +16,35 @@ pub fn set(session: &Session, webhook: &Webhook, roles: &[pg_sys::Oid]) -> Resul
     if !roles.is_empty() {
         webhook.may_bring("emitters")?;
     }
-    let mut names = Vec::with_capacity(roles.len());
+    let mut named: Vec<(String, pg_sys::Oid)> = Vec::with_capacity(roles.len());
     for role in roles {
         let rows = session.run(sql!("registry/level"), &[arg(*role)]);
         let row = rows.first().ok_or(Refusal::UnknownRole(u32::from(*role)))?;
-        names.push(row.value::<String>(1));
+        named.push((row.value(1), *role));
     }
-    names.sort();
-    names.dedup();
-    let rows = session.run(sql!("registry/set_emitters"), &[arg(webhook.id), arg(names.clone())]);
-    let before: Vec<String> = rows.first().map_or_else(Vec::new, |row| row.value(1));
-    names.extend(before);
-    if !names.is_empty() {
+    named.sort_by(|one, other| one.0.cmp(&other.0));
+    named.dedup();
+    let (names, mut roles): (Vec<String>, Vec<pg_sys::Oid>) = named.into_iter().unzip();
+    let args = [arg(webhook.id), arg(roles.clone()), arg(names)];
+    let rows = session.run(sql!("registry/set_emitters"), &args);
+    let before: Vec<pg_sys::Oid> = rows.first().map_or_else(Vec::new, |row| row.value(1));
+    roles.extend(before);
+    // Where nobody gets or loses anything, whoever changes levels is not waited for.
+    if !roles.is_empty() {
         session.run(sql!("registry/lock_levels"), &[]);
-        settle(session, names);
+        settle(session, roles);
     }
     Ok(())
 }
 
 /// Gives these roles what comes with being named, or takes it where no webhook names them any more. Under the lock of
 /// levels, with which this has to agree.
-pub fn settle(session: &Session, names: Vec<String>) {
-    if names.is_empty() {
+pub fn settle(session: &Session, roles: Vec<pg_sys::Oid>) {
+    if roles.is_empty() {
         return;
     }
-    let statements = session.run(sql!("registry/emitter_privileges"), &[arg(names)]);
+    session.run(sql!("registry/lock_privileges"), &[]);
+    let statements = session.run(sql!("registry/emitter_privileges"), &[arg(roles)]);
     for statement in statements.iter() {
         grant::run(&statement.value::<String>(1));
     }

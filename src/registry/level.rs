@@ -53,6 +53,7 @@ pub fn revoke(
 fn lock(session: &Session, caller: &Caller) -> Result<(), Refusal> {
     administers(session, caller, "change the level of a role")?;
     session.run(sql!("registry/lock_levels"), &[]);
+    session.run(sql!("registry/lock_privileges"), &[]);
     Ok(())
 }
 
@@ -84,6 +85,5 @@ fn apply(session: &Session, role: pg_sys::Oid, level: Option<Level>) {
         grant::run(&statement.value::<String>(1));
     }
     // What it has as an emitter it keeps.
-    let rows = session.run(sql!("registry/level"), &[arg(role)]);
-    emitter::settle(session, rows.iter().map(|row| row.value(1)).collect());
+    emitter::settle(session, vec![role]);
 }

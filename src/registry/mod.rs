@@ -1,13 +1,16 @@
 //! Webhooks and what they watch: the definitions that users make, as rows and triggers.
 //!
 //! Everything here runs inside `pg::identity::as_owner`, after the caller's rights have been checked, but for what
-//! the caller makes itself (`trigger::Making::carry_out`), and in the caller's transaction: a ROLLBACK undoes all of it.
+//! the caller makes itself (`making::Making::carry_out`), and in the caller's transaction: a ROLLBACK undoes all of it.
 
 pub mod condition;
 pub mod definition;
 pub mod emitter;
 pub mod endpoint;
+mod further;
 pub mod level;
+pub mod making;
+pub mod managed;
 pub mod owner;
 mod removal;
 mod secret;

@@ -9,7 +9,7 @@ use std::sync::Once;
 
 use pgrx::prelude::*;
 
-use super::webhook::Webhook;
+use super::managed::Webhook;
 use super::{set_changed, transform};
 use crate::domain::refusal::Refusal;
 use crate::pg::identity::Caller;

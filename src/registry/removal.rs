@@ -12,7 +12,8 @@ use super::trigger::{LOCK_SECONDS, LOCK_TIMEOUT};
 use crate::pg::guc::Local;
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::subtransaction;
-use crate::pg::trigger::{self, Lock, Table};
+use crate::pg::table::{Lock, Table};
+use crate::pg::trigger;
 
 /// How PostgreSQL says that somebody uses a table: another transaction, this one, or one that waits for us.
 const IN_USE: [PgSqlErrorCode; 3] = [
@@ -37,7 +38,7 @@ pub fn drop_triggers(
     let dropped = subtransaction::tolerating(&IN_USE, || {
         // Somebody may have dropped one before we had the lock.
         let there = match Table::open(relation, Lock::Drop) {
-            Some(table) => table.triggers(),
+            Some(table) => trigger::all_of(&table),
             None => Vec::new(),
         };
         there

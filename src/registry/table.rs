@@ -31,8 +31,7 @@ pub fn check(
     let args = [arg(relation), arg(caller.role), arg(sent)];
     let rows = session.run(sql!("registry/relation"), &args);
     let Some(row) = rows.first() else {
-        let table = format!("relation with oid {}", u32::from(relation));
-        return Err(Refusal::Unwatchable { table, reason: "it does not exist" });
+        return Err(Refusal::gone(&format!("relation with oid {}", u32::from(relation))));
     };
     let (kind, persistence, table): (String, String, String) =
         (row.value(1), row.value(2), row.value(3));

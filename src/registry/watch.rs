@@ -3,9 +3,9 @@
 use pgrx::datum::Uuid;
 use pgrx::pg_sys;
 
-use super::trigger::{self, Making};
-use super::webhook::Webhook;
-use super::{condition, removal, table};
+use super::making::Making;
+use super::managed::Webhook;
+use super::{condition, further, removal, table, trigger};
 use crate::domain::event::Operation;
 use crate::domain::refusal::Refusal;
 use crate::pg::identity::Caller;
@@ -139,7 +139,8 @@ pub fn add(
     );
     let id = rows.first().map(|row| row.value::<Uuid>(1)).expect("the row that was inserted");
     let of = (id, relation, table.as_str());
-    Ok(Making::plan(session, of, &spec.events, spec.condition.as_deref(), &[]))
+    record_payload(session, of)?;
+    Making::plan(session, of, &spec.events, spec.condition.as_deref(), &[])
 }
 
 /// Changes what of a table is watched. Triggers are touched only where they become others: by a new condition, for an
@@ -182,6 +183,9 @@ pub fn change(
         ],
     );
     let of = (id, relation, table.as_str());
+    if payload_columns.is_some() {
+        record_payload(session, of)?;
+    }
     if events_given {
         let kept: Vec<_> = spec.events.iter().map(|event| trigger::name_of(id, *event)).collect();
         removal::drop_triggers(session, of, &kept);
@@ -191,16 +195,29 @@ pub fn change(
     let mut wanted = spec.events.clone();
     wanted.retain(|event| new_condition || events_given && !is_right(event));
     if columns.is_some() && !wanted.contains(&Operation::Update) {
-        trigger::columns_changed(session, of);
+        trigger::columns_changed(session, of)?;
     }
     if wanted.is_empty() {
         return Ok(None);
     }
     if new_condition {
-        return Ok(Some(Making::plan(session, of, &wanted, spec.condition.as_deref(), &before)));
+        return Making::plan(session, of, &wanted, spec.condition.as_deref(), &before).map(Some);
     }
-    trigger::make_more(session, of, &wanted, spec.condition.is_some(), &before)?;
+    further::make(session, of, &wanted, spec.condition.is_some(), &before)?;
     Ok(None)
+}
+
+/// What is sent are the columns that have the watch's names now, whatever they are called later.
+fn record_payload(
+    session: &Session,
+    (watch, _, table): (Uuid, pg_sys::Oid, &str),
+) -> Result<(), Refusal> {
+    let rows = session.run(sql!("registry/record_payload"), &[arg(watch)]);
+    match rows.first() {
+        // Somebody has just renamed or dropped it.
+        Some(row) => Err(Refusal::UnknownColumn { column: row.value(1), table: table.to_owned() }),
+        None => Ok(()),
+    }
 }
 
 /// Stops watching a table.

@@ -4,6 +4,7 @@ use pgrx::datum::{Interval, TimestampWithTimeZone, Uuid};
 use pgrx::prelude::*;
 
 use super::definition::Definition;
+use super::managed::Webhook;
 use super::{emitter, owner, secret, transform};
 use crate::domain::format::Format;
 use crate::domain::on_error::OnTransformError;
@@ -14,34 +15,6 @@ use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{ids, settings, subtransaction};
 
-/// A webhook that the caller may manage.
-pub struct Webhook {
-    /// The key of its rows.
-    pub id: i32,
-    /// The name.
-    pub name: String,
-    url: String,
-    scheme: Scheme,
-    signature_header: Option<String>,
-    /// The caller has the rights of its owner; an admin need not have them.
-    pub(super) own: bool,
-}
-
-impl Webhook {
-    /// Passes a caller who may bring a condition or a transform, which run with the rights of the owner.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::MayNotBring`].
-    pub fn may_bring(&self, part: &'static str) -> Result<(), Refusal> {
-        if self.own {
-            Ok(())
-        } else {
-            Err(Refusal::MayNotBring { part, webhook: self.name.clone() })
-        }
-    }
-}
-
 /// A webhook that has just been made.
 pub struct Created {
     /// The webhook.
@@ -50,49 +23,6 @@ pub struct Created {
     pub uuid: Uuid,
     /// When.
     pub created_at: TimestampWithTimeZone,
-}
-
-/// Finds a webhook by its name or uuid and locks it against other changes. The caller's own goes before those of
-/// others that it may manage, so that nobody makes a name ambiguous to its owner.
-///
-/// # Errors
-///
-/// [`Refusal::UnknownWebhook`], also where it belongs to a role that the caller is not a member of, and
-/// [`Refusal::AmbiguousWebhook`].
-pub fn find(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result<Webhook, Refusal> {
-    let webhook = webhook.ok_or(Refusal::Null("webhook"))?;
-    let id = see(session, caller, webhook)?;
-    let rows = session.run(sql!("registry/lock"), &[arg(id), arg(caller.role)]);
-    let row = rows.first().ok_or_else(|| Refusal::UnknownWebhook(shown(webhook)))?;
-    Ok(Webhook {
-        id,
-        name: row.value(1),
-        url: row.value(2),
-        scheme: row.value::<String>(3).parse()?,
-        signature_header: row.get(4),
-        own: row.value(5),
-    })
-}
-
-/// As [`find`], to look at it.
-///
-/// # Errors
-///
-/// As for [`find`].
-pub fn see(session: &Session, caller: &Caller, webhook: &str) -> Result<i32, Refusal> {
-    let rows = session.run(sql!("registry/find"), &[arg(webhook), arg(caller.role)]);
-    let found: Vec<(i32, bool)> = rows.iter().map(|row| (row.value(1), row.value(2))).collect();
-    let own: Vec<(i32, bool)> = found.iter().copied().filter(|(_, own)| *own).collect();
-    match (&own[..], &found[..]) {
-        ([(id, _)], _) | ([], [(id, _)]) => Ok(*id),
-        ([], []) => Err(Refusal::UnknownWebhook(shown(webhook))),
-        _ => Err(Refusal::AmbiguousWebhook(shown(webhook))),
-    }
-}
-
-/// What a caller has named, as errors show it.
-fn shown(webhook: &str) -> String {
-    webhook.chars().take(200).collect()
 }
 
 /// Makes a webhook of a complete definition, owned by the caller.

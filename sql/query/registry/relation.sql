@@ -1,5 +1,5 @@
 -- What registration must know of relation $1, and of the rights of role $2 on it. $3 are the columns that
--- are sent, all of them where it is NULL.
+-- are sent, all of them where it is NULL. No row where it is not there, also where only an old snapshot still shows it.
 SELECT
     c.relkind::text,
     c.relpersistence::text,
@@ -28,4 +28,4 @@ SELECT
     )
 FROM pg_class AS c
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
-WHERE c.oid = $1
+WHERE c.oid = $1 AND has_table_privilege($2, c.oid, 'TRIGGER') IS NOT NULL

@@ -1,0 +1,216 @@
+"""What one session does while another one changes what it is about."""
+
+import json
+import threading
+
+import psycopg
+import pytest
+
+from harness import wait_until
+
+URL = "http://127.0.0.1:9/"
+
+
+class Waiting:
+    """A statement that another session has to wait with."""
+
+    def __init__(self, db, session, statement, *arguments):
+        self._statement, self._arguments, self._session = statement, arguments, session
+        self.error = None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        pid = session.connection.info.backend_pid
+        waits = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
+        wait_until(lambda: db.value(waits, pid) or not self._thread.is_alive(), "the statement does not wait")
+        self.waited = self._thread.is_alive()
+
+    def _run(self):
+        try:
+            self._session.run(self._statement, *self._arguments)
+        except psycopg.Error as error:
+            self.error = error
+
+    def end(self):
+        """How it ends: the SQLSTATE and the message of its error, if it has one."""
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+        return self.error and (self.error.diag.sqlstate, self.error.diag.message_primary)
+
+
+@pytest.fixture
+def lender(people):
+    """Somebody with a table that others may watch."""
+    person = people("len")
+    person.run("CREATE TABLE things (id int PRIMARY KEY, note text)")
+    return person
+
+
+@pytest.fixture
+def owner(people, lender):
+    person = people("own", "member")
+    lender.run(f"GRANT SELECT, TRIGGER ON things TO {person.role}")
+    return person
+
+
+def create(owner, lender, **settings):
+    named = {"name": "hook", "url": URL, "table_name": f"{lender.role}.things", **settings}
+    owner.connection.execute(f"SELECT webhook_create({', '.join(f'{key} => %({key})s' for key in named)})", named)
+
+
+def records(db):
+    return [json.loads(row[0])["record"] for row in db.rows("SELECT payload FROM webhook.event ORDER BY id")]
+
+
+# --- a table that goes away ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", [
+    "webhook_update('hook', events => '{INSERT,UPDATE}')",
+    "webhook_update('hook', events => '{INSERT,UPDATE,DELETE}', columns => '{id}')",
+    "webhook_update('hook', condition => 'NEW.id > 1')",
+    "webhook_update('hook', events => '{TRUNCATE}', condition => '')",
+    "webhook_watch('second', '{table}')",
+    "webhook_watch('second', '{table}', condition => 'NEW.id > 1')",
+    "webhook_create('third', 'http://127.0.0.1:9/', '{table}', payload_columns => '{id}')",
+    "webhook_unwatch('hook', '{table}')",
+    "webhook_delete('hook')",
+    "webhook_preview('hook', 'INSERT', '{\"id\": 1}')",
+    "webhook_check('hook')",
+])
+def test_a_table_that_is_dropped_meanwhile(db, owner, lender, change):
+    """Whoever waited for it is told that it is not there any more, and by no internal error."""
+    create(owner, lender, events="{INSERT}", condition="NEW.id > 0")
+    owner.run("SELECT webhook_create('second', %s)", URL)
+    table = f"{lender.role}.things"
+    lender.run("BEGIN; DROP TABLE things")
+    waiting = Waiting(db, owner, f"SELECT {change.replace('{table}', table)}".replace("%", "%%"))
+    lender.run("COMMIT")
+    end = waiting.end()
+    assert end is None or end[0] in ("42P01", "42809"), end
+    if "webhook_update" in change:
+        assert waiting.waited and end, "nobody has waited for the table"
+
+
+def test_a_watch_of_a_table_in_use_says_so(db, owner, lender):
+    """In words, as making a trigger does, where a further one is made."""
+    create(owner, lender, events="{INSERT}", condition="NEW.id > 0")
+    lender.run("BEGIN; LOCK TABLE things IN ACCESS EXCLUSIVE MODE")
+    with pytest.raises(psycopg.errors.LockNotAvailable, match="could not lock table .*things within 2 seconds"):
+        owner.run("SELECT webhook_update('hook', events => '{INSERT,UPDATE}')")
+    lender.run("COMMIT")
+
+
+# --- privileges that somebody else changes -----------------------------------------------------------------
+
+
+GRANTS = [
+    "GRANT EXECUTE ON FUNCTION webhook_emit(text, jsonb) TO {other}",
+    "GRANT USAGE ON SCHEMA public TO {other}",
+    "GRANT USAGE ON SCHEMA webhook TO {other}",
+    "GRANT SELECT ON webhook.webhooks TO {other}",
+]
+
+
+@pytest.mark.parametrize("grant", GRANTS)
+@pytest.mark.parametrize("ours", [
+    "webhook_update('named', emitters => '{app}')", "webhook_grant('{app}', 'member')", "webhook_delete('hears')",
+    "webhook_revoke('{lev}', 'viewer')",
+])
+def test_a_grant_of_somebody_elses_meanwhile(db, people, grant, ours):
+    """It is waited for, and neither is lost."""
+    app, other, level = people("app"), people("oth"), people("lev")
+    db.run("SELECT webhook_grant(%s, 'viewer')", level.role)
+    db.run("SELECT webhook_create('named', %s, events => '{a.b}')", URL)
+    db.run("SELECT webhook_create('hears', %s, events => '{a.b}', emitters => %s)", URL, [level.role])
+    with db.connect() as second, db.connect() as third:
+        second.execute("BEGIN")
+        second.execute(grant.replace("{other}", other.role))
+        statement = ours.replace("'{app}'", f"'{app.role}'").replace("{lev}", level.role)
+        if "emitters" in ours:
+            statement = ours.replace("{app}", f"{{{app.role}}}")
+        waiting = Waiting(db, Plain(third), f"SELECT {statement}")
+        second.execute("COMMIT")
+        assert waiting.end() is None
+    acl = db.value(
+        "SELECT string_agg(acl::text, ' ') FROM (SELECT proacl FROM pg_proc WHERE proname = 'webhook_emit'"
+        " UNION ALL SELECT nspacl FROM pg_namespace WHERE nspname IN ('public', 'webhook')"
+        " UNION ALL SELECT relacl FROM pg_class WHERE oid = 'webhook.webhooks'::regclass) AS a (acl)"
+    )
+    assert other.role in acl
+
+
+class Plain:
+    """A connection as people have it."""
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def run(self, statement, *arguments):
+        return self.connection.execute(statement, arguments or None)
+
+
+# --- what a session looks up while it changes ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", [
+    "REVOKE SELECT ON {things} FROM {owner}",
+    "SELECT webhook_update('hook', enabled => false)",
+])
+def test_what_changes_while_it_is_looked_up_does_not_stay(db, owner, lender, cluster, change):
+    """A writer's first row waits in the middle of looking its webhook up; what commits meanwhile counts for the next."""
+    create(owner, lender, payload_columns="{id,note}")
+    text = change.replace("{things}", f"{lender.role}.things").replace("{owner}", owner.role)
+    with db.connect() as holder, cluster.connect(db.name, user=lender.role) as writer:
+        holder.execute("BEGIN; LOCK TABLE webhook.ring IN ACCESS EXCLUSIVE MODE")
+        waiting = Waiting(db, Plain(writer), "INSERT INTO things VALUES (1, 'a')")
+        assert waiting.waited
+        db.run(text)
+        holder.execute("COMMIT")
+        assert waiting.end() is None
+        before = len(records(db))
+        writer.execute("INSERT INTO things VALUES (2, 'b')")
+    assert before <= 1
+    assert len(records(db)) == before
+
+
+# --- serializable transactions -----------------------------------------------------------------------------
+
+
+def serializable(session):
+    session.execute("BEGIN ISOLATION LEVEL SERIALIZABLE")
+
+
+@pytest.mark.parametrize("level, fails", [("READ COMMITTED", False), ("SERIALIZABLE", True)])
+def test_serializable_writers_and_changes_of_webhooks(db, owner, lender, cluster, level, fails):
+    """What capture reads of a webhook counts as read by the writer: only a SERIALIZABLE change of it conflicts with that."""
+    create(owner, lender)
+    owner.run("CREATE TABLE apart (id int)")
+    lender.run(f"GRANT SELECT ON things TO {owner.role}")
+    with cluster.connect(db.name, user=lender.role) as writer:
+        serializable(writer)
+        owner.run(f"BEGIN ISOLATION LEVEL {level}")
+        # Each reads what the other writes: the webhook, and the table.
+        owner.run(f"SELECT count(*) FROM {lender.role}.things")
+        writer.execute("INSERT INTO things VALUES (1, 'a')")
+        owner.run("SELECT webhook_update('hook', description => 'new')")
+        writer.execute("COMMIT")
+        if fails:
+            with pytest.raises(psycopg.errors.SerializationFailure):
+                owner.run("COMMIT")
+        else:
+            owner.run("COMMIT")
+
+
+def test_serializable_writers_do_not_conflict_by_capture(db, owner, lender, cluster):
+    """Two of them that load and write at once, with a change of the webhook in between."""
+    create(owner, lender)
+    lender.run("CREATE TABLE left_ (id int); CREATE TABLE right_ (id int)")
+    with cluster.connect(db.name, user=lender.role) as one, cluster.connect(db.name, user=lender.role) as two:
+        for session in (one, two):
+            serializable(session)
+        one.execute("SELECT count(*) FROM left_; INSERT INTO things VALUES (1, 'a')")
+        owner.run("SELECT webhook_update('hook', description => 'new')")
+        two.execute("SELECT count(*) FROM right_; INSERT INTO things VALUES (2, 'b')")
+        one.execute("COMMIT")
+        two.execute("COMMIT")
+    assert len(records(db)) == 2
