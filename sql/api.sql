@@ -208,7 +208,8 @@ CREATE FUNCTION webhook_arm() RETURNS boolean
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_arm_wrapper';
 COMMENT ON FUNCTION webhook_arm IS
 $$lets a database send that is a copy of another one: until then its worker is "unarmed" and sends nothing. Forgets the
-  events and the log that came with the copy. False where the database was armed already.
+  events and the log that came with the copy. False where the database was armed already. Triggers, columns and roles that
+  a dump has brought count from then on by what they are, not by their names.
 Example: SELECT webhook_arm()$$;
 
 CREATE FUNCTION webhook_replay_all(

@@ -21,7 +21,23 @@ SELECT
     ) AS names
 FROM webhook.watch AS v;
 COMMENT ON VIEW webhook.update_columns IS
-    'private: the columns of which an UPDATE must change one: the numbers of those that were named, and what those are called now';
+    'private: the columns of which an UPDATE must change one: those of the names, and what those that were named are called now';
+
+CREATE VIEW webhook.payload_column AS
+SELECT
+    v.id AS watch,
+    k.position,
+    k.name AS named,
+    a.attnum AS number,
+    a.attname::text AS name
+FROM webhook.watch AS v
+CROSS JOIN LATERAL pg_catalog.unnest(v.payload_columns) WITH ORDINALITY AS k (name, position)
+LEFT JOIN webhook.watch_payload AS r ON r.watch = v.id
+LEFT JOIN pg_catalog.pg_attribute AS a
+    ON a.attrelid = v.relation AND a.attnum > 0 AND NOT a.attisdropped
+    AND CASE WHEN r.watch IS NULL THEN a.attname::text = k.name ELSE a.attnum = r.numbers[k.position] END;
+COMMENT ON VIEW webhook.payload_column IS
+    'private: the columns that are sent, as they were named and as they are called now; without a number where one is gone';
 
 CREATE VIEW webhook.watched_trigger AS
 SELECT
@@ -48,7 +64,10 @@ SELECT
     ) AS ours,
     -- Whoever holds TRIGGER on the table may replace it.
     t.oid IS NOT NULL
-        AND (r.watch IS NULL OR r.condition IS NOT DISTINCT FROM pg_catalog.sha256(pg_catalog.convert_to(t.tgqual::text, 'UTF8')))
+        AND (
+            r.watch IS NULL
+            OR r.condition IS NOT DISTINCT FROM pg_catalog.sha256(pg_catalog.convert_to(t.tgqual::text, 'UTF8'))
+        )
         AS unchanged
 FROM webhook.watch AS v
 CROSS JOIN LATERAL pg_catalog.unnest(v.events) AS o (operation)
@@ -63,7 +82,8 @@ JOIN pg_catalog.pg_class AS c ON c.oid = v.relation
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgrelid = v.relation AND t.tgname = k.name::name
 LEFT JOIN webhook.watch_trigger AS r ON r.watch = v.id AND r.operation = o.operation;
-COMMENT ON VIEW webhook.watched_trigger IS 'private: the triggers that watches of existing tables should have, and whether they have them';
+COMMENT ON VIEW webhook.watched_trigger IS
+    'private: the triggers that watches of existing tables should have, and whether they have them';
 
 -- What a webhook's owner may read of a watched table now, as it is asked when the table is watched.
 CREATE VIEW webhook.watch_right AS
@@ -75,13 +95,15 @@ SELECT
     -- why nothing is captured
     CASE
         WHEN w.role IS NULL THEN 'the role that the webhook belonged to is gone'
+        WHEN y.gone IS NOT NULL THEN pg_catalog.format(
+            'column %I of %I.%I, which is among payload_columns, has been dropped', y.gone, n.nspname, c.relname
+        )
         WHEN o.owns THEN NULL
         WHEN o.row_security THEN
             pg_catalog.format('table %I.%I has row-level security, which only its owner may pass by', n.nspname, c.relname)
-        WHEN v.payload_columns && x.hidden THEN pg_catalog.format(
+        WHEN y.hidden IS NOT NULL THEN pg_catalog.format(
             'role %s may not read column %I of %I.%I, which is among payload_columns',
-            w.role::regrole, (SELECT h.name FROM pg_catalog.unnest(x.hidden) AS h (name) WHERE h.name = ANY (v.payload_columns) LIMIT 1),
-            n.nspname, c.relname
+            w.role::regrole, y.hidden, n.nspname, c.relname
         )
         WHEN x.readable = 0 AND v.payload_columns IS NULL THEN
             pg_catalog.format('role %s may read nothing of %I.%I', w.role::regrole, n.nspname, c.relname)
@@ -111,8 +133,16 @@ CROSS JOIN LATERAL (
         FROM pg_catalog.pg_attribute AS t
         WHERE t.attrelid = c.oid AND t.attnum > 0 AND NOT t.attisdropped
     ) AS a
-) AS x;
-COMMENT ON VIEW webhook.watch_right IS 'private: what the owners of webhooks may not read of the tables that they watch';
+) AS x
+CROSS JOIN LATERAL (
+    SELECT
+        pg_catalog.min(p.named) FILTER (WHERE p.number IS NULL) AS gone,
+        pg_catalog.min(p.name) FILTER (WHERE p.name = ANY (x.hidden)) AS hidden
+    FROM webhook.payload_column AS p
+    WHERE p.watch = v.id
+) AS y;
+COMMENT ON VIEW webhook.watch_right IS
+    'private: what the owners of webhooks may read of the tables that they watch, and what is there';
 
 -- Webhooks whose transform cannot be called, and why: as registry/transform.sql asks it for one.
 CREATE VIEW webhook.transform_bar AS
@@ -134,7 +164,9 @@ SELECT
         WHEN NOT pg_catalog.has_function_privilege(n.role, n.function, 'EXECUTE') THEN
             pg_catalog.format('role %s may not call %s', n.role::regrole, n.function::regprocedure)
         WHEN NOT r.rolsuper AND r.oid <> n.role THEN
-            pg_catalog.format('function %s of role %I cannot run as role %s', n.function::regprocedure, r.rolname, n.role::regrole)
+            pg_catalog.format(
+                'function %s of role %I cannot run as role %s', n.function::regprocedure, r.rolname, n.role::regrole
+            )
     END AS bar
 FROM named AS n
 LEFT JOIN pg_catalog.pg_type AS y ON y.oid = n.anchor
@@ -152,6 +184,35 @@ JOIN pg_catalog.pg_trigger AS t
     AND t.tgparentid = 0
 WHERE s.trigger IS NULL;
 COMMENT ON VIEW webhook.renamed_trigger IS 'private: triggers of watches under another name';
+
+-- Those of partitions, and of tables that inherit; each of them can be disabled alone. None fires on a table that is
+-- partitioned itself.
+CREATE VIEW webhook.copied_trigger AS
+SELECT
+    s.webhook,
+    s.operation,
+    s.name,
+    pg_catalog.format('%I.%I', n.nspname, c.relname) AS table_name,
+    t.tgenabled AS enabled
+FROM webhook.watched_trigger AS s
+CROSS JOIN LATERAL (
+    WITH RECURSIVE below (relation) AS (
+        SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = s.relation
+        UNION
+        SELECT i.inhrelid FROM below JOIN pg_catalog.pg_inherits AS i ON i.inhparent = below.relation
+    )
+    SELECT below.relation FROM below
+) AS b
+JOIN pg_catalog.pg_class AS c ON c.oid = b.relation AND c.relkind <> 'p'
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_trigger AS t
+    ON t.tgrelid = b.relation
+    AND t.tgname = s.name::name
+    AND t.tgfoid = 'webhook.capture()'::regprocedure
+    AND t.tgargs = pg_catalog.convert_to(s.watch::text, 'UTF8') || pg_catalog.decode('00', 'hex')
+    AND t.tgtype = s.type
+WHERE s.ours AND s.unchanged;
+COMMENT ON VIEW webhook.copied_trigger IS 'private: the triggers of watches on the tables below the watched ones';
 
 -- One arm for each cause. What has severity error keeps events from being captured: it makes a webhook "broken".
 CREATE VIEW webhook.problem AS
@@ -202,11 +263,33 @@ FROM webhook.watched_trigger AS s
 WHERE s.ours AND s.unchanged AND s.enabled = 'D'
 UNION ALL
 SELECT
+    s.webhook,
+    'error',
+    pg_catalog.format('the trigger for %s on %s is disabled', s.operation, s.table_name),
+    pg_catalog.format('ALTER TABLE %s ENABLE TRIGGER %I', s.table_name, s.name)
+FROM webhook.copied_trigger AS s
+WHERE s.enabled = 'D'
+UNION ALL
+-- which somebody may want, to capture on a subscriber what comes from the publisher and nothing else
+SELECT
+    s.webhook,
+    'warning',
+    pg_catalog.format('the trigger for %s on %s fires with session_replication_role = replica only', s.operation, s.table_name),
+    pg_catalog.format('ALTER TABLE %s ENABLE TRIGGER %I', s.table_name, s.name)
+FROM (
+    SELECT t.webhook, t.operation, t.name, t.table_name
+    FROM webhook.watched_trigger AS t
+    WHERE t.ours AND t.unchanged AND t.enabled = 'R'
+    UNION ALL
+    SELECT t.webhook, t.operation, t.name, t.table_name FROM webhook.copied_trigger AS t WHERE t.enabled = 'R'
+) AS s
+UNION ALL
+SELECT
     q.webhook,
     'error',
     q.bar,
     'Nothing of the table is captured. Give the webhook''s owner the right, or the webhook to another role with'
-    ' webhook_update(.., owner => ..), or end this with webhook_unwatch.'
+    ' webhook_update(.., owner => ..), or name other payload_columns, or end this with webhook_unwatch.'
 FROM webhook.watch_right AS q
 WHERE q.bar IS NOT NULL
 UNION ALL

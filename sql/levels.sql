@@ -15,11 +15,21 @@ COMMENT ON TABLE webhook.level IS 'private: the levels of roles; the privileges 
 SELECT pg_catalog.pg_extension_config_dump('webhook.level', 'WHERE role::oid IN (SELECT oid FROM pg_catalog.pg_roles)');
 
 CREATE TABLE webhook.emitter (
-    role text PRIMARY KEY
+    role regrole PRIMARY KEY
 );
 COMMENT ON TABLE webhook.emitter IS
     'private: roles that got USAGE on the extension''s schema because a webhook names them among its emitters';
-SELECT pg_catalog.pg_extension_config_dump('webhook.emitter', '');
+SELECT pg_catalog.pg_extension_config_dump('webhook.emitter', 'WHERE role::oid IN (SELECT oid FROM pg_catalog.pg_roles)');
+
+CREATE VIEW webhook.heard AS
+SELECT w.id AS webhook, r.oid AS role, r.rolname::text AS name
+FROM webhook.webhook AS w
+CROSS JOIN LATERAL pg_catalog.unnest(w.emitters) AS e (name)
+LEFT JOIN webhook.emitter_role AS k ON k.webhook = w.id AND k.name = e.name
+JOIN pg_catalog.pg_roles AS r ON CASE WHEN k.role IS NULL THEN r.rolname::text = e.name ELSE r.oid = k.role END
+WHERE w.deleted_at IS NULL;
+COMMENT ON VIEW webhook.heard IS
+    'private: the roles that webhooks name among their emitters, by what they are called now; without those that are gone';
 
 CREATE FUNCTION webhook.types_in(type oid) RETURNS SETOF oid
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp

@@ -23,7 +23,7 @@ CREATE TABLE webhook.webhook (
     signature_header      text,
     -- types of emitted events, with * for any characters
     event_types           text[] NOT NULL,
-    -- names of roles whose events it hears beside those of its owner's own roles
+    -- names, when they were named, of roles whose events it hears beside those of its owner's own roles
     emitters              text[] NOT NULL DEFAULT '{}',
     -- the domain that says which function is the transform: see src/pg/anchor.rs
     anchor                text,
@@ -75,7 +75,7 @@ CREATE TABLE webhook.watch (
     events          text[] NOT NULL,
     columns         text[],
     condition       text,
-    -- what is sent of a row; all of it where NULL
+    -- what is sent of a row, as it was called when it was named; all of it where NULL
     payload_columns text[],
     created_at      timestamptz NOT NULL DEFAULT pg_catalog.now(),
     UNIQUE (webhook, relation)
@@ -95,6 +95,26 @@ CREATE TABLE webhook.watch_trigger (
 );
 COMMENT ON TABLE webhook.watch_trigger IS
     'private: the triggers of watches as they were made; one that is otherwise captures nothing';
+
+-- Not dumped, as above: there columns are found by name.
+CREATE TABLE webhook.watch_payload (
+    watch   uuid PRIMARY KEY REFERENCES webhook.watch ON DELETE CASCADE,
+    -- in the order of the watch's payload_columns
+    numbers smallint[] NOT NULL
+);
+COMMENT ON TABLE webhook.watch_payload IS
+    'private: the attribute numbers of the columns that are sent; what has the name of one later is another column';
+
+-- Not dumped either: there roles are found by name.
+CREATE TABLE webhook.emitter_role (
+    webhook integer NOT NULL REFERENCES webhook.webhook ON DELETE CASCADE,
+    -- as in the webhook's emitters
+    name    text NOT NULL,
+    role    oid NOT NULL,
+    PRIMARY KEY (webhook, name)
+);
+COMMENT ON TABLE webhook.emitter_role IS
+    'private: the roles that webhooks name among their emitters; a role that has such a name later is another one';
 
 CREATE TABLE webhook.health (
     webhook         integer PRIMARY KEY REFERENCES webhook.webhook ON DELETE CASCADE,

@@ -48,7 +48,7 @@ SELECT
     w.enabled,
     t.tables,
     w.event_types,
-    w.emitters,
+    ARRAY(SELECT e.name FROM webhook.heard AS e WHERE e.webhook = w.id ORDER BY e.name) AS emitters,
     w.format,
     w.signature,
     w.signature_header,
@@ -106,7 +106,11 @@ LEFT JOIN LATERAL (
             -- as they are called now
             'columns', (SELECT u.names FROM webhook.update_columns AS u WHERE u.watch = v.id),
             'condition', v.condition,
-            'payload_columns', v.payload_columns
+            'payload_columns', (
+                SELECT pg_catalog.array_agg(coalesce(p.name, p.named) ORDER BY p.position)
+                FROM webhook.payload_column AS p
+                WHERE p.watch = v.id
+            )
         ))
     ) AS tables
     FROM webhook.watch AS v

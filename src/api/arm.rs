@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 
 use super::{install, on_behalf};
 use crate::domain::refusal::Refusal;
-use crate::pg::spi::{self, sql};
+use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::wake;
 use crate::queue::cursor;
 use crate::registry::{self, level, transform};
@@ -17,16 +17,26 @@ fn webhook_arm() -> Result<bool, ErrorReport> {
             level::administers(session, caller, "arm this database")?;
             transform::adopt_all(session);
             if cursor::installation(session).is_some_and(|(_, armed)| armed) {
+                // A restored one is, and has nothing recorded.
+                record(session, false);
+                registry::changed();
                 return Ok(false);
             }
             session.run(sql!("api/forget_installation"), &[]);
             session.run(sql!("api/forget_queue"), &[]);
             session.run(sql!("api/restart_cursor"), &[]);
             install::claim(session)?;
-            session.run(sql!("api/record_triggers"), &[]);
+            record(session, true);
             registry::changed();
             wake::launcher_at_commit();
             Ok::<_, Refusal>(true)
         })
     })
+}
+
+/// What was found by name counts by its number from now on; and in a `copy` triggers count as they are.
+fn record(session: &Session, copy: bool) {
+    session.run(sql!("api/record_triggers"), &[arg(copy)]);
+    session.run(sql!("api/record_payloads"), &[]);
+    session.run(sql!("api/record_emitters"), &[]);
 }

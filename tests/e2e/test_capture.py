@@ -1031,7 +1031,7 @@ RENAMED = (
 )
 REPLACED = ("a change of a table that has been dropped and created again", "none")
 RENAMED_COLUMN = (
-    "a change after a column that `columns` or `condition` names has been renamed",
+    "a change after a column that `columns`, `payload_columns` or `condition` names has been renamed",
     "as the change: they mean the column by its new name",
 )
 TAMPERED = (
@@ -1223,7 +1223,7 @@ DEFINITIONS = [
         elsewhere("SELECT webhook_update('hook', events => '{INSERT,UPDATE}')"),
         "UPDATE t SET value = 'c'; UPDATE t SET id = 3; INSERT INTO t VALUES (4, 'x'), (5, 'e')",
         setup=ONE_ROW,
-        hooks=({"events": ["UPDATE"], "columns": ["v"], "condition": "NEW.v <> 'x'"},),
+        hooks=({"events": ["UPDATE"], "columns": ["v"], "payload_columns": ["id", "v"], "condition": "NEW.v <> 'x'"},),
         events=[
             update({"id": 1, "value": "a"}, {"id": 1, "value": "b"}),
             update({"id": 2, "value": "x"}, {"id": 2, "value": "c"}),
@@ -1304,6 +1304,10 @@ PAYLOAD_COLUMNS = (
     "a change of a table watched with `payload_columns`",
     "as the change, with those columns only; an UPDATE of other columns counts too",
 )
+PAYLOAD_COLUMN_GONE = (
+    "a change after `DROP COLUMN` of a column that `payload_columns` names",
+    "none, until `webhook_update` names others; `webhook_check` says so",
+)
 TRANSFORM_DROPS = ("a change for which `transform` returns NULL", "none")
 TRANSFORM = (
     "a change for which `transform` returns another payload", "as the change, with that as its body",
@@ -1326,6 +1330,13 @@ FILTERS = [
         "INSERT INTO t VALUES (1, 'a'); UPDATE t SET v = 'b'; DELETE FROM t",
         hooks=({"payload_columns": ["id"]},),
         events=[insert({"id": 1}), update({"id": 1}, {"id": 1}), delete({"id": 1})],
+    ),
+    case(
+        "payload-column-dropped", PAYLOAD_COLUMN_GONE,
+        "ALTER TABLE t DROP COLUMN v", "INSERT INTO t VALUES (1)",
+        elsewhere("SELECT webhook_update('hook', payload_columns => '{id}')"), "INSERT INTO t VALUES (2)",
+        hooks=({"payload_columns": ["id", "v"]},),
+        events=[insert({"id": 2})],
     ),
     case(
         "transform", TRANSFORM,

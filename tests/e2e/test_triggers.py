@@ -105,6 +105,13 @@ def test_a_restored_definition_captures(items, cluster, make_db):
     other.run("INSERT INTO items VALUES (1, 'a'), (2, 'no'); UPDATE items SET note = note || '!' WHERE id = 1; UPDATE items SET late = 'x'")
     assert [row["id"] for _, _, row in captured(other)] == [1]
     assert problems(other.connection) == []
+    # Armed, they count as they are: a WHEN of somebody else's is no longer taken for what came along.
+    other.run("SELECT webhook_arm()")
+    other.run("UPDATE items SET late = 'y' WHERE id = 1")
+    name, watch = other.value(NAMES, "items"), other.value("SELECT id FROM webhook.watch")
+    other.run(f"CREATE OR REPLACE TRIGGER \"{name}\" AFTER UPDATE ON items FOR EACH ROW WHEN (true) EXECUTE FUNCTION webhook.capture('{watch}')")
+    other.run("UPDATE items SET late = 'z'; SELECT webhook_arm(); UPDATE items SET late = 'zz'")
+    assert [row["id"] for _, _, row in captured(other)] == [1, 1]
     other.drop()
 
 
@@ -381,3 +388,45 @@ def test_a_cached_decision_ends_with_what_it_was_about(items):
             writer.execute("INSERT INTO items VALUES (4, 'd')")
         writer.execute("INSERT INTO items VALUES (5, 'e')")
     assert [row["id"] for _, _, row in captured(items)] == [1, 3, 5]
+
+
+def test_a_trigger_that_is_disabled_below_is_named(db, people):
+    """On one partition, on one of a partition, and on a table with a copy: none of their changes would be an event."""
+    owner = people("own", "member")
+    owner.run(PARENT + """
+        CREATE TABLE deep PARTITION OF parted FOR VALUES FROM (100) TO (200) PARTITION BY RANGE (id);
+        CREATE TABLE deeper PARTITION OF deep FOR VALUES FROM (100) TO (150);
+    """)
+    owner.run("SELECT webhook_create('hook', %s, 'parted', '{INSERT,UPDATE}')", URL)
+    update = owner.rows(NAMES, "parted")[1][0]
+    for table in ("low", "deeper"):
+        owner.run(f'ALTER TABLE {table} DISABLE TRIGGER "{update}"')
+        reason = f"the trigger for UPDATE on {owner.role}.{table} is disabled"
+        assert problems(owner.connection) == [reason]
+        assert owner.rows("SELECT health, health_reason FROM webhook.webhooks") == [("broken", reason)]
+        owner.run("INSERT INTO parted VALUES (1, 'a'), (101, 'a')")
+        owner.run("UPDATE parted SET v = 'b'; DELETE FROM parted")
+        [(hint,)] = owner.rows("SELECT hint FROM webhook_check()")
+        owner.run(hint)
+        assert problems(owner.connection) == []
+    assert [(event, row["id"]) for event, _, row in captured(db)] == [
+        ("INSERT", 1), ("INSERT", 101), ("UPDATE", 101), ("INSERT", 1), ("INSERT", 101), ("UPDATE", 1),
+    ]
+
+
+def test_a_trigger_that_fires_in_a_replica_only_is_named(db, people):
+    """Somebody may want it, so that the webhook is not broken; but what is written here is no event."""
+    owner = people("own", "member")
+    owner.run(PARENT)
+    owner.run("SELECT webhook_create('hook', %s, 'parted', '{INSERT}')", URL)
+    [(name,)] = owner.rows(NAMES, "parted")
+    for table in ("parted", "low"):
+        owner.run(f'ALTER TABLE ONLY {table} ENABLE REPLICA TRIGGER "{name}"')
+        said = f"the trigger for INSERT on {owner.role}.{table} fires with session_replication_role = replica only"
+        assert owner.rows("SELECT severity, problem FROM webhook_check()") == [("warning", said)]
+        reason = owner.value("SELECT reason FROM webhook_preview('hook', 'INSERT', '{\"id\": 1}')")
+        assert reason == (said if table == "parted" else None)
+        assert owner.value("SELECT health FROM webhook.webhooks") == "healthy"
+        [(hint,)] = owner.rows("SELECT hint FROM webhook_check()")
+        owner.run(hint)
+        assert problems(owner.connection) == []

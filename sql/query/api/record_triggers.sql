@@ -1,4 +1,5 @@
--- Whoever arms a copy takes its triggers as they are.
+-- Whoever arms a copy ($1) takes its triggers as they are. In a database that sends they count as they were made, but for
+-- those that a dump has brought, of which nothing is recorded.
 INSERT INTO webhook.watch_trigger (watch, operation, condition, columns)
 SELECT
     s.watch,
@@ -10,4 +11,4 @@ SELECT
 FROM webhook.watched_trigger AS s
 JOIN pg_trigger AS t ON t.oid = s.trigger
 WHERE s.ours
-ON CONFLICT (watch, operation) DO UPDATE SET condition = excluded.condition
+ON CONFLICT (watch, operation) DO UPDATE SET condition = excluded.condition WHERE $1

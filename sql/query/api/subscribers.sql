@@ -15,8 +15,6 @@ WHERE w.deleted_at IS NULL
   AND w.event_types <> '{}'
   AND (
       w.role IN (SELECT role FROM above)
-      OR EXISTS (
-          SELECT FROM above JOIN pg_roles AS r ON r.oid = above.role WHERE r.rolname::text = ANY (w.emitters)
-      )
+      OR w.id IN (SELECT h.webhook FROM webhook.heard AS h WHERE h.role IN (SELECT role FROM above))
   )
 ORDER BY w.id

@@ -100,9 +100,10 @@ SELECT
           AND p.attname::text <> ALL (made.hidden)
     ) WHEN made.payload_columns IS NOT NULL THEN (
         SELECT coalesce(array_agg(a.attnum ORDER BY p.position), '{}')
-        FROM unnest(made.payload_columns) WITH ORDINALITY AS p (name, position)
+        FROM webhook.payload_column AS p
         JOIN pg_attribute AS a
             ON a.attrelid = $2 AND a.attname::text = p.name AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE p.watch = $1
     ) END,
     -- what of a child is the registered table's
     CASE WHEN made.is_child THEN (

@@ -1,44 +1,46 @@
 -- The statements that give roles $1 what emitters need, and take it from those that are none any more and have no level
--- that it comes with. USAGE on the extension's schema is taken only where it was given for this.
+-- that it comes with. USAGE on the extension's schema is taken only where it was given for this; what a role has of it by
+-- another one would end with its membership.
 WITH role AS (
     SELECT
         r.oid,
         r.rolname::text AS name,
-        EXISTS (
-            SELECT FROM webhook.webhook AS w
-            WHERE w.deleted_at IS NULL AND r.rolname::text = ANY (w.emitters)
-        ) AS named,
+        EXISTS (SELECT FROM webhook.heard AS h WHERE h.role = r.oid) AS named,
         l.level
     FROM pg_roles AS r
     LEFT JOIN webhook.level AS l ON l.role::oid = r.oid
-    WHERE r.rolname::text = ANY ($1)
+    WHERE r.oid = ANY ($1)
 ), home AS (
-    SELECT n.oid, n.nspname, e.oid AS extension
+    SELECT n.oid, n.nspname, n.nspowner, n.nspacl, e.oid AS extension
     FROM pg_extension AS e
     JOIN pg_namespace AS n ON n.oid = e.extnamespace
     WHERE e.extname = 'pg_webhook'
 ), given AS (
     INSERT INTO webhook.emitter (role)
-    SELECT role.name
+    SELECT role.oid
     FROM role
     CROSS JOIN home
-    WHERE role.named AND NOT has_schema_privilege(role.oid, home.oid, 'USAGE')
+    WHERE role.named AND NOT EXISTS (
+        SELECT FROM aclexplode(coalesce(home.nspacl, acldefault('n', home.nspowner))) AS a
+        WHERE a.grantee IN (0, role.oid) AND a.privilege_type = 'USAGE'
+    )
     ON CONFLICT DO NOTHING
     RETURNING emitter.role
 ), taken AS (
     DELETE FROM webhook.emitter AS e
     USING role
-    WHERE e.role = role.name AND NOT role.named
-    RETURNING e.role, role.oid, role.level IS NOT NULL AS has_level
+    WHERE e.role::oid = role.oid AND NOT role.named
+    RETURNING role.oid, role.name, role.level IS NOT NULL AS has_level
 ), kept AS (
     -- It goes with the level from now on.
     UPDATE webhook.level AS l SET schema_usage = true FROM taken WHERE l.role::oid = taken.oid
 )
-SELECT format('GRANT USAGE ON SCHEMA %I TO %I', home.nspname, given.role)
+SELECT format('GRANT USAGE ON SCHEMA %I TO %I', home.nspname, role.name)
 FROM given
+JOIN role ON role.oid = given.role::oid
 CROSS JOIN home
 UNION ALL
-SELECT format('REVOKE USAGE ON SCHEMA %I FROM %I', home.nspname, taken.role)
+SELECT format('REVOKE USAGE ON SCHEMA %I FROM %I', home.nspname, taken.name)
 FROM taken
 CROSS JOIN home
 WHERE NOT taken.has_level

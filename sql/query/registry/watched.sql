@@ -1,5 +1,5 @@
--- The tables of webhook $1; those that have been dropped meanwhile have no name of now. Columns that an UPDATE must
--- change are called what they are called now.
+-- The tables of webhook $1; those that have been dropped meanwhile have no name of now. Columns are called what they are
+-- called now, and one of payload_columns that is gone what it was.
 SELECT
     v.id,
     v.relation::oid,
@@ -8,7 +8,11 @@ SELECT
     v.events,
     u.names,
     v.condition,
-    v.payload_columns
+    (
+        SELECT array_agg(coalesce(p.name, p.named) ORDER BY p.position)
+        FROM webhook.payload_column AS p
+        WHERE p.watch = v.id
+    )
 FROM webhook.watch AS v
 JOIN webhook.update_columns AS u ON u.watch = v.id
 LEFT JOIN pg_class AS c ON c.oid = v.relation

@@ -1,0 +1,242 @@
+"""What was named goes on to mean the same thing under another name, and nothing else under its old one."""
+
+import json
+
+import psycopg
+import pytest
+
+URL = "http://127.0.0.1:9/"
+
+
+@pytest.fixture
+def lender(people):
+    """Somebody with a table that others may watch."""
+    person = people("len")
+    person.run("CREATE TABLE things (id int PRIMARY KEY, note text, secret text)")
+    return person
+
+
+@pytest.fixture
+def owner(people, lender):
+    """A member with a webhook that sends two columns of that table."""
+    person = people("own", "member")
+    lender.run(f"GRANT SELECT, TRIGGER ON things TO {person.role}")
+    person.run("SELECT webhook_create('hook', %s, %s, payload_columns => '{note,id}')", URL, f"{lender.role}.things")
+    return person
+
+
+def records(db):
+    """What has been captured, whoever may see it."""
+    return [json.loads(row[0])["record"] for row in db.rows("SELECT payload FROM webhook.event ORDER BY id")]
+
+
+def problems(person):
+    return [row[0] for row in person.rows("SELECT severity || ': ' || problem FROM webhook_check()")]
+
+
+def shown(person, part):
+    return person.value("SELECT t.value -> %s FROM webhook.webhooks, jsonb_each(tables) AS t", part)
+
+
+def preview(person):
+    return person.rows("SELECT (body::jsonb -> 'record')::text, reason FROM webhook_preview('hook', 'INSERT', '{\"id\": 1}')")[0]
+
+
+# --- columns that are sent -----------------------------------------------------------------------------
+
+
+def test_a_renamed_column_is_sent_under_its_new_name(db, owner, lender):
+    writer = lender
+    writer.run("INSERT INTO things VALUES (1, 'a', 'x')")
+    lender.run("ALTER TABLE things RENAME note TO remark")
+    writer.run("INSERT INTO things VALUES (2, 'b', 'x')")
+    assert records(db) == [{"note": "a", "id": 1}, {"remark": "b", "id": 2}]
+    assert shown(owner, "payload_columns") == ["remark", "id"]
+    assert problems(owner) == []
+
+
+def test_another_column_of_the_old_name_is_not_sent(db, owner, lender):
+    """Neither one that gets the name of one that is gone, nor one that takes it over."""
+    lender.run("ALTER TABLE things RENAME note TO remark; ALTER TABLE things RENAME secret TO note")
+    lender.run("INSERT INTO things VALUES (1, 'a', 'hidden')")
+    assert records(db) == [{"remark": "a", "id": 1}]
+    assert json.loads(preview(owner)[0]) == {"remark": None, "id": 1}
+    # What follows from a change of something else says no other thing.
+    owner.run("SELECT webhook_update('hook', events => '{INSERT}')")
+    owner.run("SELECT webhook_update('hook', columns => '{}', enabled => true)")
+    lender.run("INSERT INTO things VALUES (2, 'b', 'hidden')")
+    assert records(db)[1:] == [{"remark": "b", "id": 2}]
+    owner.run("SELECT webhook_update('hook', payload_columns => '{note}')")
+    lender.run("INSERT INTO things VALUES (3, 'c', 'chosen')")
+    assert records(db)[2:] == [{"note": "chosen"}]
+
+
+def test_nothing_is_captured_while_a_column_is_gone(db, owner, lender):
+    """As while the owner may not read it: a body without it would be another one than what was asked for."""
+    lender.run("ALTER TABLE things DROP note; ALTER TABLE things RENAME secret TO note")
+    lender.run("INSERT INTO things VALUES (1, 'hidden')")
+    reason = f"column note of {lender.role}.things, which is among payload_columns, has been dropped"
+    assert records(db) == []
+    assert problems(owner) == [f"error: {reason}"]
+    assert owner.rows("SELECT health, health_reason FROM webhook.webhooks") == [("broken", reason)]
+    assert preview(owner) == (None, reason)
+    owner.run("SELECT webhook_update('hook', events => '{INSERT,UPDATE}')")
+    assert problems(owner) == [f"error: {reason}"]
+    owner.run("SELECT webhook_update('hook', payload_columns => '{id}')")
+    lender.run("INSERT INTO things VALUES (2, 'hidden')")
+    assert records(db) == [{"id": 2}]
+    assert problems(owner) == []
+
+
+def test_rights_are_those_on_the_renamed_column(db, owner, lender):
+    lender.run("ALTER TABLE things RENAME note TO remark; ALTER TABLE things RENAME secret TO note")
+    lender.run(f"REVOKE SELECT ON things FROM {owner.role}; GRANT SELECT (id, remark) ON things TO {owner.role}")
+    lender.run("INSERT INTO things VALUES (1, 'a', 'hidden')")
+    assert records(db) == [{"remark": "a", "id": 1}]
+    lender.run(f"REVOKE SELECT (remark) ON things FROM {owner.role}; GRANT SELECT (note) ON things TO {owner.role}")
+    lender.run("INSERT INTO things VALUES (2, 'b', 'hidden')")
+    assert records(db) == [{"remark": "a", "id": 1}]
+    assert "may not read column remark" in problems(owner)[0]
+
+
+def test_a_partition_with_other_numbers(db, people):
+    """Numbers are those of the registered table; below it columns are found by what they are called there now."""
+    owner = people("own", "member")
+    owner.run("CREATE TABLE parted (id int, note text, secret text) PARTITION BY RANGE (id)")
+    owner.run("CREATE TABLE low (gone int, secret text, note text, id int); ALTER TABLE low DROP gone")
+    owner.run("ALTER TABLE parted ATTACH PARTITION low FOR VALUES FROM (0) TO (100)")
+    owner.run("SELECT webhook_create('hook', %s, 'parted', payload_columns => '{note}')", URL)
+    owner.run("ALTER TABLE parted RENAME note TO remark; ALTER TABLE parted RENAME secret TO note")
+    owner.run("INSERT INTO parted VALUES (1, 'a', 'hidden')")
+    assert records(db) == [{"remark": "a"}]
+
+
+def test_a_restored_table_has_other_numbers(db, cluster, make_db):
+    """A dump has names only: there they count, as those of `columns` do, until webhook_arm takes their numbers."""
+    db.run("CREATE TABLE items (gone int, id int, gone2 int, note text, secret text); ALTER TABLE items DROP gone, DROP gone2")
+    db.create("hook", URL, table_name="items", payload_columns=["note", "id"])
+    dump = cluster._run("pg_dump", "-h", cluster.folder, "-U", "postgres", db.name).stdout
+    file = cluster.folder / "renames.sql"
+    file.write_text(dump)
+    other = make_db(cluster, extension=False)
+    cluster._run("psql", "-h", cluster.folder, "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-f", file, other.name)
+    other.run("INSERT INTO items VALUES (1, 'a', 'x')")
+    assert records(other) == [{"note": "a", "id": 1}]
+    other.run("SELECT webhook_arm()")
+    other.run("ALTER TABLE items RENAME note TO remark; ALTER TABLE items RENAME secret TO note")
+    other.run("INSERT INTO items VALUES (2, 'b', 'x')")
+    assert records(other)[-1] == {"remark": "b", "id": 2}
+    other.run("ALTER TABLE items DROP remark")
+    other.run("SELECT webhook_arm()")
+    assert len(problems(other)) == 1
+    other.drop()
+
+
+def test_a_column_that_is_gone_in_a_restored_database(db, cluster, make_db):
+    """Its name says what it was: nothing else takes its place by being armed."""
+    db.run("CREATE TABLE items (id int, note text)")
+    db.create("hook", URL, table_name="items", payload_columns=["note", "id"])
+    db.run("ALTER TABLE items DROP note")
+    file = cluster.folder / "gone.sql"
+    file.write_text(cluster._run("pg_dump", "-h", cluster.folder, "-U", "postgres", db.name).stdout)
+    other = make_db(cluster, extension=False)
+    cluster._run("psql", "-h", cluster.folder, "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-f", file, other.name)
+    reason = ["error: column note of public.items, which is among payload_columns, has been dropped"]
+    assert problems(other) == reason
+    other.run("SELECT webhook_arm()")
+    other.run("INSERT INTO items VALUES (1)")
+    assert problems(other) == reason and records(other) == []
+    other.drop()
+
+
+# --- roles that are heard ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hearing(db, people):
+    """A member with a webhook that hears a role (app), and that role."""
+    owner, app = people("own", "member"), people("app")
+    owner.run("SELECT webhook_create('hook', %s, events => '{a.b}', emitters => %s)", URL, [app.role])
+    return owner, app
+
+
+EMIT = "SELECT webhook_emit('a.b', '1')"
+
+
+def test_a_renamed_role_is_heard_and_another_of_its_name_is_not(db, cluster, people, hearing):
+    owner, app = hearing
+    new, other = f"{app.role}_new", people("oth")
+    db.run(f"GRANT EXECUTE ON FUNCTION webhook_emit(text, jsonb) TO {other.role}")
+    db.run(f"ALTER ROLE {app.role} RENAME TO {new}; ALTER ROLE {other.role} RENAME TO {app.role}")
+    try:
+        assert app.value(EMIT) == 1
+        assert other.value(EMIT) == 0
+        assert owner.value("SELECT emitters FROM webhook.webhooks") == [new]
+        # No longer named, it loses what came with being named, under whatever name; the other one nothing.
+        owner.run("SELECT webhook_update('hook', emitters => '{}')")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            app.run(EMIT)
+        assert other.value(EMIT) == 0
+    finally:
+        db.run(f"ALTER ROLE {app.role} RENAME TO {other.role}; ALTER ROLE {new} RENAME TO {app.role}")
+
+
+def test_a_renamed_role_loses_the_schema_it_got(cluster, make_db):
+    """USAGE on the extension's schema, where that came with being named."""
+    db = make_db(cluster, extension=False)
+    db.run("CREATE SCHEMA hooks; CREATE EXTENSION pg_webhook SCHEMA hooks")
+    app = f"{db.name}_app"
+    db.run(f"CREATE ROLE {app} LOGIN")
+    db.run("SELECT hooks.webhook_create('hook', %s, events => '{a.b}', emitters => %s)", URL, [app])
+    db.run(f"ALTER ROLE {app} RENAME TO {app}2")
+    assert db.value(f"SELECT has_schema_privilege('{app}2', 'hooks', 'USAGE')")
+    db.run("SELECT hooks.webhook_delete('hook')")
+    assert not db.value(f"SELECT has_schema_privilege('{app}2', 'hooks', 'USAGE')")
+    db.run(f"DROP ROLE {app}2")
+    db.drop()
+
+
+def test_usage_by_membership_is_not_an_emitters_own(cluster, make_db):
+    """It would end with the membership, while the role is still named."""
+    db = make_db(cluster, extension=False)
+    db.run("CREATE SCHEMA hooks; CREATE EXTENSION pg_webhook SCHEMA hooks")
+    app, group = f"{db.name}_app", f"{db.name}_group"
+    db.run(f"CREATE ROLE {group}; CREATE ROLE {app} LOGIN IN ROLE {group}; GRANT USAGE ON SCHEMA hooks TO {group}")
+    db.run("SELECT hooks.webhook_create('hook', %s, events => '{a.b}', emitters => %s)", URL, [app])
+    db.run(f"REVOKE {group} FROM {app}")
+    with cluster.connect(db.name, user=app) as session:
+        assert session.execute("SELECT hooks.webhook_emit('a.b', '1')").fetchone() == (1,)
+    db.run("SELECT hooks.webhook_delete('hook')")
+    assert not db.value(f"SELECT has_schema_privilege('{app}', 'hooks', 'USAGE')")
+    db.run(f"DROP OWNED BY {group}; DROP ROLE {app}, {group}")
+    db.drop()
+
+
+def test_a_dropped_role_is_not_the_next_one_of_its_name(db, cluster, people):
+    owner, gone = people("own", "member"), f"{db.name}_gone"
+    db.run(f"CREATE ROLE {gone} LOGIN")
+    owner.run("SELECT webhook_create('hook', %s, events => '{a.b}', emitters => %s)", URL, [gone])
+    db.run(f"DROP OWNED BY {gone}; DROP ROLE {gone}; CREATE ROLE {gone} LOGIN")
+    db.run(f"GRANT EXECUTE ON FUNCTION webhook_emit(text, jsonb) TO {gone}")
+    with cluster.connect(db.name, user=gone) as session:
+        assert session.execute(EMIT).fetchone() == (0,)
+    owner.run("SELECT webhook_update('hook', emitters => '{}')")
+    db.run(f"DROP OWNED BY {gone}; DROP ROLE {gone}")
+
+
+def test_emitters_of_a_restored_database_are_found_by_name(db, people, hearing, cluster, make_db):
+    owner, app = hearing
+    file = cluster.folder / "emitters.sql"
+    file.write_text(cluster._run("pg_dump", "-h", cluster.folder, "-U", "postgres", db.name).stdout)
+    other = make_db(cluster, extension=False)
+    cluster._run("psql", "-h", cluster.folder, "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-f", file, other.name)
+    with cluster.connect(other.name, user=app.role) as session:
+        assert session.execute(EMIT).fetchone() == (1,)
+        other.run("SELECT webhook_arm()")
+        new = f"{app.role}_new"
+        db.run(f"ALTER ROLE {app.role} RENAME TO {new}")
+        try:
+            assert session.execute(EMIT).fetchone() == (1,)
+        finally:
+            db.run(f"ALTER ROLE {new} RENAME TO {app.role}")
+    other.drop()
