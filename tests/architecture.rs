@@ -1,6 +1,6 @@
 //! The rules that the compiler does not know: who may use whom, and where dangerous things may be.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,8 @@ const RANKS: [(&str, u8); 9] = [
 const PURE: [&str; 2] = ["domain", "delivery"];
 
 /// Files outside `pg` with `unsafe` code: what PostgreSQL calls, and the rows that it passes.
-const UNSAFE: [&str; 10] = [
+const UNSAFE: [&str; 11] = [
+    "capture/casts.rs",
     "capture/fired.rs",
     "capture/image.rs",
     "capture/mod.rs",
@@ -50,6 +51,23 @@ impl File {
     fn uses(&self) -> BTreeSet<&'static str> {
         let named = |room: &str| self.mentions(&format!("crate::{room}"));
         RANKS.iter().map(|(room, _)| *room).filter(|room| named(room)).collect()
+    }
+
+    /// Whether it names the module of another file of its room, from beside it.
+    fn names(&self, path: &str) -> bool {
+        let [room, file] = path.trim_end_matches(".rs").split('/').collect::<Vec<_>>()[..] else {
+            return false;
+        };
+        let beside = self.path.matches('/').count() == 1 && !self.path.ends_with("/mod.rs");
+        let (above, whole) = ("super::", format!("crate::{room}::"));
+        let listed = |from: &str| {
+            self.code.split(&format!("use {from}{{")).skip(1).any(|list| {
+                let code = list.split(';').next().unwrap_or_default().to_owned();
+                Self { path: String::new(), code }.mentions(file)
+            })
+        };
+        let named = |from: &str| self.mentions(&format!("{from}{file}")) || listed(from);
+        beside && file != "mod" && (named(above) || named(&whole))
     }
 
     /// Whether `word` is there as a whole word.
@@ -124,6 +142,32 @@ fn dependencies_run_one_way() {
         }
     }
     assert_none(found, "a room uses one that is not below it");
+}
+
+#[test]
+fn files_of_a_room_use_each_other_one_way() {
+    // The leader is one thing in three files.
+    let leader = ["worker/leader.rs", "worker/look.rs", "worker/rest.rs"];
+    let files = files("src", "rs");
+    let used_by = |file: &File| -> BTreeSet<String> {
+        let beside = files.iter().filter(|other| other.room() == file.room());
+        let is_used = |other: &&File| other.path != file.path && file.names(&other.path);
+        beside.filter(is_used).map(|other| other.path.clone()).collect()
+    };
+    let uses: BTreeMap<String, BTreeSet<String>> =
+        files.iter().map(|file| (file.path.clone(), used_by(file))).collect();
+    let mut found = Vec::new();
+    for path in uses.keys().filter(|path| !leader.contains(&path.as_str())) {
+        let mut reached = BTreeSet::new();
+        let mut next = vec![path];
+        while let Some(at) = next.pop() {
+            next.extend(uses[at].iter().filter(|used| reached.insert((*used).clone())));
+        }
+        if reached.contains(path) {
+            found.push(path.clone());
+        }
+    }
+    assert_none(found, "files that need each other");
 }
 
 #[test]

@@ -66,7 +66,8 @@ impl Source {
         };
         // SAFETY: the caller's.
         let attributes = unsafe { compat::attributes(descriptor) };
-        let types: Vec<pg_sys::Oid> = attributes.iter().map(|attribute| attribute.atttypid).collect();
+        let types: Vec<pg_sys::Oid> =
+            attributes.iter().map(|attribute| attribute.atttypid).collect();
         let casts = Casts::find(session, &types, sender.owner);
         stale::note(sender.transform(), &casts);
         // SAFETY: the caller's; the numbers are those of the table's columns.

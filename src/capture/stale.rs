@@ -143,11 +143,11 @@ fn mark_where(concerns: impl FnOnce(&Known) -> bool) {
     }
 }
 
-unsafe extern "C-unwind" fn relation_changed(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
+extern "C-unwind" fn relation_changed(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
     mark_where(|known| relation == pg_sys::InvalidOid || known.relations.contains(&relation));
 }
 
-unsafe extern "C-unwind" fn schema_changed(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {
+extern "C-unwind" fn schema_changed(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {
     STALE.set(true);
 }
 

@@ -1,7 +1,10 @@
 -- The statements that give roles $1 what emitters need, and take it from those that are none any more and have no level
 -- that it comes with. USAGE on the extension's schema is taken only where it was given for this; what a role has of it by
 -- another one would end with its membership.
-WITH role AS (
+-- Dropped roles are forgotten.
+WITH dropped AS (
+    DELETE FROM webhook.emitter WHERE role::oid NOT IN (SELECT r.oid FROM pg_roles AS r)
+), role AS (
     SELECT
         r.oid,
         r.rolname::text AS name,
