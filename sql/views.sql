@@ -48,7 +48,9 @@ SELECT
     w.enabled,
     t.tables,
     w.event_types,
-    ARRAY(SELECT e.name FROM webhook.heard AS e WHERE e.webhook = w.id ORDER BY e.name) AS emitters,
+    ARRAY(
+        SELECT e.name COLLATE "default" FROM webhook.heard AS e WHERE e.webhook = w.id ORDER BY e.name
+    ) AS emitters,
     w.format,
     w.signature,
     w.signature_header,
