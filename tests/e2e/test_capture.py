@@ -76,20 +76,21 @@ def wide(**changed):
 
 
 class Sessions(typing.NamedTuple):
-    """The session that writes and the one that administers."""
+    """The session that writes and the one that administers, both of the role that owns the tables; and a superuser's."""
 
     writer: psycopg.Connection
     admin: psycopg.Connection
+    judge: psycopg.Connection
 
 
 # Steps of a case besides plain SQL, which runs in the writer's session and may hold several statements.
 
 
 def fails(sqlstate, statement):
-    """Expect an error, and end the transaction that it leaves."""
+    """Expect an error, of a statement or of another step, and end the transaction that it leaves."""
     def step(sessions):
         with pytest.raises(psycopg.Error) as caught:
-            sessions.writer.execute(statement)
+            statement(sessions) if callable(statement) else sessions.writer.execute(statement)
         assert caught.value.sqlstate == sqlstate
         sessions.writer.rollback()
     return step
@@ -107,7 +108,7 @@ def refuses_virtual(session, argument):
 def tamper(statement, operation=""):
     """Run a statement that says {name} for the webhook's trigger and {id} for its argument."""
     def step(sessions):
-        [id] = sessions.admin.execute("SELECT id FROM webhook.watch LIMIT 1").fetchone()
+        [id] = sessions.judge.execute("SELECT id FROM webhook.watch LIMIT 1").fetchone()
         sessions.writer.execute(statement.format(name=f'"_webhook_{id}_{operation.lower()}"', id=id))
     return step
 
@@ -976,7 +977,7 @@ TRANSACTIONS = [
     ),
     case(
         "copy-that-fails", FAILED,
-        fails("23505", "COPY t FROM PROGRAM 'printf \"1,a\\n2,b\\n1,c\\n\"' (FORMAT csv)"),
+        fails("23505", copy("COPY t FROM STDIN (FORMAT csv)", "1,a\n2,b\n1,c\n")),
     ),
     case(
         "error-after-the-statement", ROLLED_BACK,
@@ -1769,13 +1770,16 @@ def documents(statement, events):
 
 @pytest.fixture(scope="module")
 def database(cluster):
-    """One database for all cases; its tables are looked for in schema `app`."""
-    database = Database(cluster, "capture")
-    database.run("ALTER DATABASE capture SET search_path = app, public")
+    """One database for all cases, in the hands of an ordinary role; its tables are looked for in schema `app`."""
+    database = Database(cluster, "capture").hand_over()
+    database.judge.run("ALTER DATABASE capture SET search_path = app, public")
+    # A writer without any right on pg_webhook, which the owner of the tables may become.
+    database.judge.run(f"CREATE ROLE capture_writer; GRANT capture_writer TO {database.owner}")
+    # What else a case needs that an ordinary role may be given.
+    database.judge.run(f"GRANT SET ON PARAMETER session_replication_role, pg_webhook.max_payload_bytes TO {database.owner}")
     # Compiling the view's query would take longer than all of the rest.
     database.run("SET jit = off")
     database.run("SET lock_timeout = '10s'")
-    database.run("CREATE ROLE capture_writer")
     yield database
     database.drop()
     with cluster.connect() as admin:
@@ -1796,12 +1800,12 @@ def db(database):
     yield database
     for (name,) in database.rows("SELECT name FROM webhook.webhooks"):
         database.run("SELECT webhook_delete(%s)", name)
-    schemas = database.rows(
+    schemas = database.judge.rows(
         "SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_' AND nspname NOT IN"
         " ('information_schema', 'public', 'webhook')"
     )
     for (name,) in schemas:
-        database.run(f'DROP SCHEMA "{name}" CASCADE')
+        database.judge.run(f'DROP SCHEMA "{name}" CASCADE')
 
 
 @pytest.fixture
@@ -1867,7 +1871,7 @@ def test_case(case, db, writer, log):
     db.run(case.setup)
     for hook in case.hooks:
         watch(db, **hook)
-    sessions = Sessions(writer, db.connection)
+    sessions = Sessions(writer, db.connection, db.judge.connection)
     for step in case.run:
         if callable(step):
             step(sessions)
@@ -1936,10 +1940,11 @@ def test_a_writer_needs_no_right_on_the_log(db, writer, log):
 def test_a_foreign_table(db, writer, log):
     folder, port = db.cluster.folder, db.cluster.port
     db.run(TABLE.replace(" t ", " source "))
-    db.run("CREATE EXTENSION postgres_fdw SCHEMA app")
+    # Without a password only a superuser lets a role through to another server.
+    db.judge.run(f"CREATE EXTENSION postgres_fdw SCHEMA app; GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO {db.owner}")
     db.run(f"CREATE SERVER loop FOREIGN DATA WRAPPER postgres_fdw"
            f" OPTIONS (host '{folder}', port '{port}', dbname '{db.name}')")
-    db.run("CREATE USER MAPPING FOR CURRENT_USER SERVER loop OPTIONS (user 'postgres')")
+    db.judge.run(f"CREATE USER MAPPING FOR {db.owner} SERVER loop OPTIONS (user '{db.owner}', password_required 'false')")
     db.run("CREATE FOREIGN TABLE t (id int, v text) SERVER loop"
            " OPTIONS (schema_name 'app', table_name 'source')")
     watch(db)

@@ -14,18 +14,24 @@ NAMES = "SELECT tgname FROM pg_trigger WHERE tgrelid = %s::regclass AND NOT tgis
 
 
 @pytest.fixture
+def db(db):
+    """In the hands of an ordinary role."""
+    return db.hand_over()
+
+
+@pytest.fixture
 def roles(db, cluster):
     """A connection for a member (mem) and one for somebody without a level who owns a schema (dev)."""
     of = {}
     for short in ("mem", "dev"):
         name = f"{db.name}_{short}"
-        db.run(f"CREATE ROLE {name} LOGIN; CREATE SCHEMA {name} AUTHORIZATION {name}; GRANT USAGE ON SCHEMA {name} TO PUBLIC")
+        db.judge.run(f"CREATE ROLE {name} LOGIN; CREATE SCHEMA {name} AUTHORIZATION {name}; GRANT USAGE ON SCHEMA {name} TO PUBLIC")
         of[short] = cluster.connect(db.name, user=name)
-    db.run("SELECT webhook_grant(%s, 'member')", f"{db.name}_mem")
+    db.judge.run("SELECT webhook_grant(%s, 'member')", f"{db.name}_mem")
     yield of
     for short, connection in of.items():
         connection.close()
-        db.run(f"DROP OWNED BY {db.name}_{short} CASCADE; DROP ROLE {db.name}_{short}")
+        db.judge.run(f"DROP OWNED BY {db.name}_{short} CASCADE; DROP ROLE {db.name}_{short}")
 
 
 @pytest.fixture
@@ -46,7 +52,7 @@ def problems(connection, webhook=None):
 @pytest.mark.parametrize("who", ["super", "mem"])
 def test_partitions_are_their_owners_business(db, roles, who):
     """CREATE, ATTACH and DETACH by a table's owner without any level, whoever's the webhook is."""
-    dev, whose = roles["dev"], roles.get(who, db.connection)
+    dev, whose = roles["dev"], roles.get(who, db.judge.connection)
     schema = f"{db.name}_dev"
     dev.execute(PARENT)
     # PostgreSQL asks for TRIGGER on the partitions that there are, and not on later ones.
@@ -64,7 +70,7 @@ def test_partitions_are_their_owners_business(db, roles, who):
     dev.execute("UPDATE parted SET v = 'changed' WHERE id = 100")
     dev.execute("ALTER TABLE parted DETACH PARTITION deep; INSERT INTO deep VALUES (302, 'gone')")
     dev.execute("DROP TABLE high; TRUNCATE parted")
-    assert [(event, table, row["id"]) for event, table, row in captured(db)] == [
+    assert [(event, table, row["id"]) for event, table, row in captured(db.judge)] == [
         ("INSERT", "parted", 1), ("INSERT", "parted", 100), ("INSERT", "parted", 201), ("INSERT", "parted", 301),
         ("UPDATE", "parted", 100),
     ]
@@ -77,13 +83,13 @@ def test_partitions_are_their_owners_business(db, roles, who):
 def test_a_dump_of_one_table_is_inert_elsewhere(items, cluster, make_db):
     """The trigger comes along, with the id of something that is watched in another database."""
     items.create("hook", URL, table_name="items")
-    other = make_db(cluster)
+    other = make_db(cluster).hand_over()
     other.run("CREATE TABLE watched (id int)")
     other.create("hook", URL, table_name="watched")
-    dump = cluster._run("pg_dump", "-h", cluster.folder, "-U", "postgres", "-t", "items", items.name).stdout
+    dump = cluster._run("pg_dump", "-h", cluster.folder, "-U", items.owner, "-O", "-t", "items", items.name).stdout
     file = cluster.folder / "table.sql"
     file.write_text(dump)
-    done = cluster._run("psql", "-h", cluster.folder, "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-f", file, other.name)
+    done = cluster._run("psql", "-h", cluster.folder, "-U", other.owner, "-v", "ON_ERROR_STOP=1", "-f", file, other.name)
     assert "CREATE TRIGGER" in done.stdout
     other.run("INSERT INTO items VALUES (1, 'a'); UPDATE items SET note = 'b'; DELETE FROM items")
     other.run("INSERT INTO watched VALUES (7)")
@@ -102,15 +108,18 @@ def test_a_restored_definition_captures(items, cluster, make_db):
     file.write_text(dump)
     other = make_db(cluster, extension=False)
     cluster._run("psql", "-h", cluster.folder, "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-f", file, other.name)
-    other.run("INSERT INTO items VALUES (1, 'a'), (2, 'no'); UPDATE items SET note = note || '!' WHERE id = 1; UPDATE items SET late = 'x'")
-    assert [row["id"] for _, _, row in captured(other)] == [1]
-    assert problems(other.connection) == []
-    # Armed, they count as they are: a WHEN of somebody else's is no longer taken for what came along.
-    other.run("SELECT webhook_arm()")
-    other.run("UPDATE items SET late = 'y' WHERE id = 1")
-    name, watch = other.value(NAMES, "items"), other.value("SELECT id FROM webhook.watch")
-    other.run(f"CREATE OR REPLACE TRIGGER \"{name}\" AFTER UPDATE ON items FOR EACH ROW WHEN (true) EXECUTE FUNCTION webhook.capture('{watch}')")
-    other.run("UPDATE items SET late = 'z'; SELECT webhook_arm(); UPDATE items SET late = 'zz'")
+    with cluster.connect(other.name, user=items.owner) as owner:
+        owner.execute("INSERT INTO items VALUES (1, 'a'), (2, 'no'); UPDATE items SET note = note || '!' WHERE id = 1; UPDATE items SET late = 'x'")
+        assert problems(owner) == []
+        assert [row["id"] for _, _, row in captured(other)] == [1]
+        # Armed, they count as they are: a WHEN of somebody else's is no longer taken for what came along.
+        other.run("SELECT webhook_arm()")
+        owner.execute("UPDATE items SET late = 'y' WHERE id = 1")
+        name, watch = other.value(NAMES, "items"), other.value("SELECT id FROM webhook.watch")
+        owner.execute(f"CREATE OR REPLACE TRIGGER \"{name}\" AFTER UPDATE ON items FOR EACH ROW WHEN (true) EXECUTE FUNCTION webhook.capture('{watch}')")
+        owner.execute("UPDATE items SET late = 'z'")
+        other.run("SELECT webhook_arm()")
+        owner.execute("UPDATE items SET late = 'zz'")
     assert [row["id"] for _, _, row in captured(other)] == [1, 1]
     other.drop()
 
@@ -160,6 +169,7 @@ def test_a_further_event_fires_as_the_others_do(items, condition):
     items.run("ALTER TABLE items ENABLE ALWAYS TRIGGER \"" + items.value(NAMES, "items") + '"')
     items.run("SELECT webhook_update('hook', events => '{INSERT,UPDATE}')")
     assert items.rows("SELECT tgenabled FROM pg_trigger WHERE tgrelid = 'items'::regclass") == [("A",), ("A",)]
+    items.judge.run(f"GRANT SET ON PARAMETER session_replication_role TO {items.owner}")
     items.run("SET session_replication_role = replica; INSERT INTO items VALUES (1, 'a'); UPDATE items SET note = 'b'")
     assert [event for event, _, _ in captured(items)] == ["INSERT", "UPDATE"]
 
@@ -184,7 +194,7 @@ def test_a_further_event_has_the_condition_of_the_others(items, condition, event
     assert [event for event, _, _ in captured(items)] == expected
     depends = "SELECT count(*) FROM pg_depend WHERE objid IN (SELECT oid FROM pg_trigger WHERE tgrelid = 'items'::regclass) AND deptype = 'x'"
     assert items.value(depends) == len(events.split(","))
-    items.run("DROP EXTENSION pg_webhook")
+    items.judge.run("DROP EXTENSION pg_webhook")
     assert items.rows(NAMES, "items") == []
 
 
@@ -267,7 +277,7 @@ def test_removal_takes_no_right_on_the_table(db, roles):
     mem.execute("SELECT webhook_create('hook', %s, %s, '{INSERT,DELETE}')", [URL, table])
     dev.execute(f"REVOKE ALL ON t FROM {db.name}_mem")
     mem.execute("SELECT webhook_delete('hook')")
-    assert db.rows(NAMES, table) == []
+    assert db.judge.rows(NAMES, table) == []
 
 
 def test_a_dropped_table_is_said_to_be_gone(items):
@@ -365,7 +375,7 @@ def test_a_preview_says_what_is_wrong_with_the_trigger(items):
     items.run(f'ALTER TABLE items DISABLE TRIGGER "{name}"')
     assert "disabled" in reason()
     items.run(f'ALTER TABLE items ENABLE TRIGGER "{name}"')
-    watch = items.value("SELECT id FROM webhook.watch")
+    watch = items.judge.value("SELECT id FROM webhook.watch")
     items.run(f"CREATE OR REPLACE TRIGGER \"{name}\" AFTER INSERT ON items FOR EACH ROW WHEN (true) EXECUTE FUNCTION webhook.capture('{watch}')")
     assert "not the one that was made" in reason()
     items.run(f'DROP TRIGGER "{name}" ON items')
@@ -377,7 +387,7 @@ def test_a_cached_decision_ends_with_what_it_was_about(items):
     items.create("hook", URL, table_name="items", events=["INSERT"])
     with items.connect() as writer:
         writer.execute("INSERT INTO items VALUES (1, 'a')")
-        name, watch = items.value(NAMES, "items"), items.value("SELECT id FROM webhook.watch")
+        name, watch = items.value(NAMES, "items"), items.judge.value("SELECT id FROM webhook.watch")
         replace = f"CREATE OR REPLACE TRIGGER \"{name}\" AFTER INSERT ON items FOR EACH ROW {{}} EXECUTE FUNCTION webhook.capture('{watch}')"
         items.run(replace.format("WHEN (true)"))
         writer.execute("INSERT INTO items VALUES (2, 'b')")

@@ -162,12 +162,24 @@ class Database(Session):
         with cluster.connect() as admin:
             admin.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
         super().__init__(cluster.connect(name))
+        self.judge = self
+        self.owner = None
         if extension:
             self.connection.execute("CREATE EXTENSION pg_webhook")
             self.wait_for_worker()
 
+    def hand_over(self):
+        """From now on what is asked of it is asked by an ordinary role, a member that may make things of its own here;
+        the superuser is `judge`."""
+        self.judge, self.owner = Session(self.connection), f"{self.name}_owner"
+        self.judge.run(f"CREATE ROLE {self.owner} LOGIN; SELECT webhook_grant('{self.owner}', 'member')")
+        self.judge.run(f'GRANT CREATE ON DATABASE "{self.name}" TO {self.owner}; GRANT CREATE ON SCHEMA public TO {self.owner}')
+        self.connection = self.connect()
+        return self
+
     def connect(self, **options):
-        return self.cluster.connect(self.name, **options)
+        """As whoever it is in the hands of, unless that is said."""
+        return self.cluster.connect(self.name, **{"user": self.owner or "postgres", **options})
 
     def create(self, name="hook", url=None, **settings):
         """webhook_create with named arguments; returns its row as a dictionary."""
@@ -216,11 +228,14 @@ class Database(Session):
 
     def close(self):
         self.connection.close()
+        self.judge.connection.close()
 
     def drop(self):
         self.close()
         with self.cluster.connect() as admin:
             admin.execute(f'DROP DATABASE IF EXISTS "{self.name}" WITH (FORCE)')
+            if self.owner:
+                admin.execute(f"DROP OWNED BY {self.owner}; DROP ROLE {self.owner}")
 
 
 CASTS = {
