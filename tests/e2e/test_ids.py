@@ -5,6 +5,7 @@ Whoever writes here is an ordinary role without any right on what is ours; the s
 import copy
 import glob
 import json
+import os
 import threading
 
 import psycopg
@@ -21,7 +22,7 @@ class Site:
     writes to them. `plain` holds the same tables, watched by nobody. Without a receiver nothing is sent."""
 
     def __init__(self, server, receiver=None):
-        self.server, self.name = server, "site"
+        self.server, self.name, self.sends = server, "site", receiver is not None
         with server.connect() as admin:
             admin.execute("CREATE ROLE app LOGIN; CREATE ROLE writer LOGIN")
             admin.execute("CREATE DATABASE site")
@@ -224,6 +225,26 @@ def library():
     return sorted(glob.glob("/usr/lib/*/faketime/libfaketime.so.1"))[0]
 
 
+def kill_the_server(server):
+    """All of its processes, as a machine does that loses power: nobody gets to say or write anything."""
+    postmaster = server.postmaster_pid()
+    processes = [postmaster, *children_of(postmaster)]
+    for process in processes:
+        server.signal_process(process)
+    wait_until(lambda: not any(os.path.exists(f"/proc/{process}") for process in processes), "the end of the server", 60)
+
+
+def children_of(parent):
+    for stat in glob.glob("/proc/[0-9]*/stat"):
+        try:
+            with open(stat) as file:
+                pid, rest = file.read().split(" (", 1)
+        except OSError:
+            continue
+        if int(rest.rpartition(") ")[2].split()[1]) == parent:
+            yield int(pid)
+
+
 def start(server, days=0):
     """Start with the clock set by so many days."""
     if not days:
@@ -337,6 +358,37 @@ def test_a_prepared_transaction_outlives_a_crash_with_its_ids(own_cluster, recei
     bodies = {}
     for request in receiver.got():
         assert bodies.setdefault(request.id, request.body) == request.body
+
+
+@pytest.mark.parametrize("preload", ["'pg_webhook'", "''"])
+@pytest.mark.parametrize("days", [-1, 0, 1])
+def test_a_prepared_transaction_outlives_kill_9_and_a_clock_that_is_set(own_cluster, receiver, preload, days):
+    """Nothing is written at the end; the clock is another at the start; what was prepared is committed after that."""
+    server = own_cluster(shared_preload_libraries=preload)
+    site = Site(server, receiver if "pg" in preload else None)
+    drawn = site.add()
+    with site.connect() as writer:
+        writer.execute("BEGIN")
+        writer.execute("INSERT INTO app.orders (v) SELECT 100 FROM generate_series(1, 5)")
+        writer.execute("PREPARE TRANSACTION 'five'")
+    drawn += site.add()
+    # One that is not prepared has drawn ids as well, and is gone.
+    lost = site.connect(autocommit=False)
+    lost.execute("INSERT INTO app.orders (v) SELECT 200 FROM generate_series(1, 5)")
+    kill_the_server(server)
+    start(server, days)
+    drawn += site.add(50)
+    with site.connect() as writer:
+        assert writer.execute("SELECT count(*) FROM pg_prepared_xacts").fetchone() == (1,)
+        writer.execute("COMMIT PREPARED 'five'")
+    drawn += site.add()
+    assert drawn == sorted(drawn) and site.check() == len(drawn) + 5 == 64
+    assert sum(body["record"]["v"] == 100 for _, body in site.events()) == 5
+    if site.sends:
+        wait_until(lambda: len({request.id for request in receiver.got()}) == 64, "all to arrive", 60)
+        bodies = {}
+        for request in receiver.got():
+            assert bodies.setdefault(request.id, request.body) == request.body
 
 
 def test_a_new_extension_goes_on(site):
