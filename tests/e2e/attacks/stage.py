@@ -78,6 +78,7 @@ class Stage:
         self.database = Database(cluster, f"attack{next(_numbers)}", extension=False)
         self.superuser = self.database.connection
         self._sessions = {"postgres": self.superuser}
+        self._groups = []
         self.superuser.execute("DO 'BEGIN END'")
 
     def set(self):
@@ -92,6 +93,12 @@ class Stage:
         self._log = len(self.cluster.log_text())
         self.takes_these_rights()
         self.allowed = set()
+
+    def group(self, name, holder):
+        """A role that `holder` may grant to whom it likes, and be itself."""
+        self._groups.append(name)
+        self.superuser.execute(f"CREATE ROLE {name}; GRANT {name} TO {holder} WITH ADMIN OPTION; GRANT CREATE ON SCHEMA {holder} TO {name}")
+        self.takes_these_rights()
 
     def takes_these_rights(self):
         """What a superuser has granted since is no gain."""
@@ -163,7 +170,7 @@ class Stage:
         for fact, (value, owner) in self._before.items():
             assert after.get(fact, (value, owner))[0] == value, f"{fact}: {value} became {after[fact][0]}"
         for fact, (value, owner) in after.items():
-            assert fact in self._before or owner in PEOPLE, f"new: {fact}, {value}"
+            assert fact in self._before or owner in (*PEOPLE, *self._groups), f"new: {fact}, {value}"
 
     def _rights(self):
         rows = self.superuser.execute(RIGHTS).fetchall()
@@ -175,4 +182,4 @@ class Stage:
                 session.close()
         self.database.drop()
         with self.cluster.connect() as admin, contextlib.suppress(psycopg.errors.UndefinedObject):
-            admin.execute(f"DROP ROLE {', '.join(PEOPLE)}")
+            admin.execute(f"DROP ROLE {', '.join([*PEOPLE, *self._groups])}")
