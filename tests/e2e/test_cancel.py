@@ -2,12 +2,13 @@
 
 import json
 import pathlib
+import threading
 
 import psycopg
 import pytest
 
 from harness import wait_until
-from harness.receiver import after, reply
+from harness.receiver import once, reply
 
 LATER = {"retry_backoff_seconds": 3600}
 CANCEL = "SELECT webhook_cancel(%s)"
@@ -32,7 +33,7 @@ def sent(receiver):
 def settled(db):
     """Wait until the worker has done what there is to do about cancelled deliveries."""
     wait_until(
-        lambda: db.value("SELECT count(*) FROM webhook.closed WHERE NOT settled") == 0, "the worker to settle", 10
+        lambda: db.value("SELECT count(*) FROM webhook.closed WHERE NOT settled") == 0, "the worker to settle"
     )
 
 
@@ -109,14 +110,14 @@ def test_in_a_prepared_transaction(items, receiver):
 
 def test_one_that_the_worker_has_in_its_memory(items, receiver):
     """It waits for its turn behind a request that hangs: it is taken back. One that is under way ends."""
-    receiver.default(after(2, reply()))
+    receiver.hold()
     items.create("hook", receiver.url("/"), table_name="items", max_concurrency=1, **LATER)
     items.run("INSERT INTO items SELECT generate_series(1, 4)")
     [first] = receiver.wait(1)
     items.run("SELECT webhook_cancel(id) FROM webhook.deliveries WHERE payload::jsonb->'record'->>'id' IN ('1', '3')")
     assert items.statuses() == {"pending": 2, "cancelled": 2}
-    receiver.default(reply(200))
-    items.wait_for_status(3, timeout=20)
+    receiver.release()
+    items.wait_for_status(3)
     settled(items)
     assert sent(receiver) == [1, 2, 4]
     assert items.statuses() == {"delivered": 3, "cancelled": 1}
@@ -124,13 +125,15 @@ def test_one_that_the_worker_has_in_its_memory(items, receiver):
 
 def test_one_under_way_that_fails(items, receiver):
     """There is no other attempt, and the log knows of the one that was made."""
-    receiver.default(after(1.5, reply(500)))
+    receiver.default(reply(500))
+    receiver.hold()
     items.create("hook", receiver.url("/"), table_name="items", retry_backoff_seconds=1)
     items.run("INSERT INTO items VALUES (1)")
     receiver.wait(1)
     one = delivery(items, 1)
     assert items.value(CANCEL, one) is True
-    wait_until(lambda: items.value("SELECT attempts FROM webhook.deliveries") == 1, "the attempt", 10)
+    receiver.release()
+    wait_until(lambda: items.value("SELECT attempts FROM webhook.deliveries") == 1, "the attempt")
     settled(items)
     receiver.default(reply(200))
     # The breaker is closed and the lane is empty: the next event goes out, this one does not.
@@ -143,14 +146,14 @@ def test_one_under_way_that_fails(items, receiver):
 
 def test_a_retry_under_way_that_fails(items, receiver):
     """As above, of an event of the slow lane."""
-    receiver.default(reply(500))
+    cancelled = threading.Event()
+    receiver.on("/", reply(500), once(cancelled, reply(500)))
     items.create("hook", receiver.url("/"), table_name="items", retry_backoff_seconds=1)
     items.run("INSERT INTO items VALUES (1)")
-    items.wait_for_status(1, "retrying")
-    receiver.default(after(1.5, reply(500)))
     receiver.wait(2)
     assert items.value(CANCEL, delivery(items, 1)) is True
-    wait_until(lambda: items.value("SELECT attempts FROM webhook.deliveries") == 2, "the attempt", 10)
+    cancelled.set()
+    wait_until(lambda: items.value("SELECT attempts FROM webhook.deliveries") == 2, "the attempt")
     settled(items)
     items.run("SELECT pg_sleep(3)")
     assert items.statuses() == {"cancelled": 1}
@@ -229,7 +232,8 @@ def test_an_open_transaction_stops_nobody(items, receiver, make_receiver):
         attempts = len(receiver.got())
         receiver.wait(attempts + 1)
         items.run("INSERT INTO items SELECT generate_series(2, 10)")
-        items.wait_for_status(10, webhook="other", timeout=2)
+        # Were the worker to wait for the session, it would give up after two seconds, and say so.
+        items.wait_for_status(10, webhook="other")
     attempts = len(receiver.got())
     settled(items)
     items.run("SELECT pg_sleep(2)")
@@ -256,7 +260,7 @@ def test_a_crash_between_cancelling_and_settling(own_cluster, make_db, receiver)
     server.configure(pg_webhook__enabled="on")
     server.start()
     db.connection = server.connect(db.name)
-    db.wait_for_status(2, timeout=30)
+    db.wait_for_status(2)
     settled(db)
     assert sent(receiver) == [2, 4]
     assert db.statuses() == {"delivered": 2, "cancelled": 2}
@@ -268,7 +272,7 @@ def test_many(items, receiver):
     receiver.default(reply(500))
     items.create("hook", receiver.url("/"), table_name="items", **LATER)
     items.run("INSERT INTO items SELECT generate_series(1, 12000)")
-    wait_until(lambda: items.value("SELECT count(*) FROM webhook.pending") == 12000, "the slow lane", 30)
+    wait_until(lambda: items.value("SELECT count(*) FROM webhook.pending") == 12000, "the slow lane")
     cancelled = items.value(
         "SELECT count(*) FILTER (WHERE webhook_cancel(id)) FROM webhook.deliveries"
         " WHERE (payload::jsonb->'record'->>'id')::int <= 11900"
@@ -314,7 +318,7 @@ def test_one_in_memory_before_many_that_cannot_be_read_yet(items, receiver):
     second = items.value(f"SELECT max(id) {of}", "narrow")
     assert items.value(CANCEL, second) is True
     spilled = "SELECT count(*) FROM webhook.pending WHERE id = %s"
-    wait_until(lambda: items.value(spilled, second) == 1, "it to leave the memory", 10)
+    wait_until(lambda: items.value(spilled, second) == 1, "it to leave the memory")
     receiver.release()
     settled(items)
     assert items.statuses() == {"delivered": 3, "cancelled": 6001}

@@ -134,10 +134,10 @@ def test_immediate_stops_under_load(own_cluster, make_db, receiver, synchronous)
     crashes = CRASHES if synchronous == "on" else CRASHES // 2
     for _ in range(crashes):
         before = len(receiver.got())
-        receiver.wait(before + choose.randrange(50, 1500), timeout=60)
+        receiver.wait(before + choose.randrange(50, 1500))
         server.crash()
         server.start()
-    receiver.wait(len(receiver.got()) + 200, timeout=60)
+    receiver.wait(len(receiver.got()) + 200)
     writers.stop()
     db.connection = server.connect(db.name)
     db.settled(timeout=120)
@@ -171,7 +171,7 @@ def test_nothing_is_announced_that_a_crash_takes_back(own_cluster, make_db, rece
         server.start()
         db.connection = server.connect(db.name)
         assert [row[0] for row in db.rows("SELECT id FROM items ORDER BY id")] == announced
-        db.wait_for_status(number, timeout=30)
+        db.wait_for_status(number)
 
 
 def test_an_event_that_crashes_the_worker_becomes_a_dead_letter(own_cluster, make_db, receiver):
@@ -209,7 +209,7 @@ def test_an_event_that_crashes_the_worker_becomes_a_dead_letter(own_cluster, mak
     # Its endpoint is as good as any: the next event goes out, and the dead letter can be replayed.
     receiver.on("/bad", reply(200))
     db.run("SELECT webhook_replay(id) FROM webhook.deliveries WHERE status = 'dead'")
-    db.wait_for_status(1000, timeout=30)
+    db.wait_for_status(1000)
 
 
 def worker_pid(server):

@@ -17,7 +17,7 @@ def test_the_last_slow_delivery_before_a_quiet_time(own_cluster, make_db, receiv
     db.wait_for_status(1)
     before = db.worker()
     db.run("SELECT pg_terminate_backend(%s)", before)
-    wait_until(lambda: db.worker() not in (None, before), "another worker", 20)
+    wait_until(lambda: db.worker() not in (None, before), "another worker")
     db.run("INSERT INTO items VALUES (2)")
     db.wait_for_status(2)
     assert len(receiver.got()) == 2

@@ -14,6 +14,8 @@ from harness.receiver import (
 
 # A wait that no test reaches, for webhooks that are to be tried once and looked at.
 LATER = {"retry_backoff_seconds": 3600}
+# Seconds that a machine with a lot else to do may add to what has an end.
+LATE = 3
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def insert(db, count=1):
 
 def attempt(db):
     """The one attempt so far: (status_code, error_class, error, response_body)."""
-    wait_until(lambda: db.value("SELECT count(*) FROM webhook.attempts") == 1, "one attempt", 20)
+    wait_until(lambda: db.value("SELECT count(*) FROM webhook.attempts") == 1, "one attempt")
     return db.rows("SELECT status_code, error_class, error, response_body FROM webhook.attempts")[0]
 
 
@@ -109,7 +111,7 @@ def test_an_attempt_ends_at_its_timeout(items, receiver, behaviour):
     items.wait_for_status(1, "retrying")
     status, error_class, error, _ = attempt(items)
     assert (status, error_class, error) == (0, "timeout", "no answer within 2 s")
-    assert 1.9 < items.value("SELECT latency_ms FROM webhook.attempts") / 1000 < 3
+    assert 1.9 < items.value("SELECT latency_ms FROM webhook.attempts") / 1000 < 2 + LATE
 
 
 @pytest.mark.parametrize("behaviour", [
@@ -125,7 +127,7 @@ def test_a_complete_head_decides_whatever_the_body_does(items, receiver, behavio
     items.create("hook", receiver.url("/"), table_name="items", timeout_seconds=2, **LATER)
     insert(items)
     items.wait_for_status(1)
-    assert items.value("SELECT latency_ms FROM webhook.attempts") / 1000 < 3
+    assert items.value("SELECT latency_ms FROM webhook.attempts") / 1000 < 2 + LATE
 
 
 def test_a_receiver_that_reads_slowly_ends_at_the_timeout(items, make_receiver):
@@ -133,9 +135,9 @@ def test_a_receiver_that_reads_slowly_ends_at_the_timeout(items, make_receiver):
     items.create("hook", receiver.url("/"), table_name="items", timeout_seconds=2, **LATER)
     items.run("SET pg_webhook.max_payload_bytes = '32MB'")
     items.run("INSERT INTO items VALUES (1, repeat('x', 20000000))")
-    items.wait_for_status(1, "retrying", timeout=20)
+    items.wait_for_status(1, "retrying")
     assert attempt(items)[1] == "timeout"
-    assert items.value("SELECT latency_ms FROM webhook.attempts") / 1000 < 3
+    assert items.value("SELECT latency_ms FROM webhook.attempts") / 1000 < 2 + LATE
 
 
 @pytest.mark.alone
@@ -305,11 +307,11 @@ def test_a_broken_endpoint_is_probed_with_one_request_at_a_time(items, receiver)
     wait_until(lambda: items.value("SELECT in_flight FROM webhook.worker") == 0, "nothing in flight")
     tried = len(receiver.got())
     assert tried <= 5 + 10
-    receiver.wait(tried + 2, timeout=20)
+    receiver.wait(tried + 2)
     probes = [r.time for r in receiver.got()[tried:tried + 2]]
     assert probes[1] - probes[0] > 1.5
     receiver.default(reply(200))
-    items.wait_for_status(200, timeout=30)
+    items.wait_for_status(200)
     untouched = items.value("SELECT count(*) FROM webhook.deliveries WHERE attempts = 1")
     assert untouched >= 200 - tried - 4
 

@@ -258,8 +258,8 @@ def kill_a_backend(site):
     with site.connect() as victim:
         site.server.signal_process(victim.info.backend_pid)
         # Until the server has noticed, it lets others in and ends them a moment later.
-        wait_until(lambda: site.server.log_lines("all server processes terminated", before), "the server to notice", 60)
-        wait_until(lambda: outcome_of_connecting(site), "the server to be back", 60)
+        wait_until(lambda: site.server.log_lines("all server processes terminated", before), "the server to notice")
+        wait_until(lambda: outcome_of_connecting(site), "the server to be back")
 
 
 def outcome_of_connecting(site):
@@ -326,7 +326,7 @@ def test_a_promoted_standby_goes_on(own_cluster):
         with site.judge() as judge:
             written = judge.execute("SELECT pg_current_wal_lsn()").fetchone()
         with standby.connect() as there:
-            wait_until(lambda: there.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", written).fetchone()[0], "replay", 60)
+            wait_until(lambda: there.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", written).fetchone()[0], "replay")
         site.server.crash()
         standby.promote()
         promoted = site.on(standby)
@@ -354,7 +354,7 @@ def test_a_prepared_transaction_outlives_a_crash_with_its_ids(own_cluster, recei
         writer.execute("COMMIT PREPARED 'two'")
     site.add()
     assert site.check() == 14
-    wait_until(lambda: len({request.id for request in receiver.got()}) == 14, "all to arrive", 60)
+    wait_until(lambda: len({request.id for request in receiver.got()}) == 14, "all to arrive")
     bodies = {}
     for request in receiver.got():
         assert bodies.setdefault(request.id, request.body) == request.body
@@ -473,11 +473,11 @@ def test_an_event_whose_id_is_in_the_backlog_gets_another(own_cluster, receiver,
     if restart:
         site.server.crash()
         site.server.start()
-    wait_until(lambda: counted(site) == {"retrying": 2}, lambda: f"both to wait: {counted(site)}", 30)
+    wait_until(lambda: counted(site) == {"retrying": 2}, lambda: f"both to wait: {counted(site)}")
     receiver.default(reply(200))
     with site.connect("app") as app:
         app.execute("SELECT webhook_update('orders', retry_backoff_seconds => 1)")
-    wait_until(lambda: counted(site) == {"delivered": 2}, lambda: f"both to arrive: {counted(site)}", 60)
+    wait_until(lambda: counted(site) == {"delivered": 2}, lambda: f"both to arrive: {counted(site)}")
     assert_both_arrived(site, receiver, id)
 
 
@@ -488,7 +488,7 @@ def test_an_event_whose_id_is_under_way_gets_another(own_cluster, receiver):
     site.add(1)
     receiver.wait(1)
     id = double(site, "true")
-    wait_until(lambda: counted(site) == {"delivered": 2}, lambda: f"both to arrive: {counted(site)}", 30)
+    wait_until(lambda: counted(site) == {"delivered": 2}, lambda: f"both to arrive: {counted(site)}")
     assert_both_arrived(site, receiver, id)
 
 
@@ -503,7 +503,7 @@ def test_an_event_whose_id_was_delivered_is_found_at_a_start(own_cluster, receiv
     site.server.configure(pg_webhook__enabled="on")
     site.server.crash()
     site.server.start()
-    wait_until(lambda: counted(site) == {"delivered": 2}, lambda: f"both to arrive: {counted(site)}", 30)
+    wait_until(lambda: counted(site) == {"delivered": 2}, lambda: f"both to arrive: {counted(site)}")
     assert_both_arrived(site, receiver, id)
 
 

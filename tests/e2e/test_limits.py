@@ -11,6 +11,7 @@ import time
 import pytest
 
 from harness import wait_until
+from harness.waiting import PATIENCE
 from harness.receiver import after, reply
 
 IDLE = 30  # seconds after which a thread without work ends
@@ -51,7 +52,7 @@ def load(db):
     return db.rows("SELECT threads, in_flight FROM webhook.worker")[0]
 
 
-def wait_for_load(db, threads, in_flight, timeout=10):
+def wait_for_load(db, threads, in_flight, timeout=PATIENCE):
     wait_until(lambda: load(db) == (threads, in_flight), lambda: f"{threads} and {in_flight}, not {load(db)}", timeout)
 
 
@@ -84,14 +85,14 @@ def test_max_connections_per_endpoint_bounds_it_also_after_a_reload(own_cluster,
     db = table(make_db(server))
     receiver.default(after(0.3, reply(200)))
     db.create("hook", receiver.url("/"), table_name="items", max_concurrency=10)
-    insert(db, 100)
+    insert(db, 1000)
     receiver.wait(9)
     assert receiver.most_under_way == 3
     server.reload(pg_webhook__max_connections_per_endpoint="6")
     wait_until(lambda: receiver.under_way == 6, "six requests at once")
     assert most_during(receiver, 12) == 6
     server.reload(pg_webhook__max_connections_per_endpoint="2")
-    wait_until(lambda: most_during(receiver, 4) == 2, lambda: f"two requests at once, not {receiver.most_under_way}", 5)
+    wait_until(lambda: most_during(receiver, 4) == 2, lambda: f"two requests at once, not {receiver.most_under_way}")
     assert most_during(receiver, 6) == 2
     assert db.value("SELECT max_concurrency FROM webhook.webhooks") == 10
 
@@ -113,7 +114,7 @@ def test_a_thousand_requests_to_an_endpoint(own_cluster, make_db, receiver, many
         db.wait_for_status(1)
     receiver.hold()
     insert(db, 1200)
-    wait_until(lambda: load(db)[1] == in_flight, lambda: f"{in_flight} in flight, not {load(db)}", 30)
+    wait_until(lambda: load(db)[1] == in_flight, lambda: f"{in_flight} in flight, not {load(db)}")
     wait_until(lambda: receiver.under_way == in_flight, lambda: f"{in_flight} requests, not {receiver.under_way}")
     # More would have come meanwhile.
     time.sleep(0.5)
@@ -122,7 +123,7 @@ def test_a_thousand_requests_to_an_endpoint(own_cluster, make_db, receiver, many
     assert requests == in_flight
     assert threads <= os.cpu_count(), "however many requests"
     receiver.release()
-    db.settled(30)
+    db.settled()
     assert len(receiver.got()) == db.value("SELECT count(*) FROM items"), "each once"
 
 
@@ -262,11 +263,11 @@ def test_a_smaller_max_concurrency_ends_requests_while_there_is_work(own_cluster
     db.create("hook", receiver.url("/"), table_name="items", max_concurrency=20)
     insert(db)
     db.wait_for_status(1)
-    receiver.default(after(0.05, reply(200)))
+    receiver.default(after(0.1, reply(200)))
     insert(db, 1500)
     wait_until(lambda: receiver.under_way == 20, "twenty requests at once")
     server.reload(pg_webhook__max_concurrency="4")
-    wait_until(lambda: most_during(receiver, 4) <= 4, lambda: f"four requests at once, not {receiver.most_under_way}", 3)
+    wait_until(lambda: most_during(receiver, 4) <= 4, lambda: f"four requests at once, not {receiver.most_under_way}", 6)
     assert 1 <= most_during(receiver, 20) <= 4
     wait_until(lambda: load(db)[1] <= 4, lambda: f"four in flight, not {load(db)[1]}")
     server.reload(pg_webhook__max_concurrency="20")
@@ -303,10 +304,10 @@ def test_more_connections_than_open_files(own_cluster, make_db, receiver, many_f
     worker = db.worker()
     receiver.hold()
     insert(db, 1200)
-    wait_until(lambda: receiver.under_way >= 700, lambda: f"700 requests at once, not {receiver.under_way}", 60)
+    wait_until(lambda: receiver.under_way >= 700, lambda: f"700 requests at once, not {receiver.under_way}")
     time.sleep(0.5)
     receiver.release()
-    db.settled(30)
+    db.settled()
     assert len(receiver.got()) == 1201, "each once"
     assert db.worker() == worker
     assert server.log_lines("Too many open files") == []

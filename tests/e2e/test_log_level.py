@@ -49,7 +49,7 @@ def four_fates(db, receiver):
 
     receiver.wait(2, "/second")
     # The cursor is written once a second.
-    wait_until(lambda: fates() == expected, lambda: f"{expected}, not {fates()}", 3)
+    wait_until(lambda: fates() == expected, lambda: f"{expected}, not {fates()}")
     assert db.value("SELECT sum(pending) FROM webhook.webhooks") == 1
 
 
@@ -143,7 +143,7 @@ def test_a_crash_under_none_loses_nothing_and_repeats_the_last_moment(make_items
             return dict(again.execute("SELECT webhook, count(*) FROM webhook.deliveries WHERE status = 'delivered'"
                                       " GROUP BY 1").fetchall()).get("hook") == 2100
 
-        wait_until(ended, "everything delivered", 30)
+        wait_until(ended, "everything delivered")
         assert dead_before <= set(again.execute(dead).fetchall())
         assert again.execute("SELECT count(*) FROM webhook.deliveries").fetchone() == (2 * 2100,)
         assert again.execute("SELECT count(*) FROM webhook.attempts").fetchone() == (0,)

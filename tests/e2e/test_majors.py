@@ -85,7 +85,7 @@ def test_pages_that_the_worker_writes_have_checksums(own_cluster, make_db, recei
     db.run("CREATE TABLE items (id int)")
     db.create("hook", receiver.url("/"), table_name="items")
     db.run("INSERT INTO items SELECT generate_series(1, 500)")
-    db.wait_for_status(500, timeout=30)
+    db.wait_for_status(500)
     db.close()
     server.stop("fast")
     if server_has == "off":
@@ -95,7 +95,7 @@ def test_pages_that_the_worker_writes_have_checksums(own_cluster, make_db, recei
     db.connection = server.connect(db.name)
     db.wait_for_worker()
     db.run("INSERT INTO items SELECT generate_series(501, 1000)")
-    db.wait_for_status(1000, timeout=30)
+    db.wait_for_status(1000)
     db.close()
     server.stop("fast")
     server._run("pg_checksums", "--check", "-D", server.data)

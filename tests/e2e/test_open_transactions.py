@@ -1,8 +1,12 @@
 """A session that changes a webhook and does not commit holds up nobody else's deliveries."""
 
+import threading
+import time
+
 import pytest
 
-from harness.receiver import after, reply
+from harness import wait_until
+from harness.receiver import once, reply
 
 CHANGES = {
     "delete": "SELECT webhook_delete('hook')", "pause": "SELECT webhook_pause('hook')",
@@ -22,12 +26,16 @@ def test_outcomes_are_written(db, receiver, make_receiver, change, status):
     db.run("CREATE TABLE items (id int); CREATE TABLE others (id int)")
     db.create("hook", receiver.url("/"), table_name="items", retry_backoff_seconds=1)
     db.create("other", other.url("/"), table_name="others")
-    receiver.default(after(0.7, reply(status)))
+    changed = threading.Event()
+    receiver.on("/", once(changed, reply(status)), reply(status))
     db.run("INSERT INTO items VALUES (1)")
     receiver.wait(1)
     with db.connect() as session, session.transaction(force_rollback=True):
         session.execute(CHANGES[change])
-        db.run("SELECT pg_sleep(1)")  # the answer is there by now
+        changed.set()
+        wait_until(lambda: receiver.got()[0].answered, "the answer")
+        time.sleep(0.5)  # the worker has it by now
         db.run("INSERT INTO others VALUES (1)")
-        db.wait_for_status(1, webhook="other", timeout=1.5)
+        db.wait_for_status(1, webhook="other")
+        # Had the worker waited for the session, it would have given up after two seconds, and say so.
         assert db.value("SELECT last_error FROM webhook.worker") is None

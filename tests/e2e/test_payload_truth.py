@@ -388,7 +388,7 @@ def test_what_arrives_is_json_and_what_the_server_says(shape, db, canonical, rec
         **{("UPDATE", turn + 1000): (new[turn + 1000], record) for turn, record in old.items()},
         **{("DELETE", turn): (record, record) for turn, record in new.items()},
     }
-    bodies = [request.body for request in receiver.wait(len(expected), timeout=30)]
+    bodies = [request.body for request in receiver.wait(len(expected))]
     assert len(bodies) == len(expected)
     for body, in_node in zip(bodies, strict_in_node(bodies)):
         assert strict(body) == in_node

@@ -277,7 +277,7 @@ def test_a_dump_carries_definitions_and_a_restored_database_sends_nothing(cluste
     copy.run("SELECT webhook_update('hook', secret => 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw')")
     copy.create("another", receiver.url("/another"), table_name="items")
     copy.run("INSERT INTO items VALUES (3)")
-    copy.wait_for_status(3, timeout=20)
+    copy.wait_for_status(3)
     copy.drop()
 
 
@@ -299,21 +299,21 @@ def test_an_armed_copy_sends_its_own_events_only(own_cluster, make_db, receiver)
             except psycopg.errors.ObjectInUse:
                 return False
 
-    wait_until(copied, "the copy", 20)
+    wait_until(copied, "the copy")
     with server.connect("copy") as copy:
         state = lambda: copy.execute("SELECT state FROM webhook.worker").fetchone()[0]
-        wait_until(lambda: state() == "unarmed", "the worker of the copy", 30)
+        wait_until(lambda: state() == "unarmed", "the worker of the copy")
         copy.execute("SELECT webhook_resume('hook')")
         copy.execute("INSERT INTO items VALUES (2)")
         assert copy.execute("SELECT webhook_arm()").fetchone() == (True,)
-        wait_until(lambda: state() == "running", "the worker to run", 20)
+        wait_until(lambda: state() == "running", "the worker to run")
         copy.execute("INSERT INTO items VALUES (3)")
         [request] = receiver.wait(1)
         assert b'"id":3' in request.body
         assert copy.execute("SELECT webhook_arm()").fetchone() == (False,)
     with server.connect("origin") as origin:
         origin.execute("SELECT webhook_resume('hook')")
-        requests = receiver.wait(2, timeout=30)
+        requests = receiver.wait(2)
         assert b'"id":1' in requests[1].body
         assert requests[0].id != requests[1].id
 

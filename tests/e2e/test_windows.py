@@ -60,11 +60,11 @@ def test_overlapping_writers_lose_and_double_nothing(db, receiver):
         for thread in threads:
             thread.join()
         assert not failures, failures
-        db.wait_for_status(len(committed), timeout=60)
+        db.wait_for_status(len(committed))
         long.execute("INSERT INTO items VALUES (2)")
         long.commit()
     committed |= {1, 2}
-    db.wait_for_status(len(committed), timeout=30)
+    db.wait_for_status(len(committed))
     arrived = collections.Counter(json.loads(r.body)["record"]["id"] for r in receiver.got())
     assert set(arrived) == committed == {row[0] for row in db.rows("SELECT id FROM items")}
     assert set(arrived.values()) == {1}

@@ -60,13 +60,13 @@ def test_a_database_made_from_a_template_with_the_extension_gets_a_worker(own_cl
             except psycopg.errors.ObjectInUse:
                 return False
 
-        wait_until(copied, "the copy", 20)
+        wait_until(copied, "the copy")
     copy = server.connect("copy")
     state = wait_until(
         lambda: copy.execute(
             "SELECT state FROM webhook.worker WHERE pid IS NOT NULL AND state <> 'starting'"
         ).fetchone(),
-        "a worker in the copy", 30,
+        "a worker in the copy",
     )
     assert state == ("unarmed",)
 
@@ -90,7 +90,7 @@ def test_fast_stop_with_requests_hanging(own_cluster, make_db, receiver):
         server.start()
         db.connection = server.connect(db.name)
         db.wait_for_worker()
-        db.wait_for_status(first + 19, timeout=30)
+        db.wait_for_status(first + 19)
     assert max(durations) <= 3, durations
     assert set(ids(receiver)) == set(range(1, 101))
 
@@ -105,7 +105,7 @@ def test_a_stop_writes_down_what_is_known(own_cluster, make_db, receiver):
     server.stop("fast")
     server.start()
     db.connection = server.connect(db.name)
-    db.wait_for_status(2000, timeout=30)
+    db.wait_for_status(2000)
     arrived = ids(receiver)
     assert set(arrived) == set(range(1, 2001))
     # At most what was under way or uncollected; usually nothing.
@@ -124,7 +124,7 @@ def test_pg_terminate_backend(db, receiver):
         began = time.monotonic()
         db.wait_for_worker(other_than=pid)
         assert time.monotonic() - began < 5
-    db.wait_for_status(200, timeout=60)
+    db.wait_for_status(200)
     assert db.value("SELECT pg_postmaster_start_time()") == started
     arrived = ids(receiver)
     assert set(arrived) == set(range(1, 201))
@@ -222,7 +222,7 @@ def test_drop_extension_with_requests_in_flight(own_cluster, make_db, receiver):
     assert db.value("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal") == 0
     insert(db, 51, 60)
     gone = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_webhook worker'"
-    wait_until(lambda: db.value(gone) == 0, "the worker to leave", 20)
+    wait_until(lambda: db.value(gone) == 0, "the worker to leave")
     assert server.log_lines("ERROR|PANIC|terminated by signal") == []
     db.run("CREATE EXTENSION pg_webhook")
     db.wait_for_worker()
@@ -239,7 +239,7 @@ def test_a_drop_of_the_extension_that_is_rolled_back(db, receiver):
         other.execute("DROP EXTENSION pg_webhook")
         other.rollback()
     insert(db, 1, 10)
-    db.wait_for_status(10, timeout=10)
+    db.wait_for_status(10)
 
 
 def test_drop_of_a_watched_table(db, receiver):
@@ -286,9 +286,9 @@ def test_kill_9_of_a_backend_loses_nothing(own_cluster, make_db, receiver):
             except psycopg.OperationalError:
                 return False
 
-        wait_until(down, "the server to notice", 30)
-        wait_until(back, "the server to recover", 30)
-        db.wait_for_status(first + 299, timeout=60)
+        wait_until(down, "the server to notice")
+        wait_until(back, "the server to recover")
+        db.wait_for_status(first + 299)
     arrived = ids(receiver)
     assert set(arrived) == set(range(1, 901))
     assert len(arrived) - 900 <= 3 * (10 + 2 * 512)
@@ -309,7 +309,7 @@ def test_the_worker_ends_with_the_postmaster(own_cluster, make_db, receiver):
     receiver.default(reply(200))
     server.start()
     db.connection = server.connect(db.name)
-    db.wait_for_status(10, timeout=30)
+    db.wait_for_status(10)
     assert len(receiver.got()) <= received + 10
 
 
@@ -388,7 +388,7 @@ def test_a_prepared_transaction_sends_when_it_commits(db, receiver):
     assert ids(receiver) == [3]
     db.run(f"COMMIT PREPARED '{db.name}-1'")
     db.run(f"ROLLBACK PREPARED '{db.name}-2'")
-    db.wait_for_status(2, timeout=10)  # nobody wakes the worker; it looks every five seconds
+    db.wait_for_status(2, timeout=15)  # nobody wakes the worker; it looks every five seconds
     assert ids(receiver) == [1, 3]
 
 
@@ -441,9 +441,9 @@ def test_a_version_that_does_not_fit_sends_nothing_and_keeps_everything(own_clus
     db.run("UPDATE pg_extension SET extversion = '0.0.1' WHERE extname = 'pg_webhook'")
     db.run("SELECT pg_terminate_backend(%s)", db.worker())
     state = "SELECT state FROM webhook.worker"
-    wait_until(lambda: db.value(state) == "version mismatch", "the worker to notice", 20)
+    wait_until(lambda: db.value(state) == "version mismatch", "the worker to notice")
     db.run("INSERT INTO items VALUES (1)")
     assert db.statuses() == {"pending": 1} and not receiver.got()
     db.run("UPDATE pg_extension SET extversion = %s WHERE extname = 'pg_webhook'", version)
-    db.wait_for_status(1, timeout=30)
+    db.wait_for_status(1)
     assert len(server.log_lines("the extension has version 0.0.1")) == 1

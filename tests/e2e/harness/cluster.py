@@ -15,7 +15,7 @@ import psycopg
 from .locks import locked
 from .places import BIN, RUN
 from .session import Session
-from .waiting import wait_until
+from .waiting import PATIENCE, wait_until
 
 INITDB = ["initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"]
 
@@ -193,7 +193,7 @@ class Database(Session):
         """Process id of the running worker, or None."""
         return self.value("SELECT pid FROM webhook.worker WHERE state = 'running'")
 
-    def wait_for_worker(self, timeout=20, other_than=None):
+    def wait_for_worker(self, timeout=PATIENCE, other_than=None):
         def running():
             pid = self.worker()
             return pid if pid != other_than else None
@@ -204,7 +204,7 @@ class Database(Session):
         """How many deliveries have each status."""
         return dict(self.rows("SELECT status, count(*) FROM webhook.deliveries GROUP BY status"))
 
-    def wait_for_status(self, count=1, status="delivered", timeout=15, webhook=None):
+    def wait_for_status(self, count=1, status="delivered", timeout=PATIENCE, webhook=None):
         """Wait until exactly `count` deliveries have `status`."""
         def reached():
             return self.value(
@@ -218,7 +218,7 @@ class Database(Session):
 
         return wait_until(reached, explain, timeout)
 
-    def settled(self, timeout=60):
+    def settled(self, timeout=PATIENCE):
         """Wait until nothing is pending or retrying."""
         def done():
             statuses = self.statuses()

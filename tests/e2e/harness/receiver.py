@@ -8,7 +8,7 @@ import threading
 import time
 
 from .port import reserved
-from .waiting import wait_until
+from .waiting import PATIENCE, wait_until
 
 
 @dataclasses.dataclass
@@ -50,6 +50,15 @@ def checked(genuine, status=200, otherwise=401):
     async def behave(connection):
         accepted = genuine(connection.request)
         return await reply(status if accepted else otherwise)(connection)
+    return behave
+
+
+def once(event, then):
+    """Wait for a threading.Event, then behave as told."""
+    async def behave(connection):
+        while not event.is_set():
+            await asyncio.sleep(0.01)
+        return await then(connection)
     return behave
 
 
@@ -127,9 +136,14 @@ class Connection:
         self.request = None
 
     async def read_request(self):
-        first = await self.reader.readline()
+        first = await self.reader.read(1)
         if not first:
             return None
+        if not first.isupper():
+            # No method begins so. What it is instead, a ClientHello perhaps, need not have an end of line.
+            await self.send(head(400, {"content-length": 0, "connection": "close"}))
+            raise Hangup
+        first += await self.reader.readline()
         path = first.split()[1].decode()
         headers = {}
         while (line := await self.reader.readline()) not in (b"\r\n", b""):
@@ -169,10 +183,10 @@ class Receiver:
         self._scripts = {}
         self._default = reply()
         self._open = set()
-        self._serving = set()
         self._server = None
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
         self.up()
 
     def url(self, path="/"):
@@ -206,6 +220,8 @@ class Receiver:
         self.down()
         self._reserved.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
 
     def got(self, path=None):
         """The requests so far, to `path` or to any."""
@@ -213,7 +229,7 @@ class Receiver:
         requests = self._call(self._so_far())
         return [r for r in requests if path is None or r.path == path]
 
-    def wait(self, count, path=None, timeout=15):
+    def wait(self, count, path=None, timeout=PATIENCE):
         """Wait for at least `count` requests and return them."""
         wait_until(
             lambda: len(self.got(path)) >= count,
@@ -235,25 +251,31 @@ class Receiver:
 
     async def _listen(self):
         self._server = await asyncio.start_server(
-            self._serve, self.host, self.port, ssl=self._tls, backlog=1024, limit=2**22,
+            self._accept, self.host, self.port, ssl=self._tls, backlog=1024, limit=2**22,
             reuse_address=True,
         )
 
     async def _unlisten(self):
         if self._server:
             self._server.close()
-            for writer in list(self._open):
-                writer.transport.abort()
-            for task in list(self._serving):
-                task.cancel()
-            await asyncio.gather(*self._serving, return_exceptions=True)
+            # Also those that are being accepted, which become a task of ours a few turns of the loop later.
+            while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+                for writer in list(self._open):
+                    writer.transport.abort()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
             self._server = None
 
-    async def _serve(self, reader, writer):
+    def _accept(self, reader, writer):
         self.connections += 1
-        connection = Connection(self.connections, reader, writer)
         self._open.add(writer)
-        self._serving.add(asyncio.current_task())
+        serving = self._loop.create_task(self._serve(Connection(self.connections, reader, writer)))
+        # Cut before its first step it has nothing of its own to do at the end.
+        serving.add_done_callback(lambda _: (self._open.discard(writer), writer.close()))
+
+    async def _serve(self, connection):
+        reader = connection.reader
         try:
             while self._rate:
                 # No more than this is taken from the socket, so the sender's window closes.
@@ -274,10 +296,6 @@ class Receiver:
             pass
         except asyncio.CancelledError:
             pass  # the receiver is closing
-        finally:
-            self._open.discard(writer)
-            self._serving.discard(asyncio.current_task())
-            writer.close()
 
     async def _behave(self, behaviour, connection):
         self.under_way += 1

@@ -2,15 +2,22 @@
 
 import time
 
+# Seconds that a condition may take where a test promises nothing about time. A machine with a lot else to do needs
+# ten times as long as an idle one, and nobody waits so long but for what never comes.
+PATIENCE = 60
 
-def wait_until(condition, what, timeout=15.0, interval=0.01):
+
+def wait_until(condition, what, timeout=PATIENCE, interval=0.01):
     """Return the first true result of `condition()`; fail with `what` (a text, or a function
-    that makes one then) when `timeout` seconds are over."""
+    that makes one then) when `timeout` seconds are over. The longer it takes, the more rarely it asks, up to five
+    times the interval: most questions are put to the server, which has the tests' work to do."""
     deadline = time.monotonic() + timeout
+    pause = interval
     while True:
         result = condition()
         if result:
             return result
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout} s: {what() if callable(what) else what}")
-        time.sleep(interval)
+        time.sleep(pause)
+        pause = min(1.2 * pause, 5 * interval)
