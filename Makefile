@@ -2,7 +2,8 @@
 #
 # Everything that these targets make outside the source tree is in one folder, $(HOME_DIR): a private copy of
 # the PostgreSQL server with the extension in it, the clusters of tests and demo, and the tools of the
-# tests. The system's PostgreSQL is only read, except by `make install`.
+# tests; but clusters of tests are in memory while they run, see tests/with_room. The system's PostgreSQL is
+# only read, except by `make install`.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -35,11 +36,11 @@ BIN := $(TREE)/bin
 SERVER := $(BIN)/pg_config
 VENV := $(HOME_DIR)/venv
 NODE := $(HOME_DIR)/node
+RUN := $(HOME_DIR)/run
 
 export PGRX_HOME := $(HOME_DIR)/pgrx/$(notdir $(TREE))
 export PGRX_PG_CONFIG_PATH := $(SERVER)
 export PGW_BIN := $(BIN)
-export PGW_RUN := $(HOME_DIR)/run
 export PGW_NODE := $(NODE)
 export PYTHONDONTWRITEBYTECODE := 1
 # pgrx would append it to the DETAIL of every error
@@ -50,6 +51,8 @@ unexport PG_CONFIG PG_MAJOR
 # The flags with which `cargo pgrx install` builds, so that all targets share what has been compiled.
 CARGO := cargo --config "target.'cfg(all(target_family = \"unix\", not(target_os = \"macos\")))'.rustflags = [\"-C\", \"link-arg=-Wl,--no-gc-sections\"]"
 FEATURES := --features pg$(PG_MAJOR) --no-default-features
+# What clippy looks at. Only the library differs between majors.
+LINTED := --all-targets
 
 .PHONY: help
 help: ## Say what there is
@@ -119,6 +122,7 @@ CORE := capture payload_truth delivery security privileges levels triggers right
     majors
 
 .PHONY: test-core
+test-core: LINTED := --lib
 test-core: lint golden ## Run what differs between majors
 	@$(MAKE) --no-print-directory e2e E2E="$(CORE:%=tests/e2e/test_%.py)"
 	@echo "== core tests passed on PostgreSQL $(PG_MAJOR)"
@@ -132,7 +136,7 @@ test-ci: ## What CI runs: all tests on the first major, and on the others what d
 lint: $(PGRX_HOME)/config.toml ## rustfmt and clippy, warnings are errors
 	@echo "== rustfmt, clippy for PostgreSQL $(PG_MAJOR) (about two minutes the first time)"
 	@cargo fmt --check
-	@$(CARGO) clippy --quiet --all-targets $(FEATURES) -- -D warnings
+	@$(CARGO) clippy --quiet $(LINTED) $(FEATURES) -- -D warnings
 
 .PHONY: unit
 unit: $(PGRX_HOME)/config.toml ## The rooms that know no PostgreSQL, and the rules of the architecture
@@ -142,23 +146,23 @@ unit: $(PGRX_HOME)/config.toml ## The rooms that know no PostgreSQL, and the rul
 .PHONY: golden
 golden: build ## The SQL surface against expected output
 	@echo "== golden tests"
-	@tests/golden/run
+	@tests/with_room $(RUN) tests/golden/run
 
 .PHONY: e2e
 e2e: build $(VENV)/ready $(NODE)/ready ## Real servers, sockets, receivers and crashes
 	@echo "== end-to-end tests"
-	@$(VENV)/bin/pytest -q $(or $(E2E),tests/e2e) $(PYTEST)
+	@tests/with_room $(RUN) $(VENV)/bin/pytest -q $(or $(E2E),tests/e2e) $(PYTEST)
 
 .PHONY: demo
 demo: build $(VENV)/ready ## See it work, from CREATE EXTENSION to a retried delivery
-	@$(VENV)/bin/python tests/demo/demo.py
+	@PGW_RUN=$(RUN) $(VENV)/bin/python tests/demo/demo.py
 
 .PHONY: bench
 bench: $(PGRX_HOME)/config.toml $(VENV)/ready ## Measure an optimised build (QUICK=1: two minutes); keeps a record in tests/bench/results
 	@tests/packages "" bench
 	@echo "== building with optimisation (about three minutes the first time)"
 	@tests/quietly cargo pgrx install --release $(FEATURES) --pg-config $(SERVER)
-	@$(VENV)/bin/python tests/bench/bench.py $(ONLY)
+	@PGW_RUN=$(RUN) $(VENV)/bin/python tests/bench/bench.py $(ONLY)
 
 .PHONY: clean
 clean: ## Remove what has been built
