@@ -126,6 +126,9 @@ class Run:
             for other in ORDINARY:
                 if one != other:
                     superuser.execute(f"REVOKE {one} FROM {other}")
+        # DROP OWNED alone stops at a multirange type whose range type has another owner.
+        for who in PEOPLE:
+            superuser.execute(f"DROP SCHEMA IF EXISTS {who} CASCADE")
         for who in PEOPLE:
             for level in ("viewer", "member", "admin"):
                 try:
