@@ -212,7 +212,8 @@ def test_a_rate_limit_is_used_while_events_of_a_busy_server_gather(own_cluster, 
         IF i % 5 = 0 THEN PERFORM pg_sleep(0.001); END IF; END LOOP; END $$""")
     times = [r.time for r in receiver.got("/")]
     assert len(times) > 0.8 * 50 * (times[-1] - times[0])
-    assert most_in_a_second(times) <= 50 + 1
+    # As above: for one more than these a request would have to be 60 ms late.
+    assert most_in_a_second(times) <= 50 + 3
 
 
 def test_connections_are_reused_under_concurrency(items, receiver):

@@ -415,6 +415,7 @@ def test_reassigned_and_dropped_owned(db, people, owner, writer, receiver):
     """Webhook, anchor and function go together; of somebody else than the webhook's owner an anchor says nothing."""
     dev = people("dev")
     transform(owner, "payload := payload || jsonb_build_object('who', current_user);")
+    receiver.hold()
     create(owner, receiver.url("/"))
     db.run(f"REASSIGN OWNED BY {owner.role} TO {dev.role}")
     write(writer, owner, 1)
