@@ -13,7 +13,7 @@ use pgrx::datum::Uuid;
 use pgrx::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::source::Source;
+use super::source::{Barred, Source};
 use super::stale;
 use crate::domain::event::Operation;
 use crate::pg::spi::{self, arg, sql};
@@ -156,7 +156,7 @@ unsafe fn load(trigger: &Fired, descriptor: pg_sys::TupleDesc) -> Known {
         stale::note_relations([registry::relation()]);
         spi::connect(|session| {
             let hash = trigger.condition.map(|tree| Sha256::digest(tree.to_bytes()).to_vec());
-            let rows = session.read(
+            let rows = session.look_up(
                 sql!("capture/source"),
                 &[
                     arg(Uuid::from_bytes(watch.into_bytes())),
@@ -169,16 +169,19 @@ unsafe fn load(trigger: &Fired, descriptor: pg_sys::TupleDesc) -> Known {
                     arg(server::database()),
                 ],
             );
-            if let Some(row) = rows.first() {
-                stale::note_relations(row.get::<Vec<pg_sys::Oid>>(1).unwrap_or_default());
-                known.bar = row.get(9);
-                stale::note_owner(row.get(11));
-                if let (Some(bar), Some(webhook)) = (&known.bar, row.get::<String>(10)) {
-                    log!("pg_webhook: webhook \"{webhook}\" captures nothing: {bar}");
+            let Some(row) = rows.first() else {
+                return;
+            };
+            stale::note_relations(row.get::<Vec<pg_sys::Oid>>(1).unwrap_or_default());
+            stale::note_owner(row.get(9));
+            // SAFETY: the caller's; the row is of that statement.
+            match unsafe { Source::read(session, &row, descriptor, trigger.relation) } {
+                Ok(source) => known.source = source.map(Rc::new),
+                Err(Barred { webhook, reason }) => {
+                    log!("pg_webhook: webhook \"{webhook}\" captures nothing: {reason}");
+                    known.bar = Some(reason);
                 }
             }
-            // SAFETY: the caller's; the rows are of that statement.
-            known.source = unsafe { Source::read(session, &rows, descriptor) }.map(Rc::new);
         });
     };
     snapshot::with_latest(|| identity::as_owner(read));

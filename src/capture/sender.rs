@@ -76,7 +76,7 @@ impl Sender {
     }
 
     fn read(session: &Session, webhook: i32) -> Option<Self> {
-        let rows = session.read(sql!("capture/sender"), &[arg(webhook)]);
+        let rows = session.look_up(sql!("capture/sender"), &[arg(webhook)]);
         let row = rows.first()?;
         let owner = row.value(6);
         let anchor = row.get::<String>(5);

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use pgrx::datum::Uuid;
 use pgrx::prelude::*;
 
 use super::casts::Casts;
@@ -11,11 +12,17 @@ use super::{image, stale};
 use crate::domain::envelope::{Envelope, Kind};
 use crate::domain::event::Operation;
 use crate::pg::row::Row;
-use crate::pg::spi::{Rows, Session};
-use crate::pg::{compat, typcache};
+use crate::pg::spi::{self, Session, arg, sql};
+use crate::pg::{compat, table, typcache};
 
 /// What pg_attribute.attgenerated says of a virtual generated column, since PostgreSQL 18.
 const VIRTUAL: std::ffi::c_char = b'v' as std::ffi::c_char;
+
+/// Why nothing is captured.
+pub(super) struct Barred {
+    pub webhook: String,
+    pub reason: String,
+}
 
 /// One webhook and one table.
 pub struct Source {
@@ -42,24 +49,46 @@ pub struct Source {
 }
 
 impl Source {
-    /// That of the first of `rows`, if it is one.
+    /// That of a row of `capture/source`, if it is one.
+    ///
+    /// # Errors
+    ///
+    /// The webhook's owner may not read what is to be sent.
     ///
     /// # Safety
     ///
-    /// The descriptor is that of the table that fires, which is open; the rows are those of `capture/source`.
+    /// The descriptor is that of table `fires`, which is open.
     pub(super) unsafe fn read(
         session: &Session,
-        rows: &Rows,
+        row: &spi::Row,
         descriptor: pg_sys::TupleDesc,
-    ) -> Option<Self> {
-        let row = rows.first()?;
-        let sender = Sender::load(session, row.get(2)?)?;
+        fires: pg_sys::Oid,
+    ) -> Result<Option<Self>, Barred> {
+        let (Some(webhook), Some(watch)) = (row.get(2), row.get::<Uuid>(11)) else {
+            return Ok(None);
+        };
+        let sender = Sender::load(session, webhook);
+        let chosen: bool = row.value(8);
+        let may_read = |sender: &Sender| table::is_open_to(row.value(10), sender.owner);
+        let mut payload: Option<Vec<i16>> = None;
+        if chosen || !sender.as_ref().is_some_and(may_read) {
+            let rows = session.look_up(sql!("capture/right"), &[arg(watch), arg(fires)]);
+            if let Some(right) = rows.first() {
+                if let Some(reason) = right.get(1) {
+                    return Err(Barred { webhook: right.value(3), reason });
+                }
+                payload = right.get(2);
+            }
+        }
+        let Some(sender) = sender else {
+            return Ok(None);
+        };
         let (schema, table): (String, String) = (row.value(3), row.value(4));
         let key: Vec<i16> = row.get(5).unwrap_or_default();
-        let inherited: Option<Vec<i16>> = row.get(7);
+        let inherited: Option<Vec<i16>> = row.get(6);
         // SAFETY: the caller's.
         let stored = || unsafe { stored(descriptor) };
-        let payload: Option<Vec<i16>> = row.get(6).or_else(|| inherited.clone()).or_else(stored);
+        let payload = payload.or_else(|| inherited.clone()).or_else(stored);
         let is_sent = |number: &i16| payload.as_ref().is_none_or(|sent| sent.contains(number));
         let envelope = |operation: Operation| {
             sender.envelope(Kind::Row(operation.as_str()), Some((&schema, &table)))
@@ -72,18 +101,18 @@ impl Source {
         stale::note(sender.transform(), &casts);
         // SAFETY: the caller's; the numbers are those of the table's columns.
         let record = unsafe { Writer::new(descriptor, payload.as_deref(), &casts) };
-        Some(Self {
+        Ok(Some(Self {
             envelopes: Operation::ALL.map(envelope),
             key: key.into_iter().filter(is_sent).collect(),
             payload,
             record,
             casts,
             inherited,
-            columns: row.get(8),
+            columns: row.get(7),
             sender,
             schema,
             table,
-        })
+        }))
     }
 
     /// The body around a row that `operation` has changed.

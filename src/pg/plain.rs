@@ -65,7 +65,8 @@ unsafe fn written(
         } else if u32::from(base) < FIRST_OF_USERS {
             (base, value)
         } else if let Some(function) = cast.of(base) {
-            let collation = pg_sys::InvalidOid;
+            // For the reason that there is in a transform's call.
+            let collation = pg_sys::DEFAULT_COLLATION_OID;
             (pg_sys::JSONOID, pg_sys::OidFunctionCall1Coll(function, collation, value))
         } else {
             let (mut output, mut varies) = (pg_sys::InvalidOid, false);

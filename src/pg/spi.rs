@@ -96,17 +96,23 @@ impl Session {
     /// Runs a statement as a client would: it sees what has committed by now (by the begin of the
     /// transaction from REPEATABLE READ on) and all that this transaction did, and may change things.
     pub fn run(&self, sql: Sql, args: &[Arg]) -> Rows<'_> {
-        self.execute(sql, args, false)
+        self.execute(sql, args, false, Planning::Server)
     }
 
     /// Runs a statement that only reads, in the active snapshot: it sees nothing that happened after
     /// that was taken, not even in this transaction.
     pub fn read(&self, sql: Sql, args: &[Arg]) -> Rows<'_> {
-        self.execute(sql, args, true)
+        self.execute(sql, args, true, Planning::Server)
     }
 
-    fn execute(&self, sql: Sql, args: &[Arg], read_only: bool) -> Rows<'_> {
-        let plan = prepared(sql, args);
+    /// As [`Session::read`], for what takes longer to plan than to run: it is planned once in a session, and not for
+    /// these arguments.
+    pub fn look_up(&self, sql: Sql, args: &[Arg]) -> Rows<'_> {
+        self.execute(sql, args, true, Planning::Once)
+    }
+
+    fn execute(&self, sql: Sql, args: &[Arg], read_only: bool, planning: Planning) -> Rows<'_> {
+        let plan = prepared(sql, args, planning);
         let (mut values, nulls) = bound(args);
         // SAFETY: connected (self exists); the plan is kept and was prepared for these types; values and
         // nulls have its number of arguments.
@@ -183,9 +189,18 @@ impl Plan {
     }
 }
 
+/// For which arguments a statement is planned.
+#[derive(Clone, Copy)]
+enum Planning {
+    /// As PostgreSQL does: for those of each of the first five calls, and then for any, if that does no worse.
+    Server = 0,
+    /// For any.
+    Once = pg_sys::CURSOR_OPT_GENERIC_PLAN as isize,
+}
+
 /// The kept plan of a statement for arguments of these types. Plans live as long as the process; PostgreSQL
 /// replans them when what they refer to changes.
-fn prepared(sql: Sql, args: &[Arg]) -> pg_sys::SPIPlanPtr {
+fn prepared(sql: Sql, args: &[Arg], planning: Planning) -> pg_sys::SPIPlanPtr {
     thread_local! {
         /// By the address and length of the text, which is never freed.
         static PLANS: RefCell<HashMap<*const str, Vec<Plan>>> = RefCell::default();
@@ -200,8 +215,10 @@ fn prepared(sql: Sql, args: &[Arg]) -> pg_sys::SPIPlanPtr {
     let text = CString::new(sql.text).expect("statements have no NUL");
     let mut types: Box<[pg_sys::Oid]> = args.iter().map(|arg| arg.type_oid).collect();
     // SAFETY: connected (the caller holds a Session); text and types outlive the call.
-    let plan =
-        unsafe { pg_sys::SPI_prepare(text.as_ptr(), types.len() as i32, types.as_mut_ptr()) };
+    let plan = unsafe {
+        let (count, types) = (types.len() as i32, types.as_mut_ptr());
+        pg_sys::SPI_prepare_cursor(text.as_ptr(), count, types, planning as i32)
+    };
     if plan.is_null() {
         // SAFETY: reads an int of the main thread.
         check(sql, unsafe { pg_sys::SPI_result });

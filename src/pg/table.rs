@@ -83,3 +83,25 @@ impl Drop for Table {
         }
     }
 }
+
+/// Whether `role` may read all rows and all columns of a table; `false` where there is none.
+pub fn is_open_to(table: pg_sys::Oid, role: pg_sys::Oid) -> bool {
+    let mut missing = false;
+    // SAFETY: catalog reads in a transaction. A tuple of that cache begins with that struct, whose fixed columns are read
+    // while it is pinned.
+    unsafe {
+        let mode = pg_sys::AclMode::from(pg_sys::ACL_SELECT);
+        let may = pg_sys::pg_class_aclcheck_ext(table, role, mode, &mut missing);
+        let tuple = pg_sys::SearchSysCache1(
+            pg_sys::SysCacheIdentifier::RELOID as i32,
+            pg_sys::Datum::from(table),
+        );
+        if tuple.is_null() {
+            return false;
+        }
+        let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>();
+        let secured = (*form).relrowsecurity;
+        pg_sys::ReleaseSysCache(tuple);
+        may == pg_sys::AclResult::ACLCHECK_OK && !missing && !secured
+    }
+}

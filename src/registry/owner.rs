@@ -25,7 +25,7 @@ pub fn anchor_of(session: &Session, role: pg_sys::Oid) -> Result<String, Refusal
     // An older snapshot does not show what another session has made.
     let known = || {
         snapshot::with_latest(|| {
-            let rows = session.read(sql!("registry/owner_of"), &[arg(role)]);
+            let rows = session.look_up(sql!("registry/owner_of"), &[arg(role)]);
             rows.first().map(|row| row.value::<String>(1))
         })
     };

@@ -419,7 +419,7 @@ def test_a_trigger_that_is_disabled_below_is_named(db, people):
         [(hint,)] = owner.rows("SELECT hint FROM webhook_check()")
         owner.run(hint)
         assert problems(owner.connection) == []
-    assert [(event, row["id"]) for event, _, row in captured(db)] == [
+    assert [(event, row["id"]) for event, _, row in captured(db.judge)] == [
         ("INSERT", 1), ("INSERT", 101), ("UPDATE", 101), ("INSERT", 1), ("INSERT", 101), ("UPDATE", 1),
     ]
 

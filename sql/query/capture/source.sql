@@ -1,7 +1,6 @@
 -- What trigger $3 of relation $2 is for, when it fires for operation $6 by the name $4 with a WHEN of the hash $5 (NULL
 -- for none), and has the watch $1 as its argument. Always one row: the relations that it depends on, and NULLs where the
--- trigger is not one that pg_webhook has made, or has become another; no webhook where its owner may not read what is
--- sent. $7 and $8 are this database: where they are not the installation's, trees are written differently, and their
+-- trigger is not one that pg_webhook has made, or has become another. $7 and $8 are this database: where they are not the installation's, trees are written differently, and their
 -- hashes do not count.
 WITH RECURSIVE up (relation, distance) AS (
     SELECT $2, 0
@@ -25,11 +24,9 @@ WITH RECURSIVE up (relation, distance) AS (
     JOIN pg_trigger AS t ON t.oid = root.parent
 ), made AS (
     SELECT
+        v.id AS watch,
         v.webhook,
-        w.name AS webhook_name,
         w.owner,
-        q.hidden,
-        q.bar,
         v.relation::oid AS relation,
         v.columns,
         v.payload_columns,
@@ -39,7 +36,6 @@ WITH RECURSIVE up (relation, distance) AS (
     JOIN webhook.watched_trigger AS s ON s.watch = $1 AND s.operation = $6 AND s.name::name = f.tgname
     JOIN webhook.watch AS v ON v.id = s.watch
     JOIN webhook.webhook AS w ON w.id = v.webhook
-    JOIN webhook.watch_right AS q ON q.watch = v.id
     LEFT JOIN webhook.watch_trigger AS r ON r.watch = s.watch AND r.operation = s.operation
     WHERE s.ours
       AND (
@@ -79,7 +75,7 @@ WITH RECURSIVE up (relation, distance) AS (
 )
 SELECT
     (SELECT array_agg(DISTINCT relation) FROM up),
-    CASE WHEN made.bar IS NULL THEN made.webhook END,
+    made.webhook,
     n.nspname::text,
     c.relname::text,
     (
@@ -91,20 +87,6 @@ SELECT
         JOIN pg_attribute AS a ON a.attrelid = $2 AND a.attname = p.attname
         WHERE x.indrelid = CASE WHEN made.is_child THEN made.relation ELSE $2 END AND x.indisprimary
     ),
-    -- what is sent, where it is chosen, or not all of it may be
-    CASE WHEN made.payload_columns IS NULL AND made.hidden <> '{}' THEN (
-        SELECT coalesce(array_agg(a.attnum ORDER BY p.attnum), '{}')
-        FROM pg_attribute AS p
-        JOIN pg_attribute AS a ON a.attrelid = $2 AND a.attname = p.attname
-        WHERE p.attrelid = made.relation AND p.attnum > 0 AND NOT p.attisdropped AND p.attgenerated <> 'v'
-          AND p.attname::text <> ALL (made.hidden)
-    ) WHEN made.payload_columns IS NOT NULL THEN (
-        SELECT coalesce(array_agg(a.attnum ORDER BY p.position), '{}')
-        FROM webhook.payload_column AS p
-        JOIN pg_attribute AS a
-            ON a.attrelid = $2 AND a.attname::text = p.name AND a.attnum > 0 AND NOT a.attisdropped
-        WHERE p.watch = $1
-    ) END,
     -- what of a child is the registered table's
     CASE WHEN made.is_child THEN (
         SELECT coalesce(array_agg(a.attnum ORDER BY p.attnum), '{}')
@@ -125,10 +107,11 @@ SELECT
               ELSE p.attname::text = ANY (made.columns)
           END
     ) END,
-    -- why nothing is captured, of which webhook, and what says whose it is
-    made.bar,
-    made.webhook_name,
-    made.owner
+    -- whether columns have been chosen, what says whose it is, and the table that was registered
+    coalesce(made.payload_columns IS NOT NULL, false),
+    made.owner,
+    made.relation,
+    made.watch
 FROM (VALUES (0)) AS one
 LEFT JOIN made ON true
 LEFT JOIN pg_class AS c ON c.oid = made.relation

@@ -51,22 +51,22 @@ class People:
 
     def __call__(self, name, level=None, member_of=(), attributes="LOGIN"):
         role = f"{self.db.name}_{name}"
-        self.db.run(f"CREATE ROLE {role} {attributes}")
-        self.db.run(f"CREATE SCHEMA {role} AUTHORIZATION {role}; GRANT USAGE ON SCHEMA {role} TO PUBLIC")
+        self.db.judge.run(f"CREATE ROLE {role} {attributes}")
+        self.db.judge.run(f"CREATE SCHEMA {role} AUTHORIZATION {role}; GRANT USAGE ON SCHEMA {role} TO PUBLIC")
         self._made.append(role)
         for group in member_of:
-            self.db.run(f"GRANT {group.role} TO {role}")
+            self.db.judge.run(f"GRANT {group.role} TO {role}")
         if level:
-            self.db.run("SELECT webhook_grant(%s, %s)", role, level)
+            self.db.judge.run("SELECT webhook_grant(%s, %s)", role, level)
         person = self._stack.enter_context(self.cluster.connect(self.db.name, user=role)) if "NOLOGIN" not in attributes else None
         return Person(role, person)
 
     def close(self):
         self._stack.close()
         for role in self._made:
-            self.db.run(f"DROP OWNED BY {role} CASCADE")
+            self.db.judge.run(f"DROP OWNED BY {role} CASCADE")
         for role in self._made:
-            self.db.run(f"DROP ROLE {role}")
+            self.db.judge.run(f"DROP ROLE {role}")
 
 
 class Person(Session):
