@@ -59,8 +59,8 @@ fn every_sqlstate_is_documented() {
         "UNIQUE_VIOLATION",
         "T_R_DEADLOCK_DETECTED",
         "SUCCESSFUL_COMPLETION",
-        "OPERATOR_INTERVENTION",
-        "TRANSACTION_ROLLBACK",
+        "QUERY_CANCELED",
+        "T_R_SERIALIZATION_FAILURE",
         "DEPENDENT_OBJECTS_STILL_EXIST",
     ];
     let documented = read("docs/errors.md");
