@@ -67,7 +67,9 @@ pub fn give(session: &Session, webhook: i32, function: Option<pg_sys::Oid>) -> R
 fn anchor(session: &Session, webhook: i32, function: pg_sys::Oid) -> Result<String, Refusal> {
     let rows = session.run(sql!("registry/owner"), &[arg(webhook)]);
     let row = rows.first().ok_or(Refusal::Null("webhook"))?;
-    let (role, uuid): (pg_sys::Oid, Uuid) = (row.value(1), row.value(2));
+    let uuid: Uuid = row.value(2);
+    let gone = || Refusal::UnknownWebhook(uuid::Uuid::from_bytes(*uuid.as_bytes()).to_string());
+    let role: pg_sys::Oid = row.get(1).ok_or_else(gone)?;
     let signature = check(session, function, role)?;
     let bytes =
         random::bytes::<4>().ok_or_else(|| Refusal::NoThread("no random bytes".to_owned()))?;

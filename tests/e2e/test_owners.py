@@ -263,6 +263,37 @@ def test_whoever_changes_what_stands_for_it_gives_its_webhooks_up(db, owner, len
     wait_until(lambda: db.value("SELECT count(*) FROM webhook.webhook WHERE deleted_at IS NULL") == 0, "deletion")
 
 
+CALLS = {
+    "update": "SELECT webhook_update('hook', url => 'http://127.0.0.1:9/')", "pause": "SELECT webhook_pause('hook')",
+    "watch": "SELECT webhook_watch('hook', %(table)s)", "unwatch": "SELECT webhook_unwatch('hook', %(table)s)",
+    "preview": "SELECT * FROM webhook_preview('hook', 'INSERT', '{}')", "check": "SELECT * FROM webhook_check('hook')",
+    "test": "SELECT webhook_test('hook')", "emit": "SELECT webhook_emit('a.b', '1')",
+    "invoke": "SELECT webhook_invoke('hook', ROW(1))", "rotate": "SELECT webhook_rotate_secret('hook')",
+    "transform": "SELECT webhook_update('hook', transform => 'jsonb_strip_nulls(jsonb)')",
+    "give": "SELECT webhook_update('hook', owner => 'postgres')", "replay": "SELECT webhook_replay_all('hook')",
+    "views": "SELECT * FROM webhook.webhooks, webhook.deliveries", "delete": "SELECT webhook_delete('hook')",
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_webhook_whose_owner_is_gone_is_managed(db, people, owner, lender, receiver, call):
+    """By an admin or a superuser, until the worker has ended it: with what it takes to delete it, or a refusal."""
+    admin = people("adm", "admin")
+    watch(owner, lender, receiver.url("/"))
+    write(lender, 1)
+    anchor = db.value("SELECT owner FROM webhook.webhook")
+    for session in (db, admin):
+        db.run("BEGIN")
+        db.run(f"ALTER DOMAIN webhook.{anchor} SET NOT NULL")
+        if session is admin:
+            db.run(f"SET LOCAL ROLE {admin.role}")
+        try:
+            db.connection.execute(CALLS[call], {"table": f"{lender.role}.things"})
+        except psycopg.Error as error:
+            assert call not in ("check", "delete", "pause", "views", "emit") and error.sqlstate in ("42501", "42704", "42710"), (call, error)
+        db.run("ROLLBACK")
+
+
 def test_nobody_takes_the_place_of_an_owner_that_is_gone(db, people, owner, lender, receiver):
     """Its name can be had, by whoever renames its own; it stands for nothing then."""
     other = people("two", "member")
