@@ -254,35 +254,24 @@ SELECT
 FROM webhook.watched_trigger AS s
 WHERE s.trigger IS NOT NULL AND NOT (s.ours AND s.unchanged)
 UNION ALL
+-- The second somebody may want, to capture on a subscriber what comes from the publisher and nothing else.
 SELECT
     s.webhook,
-    'error',
-    pg_catalog.format('the trigger for %s on %s is disabled', s.operation, s.table_name),
-    pg_catalog.format('ALTER TABLE %s ENABLE TRIGGER %I', s.table_name, s.name)
-FROM webhook.watched_trigger AS s
-WHERE s.ours AND s.unchanged AND s.enabled = 'D'
-UNION ALL
-SELECT
-    s.webhook,
-    'error',
-    pg_catalog.format('the trigger for %s on %s is disabled', s.operation, s.table_name),
-    pg_catalog.format('ALTER TABLE %s ENABLE TRIGGER %I', s.table_name, s.name)
-FROM webhook.copied_trigger AS s
-WHERE s.enabled = 'D'
-UNION ALL
--- which somebody may want, to capture on a subscriber what comes from the publisher and nothing else
-SELECT
-    s.webhook,
-    'warning',
-    pg_catalog.format('the trigger for %s on %s fires with session_replication_role = replica only', s.operation, s.table_name),
+    k.severity,
+    pg_catalog.format('the trigger for %s on %s %s', s.operation, s.table_name, k.fires),
     pg_catalog.format('ALTER TABLE %s ENABLE TRIGGER %I', s.table_name, s.name)
 FROM (
-    SELECT t.webhook, t.operation, t.name, t.table_name
+    SELECT t.webhook, t.operation, t.name, t.table_name, t.enabled
     FROM webhook.watched_trigger AS t
-    WHERE t.ours AND t.unchanged AND t.enabled = 'R'
+    WHERE t.ours AND t.unchanged
     UNION ALL
-    SELECT t.webhook, t.operation, t.name, t.table_name FROM webhook.copied_trigger AS t WHERE t.enabled = 'R'
+    SELECT t.webhook, t.operation, t.name, t.table_name, t.enabled FROM webhook.copied_trigger AS t
 ) AS s
+JOIN (
+    VALUES
+        ('D'::"char", 'error', 'is disabled'),
+        ('R', 'warning', 'fires with session_replication_role = replica only')
+) AS k (enabled, severity, fires) ON k.enabled = s.enabled
 UNION ALL
 SELECT
     q.webhook,

@@ -14,24 +14,17 @@ WITH RECURSIVE part (type) AS (
     UNION
     SELECT inside.type
     FROM part AS p
-    JOIN pg_type AS t ON t.oid = p.type
     CROSS JOIN LATERAL (
-        SELECT t.typbasetype AS type WHERE t.typtype = 'd'
+        SELECT t.type FROM webhook.types_in(p.type) AS t (type)
         UNION ALL
-        SELECT t.typelem WHERE t.typelem <> 0 AND t.typsubscript = 'array_subscript_handler'::regproc
+        SELECT g.rngsubtype FROM pg_range AS g WHERE g.rngtypid = p.type
         UNION ALL
-        SELECT a.atttypid
-        FROM pg_attribute AS a
-        WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
-        UNION ALL
-        SELECT g.rngsubtype FROM pg_range AS g WHERE g.rngtypid = t.oid
-        UNION ALL
-        SELECT g.rngtypid FROM pg_range AS g WHERE g.rngmultitypid = t.oid
+        SELECT g.rngtypid FROM pg_range AS g WHERE g.rngmultitypid = p.type
         UNION ALL
         SELECT d.refobjid
         FROM pg_constraint AS c
         JOIN pg_depend AS d ON d.classid = 'pg_constraint'::regclass AND d.objid = c.oid
-        WHERE c.contypid = t.oid AND d.refclassid = 'pg_type'::regclass
+        WHERE c.contypid = p.type AND d.refclassid = 'pg_type'::regclass
     ) AS inside
 ), called (type, function, by_others) AS (
     SELECT p.type, m.parts[1]::oid, t.typowner <> $3 AND NOT o.rolsuper

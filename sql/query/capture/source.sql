@@ -1,7 +1,7 @@
 -- What trigger $3 of relation $2 is for, when it fires for operation $6 by the name $4 with a WHEN of the hash $5 (NULL
 -- for none), and has the watch $1 as its argument. Always one row: the relations that it depends on, and NULLs where the
--- trigger is not one that pg_webhook has made, or has become another. $7 and $8 are this database: where they are not the installation's, trees are written differently, and their
--- hashes do not count.
+-- trigger is not one that pg_webhook has made, or has become another. $7 and $8 are this database: where they are not the
+-- installation's, trees are written differently, and their hashes do not count.
 WITH RECURSIVE up (relation, distance) AS (
     SELECT $2, 0
     UNION
