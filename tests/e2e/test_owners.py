@@ -6,15 +6,6 @@ import psycopg
 import pytest
 
 from harness import wait_until
-from harness.people import People
-
-
-@pytest.fixture
-def people(cluster, db):
-    """Makes roles of the test's database."""
-    made = People(cluster, db)
-    yield made
-    made.close()
 
 
 @pytest.fixture

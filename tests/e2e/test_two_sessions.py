@@ -1,12 +1,12 @@
 """What one session does while another one changes what it is about."""
 
-import json
 import threading
 
 import psycopg
 import pytest
 
 from harness import wait_until
+from test_owners import lender, owner, records, watch  # noqa: F401
 
 URL = "http://127.0.0.1:9/"
 
@@ -37,30 +37,6 @@ class Waiting:
         return self.error and (self.error.diag.sqlstate, self.error.diag.message_primary)
 
 
-@pytest.fixture
-def lender(people):
-    """Somebody with a table that others may watch."""
-    person = people("len")
-    person.run("CREATE TABLE things (id int PRIMARY KEY, note text)")
-    return person
-
-
-@pytest.fixture
-def owner(people, lender):
-    person = people("own", "member")
-    lender.run(f"GRANT SELECT, TRIGGER ON things TO {person.role}")
-    return person
-
-
-def create(owner, lender, **settings):
-    named = {"name": "hook", "url": URL, "table_name": f"{lender.role}.things", **settings}
-    owner.connection.execute(f"SELECT webhook_create({', '.join(f'{key} => %({key})s' for key in named)})", named)
-
-
-def records(db):
-    return [json.loads(row[0])["record"] for row in db.rows("SELECT payload FROM webhook.event ORDER BY id")]
-
-
 # --- a table that goes away ------------------------------------------------------------------------------
 
 
@@ -79,7 +55,7 @@ def records(db):
 ])
 def test_a_table_that_is_dropped_meanwhile(db, owner, lender, change):
     """Whoever waited for it is told that it is not there any more, and by no internal error."""
-    create(owner, lender, events="{INSERT}", condition="NEW.id > 0")
+    watch(owner, lender, URL, events="{INSERT}", condition="NEW.id > 0")
     owner.run("SELECT webhook_create('second', %s)", URL)
     table = f"{lender.role}.things"
     lender.run("BEGIN; DROP TABLE things")
@@ -93,7 +69,7 @@ def test_a_table_that_is_dropped_meanwhile(db, owner, lender, change):
 
 def test_a_watch_of_a_table_in_use_says_so(db, owner, lender):
     """In words, as making a trigger does, where a further one is made."""
-    create(owner, lender, events="{INSERT}", condition="NEW.id > 0")
+    watch(owner, lender, URL, events="{INSERT}", condition="NEW.id > 0")
     lender.run("BEGIN; LOCK TABLE things IN ACCESS EXCLUSIVE MODE")
     with pytest.raises(psycopg.errors.LockNotAvailable, match="could not lock table .*things within 2 seconds"):
         owner.run("SELECT webhook_update('hook', events => '{INSERT,UPDATE}')")
@@ -158,7 +134,7 @@ class Plain:
 ])
 def test_what_changes_while_it_is_looked_up_does_not_stay(db, owner, lender, cluster, change):
     """A writer's first row waits in the middle of looking its webhook up; what commits meanwhile counts for the next."""
-    create(owner, lender, payload_columns="{id,note}")
+    watch(owner, lender, URL, payload_columns="{id,note}")
     text = change.replace("{things}", f"{lender.role}.things").replace("{owner}", owner.role)
     with db.connect() as holder, cluster.connect(db.name, user=lender.role) as writer:
         holder.execute("BEGIN; LOCK TABLE webhook.ring IN ACCESS EXCLUSIVE MODE")
@@ -183,7 +159,7 @@ def serializable(session):
 @pytest.mark.parametrize("level, fails", [("READ COMMITTED", False), ("SERIALIZABLE", True)])
 def test_serializable_writers_and_changes_of_webhooks(db, owner, lender, cluster, level, fails):
     """What capture reads of a webhook counts as read by the writer: only a SERIALIZABLE change of it conflicts with that."""
-    create(owner, lender)
+    watch(owner, lender, URL)
     owner.run("CREATE TABLE apart (id int)")
     lender.run(f"GRANT SELECT ON things TO {owner.role}")
     with cluster.connect(db.name, user=lender.role) as writer:
@@ -203,7 +179,7 @@ def test_serializable_writers_and_changes_of_webhooks(db, owner, lender, cluster
 
 def test_serializable_writers_do_not_conflict_by_capture(db, owner, lender, cluster):
     """Two of them that load and write at once, with a change of the webhook in between."""
-    create(owner, lender)
+    watch(owner, lender, URL)
     lender.run("CREATE TABLE left_ (id int); CREATE TABLE right_ (id int)")
     with cluster.connect(db.name, user=lender.role) as one, cluster.connect(db.name, user=lender.role) as two:
         for session in (one, two):

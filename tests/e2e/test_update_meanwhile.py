@@ -61,6 +61,11 @@ def second(cluster, db, owner):
         yield connection
 
 
+def until_it_waits(db, session):
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = %s"
+    wait_until(lambda: db.value(waits, session.connection.info.backend_pid), "the second to wait")
+
+
 #: What makes an event; a replay is one of a dead letter, whose body has to be transformed first.
 CALLS = {
     "capture": "INSERT INTO {own}.things VALUES (1, 'a') RETURNING 1",
@@ -157,9 +162,7 @@ def test_two_sessions_change_one_webhook(db, owner, second):
         with second.transaction():
             second.execute("SELECT webhook_update('hook', description => 'first')")
             waiting = pool.submit(outcome, owner, "SELECT webhook_update('hook', timeout_seconds => 7)")
-            wait_until(lambda: db.value("SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = %s",
-                owner.connection.info.backend_pid),
-                       "the second to wait")
+            until_it_waits(db, owner)
         assert waiting.result(30) == ""
     assert owner.rows("SELECT description, timeout_seconds FROM webhook.webhooks") == [("first", 7)]
 
@@ -184,8 +187,6 @@ def test_a_deleted_webhook_is_not_changed_by_who_waited(db, owner, second):
         with second.transaction():
             second.execute("SELECT webhook_delete('hook')")
             waiting = pool.submit(outcome, owner, "SELECT webhook_update('hook', enabled => true)")
-            wait_until(lambda: db.value("SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = %s",
-                owner.connection.info.backend_pid),
-                       "the second to wait")
+            until_it_waits(db, owner)
         assert waiting.result(30) == "42704"
     assert owner.rows("SELECT name FROM webhook.webhooks") == []
