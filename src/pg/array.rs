@@ -2,13 +2,11 @@
 
 use pgrx::pg_sys;
 
-/// An array and what is in it.
+/// An array, which lives as long as the memory context in which it was opened.
 pub(super) struct Array {
     stored: *mut pg_sys::ArrayType,
     /// The type of its elements; it says so itself, whatever its own type is.
     pub element: pg_sys::Oid,
-    /// In the order in which they are stored; `None` for NULL.
-    pub values: Vec<Option<pg_sys::Datum>>,
 }
 
 /// Whether values of the type, which is no domain, are arrays.
@@ -18,22 +16,29 @@ pub(super) fn is_one(base: pg_sys::Oid) -> bool {
 }
 
 impl Array {
-    /// It lives as long as the current memory context.
+    /// Fetches it where it is stored elsewhere.
     ///
     /// # Safety
     ///
     /// `value` is an array.
-    pub unsafe fn take_apart(value: pg_sys::Datum) -> Self {
-        let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
-        // SAFETY: the caller's; its elements are stored as their type says; the arrays that are written have `count`
-        // entries.
+    pub unsafe fn open(value: pg_sys::Datum) -> Self {
+        // SAFETY: the caller's.
         unsafe {
             let stored = pg_sys::pg_detoast_datum(value.cast_mut_ptr()).cast::<pg_sys::ArrayType>();
-            let element = (*stored).elemtype;
-            let (length, by_value, align) = layout(element);
+            Self { stored, element: (*stored).elemtype }
+        }
+    }
+
+    /// Its elements, in the order in which they are stored; `None` for NULL.
+    pub fn values(&self) -> Vec<Option<pg_sys::Datum>> {
+        let (mut values, mut nulls, mut count) = (std::ptr::null_mut(), std::ptr::null_mut(), 0);
+        // SAFETY: an array, by the promise to `open`; its elements are stored as their type says; the arrays that are
+        // written have `count` entries.
+        unsafe {
+            let (length, by_value, align) = layout(self.element);
             pg_sys::deconstruct_array(
-                stored,
-                element,
+                self.stored,
+                self.element,
                 length,
                 by_value,
                 align,
@@ -42,7 +47,7 @@ impl Array {
                 &mut count,
             );
             let value = |index: usize| (!*nulls.add(index)).then(|| *values.add(index));
-            Self { stored, element, values: (0..count as usize).map(value).collect() }
+            (0..count as usize).map(value).collect()
         }
     }
 

@@ -90,11 +90,11 @@ unsafe fn gather(
                 gather(attribute.atttypid, row.value(index), found);
             }
         } else if array::is_one(base) {
-            let Array { element, values, .. } = Array::take_apart(value);
-            if is_scalar(element) {
-                gather_type(element, found);
+            let array = Array::open(value);
+            if is_scalar(array.element) {
+                gather_type(array.element, found);
             } else {
-                values.into_iter().for_each(|value| gather(element, value, found));
+                array.values().into_iter().for_each(|value| gather(array.element, value, found));
             }
         } else {
             gather_type(type_oid, found);

@@ -83,13 +83,14 @@ unsafe fn written(
 unsafe fn elements(array: pg_sys::Datum, cast: &impl Cast) -> pg_sys::Datum {
     // SAFETY: the caller's; an element is of the type that the array says, and so all become one type.
     unsafe {
-        let found = Array::take_apart(array);
+        let found = Array::open(array);
         if u32::from(found.element) < FIRST_OF_USERS && composite::is_scalar(found.element) {
             return array;
         }
         let mut element = pg_sys::TEXTOID;
-        let mut plain = Vec::with_capacity(found.values.len());
-        for each in &found.values {
+        let values = found.values();
+        let mut plain = Vec::with_capacity(values.len());
+        for each in values {
             plain.push(each.map(|each| {
                 let (type_oid, each) = written(found.element, each, cast);
                 element = type_oid;
