@@ -20,7 +20,9 @@ CREATE TABLE webhook.event (
     event_id    text,
     payload     text NOT NULL,
     -- Why the transform has made no body of it: it is a dead letter, and payload what there was before.
-    failure     text
+    failure     text,
+    -- A hash of what it is ordered by; NULL where it may go out beside others of its webhook.
+    key         bigint
 ) PARTITION BY LIST (slot);
 COMMENT ON TABLE webhook.event IS 'private: one row per event and webhook, the exact body to send';
 
@@ -57,6 +59,9 @@ CREATE TABLE webhook.pending (
     payload          text NOT NULL,
     -- as in webhook.event
     failure          text,
+    -- where in the ring it was
+    event_slot       smallint,
+    key              bigint,
     PRIMARY KEY (webhook, next_at, id)
 ) WITH (
     autovacuum_vacuum_scale_factor = 0.02,
@@ -96,7 +101,9 @@ CREATE TABLE webhook.attempt (
     verdict       text NOT NULL,
     error_class   text,
     error         text,
-    response_body text
+    response_body text,
+    -- where in the ring the event is, or was
+    event_slot    smallint
 ) PARTITION BY LIST (slot);
 COMMENT ON TABLE webhook.attempt IS 'private: one row per HTTP attempt';
 

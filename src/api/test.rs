@@ -124,7 +124,7 @@ impl Test {
             delivery: self.draft.id,
             xid: snapshot::top_xid(),
             webhook: self.sender.webhook,
-            origin: Origin::Pending,
+            origin: Origin::Pending { slot: Some(self.sender.target.slot) },
             attempt: 1,
             started,
             took: exchange.took,

@@ -36,7 +36,7 @@ impl Log {
     }
 }
 
-fn row(slot: i16, settlement: &Settlement) -> heap::Columns<12> {
+fn row(slot: i16, settlement: &Settlement) -> heap::Columns<13> {
     let failure = verdict::failure_of(&settlement.result);
     let class = failure.as_ref().map(|failure| failure.class.as_str());
     let message = failure.as_ref().map(|failure| failure.message.as_str());
@@ -53,6 +53,7 @@ fn row(slot: i16, settlement: &Settlement) -> heap::Columns<12> {
         Field::extra(c"error_class", arg(class)),
         Field::extra(c"error", arg(message)),
         Field::extra(c"response_body", arg(response_body(settlement))),
+        Field::extra(c"event_slot", arg(settlement.origin.slot())),
     ]
 }
 

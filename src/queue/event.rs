@@ -18,7 +18,25 @@ pub enum Origin {
         window: u64,
     },
     /// The slow lane.
-    Pending,
+    Pending {
+        /// Of the row in the ring that it was, if it was one.
+        slot: Option<i16>,
+    },
+}
+
+impl Origin {
+    /// Whether it came from the slow lane.
+    pub fn is_pending(self) -> bool {
+        matches!(self, Self::Pending { .. })
+    }
+
+    /// Where in the ring the event's row is, or was.
+    pub fn slot(self) -> Option<i16> {
+        match self {
+            Self::Ring { slot, .. } => Some(slot),
+            Self::Pending { slot } => slot,
+        }
+    }
 }
 
 /// An event to be sent.
@@ -64,7 +82,7 @@ impl Event {
             Origin::Ring { slot, window } => {
                 Some(Spill { slot, xid: self.xid, id: self.id, window })
             }
-            Origin::Pending => None,
+            Origin::Pending { .. } => None,
         }
     }
 }

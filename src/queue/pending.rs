@@ -46,7 +46,7 @@ fn event(row: Row<'_>, installation: &str) -> Event {
         id,
         xid: row.value(4),
         webhook: row.value(1),
-        origin: Origin::Pending,
+        origin: Origin::Pending { slot: row.get(9) },
         attempts: row.value::<i32>(5).unsigned_abs(),
         first_attempt_at: row.get(6),
         event_id: row.get(7).unwrap_or_else(|| ring::event_id(installation, id)),

@@ -270,7 +270,7 @@ impl Schedule {
             return;
         };
         track.loaded += 1;
-        track.loaded_pending += usize::from(event.origin == Origin::Pending);
+        track.loaded_pending += usize::from(event.origin.is_pending());
         self.bytes += bytes;
         let flight = Flight {
             webhook: event.webhook,
@@ -293,7 +293,7 @@ impl Schedule {
         self.bytes -= flight.bytes;
         if let Some(track) = self.tracks.get_mut(&flight.webhook) {
             track.loaded -= 1;
-            track.loaded_pending -= usize::from(flight.origin == Origin::Pending);
+            track.loaded_pending -= usize::from(flight.origin.is_pending());
         }
         Some(flight)
     }
@@ -320,7 +320,7 @@ impl Schedule {
             Origin::Ring { slot, window } => {
                 Some(Spill { slot, xid: flight.xid, id: delivery, window })
             }
-            Origin::Pending => None,
+            Origin::Pending { .. } => None,
         }
     }
 }

@@ -184,7 +184,7 @@ fn suspensions(
         Origin::Ring { slot, window } => {
             Some((Spill { slot, xid: s.xid, id: s.delivery, window }, waiting(s)?))
         }
-        Origin::Pending => None,
+        Origin::Pending { .. } => None,
     });
     let untried =
         spills.iter().map(|spill| (*spill, Waiting { id: spill.id, next_at: clock, last: None }));
@@ -192,7 +192,7 @@ fn suspensions(
 }
 
 fn postponements(settlements: &[Settlement]) -> Vec<Waiting> {
-    settlements.iter().filter(|s| s.origin == Origin::Pending).filter_map(waiting).collect()
+    settlements.iter().filter(|s| s.origin.is_pending()).filter_map(waiting).collect()
 }
 
 /// How the event waits, unless it is delivered.
@@ -209,9 +209,8 @@ fn waiting(settlement: &Settlement) -> Option<Waiting> {
 }
 
 fn delivered(settlements: &[Settlement]) -> Vec<i64> {
-    let delivered = settlements
-        .iter()
-        .filter(|s| s.origin == Origin::Pending && s.verdict == Verdict::Delivered);
+    let delivered =
+        settlements.iter().filter(|s| s.origin.is_pending() && s.verdict == Verdict::Delivered);
     delivered.map(|s| s.delivery).collect()
 }
 

@@ -4,11 +4,11 @@ WITH waiting AS (
 )
 INSERT INTO webhook.pending (
     webhook, next_at, id, xid, created_at, attempts, status_code, error,
-    event_type, schema_name, table_name, event_id, payload, failure
+    event_type, schema_name, table_name, event_id, payload, failure, event_slot, key
 )
 SELECT
     e.webhook, 'infinity', e.id, e.xid, e.created_at, 0, 0, $2,
-    e.event_type, e.schema_name, e.table_name, e.event_id, e.payload, e.failure
+    e.event_type, e.schema_name, e.table_name, e.event_id, e.payload, e.failure, e.slot, e.key
 FROM webhook.event AS e
 WHERE e.id = $1 AND NOT EXISTS (SELECT FROM waiting)
 ON CONFLICT (id) DO NOTHING

@@ -31,7 +31,7 @@ fn event(id: i64, webhook: i32) -> Event {
 }
 
 fn waiting(id: i64, webhook: i32) -> (Timestamp, Event) {
-    (NOW, Event { origin: Origin::Pending, ..event(id, webhook) })
+    (NOW, Event { origin: Origin::Pending { slot: Some(0) }, ..event(id, webhook) })
 }
 
 fn spill(id: i64) -> Spill {
@@ -369,7 +369,7 @@ fn an_id_that_another_delivery_has_is_not_passed_over() {
     // One in the slow lane is asked for again.
     schedule.tracks.get_mut(&2).unwrap().look_again();
     let claim = schedule.claims(now, NOW).into_iter().find(|claim| claim.webhook == 2).unwrap();
-    let row = (NOW, Event { origin: Origin::Pending, ..double(2) });
+    let row = (NOW, Event { origin: Origin::Pending { slot: Some(0) }, ..double(2) });
     assert!(!schedule.claimed(&claim, vec![row], now));
     assert_eq!(schedule.len(), 1);
     let later = NOW.after(Duration::from_secs(2));
