@@ -18,7 +18,6 @@ use crate::domain::envelope::Kind;
 use crate::domain::event::{self, MANUAL, Operation, TEST};
 use crate::domain::refusal::Refusal;
 use crate::pg::composite::Record;
-use crate::pg::foreign;
 use crate::pg::json::Json;
 use crate::pg::output::Canonical;
 use crate::pg::row::Row;
@@ -26,6 +25,7 @@ use crate::pg::settings;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::table::{Lock, Table};
 use crate::pg::trigger::{self as catalog, Firing};
+use crate::pg::{foreign, snapshot};
 use crate::registry::{endpoint, managed, trigger, watch};
 
 /// Method, URL, headers, body, signature, reason.
@@ -206,7 +206,8 @@ impl Preview<'_> {
     /// into the text of a check already, or keeps for a type.
     fn stranger(&self, relation: pg_sys::Oid, trigger: pg_sys::Oid) -> Option<String> {
         let args = [arg(relation), arg(trigger), arg(self.sender.owner)];
-        let rows = self.session.run(sql!("api/strangers"), &args);
+        // What an old snapshot does not show of a type would be called all the same.
+        let rows = snapshot::with_latest(|| self.session.look_up(sql!("api/strangers"), &args));
         rows.first().map(|row| {
             let (what, owner): (String, String) = (row.value(1), row.value(2));
             foreign::stranger(&what, &owner)

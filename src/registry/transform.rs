@@ -5,7 +5,7 @@ use pgrx::pg_sys;
 
 use crate::domain::refusal::Refusal;
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::{anchor, random};
+use crate::pg::{anchor, random, snapshot};
 
 /// Passes a function that makes a payload of another, and that a webhook of `role` may call: `role` itself may, and
 /// it belongs to `role` or to a superuser. Returns its signature.
@@ -19,7 +19,9 @@ pub fn check(
     function: pg_sys::Oid,
     role: pg_sys::Oid,
 ) -> Result<String, Refusal> {
-    let rows = session.run(sql!("registry/transform"), &[arg(function), arg(role)]);
+    // As it is now: what an old snapshot shows of it may not be so any more, and would be remembered.
+    let args = [arg(function), arg(role)];
+    let rows = snapshot::with_latest(|| session.look_up(sql!("registry/transform"), &args));
     let Some(row) = rows.first() else {
         return Err(Refusal::NoFunction(u32::from(function).to_string()));
     };
@@ -57,7 +59,7 @@ pub fn give(session: &Session, webhook: i32, function: Option<pg_sys::Oid>) -> R
     };
     let rows = session.run(sql!("registry/set_anchor"), &[arg(webhook), arg(anchor)]);
     if let Some(before) = rows.first().and_then(|row| row.get::<String>(1)) {
-        anchor::remove(&before);
+        anchor::remove(&before, anchor::PATIENCE);
     }
     Ok(())
 }

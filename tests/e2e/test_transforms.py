@@ -611,6 +611,42 @@ def test_an_old_snapshot_and_another_transform(db, owner, cluster, receiver, lev
     assert json.loads(owner.value("SELECT payload FROM webhook.deliveries ORDER BY id DESC LIMIT 1"))["other"] == 1
 
 
+@pytest.mark.parametrize("change", ["given away", "made since"])
+def test_an_old_snapshot_and_a_function_that_is_another_one_now(db, people, owner, cluster, receiver, change):
+    """Whether it may be called is asked of the function as it is, not as the writer's transaction sees it."""
+    dev = people("dev")
+    transform(owner, "")
+    create(owner, receiver.url("/"), events=["INSERT"])
+    with cluster.connect(db.name, user=owner.role) as early:
+        with early.transaction():
+            early.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            early.execute("SELECT 1")
+            if change == "given away":
+                db.run(f"ALTER FUNCTION {owner.role}.shape(jsonb) OWNER TO {dev.role}")
+            else:
+                transform(owner, "payload := payload || '{\"other\": 1}';", name="other")
+                owner.run("SELECT webhook_update('hook', transform => %s)", f"{owner.role}.other(jsonb)")
+            early.execute(f"INSERT INTO {owner.role}.things VALUES (1, NULL)")
+    status, error, payload = owner.rows("SELECT status, error, payload FROM webhook.deliveries")[0]
+    if change == "given away":
+        assert status == "dead" and f"of role {dev.role} cannot run as role {owner.role}" in error
+    else:
+        assert json.loads(payload)["other"] == 1
+
+
+def test_a_function_that_only_an_old_snapshot_shows(owner, db, cluster, receiver):
+    transform(owner, "")
+    oid = owner.value("SELECT 'shape(jsonb)'::regprocedure::oid")
+    create(owner, receiver.url("/"), transform=None)
+    with cluster.connect(db.name, user=owner.role) as early:
+        with early.transaction():
+            early.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            early.execute("SELECT 1")
+            owner.run("DROP FUNCTION shape(jsonb)")
+            with pytest.raises(psycopg.errors.UndefinedFunction):
+                early.execute("SELECT webhook_update('hook', transform => %s::oid::regprocedure)", [oid])
+
+
 @pytest.mark.parametrize("change", ["DROP DOMAIN {anchor}", "ALTER DOMAIN {anchor} DROP DEFAULT", "ALTER DOMAIN {anchor} OWNER TO CURRENT_USER"])
 @pytest.mark.parametrize("end", ["stays open", "commits", "rolls back"])
 def test_an_open_transaction_with_the_anchor_keeps_nobody(db, people, owner, cluster, receiver, change, end):

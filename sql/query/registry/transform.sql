@@ -1,6 +1,7 @@
 -- What a transform must be, for a webhook of role $2: function $1 makes one jsonb of another; the role may call it, and
 -- the function is its own or a superuser's. Otherwise whoever owns the function could put into it what runs with the
--- rights of $2. That $2 is a member of the owner is not enough: whoever may grant that role could make it so.
+-- rights of $2. That $2 is a member of the owner is not enough: whoever may grant that role could make it so. No row
+-- where one of both is not there.
 SELECT
     p.oid::regprocedure::text,
     p.prokind = 'f' AND NOT p.proretset AND p.prorettype = 'jsonb'::regtype
@@ -11,4 +12,4 @@ SELECT
     (SELECT o.rolname::text FROM pg_roles AS o WHERE o.oid = $2)
 FROM pg_proc AS p
 JOIN pg_roles AS r ON r.oid = p.proowner
-WHERE p.oid = $1
+WHERE p.oid = $1 AND has_function_privilege($2, p.oid, 'EXECUTE') IS NOT NULL
