@@ -26,7 +26,10 @@ pub const CACHE: pg_sys::SysCacheIdentifier::Type = pg_sys::SysCacheIdentifier::
 const SCHEMA: &std::ffi::CStr = c"webhook";
 
 /// An anchor that somebody holds is not waited for longer: who deletes a webhook need not be its owner.
-const LOCK_TIMEOUT: &std::ffi::CStr = c"2s";
+pub const PATIENCE: &std::ffi::CStr = c"2s";
+
+/// Where others wait meanwhile: as short as a lock can be waited for.
+pub const NO_PATIENCE: &std::ffi::CStr = c"1ms";
 
 /// How PostgreSQL says that an anchor cannot be dropped: something is made with it, somebody holds it, or has changed it
 /// since it was read, for which there is no code of its own.
@@ -218,12 +221,12 @@ fn find(name: &str) -> Option<pg_sys::Oid> {
 }
 
 /// Removes the anchor `name`, whoever it belongs to by now. One that its owner has made part of something else, or
-/// changes in a transaction that stays open, stays: nothing asks for it any more.
-pub fn remove(name: &str) {
+/// changes in a transaction that stays open for longer than `patience`, stays: nothing asks for it any more.
+pub fn remove(name: &str, patience: &std::ffi::CStr) {
     let Some(anchor) = find(name) else {
         return;
     };
-    let _timeout = Local::set(c"lock_timeout", LOCK_TIMEOUT);
+    let _timeout = Local::set(c"lock_timeout", patience);
     subtransaction::tolerating(&KEPT, || {
         // SAFETY: in a transaction; what has been dropped before we had the lock is not found again.
         unsafe {

@@ -73,7 +73,9 @@ pub fn give(
 pub fn bury(session: &Session) -> Vec<String> {
     let rows = session.run(sql!("registry/bury"), &[]);
     let names: Vec<String> = rows.iter().map(|row| row.value(1)).collect();
-    rows.iter().filter_map(|row| row.get::<String>(2)).for_each(|anchor| anchor::remove(&anchor));
+    let anchors = rows.iter().filter_map(|row| row.get::<String>(2));
+    // Deliveries wait for this.
+    anchors.for_each(|anchor| anchor::remove(&anchor, anchor::NO_PATIENCE));
     if !names.is_empty() {
         super::changed();
     }
