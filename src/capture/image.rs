@@ -39,7 +39,7 @@ pub unsafe fn json(
             let numbers = numbers.map_or_else(all, <[i16]>::to_vec);
             plain::row(row, &numbers, &Called(calling.then_some(casts)))
         } else if let Some(numbers) = numbers {
-            composite::of_columns(row, numbers, |(attribute, value)| (attribute.atttypid, value))
+            composite::of_columns(row, numbers, |type_oid, value| (type_oid, value))
         } else {
             pg_sys::heap_copy_tuple_as_datum(row.tuple(), row.descriptor())
         })

@@ -60,10 +60,8 @@ pub fn relation(row: &Row) -> Option<pg_sys::Oid> {
 /// contains them nothing else says what is in there.
 pub fn types(row: &Row) -> Vec<pg_sys::Oid> {
     let mut found = Vec::new();
-    for (index, attribute) in row.attributes().iter().enumerate() {
-        // SAFETY: a value of the column.
-        unsafe { gather(attribute.atttypid, row.value(index), &mut found) };
-    }
+    // SAFETY: values of the columns.
+    of_each(row, |type_oid, value| unsafe { gather(type_oid, value, &mut found) });
     found
 }
 
@@ -85,10 +83,7 @@ unsafe fn gather(
         pg_sys::check_stack_depth();
         let base = pg_sys::getBaseType(type_oid);
         if pg_sys::type_is_rowtype(base) {
-            let row = take_apart(value);
-            for (index, attribute) in row.attributes().iter().enumerate() {
-                gather(attribute.atttypid, row.value(index), found);
-            }
+            of_each(&take_apart(value), |type_oid, value| gather(type_oid, value, found));
         } else if array::is_one(base) {
             let array = Array::open(value);
             if is_scalar(array.element) {
@@ -98,6 +93,15 @@ unsafe fn gather(
             }
         } else {
             gather_type(type_oid, found);
+        }
+    }
+}
+
+/// The values of a row with their types. One of a column that has been dropped is there as well, but its type is not.
+fn of_each(row: &Row, mut work: impl FnMut(pg_sys::Oid, Option<pg_sys::Datum>)) {
+    for (index, attribute) in row.attributes().iter().enumerate() {
+        if !attribute.attisdropped {
+            work(attribute.atttypid, row.value(index));
         }
     }
 }
@@ -139,8 +143,9 @@ pub(super) unsafe fn take_apart(value: pg_sys::Datum) -> Row {
     }
 }
 
-/// Columns `numbers` of a row, with other values: `change` says of which type they are then. The composite value lives as
-/// long as the current memory context.
+/// Columns `numbers` of a row, with other values: `change` says of which type they are then, which follows from the type
+/// that they had, so that rows of one table are all of one type. The composite value lives as long as the current memory
+/// context.
 ///
 /// # Safety
 ///
@@ -148,7 +153,7 @@ pub(super) unsafe fn take_apart(value: pg_sys::Datum) -> Row {
 pub unsafe fn of_columns(
     row: &Row,
     numbers: &[i16],
-    change: impl Fn((&pg_sys::FormData_pg_attribute, pg_sys::Datum)) -> (pg_sys::Oid, pg_sys::Datum),
+    change: impl Fn(pg_sys::Oid, Option<pg_sys::Datum>) -> (pg_sys::Oid, Option<pg_sys::Datum>),
 ) -> pg_sys::Datum {
     // SAFETY: the caller's; the new descriptor has as many columns as there are numbers.
     unsafe {
@@ -158,16 +163,15 @@ pub unsafe fn of_columns(
         for (at, number) in (1..).zip(numbers) {
             let index = *number as usize - 1;
             let attribute = &row.attributes()[index];
-            let changed = row.value(index).map(|value| change((attribute, value)));
-            match changed {
-                Some((type_oid, _)) if type_oid != attribute.atttypid => {
-                    let name = attribute.attname.data.as_ptr();
-                    pg_sys::TupleDescInitEntry(subset, at, name, type_oid, -1, 0);
-                }
-                _ => pg_sys::TupleDescCopyEntry(subset, at, row.descriptor(), *number),
+            let (type_oid, value) = change(attribute.atttypid, row.value(index));
+            if type_oid == attribute.atttypid {
+                pg_sys::TupleDescCopyEntry(subset, at, row.descriptor(), *number);
+            } else {
+                let name = attribute.attname.data.as_ptr();
+                pg_sys::TupleDescInitEntry(subset, at, name, type_oid, -1, 0);
             }
-            nulls.push(changed.is_none());
-            values.push(changed.map_or(pg_sys::Datum::null(), |(_, value)| value));
+            nulls.push(value.is_none());
+            values.push(value.unwrap_or(pg_sys::Datum::null()));
         }
         let subset = pg_sys::BlessTupleDesc(subset);
         let tuple = pg_sys::heap_form_tuple(subset, values.as_mut_ptr(), nulls.as_mut_ptr());

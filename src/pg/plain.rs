@@ -33,46 +33,91 @@ pub unsafe trait Cast {
 ///
 /// `numbers` are attribute numbers of the row's descriptor.
 pub unsafe fn row(row: &Row, numbers: &[i16], cast: &impl Cast) -> pg_sys::Datum {
-    let value = |(attribute, value): (&pg_sys::FormData_pg_attribute, _)| {
-        // SAFETY: a value of the column.
-        unsafe { written(attribute.atttypid, value, cast) }
-    };
-    // SAFETY: the caller's; each value is of the type that comes with it.
-    unsafe { composite::of_columns(row, numbers, value) }
+    // SAFETY: the caller's; values of the columns; each is of the type that comes with it.
+    unsafe {
+        composite::of_columns(row, numbers, |type_oid, value| {
+            let (kind, base) = Kind::of(type_oid, cast);
+            (kind.written_as(base), value.map(|value| written(kind, base, value, cast)))
+        })
+    }
 }
 
-/// The value and the type that it has now, which follows from the type that it had.
-///
+/// How values of a type are written.
+#[derive(Clone, Copy)]
+enum Kind {
+    Array,
+    Composite,
+    /// As the server does.
+    BuiltIn,
+    /// By this function.
+    Cast(pg_sys::Oid),
+    /// By the output function.
+    Text,
+}
+
+impl Kind {
+    /// Of a type, and what that is without domains.
+    fn of(type_oid: pg_sys::Oid, cast: &impl Cast) -> (Self, pg_sys::Oid) {
+        // SAFETY: in a transaction; looks at the catalog.
+        let (base, composite) = unsafe {
+            let base = pg_sys::getBaseType(type_oid);
+            (base, pg_sys::type_is_rowtype(base))
+        };
+        let kind = if array::is_one(base) {
+            Self::Array
+        } else if composite {
+            Self::Composite
+        } else if u32::from(base) < FIRST_OF_USERS {
+            Self::BuiltIn
+        } else {
+            cast.of(base).map_or(Self::Text, Self::Cast)
+        };
+        (kind, base)
+    }
+
+    /// The type that they have then.
+    fn written_as(self, base: pg_sys::Oid) -> pg_sys::Oid {
+        match self {
+            Self::Array => pg_sys::ANYARRAYOID,
+            Self::Composite => pg_sys::RECORDOID,
+            Self::BuiltIn => base,
+            Self::Cast(_) => pg_sys::JSONOID,
+            Self::Text => pg_sys::TEXTOID,
+        }
+    }
+}
+
 /// # Safety
 ///
-/// The value is of the type.
+/// The value is of type `base`, whose kind that is; a domain's value is one of its base type.
 unsafe fn written(
-    type_oid: pg_sys::Oid,
+    kind: Kind,
+    base: pg_sys::Oid,
     value: pg_sys::Datum,
     cast: &impl Cast,
-) -> (pg_sys::Oid, pg_sys::Datum) {
-    // SAFETY: the caller's; a domain's value is one of its base type.
+) -> pg_sys::Datum {
+    // SAFETY: the caller's.
     unsafe {
         pg_sys::check_stack_depth();
-        let base = pg_sys::getBaseType(type_oid);
-        if array::is_one(base) {
-            (pg_sys::ANYARRAYOID, elements(value, cast))
-        } else if pg_sys::type_is_rowtype(base) {
-            let found = composite::take_apart(value);
-            let there = found.attributes().iter().filter(|attribute| !attribute.attisdropped);
-            let numbers: Vec<i16> = there.map(|attribute| attribute.attnum).collect();
-            (pg_sys::RECORDOID, row(&found, &numbers, cast))
-        } else if u32::from(base) < FIRST_OF_USERS {
-            (base, value)
-        } else if let Some(function) = cast.of(base) {
-            // For the reason that there is in a transform's call.
-            let collation = pg_sys::DEFAULT_COLLATION_OID;
-            (pg_sys::JSONOID, pg_sys::OidFunctionCall1Coll(function, collation, value))
-        } else {
-            let (mut output, mut varies) = (pg_sys::InvalidOid, false);
-            pg_sys::getTypeOutputInfo(base, &mut output, &mut varies);
-            let written = pg_sys::OidOutputFunctionCall(output, value);
-            (pg_sys::TEXTOID, pg_sys::cstring_to_text(written).into())
+        match kind {
+            Kind::Array => elements(value, cast),
+            Kind::Composite => {
+                let found = composite::take_apart(value);
+                let there = found.attributes().iter().filter(|attribute| !attribute.attisdropped);
+                let numbers: Vec<i16> = there.map(|attribute| attribute.attnum).collect();
+                row(&found, &numbers, cast)
+            }
+            Kind::BuiltIn => value,
+            Kind::Cast(function) => {
+                // For the reason that there is in a transform's call.
+                let collation = pg_sys::DEFAULT_COLLATION_OID;
+                pg_sys::OidFunctionCall1Coll(function, collation, value)
+            }
+            Kind::Text => {
+                let (mut output, mut varies) = (pg_sys::InvalidOid, false);
+                pg_sys::getTypeOutputInfo(base, &mut output, &mut varies);
+                pg_sys::cstring_to_text(pg_sys::OidOutputFunctionCall(output, value)).into()
+            }
         }
     }
 }
@@ -81,22 +126,16 @@ unsafe fn written(
 ///
 /// It is an array.
 unsafe fn elements(array: pg_sys::Datum, cast: &impl Cast) -> pg_sys::Datum {
-    // SAFETY: the caller's; an element is of the type that the array says, and so all become one type.
+    // SAFETY: the caller's; an element is of the type that the array says.
     unsafe {
         let found = Array::open(array);
-        if u32::from(found.element) < FIRST_OF_USERS && composite::is_scalar(found.element) {
+        let (kind, base) = Kind::of(found.element, cast);
+        if matches!(kind, Kind::BuiltIn) {
             return array;
         }
-        let mut element = pg_sys::TEXTOID;
-        let values = found.values();
-        let mut plain = Vec::with_capacity(values.len());
-        for each in values {
-            plain.push(each.map(|each| {
-                let (type_oid, each) = written(found.element, each, cast);
-                element = type_oid;
-                each
-            }));
-        }
-        found.with(element, &plain)
+        let of_one =
+            |value: &Option<pg_sys::Datum>| value.map(|value| written(kind, base, value, cast));
+        let plain: Vec<_> = found.values().iter().map(of_one).collect();
+        found.with(kind.written_as(base), &plain)
     }
 }

@@ -393,3 +393,35 @@ def test_invoked_rows_of_plain_types_are_as_ever(db, owner, receiver):
         "id": 1, "pair": {"f1": 2, "f2": "x"}, "grid": [[1], [2]],
         "list": [{"column1": 1, "column2": 2}, {"column1": 3, "column2": None}],
     }
+
+
+def test_a_row_of_a_table_that_has_lost_a_column(db, owner, receiver):
+    """A row as a value keeps what was in it."""
+    owner.run("CREATE TYPE mood AS ENUM ('happy'); CREATE TABLE felt (id int PRIMARY KEY, gone text, m mood)")
+    owner.run("INSERT INTO felt VALUES (1, 'x', 'happy'); ALTER TABLE felt DROP gone")
+    create(owner, receiver.url("/"), table_name=None)
+    owner.run("SELECT webhook_invoke('hook', f) FROM felt AS f")
+    owner.run("SELECT webhook_invoke('hook', ROW(ARRAY[f], f)) FROM felt AS f")
+    row = {"id": 1, "m": "happy"}
+    assert [body["record"] for body in bodies(db)] == [row, {"f1": [row], "f2": row}]
+
+
+def test_a_session_keeps_one_type_for_the_rows_of_a_table(db, owner, receiver):
+    """Whichever of their columns are NULL: PostgreSQL never forgets a type of rows that it has been told of."""
+    columns = 9
+    owner.run("CREATE TYPE mood AS ENUM ('happy'); CREATE TYPE pair AS (n int, m mood)")
+    names = ", ".join(f"c{n} {('mood[]', 'pair', 'inet')[n % 3]}" for n in range(columns))
+    values = ", ".join(
+        f"CASE WHEN (i >> {n}) % 2 = 0 THEN {value} END"
+        for n, value in ((n, ("'{happy}'::mood[]", "ROW(1, 'happy')::pair", "'::1'::inet")[n % 3]) for n in range(columns))
+    )
+    owner.run(f"CREATE TABLE felt (id int PRIMARY KEY, {names})")
+    create(owner, receiver.url("/"), table_name=f"{owner.role}.felt", events=["INSERT"])
+    kept = "SELECT sum(used_bytes) FROM pg_backend_memory_contexts WHERE name IN ('CacheMemoryContext', 'Record information cache')"
+    db.run(f"SET search_path = {owner.role}")
+    for number in (-1, -2):
+        db.run(f"INSERT INTO felt SELECT {number} * (1 + g.n), {values} FROM generate_series(1, 100) AS g (n), (VALUES (0)) AS v (i)"
+               " ON CONFLICT DO NOTHING")
+    before = db.value(kept)
+    db.run(f"INSERT INTO felt SELECT i, {values} FROM generate_series(0, {2**columns - 1}) AS i")
+    assert db.value(kept) - before < 50_000
