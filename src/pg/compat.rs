@@ -177,3 +177,23 @@ pub unsafe fn define_domain(statement: *mut pg_sys::CreateDomainStmt) -> pg_sys:
         made
     }
 }
+
+/// utils/guc_tables.h: the server's record of a setting, which stays as long as the process; `None` where it has none of
+/// that name, which has to be in lower case.
+pub fn setting(name: &CStr) -> Option<*mut pg_sys::config_generic> {
+    // SAFETY: main thread; the list has as many records as there are settings.
+    unsafe {
+        #[cfg(feature = "pg15")]
+        {
+            let records = pg_sys::get_guc_variables();
+            let count = pg_sys::GetNumConfigOptions() as usize;
+            let mut records = (0..count).map(|index| *records.add(index));
+            records.find(|record| CStr::from_ptr((**record).name) == name)
+        }
+        #[cfg(not(feature = "pg15"))]
+        {
+            let record = pg_sys::find_option(name.as_ptr(), false, true, 0);
+            (!record.is_null()).then_some(record)
+        }
+    }
+}

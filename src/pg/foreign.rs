@@ -9,6 +9,7 @@
 
 mod functions;
 mod path;
+mod settings;
 mod statements;
 
 use std::cell::Cell;
@@ -18,6 +19,7 @@ use pgrx::prelude::*;
 
 use self::functions::Watched;
 pub use self::functions::stranger;
+use self::settings::Closed;
 use super::output::Kept;
 use super::{cursor, identity, subtransaction};
 
@@ -111,7 +113,7 @@ fn is_the_servers(error: &ErrorReportWithLevel) -> bool {
 
 struct Running {
     judged: Option<pg_sys::Oid>,
-    _watched: Option<Watched>,
+    _outermost: Option<(Watched, Closed)>,
 }
 
 impl Running {
@@ -122,9 +124,9 @@ impl Running {
             let message = "transforms and casts call each other too deeply";
             ErrorReport::new(code, message, function_name!()).report(PgLogLevel::ERROR);
         }
-        let watched = (RUNNING.get() == 0).then(Watched::begin);
+        let outermost = (RUNNING.get() == 0).then(|| (Watched::begin(), Closed::begin()));
         RUNNING.set(RUNNING.get() + 1);
-        Self { judged: JUDGED.replace(judged), _watched: watched }
+        Self { judged: JUDGED.replace(judged), _outermost: outermost }
     }
 }
 

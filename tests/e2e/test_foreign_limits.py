@@ -34,12 +34,18 @@ STATEMENTS = {
     "UNLISTEN": "UNLISTEN mine",
 }
 
+#: Those that are run by an EXPLAIN, which does not ask again.
+EXPLAINED = {
+    "CREATE TABLE AS": "EXPLAIN ANALYZE CREATE TABLE {own}.made AS SELECT 1",
+    "EXECUTE": "EXPLAIN (ANALYZE, VERBOSE) EXECUTE mine",
+}
 
-@pytest.mark.parametrize("tag", STATEMENTS)
-def test_a_statement_that_is_not_about_rows_is_refused(db, owner, receiver, tag):
+
+@pytest.mark.parametrize("tag, statement", [*STATEMENTS.items(), *EXPLAINED.items()])
+def test_a_statement_that_is_not_about_rows_is_refused(db, owner, receiver, tag, statement):
     """Also where the writer could do it, and where an exception block takes the error back."""
     owner.run("CREATE MATERIALIZED VIEW seen AS SELECT 1 AS id")
-    statement = STATEMENTS[tag].format(own=owner.role).replace("'", "''")
+    statement = statement.format(own=owner.role).replace("'", "''")
     transform(owner, f"BEGIN EXECUTE '{statement}'; EXCEPTION WHEN OTHERS THEN payload := jsonb_build_object('error', SQLERRM); END;")
     create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
     for number, session in enumerate((owner.connection, db.connection), 1):
@@ -53,6 +59,38 @@ def test_a_statement_that_is_not_about_rows_is_refused(db, owner, receiver, tag)
             assert strong == []
         session.execute("DEALLOCATE mine; CLOSE mine")
     assert [body["error"] for body in bodies(db)] == [f"cannot execute {tag} within security-restricted operation"] * 2
+
+
+#: Settings that act as soon as they are set.
+ACTING = {"exit_on_error": "on", "seed": "0.5", "transaction_timeout": "10ms"}
+
+
+@pytest.mark.parametrize("name", ACTING)
+@pytest.mark.parametrize("way", ["SET", "set_config", "pg_settings", "of the function"])
+def test_a_setting_that_acts_at_once_is_refused(db, owner, writer, receiver, name, way):
+    """The writer's session does not end by it, nor its transaction."""
+    if not db.value("SELECT current_setting(%s, true) IS NOT NULL", name) or (name, way) == ("seed", "pg_settings"):
+        name = "exit_on_error"  # one is a setting since PostgreSQL 17, and the other is in no view
+    value = ACTING[name]
+    act = {
+        "SET": f"EXECUTE 'SET {name.upper()} = ''{value}'' ';",
+        "set_config": f"PERFORM set_config('{name}', '{value}', true);",
+        "pg_settings": f"UPDATE pg_settings SET setting = '{value}' WHERE name = '{name}';",
+        "of the function": f"EXECUTE 'SELECT {owner.role}.set_and_fail()';",
+    }[way]
+    transform(owner, f"{act} PERFORM pg_sleep(0.05); PERFORM 1 / 0;")
+    if way == "of the function":
+        owner.run(f"CREATE FUNCTION set_and_fail() RETURNS int LANGUAGE sql SET {name} = '{value}' AS 'SELECT 1 / 0'")
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    writer.run("SELECT setseed(0.25)")
+    expected = writer.value("SELECT random()")
+    writer.run("SELECT setseed(0.25)")
+    writer.run(f"INSERT INTO {owner.role}.things VALUES (1, 'a')")
+    assert writer.value("SELECT random()") == expected
+    assert f'cannot set parameter "{name}" within security-definer function' in failure(db)
+    if name != "seed":
+        owner.run(f"CREATE FUNCTION sets() RETURNS text LANGUAGE sql SECURITY DEFINER SET {name} = '{value}' AS $$ SELECT current_setting('{name}') $$")
+        assert owner.value("SELECT sets()") == value, "as before"
 
 
 def test_statements_that_are_allowed(db, owner, writer, receiver):

@@ -42,12 +42,15 @@ pub(super) struct Watched {
 /// Who is told beside us.
 static mut NEXT_TOLD: pg_sys::object_access_hook_type = None;
 
+/// A library that was loaded while we were told tells us as the next, from then on.
+static mut TOLD_BY_ANOTHER: bool = false;
+
 impl Watched {
     pub(super) fn begin() -> Self {
         // SAFETY: variables of the main thread.
         unsafe {
             let before = pg_sys::object_access_hook;
-            if !before.is_some_and(is_ours) {
+            if !TOLD_BY_ANOTHER && !before.is_some_and(is_ours) {
                 NEXT_TOLD = before;
                 pg_sys::object_access_hook = Some(told);
             }
@@ -58,10 +61,12 @@ impl Watched {
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        // SAFETY: as above. A library that was loaded meanwhile and tells us as the next stays.
+        // SAFETY: as above.
         unsafe {
             if pg_sys::object_access_hook.is_some_and(is_ours) {
                 pg_sys::object_access_hook = self.before;
+            } else {
+                TOLD_BY_ANOTHER = true;
             }
         }
     }

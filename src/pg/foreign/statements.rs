@@ -64,6 +64,15 @@ unsafe extern "C-unwind" fn run_utility(
 unsafe extern "C-unwind" fn judge(statement: *mut pg_sys::Node) {
     // SAFETY: the caller's; the name is one of the program's.
     unsafe {
+        let mut statement = statement;
+        if pgrx::is_a(statement, pg_sys::NodeTag::T_ExplainStmt) {
+            let query = (*statement.cast::<pg_sys::ExplainStmt>()).query;
+            // What it runs is asked for nowhere else.
+            let inner = (*query.cast::<pg_sys::Query>()).utilityStmt;
+            if !inner.is_null() {
+                statement = inner;
+            }
+        }
         if !ALLOWED.iter().any(|tag| pgrx::is_a(statement, *tag)) {
             let name = pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(statement));
             super::refuse(&CStr::from_ptr(name).to_string_lossy());
