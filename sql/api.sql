@@ -32,7 +32,8 @@ COMMENT ON FUNCTION webhook_create IS
 $$registers a webhook and installs the row triggers it needs. The secret is shown here and never again.
   events: any of INSERT, UPDATE, DELETE (all three where left out) and TRUNCATE, and types of emitted events (invoice.*).
   payload_columns: what is sent of a row. transform: a function (jsonb) of jsonb that makes the body, or NULL for no event;
-  emitters: roles whose events it hears beside those of its owner's own roles. on_transform_error: dead, where the event is a dead letter if that fails, or fail, where the statement fails.
+  on_transform_error: dead, where the event is a dead letter if that fails, or fail, where the statement fails.
+  emitters: roles whose events it hears beside those of its owner and of members of it.
   format: default, truss, fluxbase, trst, trulayer, hasura, supabase, standard or cloudevents; it brings its signature:
   standard, sha256, hex, timestamped or none. columns: UPDATE counts only where one of them changes.
   condition: an SQL expression over OLD and NEW. max_retries: attempts after the first, no limit where null or -1.
@@ -138,8 +139,7 @@ CREATE FUNCTION webhook_emit(event_type text, data jsonb) RETURNS integer
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_emit_wrapper';
 COMMENT ON FUNCTION webhook_emit IS
 $$an event of the application, in this transaction: goes to the webhooks whose events name its type or match it with a *,
-  as far as they belong to roles that the caller is a member of or that are members of it, or name it among their
-  emitters. Returns how many those are; a notice says so where there is none that could hear it.
+  as far as they belong to the caller or to a role that it is a member of, or name it among their emitters. Returns how many those are; a notice says so where there is none that could hear it.
 Example: SELECT webhook_emit('order.shipped', '{"order": 42}')$$;
 
 CREATE FUNCTION webhook_invoke(webhook text, "row" record) RETURNS bigint

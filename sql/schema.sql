@@ -23,7 +23,7 @@ CREATE TABLE webhook.webhook (
     signature_header      text,
     -- types of emitted events, with * for any characters
     event_types           text[] NOT NULL,
-    -- names, when they were named, of roles whose events it hears beside those of its owner's own roles
+    -- names, when they were named, of roles whose events it hears beside those of its owner and of members of it
     emitters              text[] NOT NULL DEFAULT '{}',
     -- the domain that says which function is the transform: see src/pg/anchor.rs
     anchor                text,

@@ -5,11 +5,12 @@
 //! backend, and dropped when PostgreSQL says that something has changed that it depends on: see [`super::stale`].
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
 use pgrx::datum::Uuid;
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -69,6 +70,25 @@ type Sources = HashMap<(pg_sys::Oid, pg_sys::Oid, Operation), Known>;
 
 thread_local! {
     static SOURCES: RefCell<Sources> = RefCell::default();
+    static SAID: RefCell<HashSet<(String, String)>> = RefCell::default();
+}
+
+/// What a session remembers to have said. Beyond that it begins anew, and says things again.
+const MOST_SAID: usize = 1_000;
+
+/// To the server's log, and to nobody who writes: for them the webhook does not exist.
+fn say_once(webhook: &str, reason: &str) {
+    let is_new = SAID.with_borrow_mut(|said| {
+        if said.len() >= MOST_SAID {
+            said.clear();
+        }
+        said.insert((webhook.to_owned(), reason.to_owned()))
+    });
+    if is_new {
+        let message = format!("pg_webhook: webhook \"{webhook}\" captures nothing: {reason}");
+        let code = PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION;
+        ErrorReport::new(code, message, function_name!()).report(PgLogLevel::LOG_SERVER_ONLY);
+    }
 }
 
 /// What `trigger` makes events of; `None` where it is for nothing: not made by pg_webhook, not as it was made, or of
@@ -178,7 +198,7 @@ unsafe fn load(trigger: &Fired, descriptor: pg_sys::TupleDesc) -> Known {
             match unsafe { Source::read(session, &row, descriptor, trigger.relation) } {
                 Ok(source) => known.source = source.map(Rc::new),
                 Err(Barred { webhook, reason }) => {
-                    log!("pg_webhook: webhook \"{webhook}\" captures nothing: {reason}");
+                    say_once(&webhook, &reason);
                     known.bar = Some(reason);
                 }
             }
