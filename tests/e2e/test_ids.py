@@ -446,14 +446,15 @@ def test_replays_draw_as_writers_do(own_cluster, receiver):
     assert len({request.id for request in receiver.got()}) == 5, "a replay keeps the id of its event"
 
 
-def double(site, where, status="pending"):
+def double(site, failure=None):
     """Write an event as a server would that has lost its log and its clock: with the id of one that is
     there. Only the owner of the tables can. Returns that id."""
     with site.judge() as judge:
         return judge.execute(
-            "INSERT INTO webhook.event (xid, id, created_at, webhook, slot, event_type, payload)"
-            " SELECT pg_current_xact_id(), d.id, now(), d.webhook, r.slot, 'INSERT', '{\"double\": true}'"
-            f" FROM webhook.delivery AS d, webhook.ring AS r WHERE {where} RETURNING id"
+            "INSERT INTO webhook.event (xid, id, created_at, webhook, slot, event_type, payload, failure)"
+            " SELECT pg_current_xact_id(), d.id, now(), d.webhook, r.slot, 'INSERT', '{\"double\": true}', %s"
+            " FROM webhook.delivery AS d, webhook.ring AS r RETURNING id",
+            [failure],
         ).fetchone()[0]
 
 
@@ -469,7 +470,7 @@ def test_an_event_whose_id_is_in_the_backlog_gets_another(own_cluster, receiver,
     site.add(1)
     receiver.wait(1)
     wait_until(lambda: counted(site) == {"retrying": 1}, "it to wait")
-    id = double(site, "true")
+    id = double(site)
     if restart:
         site.server.crash()
         site.server.start()
@@ -487,7 +488,7 @@ def test_an_event_whose_id_is_under_way_gets_another(own_cluster, receiver):
     receiver.default(after(10, reply(200)))
     site.add(1)
     receiver.wait(1)
-    id = double(site, "true")
+    id = double(site)
     wait_until(lambda: counted(site) == {"delivered": 2}, lambda: f"both to arrive: {counted(site)}")
     assert_both_arrived(site, receiver, id)
 
@@ -499,12 +500,26 @@ def test_an_event_whose_id_was_delivered_is_found_at_a_start(own_cluster, receiv
     # The worker does not see it before it starts again.
     site.server.reload(pg_webhook__enabled="off")
     wait_until(lambda: enabled(site) == "off", "the switch")
-    id = double(site, "true")
+    id = double(site)
     site.server.configure(pg_webhook__enabled="on")
     site.server.crash()
     site.server.start()
     wait_until(lambda: counted(site) == {"delivered": 2}, lambda: f"both to arrive: {counted(site)}")
     assert_both_arrived(site, receiver, id)
+
+
+def test_an_event_without_a_body_keeps_its_reason_under_another_id(own_cluster, receiver):
+    site = Site(own_cluster(), receiver)
+    receiver.default(reply(500))
+    site.add(1)
+    wait_until(lambda: counted(site) == {"retrying": 1}, "it to wait")
+    id = double(site, failure="the transform failed")
+    with site.judge() as judge:
+        waiting = "SELECT count(*) FROM webhook.pending"
+        wait_until(lambda: judge.execute(waiting).fetchone() == (2,), "both to be in the backlog")
+        assert judge.execute("SELECT delivery FROM webhook.closed WHERE how = 'renewed'").fetchall() == [(id,)]
+        assert judge.execute("SELECT error, attempts FROM webhook.dead_letters").fetchall() == [("the transform failed", 0)]
+    assert not [request for request in receiver.got() if b"double" in request.body]
 
 
 def enabled(site):
