@@ -301,6 +301,59 @@ def test_a_call_of_the_writers_own_does_not_prepare_the_transform(db, owner, wri
     assert db.rows(f"TABLE {writer.role}.ran") == []
 
 
+def parallel(session):
+    """Have it run in another process whatever may."""
+    names = session.value("SELECT string_agg(name, ',') FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query')")
+    session.run(f"SET {names} = on")
+
+
+def told(session):
+    """What it is told from now on."""
+    notices = []
+    session.connection.add_notice_handler(lambda notice: notices.append(notice.message_primary))
+    return notices
+
+
+@pytest.mark.parametrize("what", ["planned now", "planned before", "with settings of its own"])
+def test_no_other_process_runs_what_code_of_others_asks_for(db, owner, writer, receiver, what):
+    """A parallel worker has the owner's rights and the writer's temporary schema, and nobody there asks us."""
+    parallel(writer)
+    tail = "SET max_parallel_workers_per_gather = 4" if what == "with settings of its own" else ""
+    owner.run(
+        f"CREATE FUNCTION inner_one() RETURNS void LANGUAGE plpgsql PARALLEL SAFE SET search_path = '' {tail} AS $$"
+        " DECLARE v text; BEGIN v := 'x'; RAISE NOTICE 'in % on %', pg_backend_pid(), make_date(2024, 2, 1); END $$"
+    )
+    transform(owner, f"PERFORM {owner.role}.inner_one();", tail="SET plan_cache_mode = force_generic_plan")
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    here = f"in {writer.connection.info.backend_pid} on "
+    notices = told(writer)
+    writer.run("SET DateStyle = 'SQL, DMY'")
+    if what == "planned before":
+        owner.run("GRANT INSERT ON spied TO PUBLIC")
+        writer.run(f"SELECT {owner.role}.shape('{{}}')")
+        assert notices and not notices.pop().startswith(here), "the writer's own call has a parallel worker"
+    writer.run(
+        "CREATE FUNCTION check_it(pg_catalog.text) RETURNS boolean LANGUAGE plpgsql PARALLEL SAFE AS"
+        " $$ BEGIN RAISE NOTICE 'as %', current_user; RETURN true; END $$"
+    )
+    writer.run(f"CREATE DOMAIN pg_temp.text AS pg_catalog.text CHECK ({writer.role}.check_it(VALUE))")
+    writer.run(f"INSERT INTO {owner.role}.things VALUES (1, 'a')")
+    assert bodies(db)[0]["transformed"]
+    assert notices == [f"{here}2024-02-01"]
+    assert writer.value("SHOW max_parallel_workers") == db.value("SHOW max_parallel_workers") != "0"
+
+
+@pytest.mark.parametrize("how", ["SET max_parallel_workers = 8", "RESET max_parallel_workers", "RESET ALL"])
+def test_code_of_others_cannot_ask_for_other_processes(db, owner, writer, receiver, how):
+    parallel(writer)
+    writer.run("SET max_parallel_workers = 4")
+    transform(owner, f"EXECUTE '{how}';")
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    writer.run(f"INSERT INTO {owner.role}.things VALUES (1, 'a')")
+    assert "within security-" in failure(db)
+    assert writer.value("SHOW max_parallel_workers") == "4"
+
+
 # --- errors that look like the server's --------------------------------------------------------------
 
 

@@ -77,5 +77,12 @@ unsafe extern "C-unwind" fn judge(statement: *mut pg_sys::Node) {
             let name = pg_sys::GetCommandTagName(pg_sys::CreateCommandTag(statement));
             super::refuse(&CStr::from_ptr(name).to_string_lossy());
         }
+        // It sets what is closed to all else.
+        if pgrx::is_a(statement, pg_sys::NodeTag::T_VariableSetStmt)
+            && (*statement.cast::<pg_sys::VariableSetStmt>()).kind
+                == pg_sys::VariableSetKind::VAR_RESET_ALL
+        {
+            super::refuse("RESET ALL");
+        }
     }
 }
