@@ -209,7 +209,8 @@ CREATE FUNCTION webhook_arm() RETURNS boolean
 COMMENT ON FUNCTION webhook_arm IS
 $$lets a database send that is a copy of another one: until then its worker is "unarmed" and sends nothing. Forgets the
   events and the log that came with the copy. False where the database was armed already. Triggers, columns and roles that
-  a dump has brought count from then on by what they are, not by their names.
+  a dump has brought count from then on by what they are, not by their names. Webhooks that belong to another role than in the
+  dump run no transform and no cast until webhook_update with owner confirms it.
 Example: SELECT webhook_arm()$$;
 
 CREATE FUNCTION webhook_replay_all(

@@ -155,7 +155,7 @@ WITH named AS (
     LEFT JOIN pg_catalog.pg_depend AS d
         ON d.classid = 'pg_type'::regclass AND d.objid = y.oid AND d.refclassid = 'pg_proc'::regclass
     LEFT JOIN pg_catalog.pg_proc AS p ON p.oid = d.refobjid
-    WHERE w.anchor IS NOT NULL AND w.deleted_at IS NULL AND w.role IS NOT NULL
+    WHERE w.anchor IS NOT NULL AND w.deleted_at IS NULL AND w.role IS NOT NULL AND w.confirmed
 )
 SELECT
     n.webhook,
@@ -299,7 +299,22 @@ SELECT
     t.bar,
     'Events become dead letters, which webhook_replay_all transforms again. webhook_update names another transform.'
 FROM webhook.transform_bar AS t
-WHERE t.bar IS NOT NULL;
+WHERE t.bar IS NOT NULL
+UNION ALL
+SELECT
+    w.id,
+    CASE WHEN w.anchor IS NULL THEN 'warning' ELSE 'error' END,
+    pg_catalog.format(
+        'the webhook came with a dump in which it belonged to role %I, and belongs to role %s here: it runs no transform and'
+        ' no cast',
+        w.owner_name, w.role::regrole
+    ),
+    pg_catalog.format(
+        'SELECT webhook_update(%L, owner => %L) confirms that what it runs may have the rights of that role.',
+        w.name, pg_catalog.pg_get_userbyid(w.role)
+    )
+FROM webhook.owned AS w
+WHERE w.deleted_at IS NULL AND w.role IS NOT NULL AND NOT w.confirmed;
 COMMENT ON VIEW webhook.problem IS 'private: what is wrong with each webhook';
 
 -- Those that could not be dropped while their table was in use, and those that came with a dump of another database.

@@ -36,6 +36,8 @@ CREATE TABLE webhook.webhook (
     rate_limit            integer,
     -- the domain whose owner it belongs to: see src/pg/anchor.rs
     owner                 text NOT NULL,
+    -- what that role was called when the webhook was made or given to it: a dump can end up with another one
+    owner_name            text NOT NULL,
     created_at            timestamptz NOT NULL DEFAULT pg_catalog.now(),
     updated_at            timestamptz NOT NULL DEFAULT pg_catalog.now(),
     -- A deleted webhook stays as a name for its deliveries until the log forgets them.

@@ -69,7 +69,7 @@ fn webhook_invoke(
                 return Ok(None);
             };
             let _canonical = Canonical::begin();
-            let casts = Casts::find(session, &composite::types(&row), sender.owner);
+            let casts = Casts::find(session, &composite::types(&row), sender.runs_as());
             event.write(&sender, Some(image::given(&row, &casts, sender.owner)))
         })
     })

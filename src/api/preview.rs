@@ -158,6 +158,9 @@ impl Preview<'_> {
         if let Some(how) = how {
             return Ok(Err(format!("the trigger for {name} on {} {how}", watched.table)));
         }
+        if let Some(refusal) = &self.sender.unconfirmed {
+            return Ok(Err(refusal.to_string()));
+        }
         if let Some(reason) = self.stranger(watched.relation, made.oid) {
             return Ok(Err(reason));
         }

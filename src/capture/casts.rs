@@ -23,8 +23,8 @@ pub struct Casts {
 }
 
 impl Casts {
-    /// For columns of these types and a webhook of `role`.
-    pub fn find(session: &Session, types: &[pg_sys::Oid], role: pg_sys::Oid) -> Self {
+    /// For columns of these types and a webhook of `role`; `None` where it may run nothing.
+    pub fn find(session: &Session, types: &[pg_sys::Oid], role: Option<pg_sys::Oid>) -> Self {
         let is_foreign = |type_oid: &&pg_sys::Oid| u32::from(**type_oid) >= FIRST_OF_USERS;
         let types: Vec<pg_sys::Oid> = types.iter().filter(is_foreign).copied().collect();
         if types.is_empty() {

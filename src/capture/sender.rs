@@ -8,6 +8,7 @@ use pgrx::pg_sys;
 use super::transform::{Failure, Transform};
 use crate::domain::envelope::{Envelope, Kind, Subject, Values};
 use crate::domain::format::Format;
+use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{guc, ids, output, settings, snapshot, wake};
@@ -21,7 +22,8 @@ pub struct Sender {
     pub enabled: bool,
     /// The role that it belongs to.
     pub owner: pg_sys::Oid,
-
+    /// That has not been confirmed, so that nothing runs as that role.
+    pub unconfirmed: Option<Refusal>,
     /// Where events go.
     pub target: Target,
     installation: String,
@@ -71,7 +73,10 @@ impl Sender {
     /// read once more.
     pub fn load(session: &Session, webhook: i32) -> Option<Self> {
         let read = || snapshot::with_latest(|| Self::read(session, webhook));
-        let gone = |sender: &Self| sender.transform().is_some_and(|found| found.named.is_none());
+        let gone = |sender: &Self| {
+            sender.unconfirmed.is_none()
+                && sender.transform().is_some_and(|found| found.named.is_none())
+        };
         read().and_then(|sender| if gone(&sender) { read() } else { Some(sender) })
     }
 
@@ -80,6 +85,8 @@ impl Sender {
         let row = rows.first()?;
         let owner = row.value(6);
         let anchor = row.get::<String>(5);
+        let unconfirmed = (!row.value::<bool>(12))
+            .then(|| Refusal::Unconfirmed { named: row.value(13), role: row.value(14) });
         Some(Self {
             webhook,
             enabled: row.value(1),
@@ -88,10 +95,19 @@ impl Sender {
             name: row.value(3),
             // Checked when it was chosen.
             format: row.value::<String>(4).parse().unwrap_or(Format::Default),
-            transform: anchor.map(|anchor| Transform::load(session, anchor, owner, row.value(11))),
+            transform: anchor.map(|anchor| match &unconfirmed {
+                None => Transform::load(session, anchor, owner, row.value(11)),
+                Some(refusal) => Transform::refused(anchor, owner, refusal),
+            }),
+            unconfirmed,
             installation: row.value(7),
             target: Target { slot: row.value(8), relation: row.value(9), sequence: row.value(10) },
         })
+    }
+
+    /// The role as which what a user has written may run, if any.
+    pub fn runs_as(&self) -> Option<pg_sys::Oid> {
+        self.unconfirmed.is_none().then_some(self.owner)
     }
 
     /// The envelope for events of `kind`.

@@ -97,7 +97,7 @@ impl Source {
         let attributes = unsafe { compat::attributes(descriptor) };
         let types: Vec<pg_sys::Oid> =
             attributes.iter().map(|attribute| attribute.atttypid).collect();
-        let casts = Casts::find(session, &types, sender.owner);
+        let casts = Casts::find(session, &types, sender.runs_as());
         stale::note(sender.transform(), &casts);
         // SAFETY: the caller's; the numbers are those of the table's columns.
         let record = unsafe { Writer::new(descriptor, payload.as_deref(), &casts) };

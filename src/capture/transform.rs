@@ -53,6 +53,12 @@ impl Transform {
         Self { named, function, anchor, role, fails }
     }
 
+    /// One that is not called, and whose events are dead letters for this reason.
+    pub fn refused(anchor: String, role: pg_sys::Oid, refusal: &Refusal) -> Self {
+        let named = registered::find(&anchor, role);
+        Self { named, function: Err(Failure::of(refusal)), anchor, role, fails: false }
+    }
+
     /// Whether an error of it is one of the statement, and not of the event alone.
     pub fn fails_the_statement(&self) -> bool {
         self.fails

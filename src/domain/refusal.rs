@@ -97,6 +97,16 @@ pub enum Refusal {
         /// The webhook's owner.
         role: String,
     },
+    /// A dump has ended up with another role.
+    #[error(
+        "the webhook came with a dump in which it belonged to role {named}, and belongs to role {role} here"
+    )]
+    Unconfirmed {
+        /// The role in the dump.
+        named: String,
+        /// The role that it belongs to.
+        role: String,
+    },
     /// What says which function it is has been changed or dropped.
     #[error("the transform of the webhook has been dropped")]
     TransformGone,

@@ -82,6 +82,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         Refusal::MayNotWatch { .. }
         | Refusal::MayNotCall(_)
         | Refusal::OthersFunction { .. }
+        | Refusal::Unconfirmed { .. }
         | Refusal::MayNotBring { .. }
         | Refusal::MayNotGive { .. }
         | Refusal::MayNotAdminister(_)
@@ -143,6 +144,9 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
         }
         Refusal::OthersFunction { .. } => {
             "A transform belongs to the webhook's owner or to a superuser. A webhook with a transform of a group is made by SET ROLE to the group."
+        }
+        Refusal::Unconfirmed { .. } => {
+            "webhook_update with owner confirms that what it runs may have the rights of that role."
         }
         Refusal::TransformGone => "webhook_update sets another one, or none with transform => '-'.",
         Refusal::VirtualColumn { .. } => {

@@ -62,7 +62,9 @@ pub fn give(
     }
     let function = transform::of(session, webhook.id);
     let anchor = anchor_of(session, role)?;
-    let write = || session.run(sql!("registry/give_away"), &[arg(webhook.id), arg(anchor)]).count();
+    let write = || {
+        session.run(sql!("registry/give_away"), &[arg(webhook.id), arg(anchor), arg(role)]).count()
+    };
     subtransaction::tolerating(&[PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION], write)
         .ok_or_else(|| Refusal::DuplicateName(webhook.name.clone()))?;
     // The new owner's, if it could have chosen it.

@@ -69,6 +69,7 @@ pub fn insert(
             arg(definition.rate_limit),
             arg(owner::anchor_of(session, caller.role)?),
             arg(ids::next_webhook()),
+            arg(caller.role),
         ],
     );
     let Some(row) = rows.first() else {

@@ -372,3 +372,59 @@ def test_two_sessions_of_a_new_owner_make_one_name_once(cluster, db, people, rec
         second.execute("SELECT webhook_create('other', %s)", [receiver.url("/")])
         second.execute("COMMIT")
     assert db.value("SELECT count(DISTINCT owner) FROM webhook.webhook") == 1
+
+
+# --- a dump that ends up with another role -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["without owners", "without the role"])
+def test_a_dump_that_ends_up_with_another_role_runs_nothing_as_that(db, owner, people, receiver, cluster, make_db, how):
+    """What the owner of a webhook has written does not get the rights of whoever restores, who has to say so first."""
+    table, writer = f"{owner.role}.felt", people("wri")
+    note = f"INSERT INTO {owner.role}.ran VALUES (current_user);"
+    owner.run(
+        "CREATE TYPE mood AS ENUM ('happy'); CREATE TABLE felt (id int, m mood); CREATE TABLE ran (who text);"
+        f"CREATE FUNCTION shape(p jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN {note} RETURN p; END $$;"
+        f"CREATE FUNCTION as_json(mood) RETURNS json LANGUAGE plpgsql AS $$ BEGIN {note} RETURN '1'; END $$;"
+        f"CREATE FUNCTION counts(mood) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN {note} RETURN true; END $$;"
+        "CREATE CAST (mood AS json) WITH FUNCTION as_json(mood);"
+        f"GRANT INSERT ON felt, ran TO {writer.role}"
+    )
+    create = "SELECT webhook_create(%s, %s, %s, events => '{INSERT}', condition => %s, transform => %s)"
+    owner.run(create, "hook", receiver.url("/"), table, f"{owner.role}.counts(NEW.m)", f"{owner.role}.shape(jsonb)")
+    owner.run(create, "cast", receiver.url("/"), table, None, None)
+    options = ["--no-owner"] if how == "without owners" else []
+    dump = cluster._run("pg_dump", "-h", cluster.folder, "-U", "postgres", *options, db.name).stdout
+    file = cluster.folder / f"{db.name}.sql"
+    file.write_text(dump.replace(f"OWNER TO {owner.role};", "OWNER TO nobody_here;"))
+    copy = make_db(cluster, f"{db.name}_copy", extension=False)
+    cluster._run("psql", "-h", cluster.folder, "-U", "postgres", "-q", "-f", file, copy.name)
+    why = f"the webhook came with a dump in which it belonged to role {owner.role}, and belongs to role postgres here"
+
+    def happens():
+        copy.run(f"TRUNCATE {owner.role}.ran")
+        with cluster.connect(copy.name, user=writer.role) as session:
+            session.execute(f"INSERT INTO {table} VALUES (1, 'happy')")
+        as_whom = [copy.rows(f"SELECT DISTINCT who FROM {owner.role}.ran ORDER BY who DESC")]
+        copy.run(f"TRUNCATE {owner.role}.ran")
+        copy.run(f"SELECT webhook_invoke('hook', f) FROM (SELECT 'happy'::{owner.role}.mood AS m) AS f")
+        reason = copy.value("SELECT reason FROM webhook_preview('hook', 'INSERT', %s)", '{"id": 1, "m": "happy"}')
+        as_whom.append(copy.rows(f"SELECT DISTINCT who FROM {owner.role}.ran ORDER BY who DESC"))
+        dead = copy.rows("SELECT webhook, error FROM webhook.dead_letters ORDER BY id")
+        copy.run("SELECT webhook_cancel(id) FROM webhook.dead_letters")
+        return as_whom, reason, dead
+
+    try:
+        copy.run("SELECT webhook_rotate_secret('hook')")
+        held = ([[(writer.role,)], []], why, [("hook", why)] * 2)
+        assert happens() == held
+        copy.run("SELECT webhook_arm()")
+        assert happens() == held
+        assert copy.rows("SELECT webhook, severity FROM webhook_check() WHERE problem LIKE %s ORDER BY 1", f"{why}%") == [
+            ("cast", "warning"), ("hook", "error")
+        ]
+        copy.run("SELECT webhook_update('hook', owner => 'postgres')")
+        assert happens() == ([[(writer.role,), ("postgres",)], [("postgres",)]], None, [])
+        assert [row[0] for row in copy.rows("SELECT webhook FROM webhook_check() WHERE problem LIKE %s", f"{why}%")] == ["cast"]
+    finally:
+        copy.drop()

@@ -10,7 +10,10 @@ SELECT
     r.slot,
     format('webhook.event_%s', r.slot)::regclass::oid,
     'webhook.delivery_id_seq'::regclass::oid,
-    w.on_transform_error = 'fail'
+    w.on_transform_error = 'fail',
+    w.confirmed,
+    w.owner_name,
+    pg_get_userbyid(w.role)::text
 FROM webhook.owned AS w
 CROSS JOIN webhook.ring AS r
 CROSS JOIN webhook.installation AS i

@@ -1,6 +1,7 @@
--- Those that came with a dump count by their numbers from now on.
+-- Those that came with a dump count by their numbers from now on, unless they have ended up with another role.
 INSERT INTO webhook.owner (anchor, type)
-SELECT r.anchor, r.type
+SELECT DISTINCT r.anchor, r.type
 FROM webhook.owner_role AS r
-WHERE r.anchor IN (SELECT w.owner FROM webhook.webhook AS w)
+JOIN webhook.owned AS w ON w.owner = r.anchor
+WHERE w.confirmed
 ON CONFLICT DO NOTHING
