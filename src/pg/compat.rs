@@ -11,9 +11,9 @@ mod raw {
     use super::pg_sys;
 
     unsafe extern "C-unwind" {
-        #[cfg(not(feature = "pg18"))]
+        #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
         pub fn DefineDomain(statement: *mut pg_sys::CreateDomainStmt) -> pg_sys::ObjectAddress;
-        #[cfg(feature = "pg18")]
+        #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
         pub fn DefineDomain(
             parser: *mut pg_sys::ParseState,
             statement: *mut pg_sys::CreateDomainStmt,
@@ -142,7 +142,7 @@ pub unsafe fn expand_generated(
     condition: *mut pg_sys::Node,
     relation: pg_sys::Relation,
 ) -> *mut pg_sys::Node {
-    #[cfg(feature = "pg18")]
+    #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
     // SAFETY: the caller's.
     unsafe {
         let condition = pg_sys::expand_generated_columns_in_expr(
@@ -152,7 +152,7 @@ pub unsafe fn expand_generated(
         );
         pg_sys::expand_generated_columns_in_expr(condition, relation, pg_sys::PRS2_NEW_VARNO as i32)
     }
-    #[cfg(not(feature = "pg18"))]
+    #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
     {
         let _ = relation;
         condition
@@ -167,9 +167,9 @@ pub unsafe fn expand_generated(
 pub unsafe fn define_domain(statement: *mut pg_sys::CreateDomainStmt) -> pg_sys::ObjectAddress {
     // SAFETY: the caller's.
     unsafe {
-        #[cfg(not(feature = "pg18"))]
+        #[cfg(any(feature = "pg15", feature = "pg16", feature = "pg17"))]
         let made = guard(|| raw::DefineDomain(statement));
-        #[cfg(feature = "pg18")]
+        #[cfg(not(any(feature = "pg15", feature = "pg16", feature = "pg17")))]
         let made = {
             let parser = pg_sys::make_parsestate(std::ptr::null_mut());
             guard(|| raw::DefineDomain(parser, statement))
