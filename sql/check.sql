@@ -314,7 +314,28 @@ SELECT
         w.name, pg_catalog.pg_get_userbyid(w.role)
     )
 FROM webhook.owned AS w
-WHERE w.deleted_at IS NULL AND w.role IS NOT NULL AND NOT w.confirmed;
+WHERE w.deleted_at IS NULL AND w.role IS NOT NULL AND NOT w.confirmed
+UNION ALL
+-- one that watches a table is among those above
+SELECT
+    w.id,
+    'error',
+    'the role that the webhook belonged to is gone',
+    pg_catalog.format('SELECT webhook_delete(%L)', w.uuid)
+FROM webhook.owned AS w
+WHERE w.deleted_at IS NULL AND w.role IS NULL AND NOT EXISTS (SELECT FROM webhook.watch AS v WHERE v.webhook = w.id)
+UNION ALL
+SELECT
+    w.id,
+    'warning',
+    pg_catalog.format('role %s has several webhooks of the name %L', w.role::regrole, w.name),
+    pg_catalog.format('The uuid %s says which one is meant. webhook_update with owner gives one of them away.', w.uuid)
+FROM webhook.owned AS w
+WHERE w.deleted_at IS NULL
+  AND EXISTS (
+      SELECT FROM webhook.owned AS o
+      WHERE o.role = w.role AND o.name = w.name AND o.id <> w.id AND o.deleted_at IS NULL
+  );
 COMMENT ON VIEW webhook.problem IS 'private: what is wrong with each webhook';
 
 -- Those that could not be dropped while their table was in use, and those that came with a dump of another database.

@@ -14,6 +14,24 @@ COMMENT ON TABLE webhook.level IS 'private: the levels of roles; the privileges 
 -- Elsewhere the number of a dropped role could be that of another one.
 SELECT pg_catalog.pg_extension_config_dump('webhook.level', 'WHERE role::oid IN (SELECT oid FROM pg_catalog.pg_roles)');
 
+-- A level that DROP OWNED has taken the privileges of is none. All levels come with SELECT on this view.
+CREATE VIEW webhook.administrator AS
+SELECT n.nspowner AS role FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'webhook'
+UNION ALL
+SELECT l.role::oid
+FROM webhook.level AS l
+WHERE l.level = 'admin'
+  AND EXISTS (
+      SELECT
+      FROM pg_catalog.pg_class AS c
+      CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
+      WHERE c.relname = 'webhooks'
+        AND c.relnamespace = 'webhook'::regnamespace
+        AND a.grantee = l.role::oid
+        AND a.privilege_type = 'SELECT'
+  );
+COMMENT ON VIEW webhook.administrator IS 'private: the roles that manage all webhooks: the extension''s owner, and those whose level is admin';
+
 CREATE TABLE webhook.emitter (
     role regrole PRIMARY KEY
 );
@@ -60,7 +78,9 @@ FROM pg_catalog.pg_type AS y
 JOIN pg_catalog.pg_namespace AS n ON n.oid = y.typnamespace
 LEFT JOIN webhook.owner AS o ON o.anchor = y.typname::text
 WHERE n.nspname = 'webhook'
-  AND pg_catalog.starts_with(y.typname::text, 'owner_')
+  -- All that begin with this: in the order of names a backquote follows an underscore.
+  AND y.typname >= 'owner_'::name
+  AND y.typname < 'owner`'::name
   AND coalesce(o.type = y.oid, true)
   -- Its owner may change and rename it, and gives up by that what it stands for.
   AND y.typtype = 'd'
@@ -87,8 +107,9 @@ SELECT w.*
 FROM webhook.owned AS w
 WHERE pg_catalog.pg_has_role(w.role, 'USAGE')
    OR EXISTS (
-       SELECT FROM webhook.level AS l
-       WHERE l.level = 'admin' AND pg_catalog.pg_has_role(l.role::oid, 'USAGE')
-   );
+       SELECT FROM webhook.administrator AS l WHERE pg_catalog.pg_has_role(l.role, 'USAGE')
+   )
+-- No condition of the reader's is applied below this: see views.sql.
+OFFSET 0;
 COMMENT ON VIEW webhook.visible IS
     'private: the webhooks of roles that the reader is a member of, for an admin all of them';

@@ -1,21 +1,25 @@
 -- The log and the settings as users see them. Each view shows what the reader may see, which is
 -- what webhook.visible says; nothing in them is a secret.
+--
+-- PostgreSQL applies a reader's own conditions to rows that it may not see, too, where they are made of operators that tell
+-- nothing of their values, and EXPLAIN ANALYZE says how many rows have passed: text is guessed letter by letter. So columns
+-- with the texts of others are put into a CASE with a volatile function, which keeps conditions on them above the view; webhook.visible keeps all of its own.
 
 CREATE VIEW webhook.deliveries WITH (security_barrier) AS
 SELECT
     d.id,
     w.name AS webhook,
     d.event_id,
-    d.event_type,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.event_type END AS event_type,
     d.schema_name,
     d.table_name,
-    d.payload,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.payload END AS payload,
     d.status,
     d.attempts,
     d.status_code,
-    d.response_body,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.response_body END AS response_body,
     d.latency_ms,
-    d.error,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.error END AS error,
     d.created_at,
     d.next_attempt_at,
     d.delivered_at
@@ -30,10 +34,10 @@ SELECT
     a.attempt,
     a.started_at,
     a.status_code,
-    a.response_body,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN a.response_body END AS response_body,
     pg_catalog.round(a.duration_us / 1000.0, 3) AS latency_ms,
     a.error_class,
-    a.error
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN a.error END AS error
 FROM webhook.attempt AS a
 JOIN webhook.visible AS w ON w.id = a.webhook;
 COMMENT ON VIEW webhook.attempts IS
@@ -86,7 +90,7 @@ SELECT
     coalesce(h.fail_count, 0) AS fail_count,
     h.last_success_at,
     h.last_failure_at,
-    h.last_error,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN h.last_error END AS last_error,
     coalesce(b.count, 0) AS pending,
     w.created_at,
     w.updated_at
@@ -135,16 +139,16 @@ SELECT
     p.id,
     w.name AS webhook,
     coalesce(p.event_id, pg_catalog.format('evt_%s_%s', (SELECT i.id FROM webhook.installation AS i), p.id)) AS event_id,
-    p.event_type,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN p.event_type END AS event_type,
     p.schema_name,
     p.table_name,
-    p.payload,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN p.payload END AS payload,
     'dead' AS status,
     p.attempts,
     p.status_code,
-    p.response_body,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN p.response_body END AS response_body,
     pg_catalog.round(p.duration_us / 1000.0, 3) AS latency_ms,
-    p.error,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN p.error END AS error,
     p.created_at,
     NULL::timestamptz AS next_attempt_at,
     NULL::timestamptz AS delivered_at

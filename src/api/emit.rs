@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use super::for_anybody;
 use crate::capture::casts::Casts;
 use crate::capture::image;
-use crate::capture::sender::{Extent, Sender};
+use crate::capture::sender::{Consent, Extent, Sender};
 use crate::domain::envelope::Kind;
 use crate::domain::event::{self, MANUAL};
 use crate::domain::refusal::Refusal;
@@ -39,7 +39,13 @@ fn webhook_emit(event_type: Option<&str>, data: Option<Json>) -> Result<i32, Err
                     continue;
                 }
                 let event = Event { kind: Kind::Emitted(event_type), event_type, table: None };
+                let consent = match (row.value(4), row.value(5)) {
+                    (_, true) => Consent::Full,
+                    (true, false) => Consent::Runs,
+                    (false, false) => Consent::None { emitter: row.value(6) },
+                };
                 if let Some(sender) = Sender::load(session, row.value(1)) {
+                    let sender = sender.with_consent(consent);
                     told += i32::from(event.write(&sender, data.as_deref())?.is_some());
                 }
             }

@@ -59,6 +59,19 @@ pub enum Extent {
     Bare,
 }
 
+/// What a transform may do in the session of a role that emits an event.
+pub enum Consent {
+    /// Run, and fail the statement: the webhook's owner has the rights of that role.
+    Full,
+    /// Run: that role is a member of the owner.
+    Runs,
+    /// Nothing: the webhook has named that role, which has not been asked.
+    None {
+        /// That role.
+        emitter: String,
+    },
+}
+
 /// What is stored of an event.
 pub enum Stored<'b> {
     /// The body that is sent.
@@ -95,9 +108,12 @@ impl Sender {
             name: row.value(3),
             // Checked when it was chosen.
             format: row.value::<String>(4).parse().unwrap_or(Format::Default),
-            transform: anchor.map(|anchor| match &unconfirmed {
-                None => Transform::load(session, anchor, owner, row.value(11)),
-                Some(refusal) => Transform::refused(anchor, owner, refusal),
+            transform: anchor.map(|anchor| {
+                let found = Transform::load(session, anchor, owner, row.value(11));
+                match &unconfirmed {
+                    Some(refusal) => found.barred(refusal),
+                    None => found,
+                }
             }),
             unconfirmed,
             installation: row.value(7),
@@ -156,6 +172,16 @@ impl Sender {
             context: None,
             repeats: Some(event_id),
         }
+    }
+
+    /// The sender for an event of a role that has nothing to do with the webhook.
+    pub fn with_consent(self, consent: Consent) -> Self {
+        let limited = |transform: Transform| match consent {
+            Consent::Full => transform,
+            Consent::Runs => transform.never_failing(),
+            Consent::None { emitter } => transform.barred(&Refusal::NotForEmitter(emitter)),
+        };
+        Self { transform: self.transform.map(limited), ..self }
     }
 
     /// The transform, if there is one.

@@ -53,10 +53,14 @@ impl Transform {
         Self { named, function, anchor, role, fails }
     }
 
-    /// One that is not called, and whose events are dead letters for this reason.
-    pub fn refused(anchor: String, role: pg_sys::Oid, refusal: &Refusal) -> Self {
-        let named = registered::find(&anchor, role);
-        Self { named, function: Err(Failure::of(refusal)), anchor, role, fails: false }
+    /// The same, whose errors are never those of a statement.
+    pub fn never_failing(self) -> Self {
+        Self { fails: false, ..self }
+    }
+
+    /// The same, which is not called: its events are dead letters for this reason.
+    pub fn barred(self, refusal: &Refusal) -> Self {
+        Self { function: Err(Failure::of(refusal)), ..self.never_failing() }
     }
 
     /// Whether an error of it is one of the statement, and not of the event alone.

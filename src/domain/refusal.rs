@@ -97,6 +97,11 @@ pub enum Refusal {
         /// The webhook's owner.
         role: String,
     },
+    /// It would run in the session of somebody who has not asked for that.
+    #[error(
+        "the transform does not run in a session of role {0}, whose rights the webhook's owner does not have"
+    )]
+    NotForEmitter(String),
     /// A dump has ended up with another role.
     #[error(
         "the webhook came with a dump in which it belonged to role {named}, and belongs to role {role} here"

@@ -82,6 +82,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         Refusal::MayNotWatch { .. }
         | Refusal::MayNotCall(_)
         | Refusal::OthersFunction { .. }
+        | Refusal::NotForEmitter(_)
         | Refusal::Unconfirmed { .. }
         | Refusal::MayNotBring { .. }
         | Refusal::MayNotGive { .. }
@@ -144,6 +145,9 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
         }
         Refusal::OthersFunction { .. } => {
             "A transform belongs to the webhook's owner or to a superuser. A webhook with a transform of a group is made by SET ROLE to the group."
+        }
+        Refusal::NotForEmitter(_) => {
+            "A member of that role has its rights. Without a transform the event is sent as it is."
         }
         Refusal::Unconfirmed { .. } => {
             "webhook_update with owner confirms that what it runs may have the rights of that role."

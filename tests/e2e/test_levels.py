@@ -157,6 +157,20 @@ def test_a_dropped_role_leaves_no_level(db, role):
     assert db.value("SELECT count(*) FROM webhook.level") == 1
 
 
+def test_a_level_ends_with_what_the_role_owns(db, people):
+    """DROP OWNED takes its privileges; a level by another role does not bring it back."""
+    owner, admin, group = people("own", "member"), people("adm", "admin"), people("grp", "member")
+    owner.run("SELECT webhook_create('hook', 'http://127.0.0.1:9/')")
+    seen = "SELECT name FROM webhook.webhooks"
+    assert admin.rows(seen) == [("hook",)]
+    db.run(f"GRANT {group.role} TO {admin.role}; DROP OWNED BY {admin.role}")
+    assert admin.rows(seen) == []
+    for statement in ("SELECT webhook_pause('hook')", "SELECT webhook_update('hook', url => 'http://127.0.0.1:8/')", "SELECT webhook_delete('hook')"):
+        assert refused(admin.connection, statement).startswith("42704")
+    db.run("SELECT webhook_grant(%s, 'admin')", admin.role)
+    assert admin.rows(seen) == [("hook",)]
+
+
 def test_levels_survive_a_dump(db, role, cluster, make_db, receiver):
     ann, root = role("ann", "member"), role("root", "admin")
     with cluster.connect(db.name, user=ann) as connection:

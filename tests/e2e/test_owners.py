@@ -374,6 +374,40 @@ def test_two_sessions_of_a_new_owner_make_one_name_once(cluster, db, people, rec
     assert db.value("SELECT count(DISTINCT owner) FROM webhook.webhook") == 1
 
 
+# --- what is wrong ------------------------------------------------------------------------------------
+
+
+def test_an_owner_that_is_gone_is_told_of_a_webhook_without_a_table(own_cluster, make_db, receiver):
+    """Without a worker, which would end it, too."""
+    db = make_db(own_cluster(shared_preload_libraries="''"), extension=False)
+    db.run("CREATE EXTENSION pg_webhook")
+    role = f"{db.name}_own"
+    db.run(f"CREATE ROLE {role} LOGIN; SELECT webhook_grant('{role}', 'member')")
+    with db.cluster.connect(db.name, user=role) as owner:
+        owner.execute("SELECT webhook_create('hook', %s, events => '{a.*}')", [receiver.url("/")])
+        [anchor] = owner.execute("SELECT typname FROM pg_type WHERE typname LIKE 'owner_%'").fetchone()
+        owner.execute(f"DROP DOMAIN webhook.{anchor}")
+    gone = "the role that the webhook belonged to is gone"
+    assert db.rows("SELECT health, health_reason FROM webhook.webhooks") == [("broken", gone)]
+    [(name, severity, problem, hint)] = db.rows("SELECT * FROM webhook_check()")
+    assert (name, severity, problem) == ("hook", "error", gone)
+    db.run(hint)
+    assert db.rows("SELECT * FROM webhook_check()") == []
+
+
+def test_webhooks_of_one_name_are_told(db, people, owner, receiver):
+    other = people("oth", "member")
+    for person in (owner, other):
+        person.run("SELECT webhook_create('hook', %s, events => '{a.*}')", receiver.url("/"))
+    db.run(f"REASSIGN OWNED BY {owner.role} TO {other.role}")
+    told = other.rows("SELECT webhook, severity, problem, hint FROM webhook_check()")
+    assert [row[:3] for row in told] == [("hook", "warning", f"role {other.role} has several webhooks of the name 'hook'")] * 2
+    uuids = [row[0] for row in other.rows("SELECT id::text FROM webhook.webhooks")]
+    assert sorted(uuid for uuid in uuids for row in told if uuid in row[3]) == sorted(uuids)
+    other.run("SELECT webhook_delete(%s)", uuids[0])
+    assert problems(other) == []
+
+
 # --- a dump that ends up with another role -----------------------------------------------------------
 
 

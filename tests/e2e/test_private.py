@@ -7,6 +7,9 @@ import re
 import psycopg
 import pytest
 
+from harness import wait_until
+from harness.receiver import reply
+
 TOKEN = "t0ps3cret-header-value"
 GIVEN = "a given secret of words"
 
@@ -248,6 +251,63 @@ def test_default_privileges_open_nothing(cluster, make_db):
             assert refused(connection, statement) == "42501", statement
     db.run(f"DROP OWNED BY {quoted}; DROP ROLE {quoted}")
     db.drop()
+
+
+def test_nobody_keeps_a_table_of_ours_as_it_is(db, people):
+    """As a column of the type of its rows does."""
+    nobody = people("nob")
+    rows = db.rows("SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'webhook'::regnamespace AND reltype <> 0 AND relkind <> 'c'")
+    assert len(rows) > 20
+    for [name] in rows:
+        for column in (name, f"{name}[]"):
+            assert refused(nobody.connection, f"CREATE TABLE holds (c {column})") == "42501", column
+
+
+# --- what a reader can find out ----------------------------------------------------------------------
+
+
+TEXTS = {
+    "webhooks": ["name", "url", "description", "last_error", "signature_header"],
+    "deliveries": ["webhook", "event_type", "payload", "response_body", "error"],
+    "attempts": ["response_body", "error"],
+    "dead_letters": ["webhook", "event_type", "payload", "response_body", "error"],
+    "stats": ["webhook"],
+}
+
+
+@pytest.mark.parametrize("view, column", [(view, column) for view, columns in TEXTS.items() for column in columns])
+def test_no_plan_tells_what_the_rows_of_others_say(db, people, receiver, view, column):
+    """PostgreSQL tries a reader's condition on rows that it may not see, where the operator itself tells nothing, and
+    EXPLAIN ANALYZE counts the rows that pass: enough to guess any text letter by letter."""
+    owner, viewer = people("own", "member"), people("vie", "viewer")
+    receiver.default(reply(500, body=b"secret answer"))
+    owner.run("SELECT webhook_create('name', %s, description => 'd', events => '{a.b}', max_retries => 0, signature => 'hex', signature_header => 'X-Sig')", receiver.url("/"))
+    owner.run("SELECT webhook_emit('a.b', '1')")
+    wait_until(lambda: owner.value("SELECT count(*) FROM webhook.dead_letters") == 1, "a dead letter")
+    value = owner.value(f"SELECT min({column}::text) FROM webhook.{view}")
+    joins = ["hashjoin", "mergejoin", "nestloop"]
+
+    def plan(condition, text):
+        # Without what differs each time.
+        shown = viewer.value(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF, BUFFERS OFF, FORMAT JSON) SELECT 1 FROM webhook.{view} WHERE {column} {condition} $${text}$$")
+        return rows_of(shown[0]["Plan"])
+
+    assert value and viewer.value(f"SELECT count(*) FROM webhook.{view}") == 0
+    for join in joins:
+        viewer.run("; ".join(f"SET enable_{other} = {'on' if other == join else 'off'}" for other in joins))
+        for condition in ("=", ">="):
+            assert plan(condition, value) == plan(condition, value + "z"), join
+
+
+def rows_of(node):
+    return [node["Node Type"], node["Actual Rows"], node.get("Rows Removed by Filter", 0), *map(rows_of, node.get("Plans", []))]
+
+
+def test_owners_are_found_by_an_index(db):
+    """Anybody can make types, and each event asks whose the webhook is."""
+    db.run("SET enable_seqscan = off")
+    plan = "\n".join(row[0] for row in db.rows("EXPLAIN SELECT * FROM webhook.owned WHERE id = 1"))
+    assert "pg_type_typname_nsp_index" in plan and "Seq Scan on pg_type" not in plan, plan
 
 
 def test_our_tables_are_heaps_whatever_the_default(cluster, make_db, receiver):

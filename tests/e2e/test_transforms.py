@@ -474,6 +474,12 @@ def test_limits_of_emitted_and_invoked_events(db, owner, receiver):
 # --- emit --------------------------------------------------------------------------------------------
 
 
+def failure(db):
+    """The error of the one event that is dead."""
+    [(error,)] = db.rows("SELECT error FROM webhook.deliveries WHERE status = 'dead'")
+    return error
+
+
 def heard(person, type="order.shipped"):
     """Who hears an event of a role, and what it is told."""
     notices = []
@@ -541,6 +547,41 @@ def test_named_emitters(db, people, receiver):
     assert rights(db) == before
     with pytest.raises(psycopg.errors.UndefinedObject):
         create(owner, receiver.url("/"), table_name=None, transform=None, events=["a.b"], emitters=["-"])
+
+
+@pytest.mark.parametrize("does", ["RAISE EXCEPTION 'no emits today'", "payload := to_jsonb(current_query())"])
+def test_whoever_is_named_has_asked_for_nothing(db, people, receiver, does):
+    """No transform runs in its session, where it could take its time, fail, and read what it was not told."""
+    owner, app, admin = people("own", "member"), people("app"), people("adm", "admin")
+    transform(owner, f"{does};")
+    settings = {"table_name": None, "events": ["order.*"], "on_transform_error": "fail"}
+    create(owner, receiver.url("/"), emitters=[app.role, admin.role, "postgres"], **settings)
+    why = "the transform does not run in a session of role {}, whose rights the webhook's owner does not have"
+    for emitter, name in ((app, app.role), (admin, admin.role), (db, "postgres")):
+        assert heard(emitter) == (1, [])
+        assert failure(db) == why.format(name)
+        db.run("SELECT webhook_cancel(id) FROM webhook.dead_letters")
+    db.run(f"GRANT {app.role} TO {owner.role}")
+    if does.startswith("RAISE"):
+        with pytest.raises(psycopg.errors.RaiseException, match="no emits today"):
+            heard(app)
+    else:
+        assert heard(app) == (1, [])
+        assert "webhook_emit" in db.value("SELECT payload FROM webhook.deliveries ORDER BY id DESC LIMIT 1")
+    db.run(f"REVOKE {app.role} FROM {owner.role}")
+    assert heard(app) == (1, []) and failure(db) == why.format(app.role)
+
+
+def test_a_member_of_the_owner_does_not_fail_by_its_transform(db, people, receiver):
+    """Whoever may grant that role can make anybody a member of it."""
+    group = people("grp", "member")
+    app = people("app", member_of=[group])
+    transform(group, "RAISE EXCEPTION 'no emits today';")
+    create(group, receiver.url("/"), table_name=None, events=["order.*"], on_transform_error="fail")
+    assert heard(app) == (1, [])
+    assert "no emits today" in failure(db)
+    with pytest.raises(psycopg.errors.RaiseException, match="no emits today"):
+        heard(group)
 
 
 def test_emitters_and_levels(db, people, receiver):

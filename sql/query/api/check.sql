@@ -6,7 +6,7 @@ WHERE w.deleted_at IS NULL
   AND ($1 IS NULL OR w.id = $1)
   AND (
       pg_has_role($2, w.role, 'USAGE')
-      OR EXISTS (SELECT FROM webhook.level AS l WHERE l.level = 'admin' AND pg_has_role($2, l.role::oid, 'USAGE'))
+      OR EXISTS (SELECT FROM webhook.administrator AS l WHERE pg_has_role($2, l.role, 'USAGE'))
   )
 UNION ALL
 SELECT NULL, o.severity, o.problem, o.hint
@@ -15,6 +15,6 @@ JOIN pg_class AS c ON c.oid = o.relation
 WHERE $1 IS NULL
   AND (
       pg_has_role($2, c.relowner, 'USAGE')
-      OR EXISTS (SELECT FROM webhook.level AS l WHERE l.level = 'admin' AND pg_has_role($2, l.role::oid, 'USAGE'))
+      OR EXISTS (SELECT FROM webhook.administrator AS l WHERE pg_has_role($2, l.role, 'USAGE'))
   )
 ORDER BY 1, 2, 3

@@ -20,6 +20,6 @@ FROM (
 JOIN webhook.owned AS w ON w.id = d.webhook
 WHERE (
     pg_has_role($2, w.role, 'USAGE')
-    OR EXISTS (SELECT FROM webhook.level AS l WHERE l.level = 'admin' AND pg_has_role($2, l.role::oid, 'USAGE'))
+    OR EXISTS (SELECT FROM webhook.administrator AS l WHERE pg_has_role($2, l.role, 'USAGE'))
 )
 LIMIT 1

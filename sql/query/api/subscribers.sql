@@ -9,7 +9,15 @@ WITH RECURSIVE above (role) AS (
     JOIN pg_auth_members AS m ON m.member = above.role
     WHERE coalesce((to_jsonb(m) ->> 'inherit_option')::boolean OR (to_jsonb(m) ->> 'set_option')::boolean, true)
 )
-SELECT w.id, w.event_types, w.enabled
+-- Whether its transform may run in the emitter's session, and whether an error of it may be the emitter's: only whose
+-- owner has the emitter's rights could do that without us.
+SELECT
+    w.id,
+    w.event_types,
+    w.enabled,
+    w.role IN (SELECT role FROM above),
+    pg_has_role(w.role, $1, 'USAGE'),
+    pg_get_userbyid($1)::text
 FROM webhook.owned AS w
 WHERE w.deleted_at IS NULL
   AND w.event_types <> '{}'

@@ -6,5 +6,5 @@ WHERE (w.name = $1 OR w.uuid::text = lower($1))
   AND w.deleted_at IS NULL
   AND (
       pg_has_role($2, w.role, 'USAGE')
-      OR EXISTS (SELECT FROM webhook.level AS l WHERE l.level = 'admin' AND pg_has_role($2, l.role::oid, 'USAGE'))
+      OR EXISTS (SELECT FROM webhook.administrator AS l WHERE pg_has_role($2, l.role, 'USAGE'))
   )

@@ -7,6 +7,6 @@ WHERE w.id = $1
   AND w.deleted_at IS NULL
   AND (
       pg_has_role($2, r.role, 'USAGE')
-      OR EXISTS (SELECT FROM webhook.level AS l WHERE l.level = 'admin' AND pg_has_role($2, l.role::oid, 'USAGE'))
+      OR EXISTS (SELECT FROM webhook.administrator AS l WHERE pg_has_role($2, l.role, 'USAGE'))
   )
 FOR NO KEY UPDATE OF w
