@@ -113,6 +113,20 @@ def test_a_transform_leaves_nothing_in_the_session(db, owner, writer, receiver, 
         assert not failed and all(body["transformed"] for body in bodies(db)), failed
 
 
+def test_a_function_of_somebody_elses_that_a_transform_calls(db, people, owner, writer, receiver):
+    """It is the owner's choice, with the owner's rights; nobody else's, and it leaves no more than the transform does."""
+    dev = people("dev")
+    dev.run(
+        "CREATE FUNCTION helps() RETURNS text LANGUAGE plpgsql AS"
+        " $$ BEGIN BEGIN EXECUTE 'SET ROLE NONE'; EXCEPTION WHEN OTHERS THEN RETURN current_user || ': ' || SQLSTATE; END; RETURN 'free'; END $$"
+    )
+    transform(owner, f"payload := jsonb_build_object('by', {dev.role}.helps());")
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    for number, session in enumerate((writer, db, dev), 1):
+        session.run(f"INSERT INTO {owner.role}.things VALUES (%s, 'a')", number)
+    assert [body["by"] for body in bodies(db)] == [f"{owner.role}: 42501"] * 3
+
+
 def test_the_cursors_of_a_session_are_closed_to_a_transform(db, owner, receiver):
     """By its name code of the session can read an open cursor with the rights of whoever opened it."""
     db.run("CREATE TABLE private (pin text); INSERT INTO private VALUES ('1234'), ('5678')")

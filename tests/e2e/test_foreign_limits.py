@@ -183,6 +183,89 @@ def test_functions_that_would_leave_something_in_the_session(db, owner, writer, 
     assert f"cannot execute function {name} within security-restricted operation" in failure(db)
 
 
+#: Functions that use what a session has open, or leave something there that no rollback takes away.
+OF_THE_SESSION = {
+    "lo_close", "lo_lseek", "lo_lseek64", "lo_open", "lo_tell", "lo_tell64", "lo_truncate", "lo_truncate64", "loread", "lowrite",
+    "pg_advisory_lock", "pg_advisory_lock_shared", "pg_advisory_unlock", "pg_advisory_unlock_all", "pg_advisory_unlock_shared",
+    "pg_try_advisory_lock", "pg_try_advisory_lock_shared", "setseed", "pg_backup_start", "pg_backup_stop",
+    "pg_copy_logical_replication_slot", "pg_copy_physical_replication_slot", "pg_create_logical_replication_slot",
+    "pg_create_physical_replication_slot", "pg_drop_replication_slot", "pg_logical_slot_get_binary_changes",
+    "pg_logical_slot_get_changes", "pg_logical_slot_peek_binary_changes", "pg_logical_slot_peek_changes", "pg_replication_origin_session_reset",
+    "pg_replication_origin_session_setup", "pg_replication_origin_xact_reset", "pg_replication_origin_xact_setup", "pg_replication_slot_advance",
+}
+
+#: Functions that sound like these, and what they do is taken back, only told, or none of the session's.
+NOT_OF_THE_SESSION = {
+    "lo_creat", "lo_create", "lo_export", "lo_from_bytea", "lo_get", "lo_import", "lo_put", "lo_unlink",
+    "pg_advisory_xact_lock", "pg_advisory_xact_lock_shared", "pg_try_advisory_xact_lock", "pg_try_advisory_xact_lock_shared",
+    "pg_get_replication_slots", "pg_replication_origin_session_is_setup", "pg_replication_origin_session_progress",
+    "pg_stat_get_replication_slot", "pg_stat_reset_replication_slot", "pg_sync_replication_slots", "binary_upgrade_logical_slot_has_caught_up",
+    "pg_stat_get_backend_start", "pg_safe_snapshot_blocking_pids",
+    "pg_isolation_test_session_is_blocked", "pg_export_snapshot",  # which the server refuses in a subtransaction
+}
+
+#: Writes down which functions of the server are refused. No row, no call: functions are told of before there is one.
+PROBE = (
+    "FOR f IN SELECT p.oid, p.proname, p.pronargs, p.provariadic, p.proargtypes::oid[] AS types FROM pg_catalog.pg_proc AS p"
+    " WHERE p.oid < 16384 AND p.pronamespace = 'pg_catalog'::regnamespace AND p.prokind = 'f' AND p.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype, 'internal'::regtype, 'unknown'::regtype)"
+    " AND NOT EXISTS (SELECT FROM unnest(p.proargtypes) AS a (oid) JOIN pg_catalog.pg_type AS t ON t.oid = a.oid"
+    "   WHERE t.typtype = 'p' AND t.typname NOT IN ('cstring', 'record'))"
+    " LOOP BEGIN"
+    " EXECUTE (SELECT format('SELECT pg_catalog.%I(%s) FROM (SELECT %s WHERE random() < 0 OFFSET 0) AS q', f.proname,"
+    "   string_agg(CASE WHEN n = f.pronargs AND f.provariadic <> 0 THEN 'VARIADIC ' ELSE '' END || 'a' || n, ', ' ORDER BY n)"
+    "     FILTER (WHERE n > 0),"
+    "   string_agg(CASE n WHEN 0 THEN '1' ELSE format('NULL::%s AS a%s', pg_catalog.format_type(f.types[n - 1], NULL), n) END, ', '))"
+    "   FROM generate_series(LEAST(1, f.pronargs), f.pronargs) AS n);"
+    " EXCEPTION WHEN OTHERS THEN"
+    " INSERT INTO {own}.found VALUES (f.proname, SQLERRM); END; END LOOP;"
+)
+
+
+def test_every_function_of_the_session_is_refused(db, owner, writer, receiver):
+    """Of all that this server has, whatever their arguments; and none sounds like one and is not judged here."""
+    owner.run("CREATE TABLE found (name text, error text)")
+    transform(owner, PROBE.format(own=owner.role), declare="f record;")
+    db.run(f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA pg_catalog TO {owner.role}")
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    writer.run(f"INSERT INTO {owner.role}.things VALUES (1, 'a')")
+    assert bodies(db)[0]["transformed"]
+    found = dict(owner.rows("SELECT name, error FROM found WHERE error LIKE 'cannot execute function %%'"))
+    assert set(found) == OF_THE_SESSION
+    assert all(error == f"cannot execute function {name} within security-restricted operation" for name, error in found.items())
+    others = owner.rows("SELECT DISTINCT name, error FROM found WHERE error NOT LIKE 'cannot execute function %%'")
+    assert [row for row in others if "is not unique" not in row[1]] == []
+    sounding = db.rows(
+        "SELECT DISTINCT proname FROM pg_proc WHERE oid < 16384 AND provolatile = 'v' AND proname ~"
+        " '^lo_|^loread|^lowrite|advisory|_slot|backup_st|origin_(session|xact)|session|seed|export|snapshot_export'"
+    )
+    assert {name for (name,) in sounding} <= OF_THE_SESSION | NOT_OF_THE_SESSION
+
+
+@pytest.mark.parametrize("call", [
+    "pg_create_physical_replication_slot('planted', true, true)", "pg_create_logical_replication_slot('planted', 'pgoutput', true)",
+    "pg_copy_physical_replication_slot('mine', 'planted', true)", "pg_drop_replication_slot('mine')",
+    "pg_replication_slot_advance('mine', '0/1')", "pg_backup_start('x', true)", "pg_backup_stop()",
+    "pg_replication_origin_session_setup('x')", "pg_replication_origin_xact_setup('0/1', now())",
+])
+def test_replication_and_backups_of_a_session_are_closed_to_a_transform(db, owner, writer, receiver, call):
+    """A temporary slot and a backup that has begun are the session's until it ends; a rollback ends neither."""
+    name = call.partition("(")[0]
+    db.run(f"ALTER ROLE {owner.role} REPLICATION")
+    for (grant,) in db.rows("SELECT format('GRANT EXECUTE ON FUNCTION %%s TO %%I', oid::regprocedure, %s::text) FROM pg_proc WHERE proname = %s", owner.role, name):
+        db.run(grant)
+    mine = f"mine_{owner.role}"
+    db.run("SELECT pg_create_physical_replication_slot(%s, true, true)", mine)
+    transform(owner, f"PERFORM {call.replace('mine', mine).replace('planted', 'planted_' + owner.role)};")
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    for number, session in enumerate((writer, db), 1):
+        session.run(f"INSERT INTO {owner.role}.things VALUES (%s, 'a')", number)
+    slots = db.rows("SELECT slot_name FROM pg_replication_slots WHERE slot_name LIKE %s", f"%{owner.role}")
+    assert slots == [(mine,)]
+    errors = db.rows("SELECT error FROM webhook.deliveries WHERE status = 'dead'")
+    assert len(errors) == 2
+    assert all(f"cannot execute function {name} within security-restricted operation" in error for (error,) in errors)
+
+
 def test_functions_that_take_back_what_they_do(db, owner, writer, receiver):
     """Large objects by their number, and advisory locks of the transaction."""
     transform(
@@ -227,6 +310,40 @@ def test_a_cursor_of_a_transform_is_closed_whatever_it_is_called(db, owner, writ
         writer.run(f"INSERT INTO {owner.role}.things VALUES (1, 'a')")
         assert writer.rows("SELECT name FROM pg_cursors WHERE name = '<unnamed>'") == []
     assert bodies(db)[0]["transformed"]
+
+
+#: How PL/pgSQL of the session's goes through rows with a cursor that it keeps open, more of them than it fetches at once.
+LOOPS = {
+    "a query": "FOR r IN SELECT n FROM generate_series(1, 120) AS n LOOP {insert} END LOOP;",
+    "a text": "FOR r IN EXECUTE 'SELECT n FROM generate_series(1, 120) AS n' LOOP {insert} END LOOP;",
+    "a bound cursor": "FOR r IN bound LOOP {insert} END LOOP;",
+    "a cursor": "OPEN c FOR SELECT n FROM generate_series(1, 120) AS n; LOOP FETCH c INTO r; EXIT WHEN NOT FOUND; {insert} END LOOP; CLOSE c;",
+    "a loop in a loop": "FOR q IN SELECT n FROM generate_series(0, 1) AS n LOOP FOR r IN SELECT n + 60 * q.n AS n FROM generate_series(1, 60) AS n"
+                        " LOOP {insert} END LOOP; END LOOP;",
+    "a loop that commits": "FOR r IN SELECT n FROM generate_series(1, 120) AS n LOOP {insert} COMMIT; END LOOP;",
+}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("end", ["works", "fails"])
+def test_a_loop_of_the_session_goes_on(db, owner, writer, receiver, loop, end):
+    """Its cursor is pinned, and neither used up nor closed by a transform that loops itself, catches an error and fails."""
+    own = f"FOR n IN SELECT x FROM generate_series(1, 70) AS x LOOP t := t + n; END LOOP; BEGIN PERFORM 1 / 0; EXCEPTION WHEN division_by_zero THEN NULL; END;"
+    fail = "OPEN c FOR SELECT 1; PERFORM 1 / 0;" if end == "fails" else ""
+    transform(owner, f"{own} payload := payload || jsonb_build_object('t', t); {fail}", declare="n int; t int := 0;")
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    writer.run("CREATE TABLE seen (n int)")
+    insert = f"INSERT INTO {owner.role}.things VALUES (r.n, 'a'); INSERT INTO {writer.role}.seen VALUES (r.n);"
+    writer.run(
+        f"DO $$ DECLARE r record; q record; c refcursor; bound CURSOR FOR SELECT n FROM generate_series(1, 120) AS n;"
+        f" BEGIN {LOOPS[loop].format(insert=insert)} END $$"
+    )
+    assert writer.rows("SELECT count(*), count(DISTINCT n), sum(n) FROM seen") == [(120, 120, 7260)]
+    assert db.value(f"SELECT count(*) FROM {owner.role}.things") == 120
+    failed = db.value("SELECT count(*) FROM webhook.deliveries WHERE status = 'dead'")
+    assert failed == (120 if end == "fails" else 0) and len(bodies(db)) == 120
+    assert end == "fails" or all(body["t"] == 2485 for body in bodies(db))
+    assert writer.value("SELECT count(*) FROM pg_cursors WHERE name <> ''") == 0
 
 
 # --- the temporary schema ----------------------------------------------------------------------------
@@ -489,22 +606,81 @@ def test_a_preview_takes_plain_checks_of_strangers(db, people, owner, receiver, 
     assert reason is None and '"r": "[1,3)"' in body.replace('":"', '": "')
 
 
-def test_a_check_that_is_added_meanwhile_is_judged_when_it_is_called(db, people, owner, receiver, cluster):
+#: What a stranger adds to a check in the moment that a preview looks at a row: a function of its own, or of the server.
+ADDED = {
+    "own": "{dev}.spy(VALUE)",
+    "setval": "pg_catalog.setval('{own}.numbers', 77) IS NOT NULL",
+    "pg_notify": "pg_catalog.pg_notify('spied', 'x') IS NULL",
+    "query_to_xml": "pg_catalog.query_to_xml('SELECT pg_catalog.setval(''{own}.numbers'', 77)', true, true, '') IS NOT NULL",
+    "table_to_xml": "pg_catalog.table_to_xml('{dev}.acts', true, true, '') IS NOT NULL",
+}
+
+
+@pytest.mark.parametrize("added", ADDED)
+def test_a_check_that_is_added_meanwhile_is_judged_when_it_is_called(db, people, owner, receiver, cluster, added):
     """The owner's own check waits, and meanwhile the stranger changes what comes after it."""
     dev = people("dev")
     dev.run("CREATE TABLE ran (who text); GRANT INSERT ON ran TO PUBLIC; CREATE DOMAIN later AS int")
     dev.run(f"CREATE FUNCTION spy(v int) RETURNS boolean LANGUAGE plpgsql AS"
             f" $$ BEGIN INSERT INTO {dev.role}.ran VALUES (current_user); RETURN true; END $$")
-    owner.run("CREATE FUNCTION wait(v int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(9); RETURN true; END $$")
+    owner.run("CREATE TABLE gate (id int); INSERT INTO gate VALUES (1)")
+    owner.run(f"CREATE FUNCTION wait(v int) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM FROM {owner.role}.gate FOR UPDATE; RETURN true; END $$")
     owner.run("CREATE DOMAIN slow AS int CHECK (wait(VALUE))")
     owner.run(f"CREATE TABLE felt (id slow, c {dev.role}.later)")
     create(owner, receiver.url("/"), table_name=f"{owner.role}.felt", events=["INSERT"])
-    db.run("SELECT pg_advisory_lock(9)")
-    with concurrent.futures.ThreadPoolExecutor() as pool:
+    dev.run("CREATE VIEW acts AS SELECT pg_catalog.pg_notify('spied', 'x') IS NULL AS told; GRANT SELECT ON acts TO PUBLIC")
+    dev.run("LISTEN spied")
+    with cluster.connect(db.name, autocommit=False) as gate, concurrent.futures.ThreadPoolExecutor() as pool:
+        gate.execute(f"SELECT FROM {owner.role}.gate FOR UPDATE")
         preview = pool.submit(owner.value, "SELECT reason FROM webhook_preview('hook', 'INSERT', '{\"id\": 1, \"c\": 1}')")
-        wait_until(lambda: db.value("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"), "the preview waits")
-        dev.run("ALTER DOMAIN later ADD CHECK (spy(VALUE))")
-        db.run("SELECT pg_advisory_unlock(9)")
+        wait_until(lambda: db.value("SELECT count(*) FROM pg_locks WHERE NOT granted"), "the preview waits")
+        check = ADDED[added].replace("{own}", owner.role).replace("{dev}", dev.role)
+        dev.run(f"ALTER DOMAIN later ADD CHECK ({check}) NOT VALID")
+        gate.rollback()
         reason = preview.result(20)
     assert db.rows(f"SELECT who FROM {dev.role}.ran") == []
-    assert dev.role in (reason or dev.role)
+    assert not db.value(f"SELECT is_called FROM {owner.role}.numbers")
+    assert list(dev.connection.notifies(timeout=0.2)) == []
+    assert (f"of role {dev.role}" if added == "own" else f"function {added} would be called") in reason
+
+
+#: Functions that are VOLATILE and do nothing to anything.
+HARMLESS = {
+    "array_sample", "array_shuffle", "clock_timestamp", "gen_random_uuid", "pg_sleep", "pg_sleep_for", "pg_sleep_until",
+    "random", "random_normal", "timeofday", "uuidv4", "uuidv7",
+}
+
+#: Functions that run a query that somebody else has written, although they are not VOLATILE.
+RUNNING = {f"{what}_to_{form}" for what in ("database", "schema", "table") for form in ("xml", "xmlschema", "xml_and_xmlschema")}
+
+
+def test_a_preview_calls_nothing_of_the_server_that_acts(db, owner, receiver):
+    """Of all that this server has: what is VOLATILE, and what runs a query or has a text run as one."""
+    owner.run("CREATE TABLE found (name text, error text); CREATE TABLE felt (id int PRIMARY KEY)")
+    owner.run(f"CREATE FUNCTION probe(v int) RETURNS boolean LANGUAGE plpgsql AS"
+              f" $$ DECLARE f record; BEGIN {PROBE.format(own=owner.role)} RETURN true; END $$")
+    db.run(f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA pg_catalog TO {owner.role}")
+    create(owner, receiver.url("/"), table_name=f"{owner.role}.felt", events=["INSERT"], condition=f"{owner.role}.probe(NEW.id)")
+    assert owner.value("SELECT reason FROM webhook_preview('hook', 'INSERT', '{\"id\": 1}')") is None
+    refused = {name for (name,) in owner.rows("SELECT name FROM found WHERE error LIKE '%%would be called%%' OR error LIKE 'cannot execute function%%'")}
+    acting = {name for (name,) in db.rows(
+        "SELECT proname FROM pg_proc WHERE oid < 16384 AND prokind = 'f' AND provolatile = 'v'"
+        " AND prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype, 'internal'::regtype)"
+        " AND NOT EXISTS (SELECT FROM unnest(proargtypes) AS a (oid) JOIN pg_type AS t ON t.oid = a.oid"
+        "   WHERE t.typtype = 'p' AND t.typname NOT IN ('cstring', 'record'))"
+    )}
+    of_text = {name for (name,) in db.rows(
+        "SELECT proname FROM pg_proc WHERE oid < 16384 AND proargnames[:pronargs] && ARRAY['query', 'sqlquery', 'cursor', 'tbl']"
+        " OR oid < 16384 AND proname IN ('ts_rewrite', 'ts_stat')"
+    )}
+    assert of_text <= refused and {"query_to_xml", "cursor_to_xml", "ts_stat", "ts_rewrite", "table_to_xml"} <= of_text
+    assert refused == acting - HARMLESS | RUNNING
+
+
+def test_a_preview_takes_what_is_volatile_and_does_nothing(owner, receiver):
+    """A sample, the time, an id."""
+    owner.run("CREATE TABLE felt (id int PRIMARY KEY, at timestamptz)")
+    condition = "random() >= 0 AND NEW.at < clock_timestamp() AND gen_random_uuid() IS NOT NULL AND pg_sleep(0) IS NOT NULL"
+    create(owner, receiver.url("/"), table_name=f"{owner.role}.felt", events=["INSERT"], condition=condition)
+    row = '{"id": 1, "at": "2020-01-01"}'
+    assert owner.rows("SELECT reason, body IS NOT NULL FROM webhook_preview('hook', 'INSERT', %s)", row) == [(None, True)]

@@ -1,7 +1,8 @@
 //! The functions that code of others calls.
 //!
 //! The server tells of each that an expression is about to call ([`Watched`]): here those are refused which would
-//! leave something in the session or use what is open in it. And it asks of each that is not built in whether anybody
+//! leave something in the session or use what is open in it, and where functions are judged, those of the server that
+//! act. And it asks of each that is not built in whether anybody
 //! wants to know when it is called ([`judge`]), however it is reached: by an expression, a trigger, a type or a cast.
 
 use std::ffi::{CStr, c_void};
@@ -11,8 +12,10 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 /// Functions of the server that use what is open in the session, or leave something there that no rollback takes away:
-/// descriptors of large objects, locks of the session, and where its random numbers are.
-const REFUSED: [&CStr; 18] = [
+/// descriptors of large objects, locks of the session, where its random numbers are, slots of replication, which can be
+/// temporary ones, a backup, and the origin that its transactions are said to have. Not `pg_export_snapshot`, which the
+/// server refuses in a subtransaction, nor what makes the session look at statistics, or report them, earlier.
+const REFUSED: [&CStr; 34] = [
     c"lo_close",
     c"lo_lseek",
     c"lo_lseek64",
@@ -28,9 +31,54 @@ const REFUSED: [&CStr; 18] = [
     c"pg_advisory_unlock",
     c"pg_advisory_unlock_all",
     c"pg_advisory_unlock_shared",
+    c"pg_backup_start",
+    c"pg_backup_stop",
+    c"pg_copy_logical_replication_slot",
+    c"pg_copy_physical_replication_slot",
+    c"pg_create_logical_replication_slot",
+    c"pg_create_physical_replication_slot",
+    c"pg_drop_replication_slot",
+    c"pg_logical_slot_get_binary_changes",
+    c"pg_logical_slot_get_changes",
+    c"pg_logical_slot_peek_binary_changes",
+    c"pg_logical_slot_peek_changes",
+    c"pg_replication_origin_session_reset",
+    c"pg_replication_origin_session_setup",
+    c"pg_replication_origin_xact_reset",
+    c"pg_replication_origin_xact_setup",
+    c"pg_replication_slot_advance",
     c"pg_try_advisory_lock",
     c"pg_try_advisory_lock_shared",
     c"setseed",
+];
+
+/// Functions that run a query, and can so call others, although they are not declared VOLATILE.
+const RUNNING: [&CStr; 9] = [
+    c"database_to_xml",
+    c"database_to_xml_and_xmlschema",
+    c"database_to_xmlschema",
+    c"schema_to_xml",
+    c"schema_to_xml_and_xmlschema",
+    c"schema_to_xmlschema",
+    c"table_to_xml",
+    c"table_to_xml_and_xmlschema",
+    c"table_to_xmlschema",
+];
+
+/// Functions that are VOLATILE because they return something else each time, and do nothing.
+const HARMLESS: [&CStr; 12] = [
+    c"array_sample",
+    c"array_shuffle",
+    c"clock_timestamp",
+    c"gen_random_uuid",
+    c"pg_sleep",
+    c"pg_sleep_for",
+    c"pg_sleep_until",
+    c"random",
+    c"random_normal",
+    c"timeofday",
+    c"uuidv4",
+    c"uuidv7",
 ];
 
 /// While it lives, functions are told of. Only then: to be told costs every session, also of those that have no webhook,
@@ -114,11 +162,33 @@ unsafe extern "C-unwind" fn look_at(function: pg_sys::Oid) {
     // SAFETY: the caller's; the name is a copy, if there is such a function.
     unsafe {
         let name = pg_sys::get_func_name(function);
-        if !name.is_null() && REFUSED.contains(&CStr::from_ptr(name)) {
-            let name = CStr::from_ptr(name).to_string_lossy();
-            super::refuse(&format!("function {name}"));
+        if name.is_null() {
+            return;
+        }
+        let name = CStr::from_ptr(name);
+        if REFUSED.contains(&name) {
+            super::refuse(&format!("function {}", name.to_string_lossy()));
+        }
+        if super::JUDGED.get().is_some() && acts(function, name) {
+            let name = name.to_string_lossy();
+            let message = format!("function {name} would be called, which a preview does not do");
+            let code = PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE;
+            ErrorReport::new(code, message, function_name!()).report(PgLogLevel::ERROR);
         }
     }
+}
+
+/// Whether a function of the server can do more than read. Where functions are judged by their owner, that says nothing
+/// about those of the server, which do as they are told: by a text that is run as a query as well.
+///
+/// # Safety
+///
+/// In a transaction; `name` is that of `function`, which is there.
+unsafe fn acts(function: pg_sys::Oid, name: &CStr) -> bool {
+    // SAFETY: the caller's.
+    let volatility = unsafe { pg_sys::func_volatile(function) } as u8;
+    RUNNING.contains(&name)
+        || volatility == pg_sys::PROVOLATILE_VOLATILE && !HARMLESS.contains(&name)
 }
 
 /// Who was asked before us.
