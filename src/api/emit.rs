@@ -63,15 +63,17 @@ fn webhook_invoke(
     record: Option<Record>,
 ) -> Result<Option<i64>, ErrorReport> {
     let Record(row) = record.ok_or(Refusal::Null("row"))?;
+    let webhook = webhook.ok_or(Refusal::Null("webhook"))?;
     for_anybody(|caller| {
         spi::connect(|session| {
-            let own = managed::find(session, caller, webhook)?;
+            // Not locked: as a captured write it neither waits for a change of the webhook nor holds one up.
+            let id = managed::see(session, caller, webhook)?;
             let rows = session.run(sql!("api/table"), &[arg(composite::relation(&row))]);
             let table: Option<(String, String)> =
                 rows.first().map(|row| (row.value(1), row.value(2)));
             let table = table.as_ref().map(|(schema, name)| (schema.as_str(), name.as_str()));
             let event = Event { kind: Kind::Row(MANUAL), event_type: MANUAL, table };
-            let Some(sender) = Sender::load(session, own.id).filter(|sender| sender.enabled) else {
+            let Some(sender) = Sender::load(session, id).filter(|sender| sender.enabled) else {
                 return Ok(None);
             };
             let _canonical = Canonical::begin();

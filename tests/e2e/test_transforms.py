@@ -631,7 +631,7 @@ def test_an_emitter_gets_to_the_function(cluster, people, make_db, receiver):
 
 
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
-@pytest.mark.parametrize("call", ["emit", "replay"])
+@pytest.mark.parametrize("call", ["emit", "invoke", "replay"])
 def test_an_old_snapshot_and_another_transform(db, owner, cluster, receiver, level, call):
     """The function that is there now is called, although the transaction sees what it was before."""
     transform(owner, "RAISE 'not now';")
@@ -641,6 +641,7 @@ def test_an_old_snapshot_and_another_transform(db, owner, cluster, receiver, lev
     transform(owner, "payload := payload || '{\"other\": 1}';", name="other")
     statement = {
         "emit": "SELECT webhook_emit('a.b', '1')",
+        "invoke": "SELECT webhook_invoke('hook', ROW(1))",
         "replay": f"SELECT webhook_replay({dead})",
     }[call]
     with cluster.connect(db.name, user=owner.role) as early:

@@ -70,6 +70,7 @@ def until_it_waits(db, session):
 CALLS = {
     "capture": "INSERT INTO {own}.things VALUES (1, 'a') RETURNING 1",
     "emit": "SELECT webhook_emit('a.b', '{{}}')",
+    "invoke": "SELECT webhook_invoke('hook', ROW(1)) > 0",
     "replay": "SELECT webhook_replay(max(id)) > 0 FROM webhook.dead_letters",
 }
 
