@@ -76,24 +76,26 @@ impl Burst {
         self.writes.is_empty()
     }
 
-    /// Has `bytes` written to the socket `file` by the next [`Self::flush`]. Without one they are not looked at.
+    /// Has `bytes` written to the socket `file` by the next [`Self::flush`], which waits for one that blocks. Without a
+    /// flush they are not looked at.
     ///
     /// # Safety
     ///
-    /// Until then `file` stays open and `bytes` stay where they are. `file` is a socket that does not block: the
-    /// kernel then writes within the call, and has done with the bytes when that returns.
+    /// Until the flush returns `file` stays open and `bytes` stay where they are.
     pub unsafe fn add(&mut self, key: usize, file: RawFd, bytes: *const [u8]) {
         self.writes.push(Write { key, file, bytes });
     }
 
-    /// Writes everything, and returns for each key how many bytes there was room for.
+    /// Writes everything, and returns for each key how many bytes there was room for. Whatever fails, the kernel has done
+    /// with the bytes then: it has told of each write that it has taken, or is left here, which waits for their end.
     pub fn flush(&mut self) -> Vec<(usize, io::Result<usize>)> {
         let mut outcomes = Vec::with_capacity(self.writes.len());
         for writes in self.writes.chunks(MOST) {
             let kernel = self.kernel.as_ref().filter(|_| writes.len() > 1);
             let (together, is_sound) = kernel.map_or((Vec::new(), true), |k| k.write(writes));
             if !is_sound {
-                // What it has not told would be taken for the end of later writes.
+                // What it has not told would be taken for the end of later writes, and may still be under way: dropping
+                // it waits.
                 self.kernel = None;
             }
             let alone = writes[together.len()..].iter().map(Write::alone);
@@ -135,7 +137,8 @@ impl Kernel {
             request.length = write.bytes.len() as u64;
         }
         let mut pointers = requests.each_mut().map(ptr::from_mut);
-        // SAFETY: as many requests as there are writes, each of a file that is open and bytes that are there.
+        // SAFETY: as many requests as there are writes, each of a file that is open and bytes that are there until
+        // `flush` returns, before which the kernel has done with them. It copies the requests within the call.
         let taken = unsafe {
             libc::syscall(libc::SYS_io_submit, self.0, writes.len(), pointers.as_mut_ptr())
         };
@@ -178,7 +181,8 @@ fn results(
 
 impl Drop for Kernel {
     fn drop(&mut self) {
-        // SAFETY: the context is this one's; the call waits for what is under way in it, if anything is.
+        // SAFETY: the context is this one's, and nothing is asked of it afterwards. The call cancels what is under way
+        // in it, or waits for it, before it returns (io_destroy(2)).
         unsafe { libc::syscall(libc::SYS_io_destroy, self.0) };
     }
 }

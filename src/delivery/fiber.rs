@@ -105,9 +105,10 @@ where
 }
 
 fn ask(waiter: NonNull<Waiter>, ask: Ask) -> io::Result<usize> {
-    // SAFETY: the waiter lives as long as its fiber's body. `CURRENT` is set by that body on the thread that
-    // never leaves it, and cleared whenever the fiber gives way or ends: so its body is what runs here, and not one of
-    // its destructors in a panic. It is never unwound from outside, see `Fibers::drop`.
+    // SAFETY: the waiter lives as long as its fiber's body, and is asked on that fiber's own stack: `CURRENT` is set by
+    // the body on its thread, which a fiber never leaves (neither it nor `Fibers` is `Send`), and cleared whenever the
+    // fiber gives way or ends. It is never unwound from outside, see `Fibers::drop`, nor does it give way while it
+    // unwinds itself, see `refuse_while_unwinding`.
     let outcome = unsafe { waiter.as_ref() }.suspend(ask);
     CURRENT.set(Some(waiter));
     outcome
@@ -171,6 +172,8 @@ struct Slot {
     /// Counts the waits, so that an event of an earlier one wakes nobody.
     wait: u32,
     deadline: Option<Instant>,
+    /// Its bytes are among those that are to be written: only the end of that lets it go on.
+    writes: bool,
 }
 
 impl Fibers {
@@ -231,6 +234,7 @@ impl Fibers {
     pub fn flush(&mut self) {
         while !self.writes.is_empty() {
             for (at, outcome) in self.writes.flush() {
+                self.slots[at].writes = false;
                 self.resume(at, outcome);
             }
         }
@@ -250,7 +254,8 @@ impl Fibers {
         for at in 0..fetched {
             let data = self.events[at].data();
             let (at, wait) = (data as u32 as usize, (data >> 32) as u32);
-            if data != BELL && self.slots.get(at).is_some_and(|slot| slot.wait == wait) {
+            let waits = |slot: &Slot| slot.wait == wait && !slot.writes;
+            if data != BELL && self.slots.get(at).is_some_and(waits) {
                 self.resume(at, Ok(0));
             }
         }
@@ -286,9 +291,10 @@ impl Fibers {
             CURRENT.set(None);
             match result {
                 CoroutineResult::Yield(Ask::Write { file, bytes }) => {
-                    slot.deadline = None;
-                    // SAFETY: the fiber has borrowed both until it goes on, which is after the flush; one that never
-                    // does has them for ever, because it is never dropped.
+                    (slot.deadline, slot.writes) = (None, true);
+                    // SAFETY: the fiber has borrowed both until it goes on. While `writes` is set nothing but `flush`
+                    // lets it: no event does, and it has no deadline. One that never goes on has them for ever, because
+                    // it is never dropped, and its stack neither.
                     return unsafe { self.writes.add(at, file, bytes) };
                 }
                 CoroutineResult::Yield(Ask::Wait(wait)) => match self.wait_for(at, &wait) {
