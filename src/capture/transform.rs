@@ -78,14 +78,18 @@ impl Transform {
         let _canonical = Canonical::begin();
         let most = settings::max_payload_bytes();
         let made = foreign::run(self.role, || {
-            let made = transform::call(*function, body);
             // Copied where it does not cost more memory than a body may have.
-            made.map(|text| if text.count_bytes() > most { Err(text) } else { Ok(text) })
+            let copy = |text: &CStr| match text.count_bytes() {
+                bytes if bytes > most => Err(bytes),
+                _ => Ok(memory::text(text)),
+            };
+            // SAFETY: `load` has had the function checked for what it takes and returns.
+            unsafe { transform::call(*function, body, copy) }
         });
         match made {
             Ok(None) => Ok(None),
-            Ok(Some(Ok(text))) => Ok(Some(memory::text(text))),
-            Ok(Some(Err(text))) => Err(Failure::too_large(text, most).by(name)),
+            Ok(Some(Ok(text))) => Ok(Some(text)),
+            Ok(Some(Err(bytes))) => Err(Failure::too_large(bytes, most).by(name)),
             Err(error) => Err(Failure::raised(&error).by(name)),
         }
     }
@@ -112,9 +116,8 @@ impl Failure {
         }
     }
 
-    fn too_large(text: &CStr, most: usize) -> Self {
-        let refusal = Refusal::TransformedTooLarge { bytes: text.count_bytes(), most };
-        Self::of(&refusal)
+    fn too_large(bytes: usize, most: usize) -> Self {
+        Self::of(&Refusal::TransformedTooLarge { bytes, most })
     }
 
     fn by(self, function: &str) -> Self {
