@@ -60,7 +60,7 @@ fn webhook_emit(event_type: Option<&str>, data: Option<Json>) -> Result<i32, Err
 #[pg_extern(sql = false)]
 fn webhook_invoke(
     webhook: Option<&str>,
-    record: Option<Record>,
+    record: Option<Record<'_>>,
 ) -> Result<Option<i64>, ErrorReport> {
     let Record(row) = record.ok_or(Refusal::Null("row"))?;
     let webhook = webhook.ok_or(Refusal::Null("webhook"))?;
@@ -78,7 +78,9 @@ fn webhook_invoke(
             };
             let _canonical = Canonical::begin();
             let casts = Casts::find(session, &composite::types(&row), sender.runs_as());
-            event.write(&sender, Some(image::given(&row, &casts, sender.owner)))
+            // SAFETY: the row is the call's, and the memory context is that of the SPI connection, which is open here.
+            let image = unsafe { image::given(&row, &casts, sender.owner) };
+            event.write(&sender, Some(image))
         })
     })
 }

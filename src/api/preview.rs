@@ -1,5 +1,6 @@
 //! `webhook_preview`
 
+use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::HeaderName;
@@ -18,11 +19,12 @@ use crate::domain::envelope::Kind;
 use crate::domain::event::{self, MANUAL, Operation, TEST};
 use crate::domain::refusal::Refusal;
 use crate::pg::composite::Record;
+use crate::pg::condition::Condition;
 use crate::pg::json::Json;
 use crate::pg::output::Canonical;
 use crate::pg::row::Row;
 use crate::pg::settings;
-use crate::pg::spi::{self, Session, arg, sql};
+use crate::pg::spi::{self, Rows, Session, arg, sql};
 use crate::pg::table::{Lock, Table};
 use crate::pg::trigger::{self as catalog, Firing};
 use crate::pg::{foreign, snapshot};
@@ -173,23 +175,28 @@ impl Preview<'_> {
         let rows = self.session.run(sql!("api/preview"), &[arg(watched.relation)]);
         let statement: Option<String> = rows.first().map(|row| row.value(1));
         let _canonical = Canonical::begin();
+        let condition = made.condition.as_ref();
         // The condition is the owner's, and so are the rights with which it is tried.
         let tried = foreign::run_judged(self.sender.owner, || {
-            let row = |given: &Option<String>| {
-                let given = given.as_ref().zip(statement.as_ref()).and_then(|(json, statement)| {
-                    let rows = self.session.ask(statement, &[arg(json.clone())]);
-                    rows.first()?.get::<Record>(1)
-                });
-                given.and_then(|record| table.row(record))
+            let made = |given: &Option<String>| {
+                let (json, statement) = (given.clone()?, statement.as_ref()?);
+                Some(self.session.ask(statement, &[arg(json)]))
             };
-            let (new_row, old_row) = (row(&new), row(&old));
+            let (new, old) = (made(&new), made(&old));
+            let (new_row, old_row) = (row(&table, new.as_ref()), row(&table, old.as_ref()));
             let nulls = table.nulls();
             let (new, old) =
                 (new_row.as_ref().unwrap_or(&nulls), old_row.as_ref().unwrap_or(&nulls));
             let counts = operation != Operation::Update || source.is_change(old, new);
-            let holds = || made.condition.as_ref().is_none_or(|tree| tree.holds(&table, old, new));
-            let image = |row: Option<&Row>| row.and_then(|row| source.image(row));
-            (counts && holds()).then(|| (image(new_row.as_ref()), image(old_row.as_ref())))
+            // SAFETY: `row` gives such of the table only, and the others are its own.
+            let holds = |tree: &Condition| unsafe { tree.holds(&table, old, new) };
+            let holds = || condition.is_none_or(holds);
+            let image = |row: &Option<Row<'_>>| {
+                // SAFETY: the memory context is that of the SPI connection, which is open here.
+                let text = unsafe { source.image(row.as_ref()?) };
+                text.map(Cow::into_owned)
+            };
+            (counts && holds()).then(|| (image(&new_row), image(&old_row)))
         });
         let images = match tried {
             Ok(images) => images,
@@ -257,6 +264,11 @@ impl Preview<'_> {
             Err(failure) => Err(failure.describe()),
         }
     }
+}
+
+/// The one row that was made, if it is of the table.
+fn row<'a>(table: &'a Table, made: Option<&'a Rows<'_>>) -> Option<Row<'a>> {
+    table.row(made?.first()?.get::<Record<'_>>(1)?)
 }
 
 fn show(destination: &Destination, draft: &Draft, body: &str) -> Result<Shown, Refusal> {

@@ -17,18 +17,19 @@ const COMPRESSION: usize = 255;
 /// Rows up to this many bytes, with nothing stored elsewhere, need not be looked into for their size.
 const SHORT: usize = super::HARMLESS / COMPRESSION;
 
-/// The columns `numbers` of the row, or all of it, as a JSON object. The text lives as long as the current memory
-/// context. `calling` the casts that may be called, or none.
+/// The columns `numbers` of the row, or all of it, as a JSON object, `calling` the casts that may be called, or none. The
+/// text is in the current memory context.
 ///
 /// # Safety
 ///
-/// `numbers` are attribute numbers of the row's table.
-pub unsafe fn json(
-    row: &Row,
+/// `numbers` are attribute numbers of the row's table. The row is borrowed for no longer than the current memory context
+/// is there.
+pub unsafe fn json<'r>(
+    row: &'r Row<'_>,
     numbers: Option<&[i16]>,
     casts: &Casts,
     calling: bool,
-) -> &'static str {
+) -> &'r str {
     let all = || {
         let attributes = row.attributes().iter();
         attributes.filter(|found| !found.attisdropped).map(|found| found.attnum).collect()
@@ -46,9 +47,13 @@ pub unsafe fn json(
     }
 }
 
-/// A row that somebody has given, for a webhook of `role`.
-pub fn given(row: &Row, casts: &Casts, role: pg_sys::Oid) -> &'static str {
-    // SAFETY: all of its columns.
+/// A row that somebody has given, for a webhook of `role`, as [`json`] makes it.
+///
+/// # Safety
+///
+/// The row is borrowed for no longer than the current memory context is there.
+pub unsafe fn given<'r>(row: &'r Row<'_>, casts: &Casts, role: pg_sys::Oid) -> &'r str {
+    // SAFETY: the caller's, and all of its columns.
     calling_casts(casts, role, |calling| unsafe { json(row, None, casts, calling) })
 }
 
@@ -60,11 +65,12 @@ pub fn calling_casts<R>(casts: &Casts, role: pg_sys::Oid, render: impl Fn(bool) 
 
 /// # Safety
 ///
-/// It is a composite value, all of which is of types that are built in.
-unsafe fn write(composite: pg_sys::Datum) -> &'static str {
+/// It is a composite value, all of which is of types that are built in. The current memory context is there for as long
+/// as `'m`.
+unsafe fn write<'m>(composite: pg_sys::Datum) -> &'m str {
     // SAFETY: the caller's; the function takes such a value and returns a text. Nothing in there has a cast.
     let text = unsafe { direct_function_call_as_datum(pg_sys::row_to_json, &[Some(composite)]) };
-    // SAFETY: it is one.
+    // SAFETY: it is one, in the current memory context.
     text.and_then(|text| unsafe { <&str>::from_datum(text, false) }).unwrap_or("null")
 }
 

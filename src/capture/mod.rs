@@ -140,21 +140,26 @@ impl Call<'_> {
 
     /// The body; where that would be too large, with the row's primary key only, and where that is too large as
     /// well, without what the session adds.
-    fn body(&self, source: &Source, draft: &Draft, new: Option<&Row>, old: Option<&Row>) -> String {
+    fn body<'c>(
+        &self,
+        source: &Source,
+        draft: &Draft,
+        new: Option<&'c Row<'c>>,
+        old: Option<&'c Row<'c>>,
+    ) -> String {
         let largest = settings::max_payload_bytes();
         let _canonical = output::Canonical::begin();
         let envelope = source.envelope(self.trigger.operation);
-        let render = |image: &dyn Fn(&Row) -> Cow<'static, str>, extent, most| {
+        let render = |image: &dyn Fn(&'c Row<'c>) -> Cow<'c, str>, extent, most| {
             let (new, old) = (new.map(image), old.map(image));
             draft.render(envelope, new.as_deref(), old.as_deref(), extent, most)
         };
         let by_server = |numbers: Option<&[i16]>, extent| {
             image::calling_casts(&source.casts, source.sender.owner, |calling| {
-                let image = |row: &Row| {
-                    // SAFETY: the rows are of the table that the source describes.
-                    let json = unsafe { image::json(row, numbers, &source.casts, calling) };
-                    json.into()
-                };
+                // SAFETY: the rows are of the table that the source describes. They are the call's, as is the memory
+                // context that it began with, and here it is that one.
+                let json = |row| unsafe { image::json(row, numbers, &source.casts, calling) };
+                let image = |row: &'c Row<'c>| json(row).into();
                 render(&image, extent, largest)
             })
         };
@@ -163,10 +168,10 @@ impl Call<'_> {
         let size: usize = new.into_iter().chain(old).map(image::raw_size).sum();
         let body = match (size, &source.record) {
             (0..=HARMLESS, Some(writer)) => {
-                let by_us = |row: &Row| {
-                    // SAFETY: as above; a table that we write has no casts that are called.
-                    let by_server = || unsafe { image::json(row, payload, &source.casts, false) };
-                    writer.write(row).map_or_else(|| by_server().into(), Cow::from)
+                // SAFETY: as above; a table that we write has no casts that are called.
+                let by_server = |row| unsafe { image::json(row, payload, &source.casts, false) };
+                let by_us = |row: &'c Row<'c>| {
+                    writer.write(row).map_or_else(|| by_server(row).into(), Cow::from)
                 };
                 render(&by_us, Extent::Whole, largest)
             }
@@ -184,7 +189,7 @@ impl Call<'_> {
     }
 
     /// The row as it is and as it was.
-    fn rows(&self) -> (Option<Row>, Option<Row>) {
+    fn rows(&self) -> (Option<Row<'_>>, Option<Row<'_>>) {
         // SAFETY: both tuples are of the relation, and it and they stay for the duration of the call.
         let row = |tuple| Some(unsafe { Row::new(tuple, (*self.relation).rd_att) });
         match self.trigger.operation {

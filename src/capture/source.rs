@@ -127,7 +127,11 @@ impl Source {
     }
 
     /// What is sent of a row, as JSON, however large; `None` for a row that is not of the trigger's table.
-    pub fn image(&self, row: &Row) -> Option<Cow<'static, str>> {
+    ///
+    /// # Safety
+    ///
+    /// The row is borrowed for no longer than the current memory context is there.
+    pub unsafe fn image<'r>(&self, row: &'r Row<'_>) -> Option<Cow<'r, str>> {
         if let Some(text) = self.record.as_ref().and_then(|record| record.write(row)) {
             return Some(text.into());
         }
@@ -138,7 +142,7 @@ impl Source {
         }
         let (numbers, casts) = (self.payload.as_deref(), &self.casts);
         let text = image::calling_casts(casts, self.sender.owner, |calling| {
-            // SAFETY: the row has columns of these numbers.
+            // SAFETY: the row has columns of these numbers; the rest is the caller's.
             unsafe { image::json(row, numbers, casts, calling) }
         });
         Some(text.into())

@@ -10,18 +10,18 @@ use super::array::{self, Array};
 use super::row::Row;
 use super::spi::Readable;
 
-/// A composite value of any type; it lives as long as the call that it is an argument of.
-pub struct Record(pub Row);
+/// A composite value of any type; it lives as long as the call that it is an argument of, or as the rows that it is in.
+pub struct Record<'a>(pub Row<'a>);
 
 // SAFETY: all values of composite types, records among them, are stored alike.
-unsafe impl Readable for Record {
+unsafe impl<'a> Readable<'a> for Record<'a> {
     fn reads(type_oid: pg_sys::Oid) -> bool {
         // SAFETY: in a transaction; a look at the catalog.
         unsafe { pg_sys::type_is_rowtype(type_oid) }
     }
 }
 
-impl FromDatum for Record {
+impl FromDatum for Record<'_> {
     unsafe fn from_polymorphic_datum(
         datum: pg_sys::Datum,
         is_null: bool,
@@ -33,7 +33,7 @@ impl FromDatum for Record {
 }
 
 // SAFETY: a composite value is passed by a datum.
-unsafe impl<'fcx> ArgAbi<'fcx> for Record {
+unsafe impl<'fcx> ArgAbi<'fcx> for Record<'fcx> {
     unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
         // SAFETY: the declaration says that the argument is a record; a NULL does not get here.
         unsafe { arg.unbox_arg_using_from_datum() }.expect("a record that is not NULL")
@@ -41,8 +41,8 @@ unsafe impl<'fcx> ArgAbi<'fcx> for Record {
 }
 
 // SAFETY: it is what the SQL declaration says.
-unsafe impl SqlTranslatable for Record {
-    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(Record);
+unsafe impl SqlTranslatable for Record<'_> {
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(Record<'static>);
     const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
     const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::literal("record"));
     const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
@@ -123,8 +123,8 @@ pub fn is_scalar(type_oid: pg_sys::Oid) -> bool {
 
 /// # Safety
 ///
-/// `value` is a composite value. The row lives as long as the current memory context.
-pub(super) unsafe fn take_apart(value: pg_sys::Datum) -> Row {
+/// `value` is a composite value, which is there for as long as `'a`, as is the current memory context.
+pub(super) unsafe fn take_apart<'a>(value: pg_sys::Datum) -> Row<'a> {
     // SAFETY: the caller's; the header names the type, whose descriptor is copied, and the tuple is where the
     // value is.
     unsafe {

@@ -19,7 +19,7 @@ const NEW: u32 = pg_sys::PRS2_NEW_VARNO;
 pub struct Condition(CString);
 
 // SAFETY: only the server makes values of this type.
-unsafe impl Readable for Condition {
+unsafe impl Readable<'_> for Condition {
     fn reads(type_oid: pg_sys::Oid) -> bool {
         type_oid == pg_sys::PG_NODE_TREEOID
     }
@@ -110,9 +110,13 @@ impl Condition {
 
     /// Whether it holds for a change of a row of `table`, of which it is a trigger's: evaluated as the server does when
     /// the trigger fires, with the current rights.
-    pub fn holds(&self, table: &Table, old: &Row, new: &Row) -> bool {
-        // SAFETY: the table is open and the rows are its own; the slots, the tree and what it is evaluated with are of
-        // the current memory context, and are released here or by the abort.
+    ///
+    /// # Safety
+    ///
+    /// The rows are of that table.
+    pub unsafe fn holds(&self, table: &Table, old: &Row<'_>, new: &Row<'_>) -> bool {
+        // SAFETY: the caller's, and the table is open; the slots, the tree and what it is evaluated with are of the
+        // current memory context, and are released here or by the abort.
         unsafe {
             let tree = compat::expand_generated(self.tree(), table.relation());
             pg_sys::ChangeVarNodes(tree, OLD as i32, pg_sys::INNER_VAR, 0);
@@ -120,7 +124,7 @@ impl Condition {
             let executor = pg_sys::CreateExecutorState();
             let parts = pg_sys::make_ands_implicit(tree.cast());
             let prepared = pg_sys::ExecPrepareQual(parts, executor);
-            let slot = |row: &Row| {
+            let slot = |row: &Row<'_>| {
                 let kind = &raw const pg_sys::TTSOpsHeapTuple;
                 let slot = pg_sys::MakeSingleTupleTableSlot(table.descriptor(), kind);
                 pg_sys::ExecStoreHeapTuple(row.tuple(), slot, false)

@@ -1,23 +1,26 @@
 //! A row of a table, taken apart into its columns.
 
+use std::marker::PhantomData;
+
 use pgrx::pg_sys;
 
 use super::compat;
 
-/// A tuple with the values of its columns.
-pub struct Row {
+/// A tuple with the values of its columns, both of which are there for as long as `'a`.
+pub struct Row<'a> {
     tuple: pg_sys::HeapTuple,
     descriptor: pg_sys::TupleDesc,
     values: Vec<pg_sys::Datum>,
     nulls: Vec<bool>,
+    _there: PhantomData<&'a ()>,
 }
 
-impl Row {
+impl Row<'_> {
     /// Fetches nothing that is stored elsewhere.
     ///
     /// # Safety
     ///
-    /// `tuple` is one of `descriptor`, and both stay as they are as long as the row is used. So it is for the tuples of
+    /// `tuple` is one of `descriptor`, and both stay as they are for the lifetime of the row. So it is for the tuples of
     /// a trigger and the descriptor of its table during a call: they belong to the query, whose lock keeps the table
     /// from being changed, by this session as well.
     pub unsafe fn new(tuple: pg_sys::HeapTuple, descriptor: pg_sys::TupleDesc) -> Self {
@@ -27,7 +30,7 @@ impl Row {
             let mut values = vec![pg_sys::Datum::null(); columns];
             let mut nulls = vec![false; columns];
             pg_sys::heap_deform_tuple(tuple, descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
-            Self { tuple, descriptor, values, nulls }
+            Self { tuple, descriptor, values, nulls, _there: PhantomData }
         }
     }
 

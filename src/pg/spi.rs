@@ -6,8 +6,12 @@ use std::ffi::{CString, c_char};
 use std::marker::PhantomData;
 use std::ptr;
 
+use pgrx::datum::{JsonB, TimestampWithTimeZone, Uuid};
 use pgrx::prelude::*;
 use pgrx::{FromDatum, IntoDatum};
+
+use crate::domain::snapshot::Xid8;
+use crate::domain::time::Timestamp;
 
 /// A statement in `sql/query/`.
 #[derive(Clone, Copy)]
@@ -64,22 +68,33 @@ pub struct Row<'r> {
     _rows: PhantomData<&'r ()>,
 }
 
-/// What a column may be read as.
+/// What a column of a row that is there for as long as `'r` may be read as.
 ///
 /// # Safety
 ///
-/// Of a value of any type that `reads` accepts, `FromDatum` makes a sound value of this one.
-pub unsafe trait Readable: FromDatum {
+/// Of a value of any type that `reads` accepts, `FromDatum` makes a sound value of this one, which holds nothing of the
+/// row that `'r` does not say.
+pub unsafe trait Readable<'r>: FromDatum {
     /// Whether it can be made of values of that type.
     fn reads(type_oid: pg_sys::Oid) -> bool;
 }
 
-// SAFETY: pgrx makes a value of those types that it says it is compatible with.
-unsafe impl<T: FromDatum + IntoDatum> Readable for T {
-    fn reads(type_oid: pg_sys::Oid) -> bool {
-        T::is_compatible_with(type_oid)
-    }
+macro_rules! readable {
+    ($($owned:ty),*) => {
+        $(
+            // SAFETY: pgrx makes a value of those types that it says it is compatible with, and copies what it needs.
+            unsafe impl Readable<'_> for $owned {
+                fn reads(type_oid: pg_sys::Oid) -> bool {
+                    <$owned>::is_compatible_with(type_oid)
+                }
+            }
+        )*
+    };
 }
+
+readable!(bool, i8, i16, i32, i64, f64, String, Vec<u8>, pg_sys::Oid, Uuid, TimestampWithTimeZone);
+readable!(pg_sys::ItemPointerData, Vec<i16>, Vec<i32>, Vec<i64>, Vec<String>, Vec<pg_sys::Oid>);
+readable!(JsonB, Timestamp, Xid8);
 
 /// Runs `work` with SPI connected. Memory of rows ends with it.
 pub fn connect<R>(work: impl FnOnce(&Session) -> R) -> R {
@@ -253,10 +268,10 @@ impl Rows<'_> {
     }
 }
 
-impl Row<'_> {
+impl<'r> Row<'r> {
     /// Column `number`, counted from 1; `None` for NULL. Raises an error where it is of another type than
     /// the caller takes it for, or there is none.
-    pub fn get<T: Readable>(&self, number: i32) -> Option<T> {
+    pub fn get<T: Readable<'r>>(&self, number: i32) -> Option<T> {
         let mut null = false;
         // SAFETY: tuple and descriptor belong together and live as long as the session; a number that is
         // none of a column has no type.
@@ -286,7 +301,7 @@ impl Row<'_> {
     }
 
     /// A column that is never NULL.
-    pub fn value<T: Readable>(&self, number: i32) -> T {
+    pub fn value<T: Readable<'r>>(&self, number: i32) -> T {
         self.get(number).expect("a column that is declared NOT NULL")
     }
 }

@@ -54,16 +54,17 @@ impl Table {
         unsafe { (*self.relation).rd_att }
     }
 
-    /// The row, if it is one of the table's type. Not to be used after the table is closed.
-    pub fn row(&self, Record(row): Record) -> Option<Row> {
+    /// The row, if it is one of the table's type.
+    pub fn row<'a>(&'a self, Record(row): Record<'a>) -> Option<Row<'a>> {
         // SAFETY: open; a row's descriptor is one.
         let own = unsafe { (*(*self.relation).rd_rel).reltype == (*row.descriptor()).tdtypeid };
         own.then_some(row)
     }
 
-    /// A row of NULLs. Not to be used after the table is closed.
-    pub fn nulls(&self) -> Row {
-        // SAFETY: open; the arrays have an entry for each column, of which none is read where it is NULL.
+    /// A row of NULLs, in the current memory context.
+    pub fn nulls(&self) -> Row<'_> {
+        // SAFETY: open for as long as the row is there; the arrays have an entry for each column, of which none is read
+        // where it is NULL.
         unsafe {
             let columns = (*self.descriptor()).natts as usize;
             let mut values = vec![pg_sys::Datum::null(); columns];

@@ -46,8 +46,13 @@ fn differs(
     if attribute.attisdropped {
         return false;
     }
+    let is_of_its_type =
+        |other: &pg_sys::FormData_pg_attribute| other.atttypid == attribute.atttypid;
+    if !new.attributes().get(index).is_some_and(is_of_its_type) {
+        return true;
+    }
     match (old.value(index), new.value(index)) {
-        // SAFETY: both are values of this column.
+        // SAFETY: both are values of this column's type, as has just been seen.
         (Some(old), Some(new)) => unsafe { !same(old, new, attribute) },
         (old, new) => old.is_some() || new.is_some(),
     }
