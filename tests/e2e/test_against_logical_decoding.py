@@ -287,7 +287,8 @@ class Oracle:
         # What decoding does not say of an old row is known from the changes before.
         self.rows = {table: {} for table in TABLES}
         self.silent = 0
-        self.session = db.connect()
+        # Only a superuser, or one that may replicate, decodes.
+        self.session = db.connect(user="postgres")
         self.session.execute("SET datestyle = 'ISO'; SET timezone = 'UTC'; SET extra_float_digits = 1")
         self.session.execute("SELECT pg_create_logical_replication_slot('oracle', 'test_decoding')")
 
@@ -347,7 +348,7 @@ class Log:
     """The events that there are."""
 
     def __init__(self, db):
-        self.session = db.connect(autocommit=False)
+        self.session = db.connect(user="postgres", autocommit=False)
         self.since = self.now()
 
     def now(self):
@@ -402,7 +403,7 @@ def compare(oracle, log):
 def test_random_changes(own_cluster, make_db):
     """No change without its event, no event without its change, and the same values in both."""
     print(f"PGW_SEED={SEED}")
-    db = make_db(own_cluster(wal_level="logical", deadlock_timeout="'20ms'", synchronous_commit="off"))
+    db = make_db(own_cluster(wal_level="logical", deadlock_timeout="'20ms'", synchronous_commit="off")).hand_over()
     db.run(SCHEMA)
     db.create("hook", "http://127.0.0.1:9/", table_name=TABLES[0])
     for table in TABLES[1:]:
@@ -427,7 +428,7 @@ def test_random_changes(own_cluster, make_db):
             thread.join()
         assert not failures, f"PGW_SEED={SEED}: {failures}"
         # Decoding begins where the last checkpoint was.
-        db.run("CHECKPOINT")
+        db.judge.run("CHECKPOINT")
         count += compare(oracle, log)
     assert oracle.silent > count / 100
     assert db.statuses() == {"pending": count}

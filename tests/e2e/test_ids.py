@@ -29,10 +29,10 @@ class Site:
         with self.judge() as judge:
             judge.execute("CREATE EXTENSION pg_webhook")
             judge.execute("SELECT webhook_grant('app', 'member')")
-            for schema in ("app", "plain"):
-                judge.execute(f"CREATE SCHEMA {schema} AUTHORIZATION app; GRANT USAGE ON SCHEMA {schema} TO writer")
+            judge.execute("GRANT CREATE ON DATABASE site TO app")
         with self.connect("app") as app:
             for schema in ("app", "plain"):
+                app.execute(f"CREATE SCHEMA {schema}; GRANT USAGE ON SCHEMA {schema} TO writer")
                 app.execute(f"CREATE TABLE {schema}.items (id int PRIMARY KEY, v int)")
                 app.execute(f"CREATE TABLE {schema}.orders (id bigserial PRIMARY KEY, v int)")
                 app.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO writer")

@@ -12,6 +12,8 @@ INSERT = "INSERT INTO items VALUES (1, 'a')"
 
 @pytest.fixture
 def items(db):
+    """A database with a table of an ordinary role's; what is asked of it is asked by that role."""
+    db.hand_over()
     db.run("CREATE TABLE items (id int PRIMARY KEY, note text)")
     return db
 
@@ -20,14 +22,14 @@ def items(db):
 def ann(items, cluster):
     """Connects as a role without superuser's rights that may call every function and owns a schema."""
     role = f"{items.name}_ann"
-    items.run(f"CREATE ROLE {role} LOGIN")
-    items.run(f"CREATE SCHEMA {role} AUTHORIZATION {role}")
-    items.run(f"GRANT USAGE ON SCHEMA webhook TO {role}")
-    items.run(f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role}")
+    items.judge.run(f"CREATE ROLE {role} LOGIN")
+    items.judge.run(f"CREATE SCHEMA {role} AUTHORIZATION {role}")
+    items.judge.run(f"GRANT USAGE ON SCHEMA webhook TO {role}")
+    items.judge.run(f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {role}")
     with cluster.connect(items.name, user=role) as connection:
         yield connection
-    items.run(f"DROP OWNED BY {role} CASCADE")
-    items.run(f"DROP ROLE {role}")
+    items.judge.run(f"DROP OWNED BY {role} CASCADE")
+    items.judge.run(f"DROP ROLE {role}")
 
 
 def function(connection, body, name="shape"):
@@ -46,7 +48,7 @@ def create(connection, url, **settings):
 
 
 def payloads(db):
-    return [json.loads(p) for (p,) in db.rows("SELECT payload FROM webhook.deliveries ORDER BY id")]
+    return [json.loads(p) for (p,) in db.judge.rows("SELECT payload FROM webhook.deliveries ORDER BY id")]
 
 
 def test_a_transform_is_its_owners(items, ann, receiver):
@@ -54,7 +56,7 @@ def test_a_transform_is_its_owners(items, ann, receiver):
     ann.execute("CREATE TABLE own (id int)")
     function(ann, "RETURN jsonb_build_object('who', current_user, 'path', current_setting('search_path'));")
     create(ann, receiver.url("/"), transform="shape(jsonb)")
-    items.run(f"INSERT INTO {items.name}_ann.own VALUES (1)")
+    items.judge.run(f"INSERT INTO {items.name}_ann.own VALUES (1)")
     assert payloads(items) == [{"who": f"{items.name}_ann", "path": "pg_catalog, pg_temp"}]
 
 
@@ -80,15 +82,15 @@ def test_a_transform_cannot_act_as_the_writer(items, ann, receiver, attack):
              else f"{attack} RETURN payload;")
     create(ann, receiver.url("/"), transform="shape(jsonb)", on_transform_error="fail")
     with pytest.raises(psycopg.Error) as caught:
-        items.run(f"INSERT INTO {items.name}_ann.own VALUES (1)")
+        items.judge.run(f"INSERT INTO {items.name}_ann.own VALUES (1)")
     assert caught.value.diag.sqlstate in ("42501", "0A000", "22023"), caught.value
-    assert items.value(f"SELECT count(*) FROM {items.name}_ann.own") == 0
-    assert items.value("SELECT current_user || session_user") == "postgrespostgres"
+    assert items.judge.value(f"SELECT count(*) FROM {items.name}_ann.own") == 0
+    assert items.judge.value("SELECT current_user || session_user") == "postgrespostgres"
     assert payloads(items) == []
     ann.execute("SELECT webhook_update('hook', on_transform_error => 'dead')")
-    items.run(f"INSERT INTO {items.name}_ann.own VALUES (1)")
-    assert items.value("SELECT current_user || session_user") == "postgrespostgres"
-    assert items.value("SELECT status FROM webhook.deliveries") == "dead"
+    items.judge.run(f"INSERT INTO {items.name}_ann.own VALUES (1)")
+    assert items.judge.value("SELECT current_user || session_user") == "postgrespostgres"
+    assert items.judge.value("SELECT status FROM webhook.deliveries") == "dead"
 
 
 @pytest.mark.parametrize("part", ["transform", "condition"])
@@ -104,7 +106,7 @@ def test_a_preview_by_a_superuser_runs_the_owners_code_as_the_owner(items, ann, 
     else:
         function(ann, f"PERFORM {items.name}_ann.evil(); RETURN payload;")
         create(ann, receiver.url("/"), transform="shape(jsonb)")
-    reason = items.value("SELECT reason FROM webhook_preview('hook', 'INSERT', '{\"id\": 1}')")
+    reason = items.judge.value("SELECT reason FROM webhook_preview('hook', 'INSERT', '{\"id\": 1}')")
     assert "cannot execute ALTER ROLE" in reason
 
 
@@ -112,27 +114,26 @@ def test_a_type_of_the_owners_is_rendered_as_the_owner(items, ann, receiver):
     """A cast to json in an invoked row is the owner's code, and gets no other rights."""
     ann.execute("CREATE TABLE own (id int)")
     create(ann, receiver.url("/"))
-    ann.execute("CREATE TYPE odd AS (a int)")
+    ann.execute("CREATE TYPE odd AS ENUM ('a')")
     ann.execute(
         "CREATE FUNCTION as_json(odd) RETURNS json LANGUAGE sql AS $$ SELECT to_json(current_user::text) $$"
     )
     ann.execute("CREATE CAST (odd AS json) WITH FUNCTION as_json(odd)")
-    ann.execute("SELECT webhook_invoke('hook', r) FROM (SELECT ROW(1)::odd AS o) AS r")
-    assert payloads(items)[0]["record"]["o"] in ({"a": 1}, f"{items.name}_ann")
+    ann.execute("SELECT webhook_invoke('hook', r) FROM (SELECT 'a'::odd AS o) AS r")
+    assert payloads(items)[0]["record"]["o"] == f"{items.name}_ann"
 
 
 def test_a_transform_that_cannot_be_called_any_more(items, ann, receiver):
     """Revoked or dropped by force, it fails the statement where that is asked for, which says what to do."""
-    items.run("GRANT CREATE ON SCHEMA public TO PUBLIC")
     ann.execute("CREATE TABLE own (id int)")
-    function(items.connection, "RETURN payload;", "public.shared")
+    function(items.judge.connection, "RETURN payload;", "public.shared")
     create(ann, receiver.url("/"), transform="public.shared(jsonb)", on_transform_error="fail")
-    items.run("REVOKE EXECUTE ON FUNCTION public.shared FROM PUBLIC")
+    items.judge.run("REVOKE EXECUTE ON FUNCTION public.shared FROM PUBLIC")
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="shared"):
         ann.execute("INSERT INTO own VALUES (1)")
     with pytest.raises(psycopg.errors.DependentObjectsStillExist):
-        items.run("DROP FUNCTION public.shared")
-    items.run("DROP FUNCTION public.shared CASCADE")
+        items.judge.run("DROP FUNCTION public.shared")
+    items.judge.run("DROP FUNCTION public.shared CASCADE")
     with pytest.raises(psycopg.errors.UndefinedFunction, match="transform") as caught:
         ann.execute("INSERT INTO own VALUES (1)")
     assert "transform => '-'" in caught.value.diag.message_hint
@@ -146,8 +147,8 @@ def test_what_is_not_a_transform_is_refused(items, ann, receiver):
     ann.execute("CREATE TABLE own (id int)")
     ann.execute("CREATE FUNCTION texts(jsonb) RETURNS text LANGUAGE sql AS 'SELECT NULL::text'")
     ann.execute("CREATE FUNCTION many(jsonb) RETURNS SETOF jsonb LANGUAGE sql AS 'SELECT $1'")
-    function(items.connection, "RETURN payload;", "public.hidden")
-    items.run("REVOKE EXECUTE ON FUNCTION public.hidden FROM PUBLIC")
+    function(items.judge.connection, "RETURN payload;", "public.hidden")
+    items.judge.run("REVOKE EXECUTE ON FUNCTION public.hidden FROM PUBLIC")
     for name, state in [
         ("texts(jsonb)", "42P13"), ("many(jsonb)", "42P13"), ("jsonb_agg(anyelement)", "42P13"),
         ("public.hidden(jsonb)", "42501"),
@@ -155,7 +156,7 @@ def test_what_is_not_a_transform_is_refused(items, ann, receiver):
         with pytest.raises(psycopg.Error) as caught:
             create(ann, receiver.url("/"), transform=name)
         assert caught.value.diag.sqlstate == state, name
-    assert items.value("SELECT count(*) FROM webhook.webhooks") == 0
+    assert items.judge.value("SELECT count(*) FROM webhook.webhooks") == 0
 
 
 def test_an_error_of_a_transform_is_the_statements(items, receiver):
@@ -195,8 +196,8 @@ def test_payload_columns_need_only_their_own_rights(items, ann, receiver):
 def test_what_is_not_to_be_sent_is_not_sent_for_size_either(items, receiver):
     """A row that is too large is cut to its key, as far as that may be sent."""
     items.create("hook", receiver.url("/"), table_name="items", payload_columns=["note"])
-    items.run("SET pg_webhook.max_payload_bytes = 1024")
-    items.run("INSERT INTO items VALUES (1, repeat('x', 5000))")
+    items.judge.run("SET pg_webhook.max_payload_bytes = 1024")
+    items.judge.run("INSERT INTO items VALUES (1, repeat('x', 5000))")
     [body] = payloads(items)
     assert (body["record"], body["truncated"]) == ({}, True)
 
@@ -217,7 +218,7 @@ def test_members_do_not_hear_each_others_events(items, ann, receiver, make_recei
     items.create("mine", receiver.url("/"), events=["*"])
     ann.execute("SELECT webhook_create('anns', %s, events => '{order.*}')", [other.url("/")])
     bob = f"{items.name}_bob"
-    items.run(f"CREATE ROLE {bob} LOGIN; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {bob}")
+    items.judge.run(f"CREATE ROLE {bob} LOGIN; GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {bob}")
     items.run("SELECT webhook_update('mine', emitters => %s)", [bob, f"{items.name}_ann"])
     with cluster.connect(items.name, user=bob) as connection:
         emit = "SELECT webhook_emit('order.shipped', '{\"n\": 1}')"
@@ -225,7 +226,7 @@ def test_members_do_not_hear_each_others_events(items, ann, receiver, make_recei
     assert ann.execute(emit).fetchone() == (2,)
     receiver.wait(2)
     assert len(other.wait(1)) == 1
-    items.run(f"DROP OWNED BY {bob}; DROP ROLE {bob}")
+    items.judge.run(f"DROP OWNED BY {bob}; DROP ROLE {bob}")
 
 
 def test_json_keeps_its_digits(items, receiver):
@@ -332,8 +333,9 @@ def test_truncate_of_several_tables_and_partitions(items, receiver):
 def test_an_admin_brings_no_code_to_the_webhooks_of_others(items, ann):
     """What runs with the owner's rights comes from somebody who has them."""
     role = f"{items.name}_ann"
-    items.run(f"SELECT webhook_grant('{role}', 'admin')")
-    items.run(f"GRANT TRIGGER, SELECT ON items TO {role}; GRANT USAGE ON SCHEMA {role} TO PUBLIC")
+    items.judge.run(f"SELECT webhook_grant('{role}', 'admin')")
+    items.run(f"GRANT TRIGGER, SELECT ON items TO {role}")
+    ann.execute(f"GRANT USAGE ON SCHEMA {role} TO PUBLIC")
     function(ann, "EXECUTE 'ALTER ROLE ' || session_user || ' SUPERUSER'; RETURN payload;")
     ann.execute("CREATE FUNCTION evil() RETURNS boolean LANGUAGE sql AS 'SELECT true'")
     items.create("theirs", "http://127.0.0.1:9/")

@@ -271,8 +271,8 @@ def fill(shape):
 
 @pytest.fixture(scope="module")
 def database(cluster):
-    """A database with the values in `given`, and an empty table of each shape."""
-    database = Database(cluster, "truth")
+    """A database with the values in `given`, and an empty table of each shape, all of them an ordinary role's."""
+    database = Database(cluster, "truth").hand_over()
     database.run("SET jit = off")
     database.run(TYPES)
     for column in CASES:

@@ -19,6 +19,8 @@ LATER = {"retry_backoff_seconds": 3600}
 
 @pytest.fixture
 def items(db):
+    """A database with a table of an ordinary role's; what is asked of it is asked by that role."""
+    db.hand_over()
     db.run("CREATE TABLE items (id int PRIMARY KEY, note text)")
     return db
 
@@ -80,14 +82,14 @@ def roles(items):
     """Two roles that may call every function, own a schema each, and have no rights on `items`."""
     names = [f"{items.name}_ann", f"{items.name}_bob"]
     for name in names:
-        items.run(f"CREATE ROLE {name} LOGIN")
-        items.run(f"CREATE SCHEMA {name} AUTHORIZATION {name}")
-        items.run(f"GRANT USAGE ON SCHEMA webhook TO {name}")
-        items.run(f"GRANT SELECT ON webhook.webhooks, webhook.deliveries, webhook.attempts TO {name}")
-        items.run(f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {name}")
+        items.judge.run(f"CREATE ROLE {name} LOGIN")
+        items.judge.run(f"CREATE SCHEMA {name} AUTHORIZATION {name}")
+        items.judge.run(f"GRANT USAGE ON SCHEMA webhook TO {name}")
+        items.judge.run(f"GRANT SELECT ON webhook.webhooks, webhook.deliveries, webhook.attempts TO {name}")
+        items.judge.run(f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {name}")
     yield names
     for name in names:
-        items.run(f"DROP OWNED BY {name} CASCADE")
+        items.judge.run(f"DROP OWNED BY {name} CASCADE; DROP ROLE {name}")
 
 
 def test_rights_on_the_watched_table(items, roles, receiver, cluster):
@@ -110,25 +112,24 @@ def test_rights_on_the_watched_table(items, roles, receiver, cluster):
         assert "row-level security" in attempt("d")
         items.run("ALTER TABLE items DISABLE ROW LEVEL SECURITY")
         connection.execute(create, ["e", url])
-    assert items.rows("SELECT name, owner::text FROM webhook.webhooks") == [("e", ann)]
+    assert items.judge.rows("SELECT name, owner::text FROM webhook.webhooks") == [("e", ann)]
     assert items.value("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal") == 3
 
 
 def test_webhooks_of_others_do_not_exist(items, roles, receiver, cluster):
     ann, bob = roles
-    for name in roles:
-        items.run(f"CREATE TABLE {name}.own (id int)")
-        items.run(f"ALTER TABLE {name}.own OWNER TO {name}")
     with (
         cluster.connect(items.name, user=ann) as of_ann,
         cluster.connect(items.name, user=bob) as of_bob,
     ):
+        for own in (of_ann, of_bob):
+            own.execute("CREATE TABLE own (id int)")
         uuid = of_ann.execute(
             "SELECT id FROM webhook_create('anns', %s, 'own')", [receiver.url("/")]
         ).fetchone()[0]
         of_ann.execute("INSERT INTO own VALUES (1)")
-        items.wait_for_status(1)
-        delivery = items.value("SELECT id FROM webhook.deliveries")
+        wait_until(lambda: items.judge.rows("SELECT FROM webhook.attempts"), "the delivery")
+        delivery = items.judge.value("SELECT id FROM webhook.deliveries")
         for statement, arguments in [
             ("SELECT webhook_update(%s, url => 'https://example.com/')", ["anns"]),
             ("SELECT webhook_update(%s, enabled => false)", [str(uuid)]),
@@ -155,8 +156,8 @@ def test_webhooks_of_others_do_not_exist(items, roles, receiver, cluster):
 def test_writers_need_no_rights_and_get_none(items, roles, receiver, cluster):
     ann = roles[0]
     items.create("hook", receiver.url("/"), table_name="items")
-    items.run(f"REVOKE ALL ON SCHEMA webhook FROM {ann}")
-    items.run(f"REVOKE ALL ON ALL TABLES IN SCHEMA webhook FROM {ann}")
+    items.judge.run(f"REVOKE ALL ON SCHEMA webhook FROM {ann}")
+    items.judge.run(f"REVOKE ALL ON ALL TABLES IN SCHEMA webhook FROM {ann}")
     items.run(f"GRANT INSERT ON items TO {ann}")
     with cluster.connect(items.name, user=ann) as connection:
         connection.execute("INSERT INTO items VALUES (1)")
@@ -227,7 +228,7 @@ def test_the_number_of_webhooks_is_limited(own_cluster, make_db, receiver):
 
 def test_a_secret_is_shown_once_and_is_nowhere_else(own_cluster, make_db, receiver):
     server = own_cluster(log_min_messages="debug1", log_statement="'all'", log_min_duration_statement="0")
-    db = make_db(server)
+    db = make_db(server).hand_over()
     db.run("CREATE TABLE items (id int PRIMARY KEY)")
     hook = db.create("hook", receiver.url("/"), table_name="items", **LATER)
     token = "t0ps3cret-header"
@@ -252,6 +253,7 @@ def test_a_secret_is_shown_once_and_is_nowhere_else(own_cluster, make_db, receiv
 
 
 def test_a_dump_carries_definitions_and_a_restored_database_sends_nothing(cluster, db, make_db, receiver):
+    db.hand_over()
     db.run("CREATE TABLE items (id int PRIMARY KEY)")
     db.create("hook", receiver.url("/"), table_name="items", description="of old")
     db.run("INSERT INTO items VALUES (1)")
@@ -265,25 +267,30 @@ def test_a_dump_carries_definitions_and_a_restored_database_sends_nothing(cluste
         "psql", "-h", cluster.folder, "-U", "postgres", "-d", copy.name, "-v", "ON_ERROR_STOP=1", "-q", "-f", file,
     )
     assert restored.returncode == 0
+
+    def as_owner(statement, *arguments):
+        with cluster.connect(copy.name, user=db.owner) as owner:
+            owner.execute(statement, arguments)
+
     assert copy.rows("SELECT name, url, description, enabled FROM webhook.webhooks") == [
         ("hook", receiver.url("/"), "of old", True)
     ]
     assert copy.value("SELECT count(*) FROM webhook.deliveries") == 0
-    copy.run("INSERT INTO items VALUES (2)")
+    as_owner("INSERT INTO items VALUES (2)")
     copy.wait_for_status(1, "retrying")
     assert "no secret" in copy.value("SELECT error FROM webhook.deliveries")
     assert len(receiver.got()) == 1
     # The restored database has triggers and sequences in order: with a secret it goes on.
-    copy.run("SELECT webhook_update('hook', secret => 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw')")
-    copy.create("another", receiver.url("/another"), table_name="items")
-    copy.run("INSERT INTO items VALUES (3)")
+    as_owner("SELECT webhook_update('hook', secret => 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw')")
+    as_owner("SELECT webhook_create('another', %s, 'items')", receiver.url("/another"))
+    as_owner("INSERT INTO items VALUES (3)")
     copy.wait_for_status(3)
     copy.drop()
 
 
 def test_an_armed_copy_sends_its_own_events_only(own_cluster, make_db, receiver):
     server = own_cluster()
-    db = make_db(server, "origin")
+    db = make_db(server, "origin").hand_over()
     db.run("CREATE TABLE items (id int PRIMARY KEY)")
     db.create("hook", receiver.url("/"), table_name="items")
     db.run("SELECT webhook_pause('hook')")
@@ -300,18 +307,18 @@ def test_an_armed_copy_sends_its_own_events_only(own_cluster, make_db, receiver)
                 return False
 
     wait_until(copied, "the copy")
-    with server.connect("copy") as copy:
+    with server.connect("copy") as copy, server.connect("copy", user=db.owner) as owner:
         state = lambda: copy.execute("SELECT state FROM webhook.worker").fetchone()[0]
         wait_until(lambda: state() == "unarmed", "the worker of the copy")
-        copy.execute("SELECT webhook_resume('hook')")
-        copy.execute("INSERT INTO items VALUES (2)")
+        owner.execute("SELECT webhook_resume('hook')")
+        owner.execute("INSERT INTO items VALUES (2)")
         assert copy.execute("SELECT webhook_arm()").fetchone() == (True,)
         wait_until(lambda: state() == "running", "the worker to run")
-        copy.execute("INSERT INTO items VALUES (3)")
+        owner.execute("INSERT INTO items VALUES (3)")
         [request] = receiver.wait(1)
         assert b'"id":3' in request.body
         assert copy.execute("SELECT webhook_arm()").fetchone() == (False,)
-    with server.connect("origin") as origin:
+    with server.connect("origin", user=db.owner) as origin:
         origin.execute("SELECT webhook_resume('hook')")
         requests = receiver.wait(2)
         assert b'"id":1' in requests[1].body
