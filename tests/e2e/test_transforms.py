@@ -313,13 +313,14 @@ def test_it_cannot_be_dropped_without_a_word(db, owner, writer, receiver):
     assert db.value("SELECT count(*) FROM pg_type WHERE typname LIKE 'transform_of%'") == 0
 
 
+# What the owner does, what of it is refused, and what the next event is.
 ALTERATIONS = {
-    "another default": "ALTER DOMAIN webhook.{anchor} SET DEFAULT {own}.other(NULL)",
-    "a default of two calls": "ALTER DOMAIN webhook.{anchor} SET DEFAULT {own}.other({own}.shape(NULL))",
-    "no default": "ALTER DOMAIN webhook.{anchor} DROP DEFAULT",
-    "another name": "ALTER DOMAIN webhook.{anchor} RENAME TO gone",
-    "dropped": "DROP DOMAIN webhook.{anchor}",
-    "dropped and made again": "DROP DOMAIN webhook.{anchor}; CREATE DOMAIN webhook.{anchor} AS text",
+    "another default": ("ALTER DOMAIN webhook.{anchor} SET DEFAULT {own}.other(NULL)", None, "other"),
+    "a default of two calls": ("ALTER DOMAIN webhook.{anchor} SET DEFAULT {own}.other({own}.shape(NULL))", None, "dead"),
+    "no default": ("ALTER DOMAIN webhook.{anchor} DROP DEFAULT", None, "dead"),
+    "another name": ("ALTER DOMAIN webhook.{anchor} RENAME TO gone", None, "dead"),
+    "dropped": ("DROP DOMAIN webhook.{anchor}", None, "dead"),
+    "dropped and made again": ("DROP DOMAIN webhook.{anchor}; CREATE DOMAIN webhook.{anchor} AS text", "CREATE", "dead"),
 }
 
 
@@ -333,18 +334,17 @@ def test_its_anchor_in_the_hands_of_its_owner(db, people, owner, writer, receive
     create(owner, receiver.url("/"))
     write(writer, owner, 1)
     anchor = db.value("SELECT typname FROM pg_type WHERE typname LIKE 'transform_of%%'")
-    statements = ALTERATIONS[alteration].format(anchor=anchor, own=owner.role).split("; ")
-    try:
-        for statement in statements:
+    statements, refused, event = ALTERATIONS[alteration]
+    for statement in statements.format(anchor=anchor, own=owner.role).split("; "):
+        if refused and statement.startswith(refused):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                owner.run(statement)
+        else:
             owner.run(statement)
-    except psycopg.errors.InsufficientPrivilege:
-        assert statement.startswith("CREATE") or "RENAME" in statement
     write(writer, owner, 2)
     [(status, payload)] = owner.rows("SELECT status, payload FROM webhook.deliveries ORDER BY id DESC LIMIT 1")
-    if alteration == "another default":
-        assert json.loads(payload)["other"] == 1
-    else:
-        assert status == "dead" or "RENAME" in statement
+    assert (status == "dead") == (event == "dead")
+    assert ("other" in json.loads(payload)) == (event == "other")
     owner.run("SELECT webhook_update('hook', transform => 'shape(jsonb)')")
     write(writer, owner, 3)
     assert '"transformed": true' in owner.value("SELECT payload FROM webhook.deliveries ORDER BY id DESC LIMIT 1")
@@ -391,7 +391,7 @@ def test_transforms_in_dumps_and_with_the_extension(db, owner, receiver, cluster
     create(owner, receiver.url("/"), name="superuser's", table_name=None, events=["a.b"], transform="public.plain(jsonb)")
     with pytest.raises(psycopg.errors.DependentObjectsStillExist) as caught:
         db.run(f"DROP ROLE {owner.role}")
-    assert "transform_of" in caught.value.diag.message_detail or "other objects" in str(caught.value)
+    assert "transform_of" in caught.value.diag.message_detail
     dump = subprocess.run([BIN / "pg_dump", "-d", cluster.dsn(db.name)], capture_output=True, text=True, check=True).stdout
     copy = make_db(cluster, f"{db.name}_copy", extension=False)
     done = subprocess.run([BIN / "psql", "-v", "ON_ERROR_STOP=1", "-q", "-d", cluster.dsn(copy.name)], input=dump, capture_output=True, text=True)
@@ -399,7 +399,8 @@ def test_transforms_in_dumps_and_with_the_extension(db, owner, receiver, cluster
     names = "SELECT name, transform FROM webhook.webhooks ORDER BY name"
     expected = [("hook", f"{owner.role}.shape(jsonb)"), ("superuser's", "plain(jsonb)")]
     assert [(n, t.replace("public.", "")) for n, t in copy.rows(names)] == expected
-    copy.run("SELECT webhook_update('hook', transform => 'public.plain(jsonb)')")
+    with cluster.connect(copy.name, user=owner.role) as session:
+        session.execute("SELECT webhook_update('hook', transform => 'public.plain(jsonb)')")
     copy.run("SELECT webhook_arm()")
     copy.run("DROP EXTENSION pg_webhook")
     assert copy.value("SELECT count(*) FROM pg_type WHERE typname LIKE '%%transform_of%%'") == 0

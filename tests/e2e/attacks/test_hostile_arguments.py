@@ -17,7 +17,7 @@ ROWS = {
     "composite": ("member.box '(1)'", None), "acl": ("(SELECT r FROM pg_roles AS r LIMIT 1)", None),
     "regclass": ("ROW('pg_class'::regclass, 'int'::regtype)", None),
     "node-tree": ("(SELECT v FROM pg_rewrite AS v LIMIT 1)", None),
-    "number": ("1", "42883"), "text": ("'a'", None), "json": ("'{}'::json", "42883"), "array": ("ARRAY[1]", "42883"),
+    "number": ("1", "42883"), "text": ("'a'", "0A000"), "json": ("'{}'::json", "42883"), "array": ("ARRAY[1]", "42883"),
     "same-names": ("(SELECT r FROM (SELECT 1 AS a, 2 AS a) AS r)", None),
     "no-name": ("(SELECT r FROM (SELECT 1 AS \"?\") AS r)", None),
     "many-columns": ("ROW(" + ", ".join(["1"] * 1600) + ")", None), "huge": ("ROW(repeat('x', 20000000))", "54000"),
@@ -26,7 +26,7 @@ ROWS = {
     "infinity": ("ROW('infinity'::timestamptz, 'NaN'::numeric)", None),
     "unicode": ("ROW(U&'\\+01F600\\200B\\202E\\FEFF')", None), "trigger-type": ("ROW(NULL::pg_catalog.record)", None),
     "snapshot": ("ROW(pg_current_snapshot(), pg_current_xact_id())", None),
-    "stats": ("(SELECT s FROM pg_statistic_ext_data AS s LIMIT 1)", None),
+    "stats": ("(SELECT s FROM pg_statistic_ext_data AS s LIMIT 1)", "42501"),
 }
 
 
@@ -36,8 +36,7 @@ def test_any_row_is_an_event_or_an_error(stage, row):
     stage.as_("member").execute("CREATE TYPE member.box AS (a int); CREATE DOMAIN member.box_dom AS member.box")
     stage.webhook("member")
     got = stage.tries("member", f"SELECT webhook_invoke('hook', {value})")
-    assert got == outcome or got in ("42501", "22004", "22P02", "42804", "0A000", "54000", "42883", "42725", "54011"), got
-    assert got is None or outcome is not None or row in ("stats", "text", "many-columns", "null-record"), got
+    assert got == outcome
     stage.run("member", "SELECT payload::json FROM webhook.deliveries")
 
 
@@ -242,18 +241,23 @@ def test_a_read_only_transaction_writes_nothing(stage, how):
     assert stage.run("member", "SELECT name, enabled FROM webhook.webhooks").fetchall() == [("hook", True)]
 
 
+#: Conditions, and the SQLSTATE of those that are refused.
+CONDITIONS = {
+    "NOT " * 2000 + "true": None, "(" * 2000 + "true" + ")" * 2000: None, " OR ".join(["NEW.id = 1"] * 5000): None,
+    "NEW.id IN (" + ",".join(map(str, range(20000))) + ")": None, "NEW.id = '" + "1" * 100000 + "'": "22003",
+    "(SELECT true)": "0A000", "EXISTS (SELECT)": "0A000", "count(*) > 1": "42803", "NEW.nothing": "42703",
+    "NEW.*": "42804", "NEW": "42804", "1": "42804", "$1": "42P02", "'x'": "22P02", "NULL": None,
+    "generate_series(1, 2) > 0": "0A000", "row_number() OVER () > 0": "42P20", "NEW.ctid IS NULL": None,
+    "NEW.tableoid > 0": None, "NEW.xmin IS NULL": None, "current_setting('x.y') = ''": None,
+    "CASE WHEN true THEN true END": None,
+}
+
+
 def test_conditions_that_are_too_much(stage):
     stage.as_("member").execute("CREATE TABLE member.own (id int)")
-    for number, condition in enumerate((
-        "NOT " * 2000 + "true", "(" * 2000 + "true" + ")" * 2000, " OR ".join(["NEW.id = 1"] * 5000),
-        "NEW.id IN (" + ",".join(map(str, range(20000))) + ")",
-        "NEW.id = '" + "1" * 100000 + "'", "(SELECT true)", "count(*) > 1", "NEW.nothing", "NEW.*", "NEW", "$1",
-        "generate_series(1, 2) > 0", "row_number() OVER () > 0",
-        "NEW.ctid IS NULL", "NEW.tableoid > 0", "NEW.xmin IS NULL", "current_setting('x.y') = ''", "EXISTS (SELECT)",
-        "CASE WHEN true THEN true END", "1", "NULL", "'x'",
-    )):
+    for number, (condition, refused) in enumerate(CONDITIONS.items()):
         outcome = stage.tries("member", f"SELECT webhook_create('h{number}', 'http://127.0.0.1:9/', 'member.own', '{{INSERT}}', condition => %s)", condition)
-        assert outcome is None or outcome[:2] in ("42", "54", "22", "0A"), (condition[:50], outcome)
+        assert outcome == refused, condition[:50]
         if outcome is None:
             for who in ("admin", "postgres", "member"):
                 stage.tries(who, f"SELECT * FROM webhook_preview('h{number}', 'INSERT', '{{\"id\": 1}}')")
