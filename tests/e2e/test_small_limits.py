@@ -203,7 +203,7 @@ def test_the_same_name_at_the_same_time(db, role, receiver, cluster):
         first.execute("SELECT webhook_create('new', %s)", [url])
         worker = threading.Thread(target=work, args=["SELECT webhook_update('hook', name => 'new', url => %s)"])
         worker.start()
-        time.sleep(0.2)
+        wait_until(lambda: db.value("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"), "the other one")
         first.commit()
         worker.join()
     assert states == ["42710"] * 5
