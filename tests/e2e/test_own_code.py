@@ -81,9 +81,8 @@ def test_a_transform_cannot_act_as_the_writer(items, ann, receiver, attack):
              if attack.startswith(("SET", "RESET", "CREATE", "COPY", "DECLARE"))
              else f"{attack} RETURN payload;")
     create(ann, receiver.url("/"), transform="shape(jsonb)", on_transform_error="fail")
-    with pytest.raises(psycopg.Error) as caught:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
         items.judge.run(f"INSERT INTO {items.name}_ann.own VALUES (1)")
-    assert caught.value.diag.sqlstate in ("42501", "0A000", "22023"), caught.value
     assert items.judge.value(f"SELECT count(*) FROM {items.name}_ann.own") == 0
     assert items.judge.value("SELECT current_user || session_user") == "postgrespostgres"
     assert payloads(items) == []

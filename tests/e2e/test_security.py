@@ -141,10 +141,8 @@ def test_webhooks_of_others_do_not_exist(items, roles, receiver, cluster):
             ("SELECT webhook_test(%s)", ["anns"]),
             ("SELECT webhook_replay(%s)", [delivery]),
         ]:
-            with pytest.raises(psycopg.Error) as caught:
+            with pytest.raises(psycopg.errors.UndefinedObject):
                 of_bob.execute(statement, arguments)
-            expected = (psycopg.errors.UndefinedObject, psycopg.errors.InsufficientPrivilege)
-            assert isinstance(caught.value, expected), statement
         for view in ("webhooks", "deliveries", "attempts"):
             count = f"SELECT count(*) FROM webhook.{view}"
             assert of_bob.execute(count).fetchone() == (0,)

@@ -127,17 +127,17 @@ def test_a_restored_definition_captures(items, cluster, make_db):
 def test_columns_are_tied_to_the_trigger(items):
     """DROP COLUMN and a change of type are refused, as for a column in WHEN; other columns are free."""
     items.create("hook", URL, table_name="items", events=["UPDATE"], columns=["note"])
-    for statement in ("ALTER TABLE items DROP note", "ALTER TABLE items ALTER note TYPE varchar(9)"):
-        with pytest.raises(psycopg.Error) as caught:
-            items.run(statement)
-        assert caught.value.diag.sqlstate in ("2BP01", "0A000")
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist):
+        items.run("ALTER TABLE items DROP note")
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        items.run("ALTER TABLE items ALTER note TYPE varchar(9)")
     items.run("SELECT webhook_update('hook', columns => '{id}')")
     items.run("ALTER TABLE items ALTER note TYPE varchar(9)")
-    with pytest.raises(psycopg.Error):
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist):
         items.run("ALTER TABLE items DROP id")
     items.run("SELECT webhook_update('hook', condition => 'NEW.note IS NOT NULL', columns => '{}')")
     items.run("ALTER TABLE items DROP id")
-    with pytest.raises(psycopg.Error):
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist):
         items.run("ALTER TABLE items DROP note")
     items.run("ALTER TABLE items DROP note CASCADE")
     assert problems(items.connection) == ["the trigger for UPDATE on public.items is missing"]
