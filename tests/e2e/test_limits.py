@@ -41,6 +41,17 @@ def insert(db, count=1, name="items"):
     db.run(f"INSERT INTO {name} SELECT FROM generate_series(1, %s)", count)
 
 
+def make_known_as_fast(db):
+    """By the first answer, or by three in a row where that was late, which is what else the machine does."""
+    def is_fast():
+        insert(db)
+        db.settled()
+        took = db.rows("SELECT latency_ms FROM webhook.attempts ORDER BY started_at DESC LIMIT 3")
+        return all(latency < 90 for (latency,) in took)
+
+    wait_until(is_fast, "an endpoint that is fast")
+
+
 def private_memory(pid):
     """MiB that are a process's own: without the server's shared buffers."""
     rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
@@ -108,7 +119,9 @@ def test_a_thousand_requests_to_an_endpoint(own_cluster, make_db, receiver, many
     )
     db = table(make_db(server))
     db.create("hook", receiver.url("/"), table_name="items", max_concurrency=1000, timeout_seconds=120)
-    if answers_after is not None:
+    if answers_after == 0:
+        make_known_as_fast(db)
+    elif answers_after:
         receiver.on("/", after(answers_after, reply(200)), reply(200))
         insert(db)
         db.wait_for_status(1)
@@ -300,8 +313,7 @@ def test_more_connections_than_open_files(own_cluster, make_db, receiver, many_f
     )
     db = table(make_db(server))
     db.create("hook", receiver.url("/"), table_name="items", max_concurrency=1000, timeout_seconds=120)
-    insert(db)
-    db.wait_for_status(1)
+    make_known_as_fast(db)
     worker = db.worker()
     receiver.hold()
     insert(db, 1200)
@@ -309,7 +321,7 @@ def test_more_connections_than_open_files(own_cluster, make_db, receiver, many_f
     time.sleep(0.5)
     receiver.release()
     db.settled()
-    assert len(receiver.got()) == 1201, "each once"
+    assert len(receiver.got()) == db.value("SELECT count(*) FROM items"), "each once"
     assert db.worker() == worker
     assert server.log_lines("Too many open files") == []
 
