@@ -29,6 +29,8 @@ SETTINGS = {
     "max_worker_processes": "64",
     "max_prepared_transactions": "20",
     "shared_buffers": "'64MB'",
+    # In the cluster's folder, so that nothing is left of a server that was killed once that is gone.
+    "dynamic_shared_memory_type": "mmap",
     "log_line_prefix": "'%m [%p] %b %d '",
     "log_min_messages": "warning",
     "timezone": "UTC",
