@@ -3,6 +3,8 @@
 import psycopg
 import pytest
 
+from harness.major import since
+
 EVERYTHING = """
     SELECT format('%s %s on %s', privilege_type, grantee::regrole, object) FROM (
         SELECT p.oid::regprocedure::text AS object, a.* FROM pg_proc AS p, aclexplode(p.proacl) AS a
@@ -16,7 +18,7 @@ EVERYTHING = """
 
 
 @pytest.fixture
-def role(db):
+def role(db, cluster):
     """Makes roles of this test; each can log in and owns a schema with a table `things` in it."""
     made = []
 
@@ -24,7 +26,8 @@ def role(db):
         full = f"{db.name}_{name}"
         db.run(f"CREATE ROLE {full} LOGIN {options}")
         db.run(f"CREATE SCHEMA {full} AUTHORIZATION {full}")
-        db.run(f"CREATE TABLE {full}.things (id int); ALTER TABLE {full}.things OWNER TO {full}")
+        with cluster.connect(db.name, user=full) as connection:
+            connection.execute("CREATE TABLE things (id int)")
         made.append(full)
         if level:
             db.run("SELECT webhook_grant(%s, %s)", full, level)
@@ -41,6 +44,15 @@ def refused(connection, statement, *arguments):
     with pytest.raises(psycopg.Error) as caught:
         connection.execute(statement, arguments or None)
     return caught.value.diag.sqlstate
+
+
+def outcome(connection, statement, *arguments):
+    """What a statement returns, or its SQLSTATE."""
+    try:
+        cursor = connection.execute(statement, arguments or None)
+        return cursor.fetchone()[0] if cursor.description else None
+    except psycopg.Error as error:
+        return error.diag.sqlstate
 
 
 def test_one_level_at_a_time_and_nothing_left_after_it(db, role):
@@ -244,6 +256,56 @@ def test_rights_that_are_not_inherited(db, role, cluster, hooks):
     with cluster.connect(db.name, user=carl) as connection:
         assert refused(connection, "SELECT webhook_pause('anns')") == "42704"
         assert refused(connection, "SELECT webhook_grant(%s, 'admin')", carl) == "42501"
+
+
+@since(16)
+@pytest.mark.parametrize("options, rights, becomes, hears", [
+    ("INHERIT TRUE, SET TRUE", True, True, True),
+    ("INHERIT TRUE, SET FALSE", True, False, True),
+    ("INHERIT FALSE, SET TRUE", False, True, True),
+    ("INHERIT FALSE, SET FALSE", False, False, False),
+    ("INHERIT FALSE, SET FALSE, ADMIN TRUE", False, False, False),
+])
+def test_what_a_membership_gives_is_what_it_was_granted_with(db, role, cluster, hooks, options, rights, becomes, hears):
+    """Its own options count and not the member's: of a webhook's owner, of an admin, of the readers of a table, and of
+    a role that is heard, also through a group."""
+    ann, bob = hooks["ann"], hooks["bob"]
+    carl, group, root, readers = role("carl", "member"), role("group"), role("root", "admin"), role("readers")
+    with cluster.connect(db.name, user=bob) as connection:
+        connection.execute(f"GRANT USAGE ON SCHEMA {bob} TO PUBLIC; GRANT SELECT, TRIGGER ON things TO {readers}")
+        connection.execute("SELECT webhook_update('bobs', events => '{INSERT,a.told}', emitters => %s)", [[readers]])
+    with cluster.connect(db.name, user=ann) as connection:
+        connection.execute("SELECT webhook_update('anns', events => '{INSERT,a.told}')")
+    own = "SELECT webhook_create('own', 'http://127.0.0.1:9/')"
+    with cluster.connect(db.name, user=carl) as connection:
+        connection.execute(own)
+    # To a member that inherits by itself.
+    db.run(f"GRANT {ann} TO {group}; GRANT {group}, {readers} TO {carl} WITH {options}")
+
+    assert seen(cluster, db, carl) == (["anns", "own"] if rights else ["own"])
+    with cluster.connect(db.name, user=carl) as connection:
+        for another in (group, ann):
+            if becomes:
+                assert seen(cluster, db, carl, f"SET ROLE {another}") == ["anns"]
+            else:
+                assert outcome(connection, f"SET ROLE {another}") == "42501"
+        assert outcome(connection, "SELECT webhook_emit('a.told', '{}')") == (2 if hears else 0)
+        assert (outcome(connection, "SELECT webhook_pause('anns')") == "42704") is not rights
+        assert (outcome(connection, "SELECT webhook_update('own', owner => %s)", ann) == "42501") is not rights
+        watch = "SELECT name FROM webhook_create('read', 'http://127.0.0.1:9/', %s::regclass)"
+        assert outcome(connection, watch, f"{bob}.things") == ("read" if rights else "42501")
+        assert outcome(connection, "SELECT webhook_grant(%s, 'admin')", carl) == "42501"
+        db.run(f"GRANT {root} TO {carl} WITH {options}")
+        assert ("bobs" in seen(cluster, db, carl)) is rights
+        assert outcome(connection, "SELECT webhook_grant(%s, 'admin')", carl) == ("" if rights else "42501")
+    # It ends like any other right on the table.
+    with cluster.connect(db.name, user=bob) as connection:
+        captured = "SELECT count(*) FROM webhook.deliveries WHERE webhook = 'read'"
+        connection.execute("INSERT INTO things VALUES (2)")
+        assert db.value(captured) == rights
+        db.run(f"GRANT {readers} TO {carl} WITH INHERIT FALSE")
+        connection.execute("INSERT INTO things VALUES (3)")
+        assert db.value(captured) == rights
 
 
 def test_admins(db, role, cluster, hooks):

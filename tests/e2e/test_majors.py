@@ -3,12 +3,7 @@
 import json
 
 from harness import wait_until
-from harness.major import MAJOR
-
-
-def since(major):
-    """There is no such test for servers that do not have what it is about."""
-    return lambda test: test if MAJOR >= major else None
+from harness.major import MAJOR, since
 
 
 def records(receiver, count):
