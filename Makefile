@@ -158,6 +158,11 @@ e2e: build $(VENV)/ready $(NODE)/ready ## Real servers, sockets, receivers and c
 	@echo "== end-to-end tests"
 	@tests/with_room $(RUN) $(VENV)/bin/pytest -q $(or $(E2E),tests/e2e) $(PYTEST)
 
+.PHONY: fuzz
+fuzz: build $(VENV)/ready ## Statements of many roles at random, for SECONDS=300; SEED= repeats a run
+	@PGW_FUZZ_SECONDS=$(or $(SECONDS),300) PGW_FUZZ_SEED=$(SEED) tests/with_room $(RUN) \
+	    $(VENV)/bin/pytest -q -s -n 0 --timeout 0 tests/e2e/attacks/test_fuzz.py
+
 .PHONY: demo
 demo: build $(VENV)/ready ## See it work, from CREATE EXTENSION to a retried delivery
 	@PGW_RUN=$(RUN) $(VENV)/bin/python tests/demo/demo.py

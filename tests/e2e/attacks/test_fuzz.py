@@ -16,12 +16,16 @@ from .statements import SCHEMA, Statements
 #: Who gives statements; admin and postgres manage.
 ORDINARY = ["member", "stranger", "tabler", "typer", "funcer"]
 
+#: After so many statements the log is looked at, and what a role needs is made again.
+ROUND = 100
+
 #: Says the name of the function's owner of now, which may have got it from somebody else; becomes superuser where it can.
 SPY = """
     CREATE OR REPLACE FUNCTION {0}.spy(what text) RETURNS void LANGUAGE plpgsql AS $spy$
     BEGIN
         RAISE LOG 'spied: % as %', (
-            SELECT max(proowner::regrole::text) FROM pg_catalog.pg_proc WHERE pronamespace = '{0}'::regnamespace AND proname = what
+            SELECT max(r.rolname) FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_roles AS r ON r.oid = p.proowner
+            WHERE p.pronamespace = '{0}'::regnamespace AND p.proname = what
         ), current_user;
         IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN EXECUTE 'ALTER ROLE {0} SUPERUSER'; END IF;
     END $spy$;
@@ -31,7 +35,14 @@ SPY = """
         IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN EXECUTE 'ALTER ROLE {0} SUPERUSER'; END IF;
         RETURN true;
     END $spy$;
-    GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {0} TO PUBLIC
+    GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA {0} TO PUBLIC;
+    ALTER FUNCTION {0}.spy(text) OWNER TO {0}; ALTER FUNCTION {0}.chk(int) OWNER TO {0}
+"""
+
+#: Those who cannot make anything in their schema, or have lost their spy.
+POOR = """
+    SELECT who FROM unnest(%s::text[]) AS who LEFT JOIN pg_namespace AS n ON n.nspname = who
+    WHERE n.nspowner IS DISTINCT FROM who::regrole OR to_regprocedure(who || '.spy(text)') IS NULL
 """
 
 #: What the server says of itself where something has gone wrong that must not.
@@ -48,23 +59,57 @@ class Run:
         self.said = []
         self.outcomes = {}
         self.faults = []
+        self.log = len(stage.cluster.log_text())
+        self.spied = set()
 
     def set_out(self):
-        for who in ORDINARY:
-            self.stage.superuser.execute("SELECT webhook_grant(%s, 'member')", [who])
-            self.stage.superuser.execute(SPY.format(who))
-            self.stage.superuser.execute(f"ALTER FUNCTION {who}.spy(text) OWNER TO {who}; ALTER FUNCTION {who}.chk(int) OWNER TO {who}")
         for who in (*ORDINARY, "admin", "postgres"):
             # The driver's own prepared statements come and go.
             self.stage.as_(who).prepare_threshold = None
         for who in ORDINARY:
             self.source.kinds |= {f"{who}.k0": "'a'", f"{who}.k1": "1"}
+            self.provide(who)
             for statement in self.source.first(who):
                 self.stage.as_(who).execute(statement)
+
+    def provide(self, who):
+        superuser = self.stage.superuser
+        superuser.execute(SCHEMA.format(who))
+        superuser.execute(f"ALTER SCHEMA {who} OWNER TO {who}")
+        superuser.execute(SPY.format(who))
+        superuser.execute("SELECT webhook_grant(%s, 'member')", [who])
+
+    def renew(self):
+        """Whoever has lost what the rest of the run is made with gets it again."""
+        for (who,) in self.stage.superuser.execute(POOR, [ORDINARY]).fetchall():
+            try:
+                with self.stage.superuser.transaction():
+                    self.provide(who)
+            except psycopg.errors.LockNotAvailable:
+                # A transaction of somebody's is open.
+                continue
+            for statement in self.source.first(who):
+                self.say(who, statement)
+
+    def look(self):
+        """What the server's log says since the last time."""
+        text = self.stage.cluster.log_text()
+        new, self.log = text[self.log:], len(text)
+        wrong = [line for line in new.splitlines() if WRONG.search(line)]
+        spied = set(re.findall(r"spied: (\S+) as (\w+)", new))
+        wrong += [f"code of {author} ran as {person}" for author, person in spied if author != person]
+        wrong += [f"a check ran as {person}" for person in re.findall(r"checked as (\w+)", new) if person in ("postgres", "admin")]
+        self.spied |= spied
+        if wrong:
+            since = "\n    ".join(self.said[-ROUND:])
+            self.faults.append((len(self.said), f"{wrong[:10]}, after one of\n    {since}"))
 
     def one(self):
         if len(self.said) % 10 == 0:
             self.source.look(self.stage.superuser)
+        if len(self.said) % ROUND == 0:
+            self.look()
+            self.renew()
         who = self.dice.choices([*ORDINARY, "admin", "postgres"], [4] * len(ORDINARY) + [2, 4])[0]
         if who == "postgres":
             statement = self.source.superuser()
@@ -161,7 +206,6 @@ def test_fuzz(stage):
             stage.superuser.execute("SELECT webhook_grant(%s, %s)", [who, level])
     run = Run(stage, seed)
     run.set_out()
-    log = len(stage.cluster.log_text())
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and len(run.faults) < 5:
         run.one()
@@ -171,16 +215,10 @@ def test_fuzz(stage):
     said = f"seed {seed}, {len(run.said)} statements, {events[0]} events, outcomes {sorted(run.outcomes.items(), key=lambda pair: -pair[1])[:12]}"
     print(said)
     assert events[1] == 0
-    text = stage.cluster.log_text()[log:]
-    wrong = [line for line in text.splitlines() if WRONG.search(line)]
-    spied = set(re.findall(r"spied: (\S+) as (\w+)", text))
-    checked = set(re.findall(r"checked as (\w+)", text))
-    last = "\n".join(run.said[-40:])
+    run.look()
     assert not run.faults, f"{said}\n" + "\n".join(f"{number}: {fault}" for number, fault in run.faults)
-    assert not wrong, f"{said}\n{wrong[:10]}\n{last}"
-    assert all(author == person for author, person in spied), f"{said}: {spied}"
-    assert not checked & {"postgres", "admin"}, f"{said}: {checked}"
+    assert run.spied and events[0], f"{said}: nobody's code has run"
     end = rights(stage)
     assert end == begin, f"{said}: {[(fact, begin.get(fact), end.get(fact)) for fact in begin.keys() | end.keys() if begin.get(fact) != end.get(fact)]}"
     stage.takes_these_rights()
-    stage.allowed |= spied
+    stage.allowed |= run.spied
