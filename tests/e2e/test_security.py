@@ -124,6 +124,7 @@ def test_webhooks_of_others_do_not_exist(items, roles, receiver, cluster):
     ):
         for own in (of_ann, of_bob):
             own.execute("CREATE TABLE own (id int)")
+        of_ann.execute(f"GRANT USAGE ON SCHEMA {ann} TO {bob}")
         uuid = of_ann.execute(
             "SELECT id FROM webhook_create('anns', %s, 'own')", [receiver.url("/")]
         ).fetchone()[0]
