@@ -13,7 +13,7 @@ use crate::pg::{board, random, server, wake};
 ///
 /// The server has no random bytes.
 pub fn claim(session: &Session) -> Result<(), Refusal> {
-    let id = random::bytes::<6>().ok_or_else(|| Refusal::NoThread("no random bytes".to_owned()))?;
+    let id = random::bytes::<6>()?;
     let (system, database) = (server::system_identifier() as i64, server::database());
     session.run(sql!("api/install"), &[arg(hex::encode(id)), arg(system), arg(database)]);
     Ok(())

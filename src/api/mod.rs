@@ -75,9 +75,7 @@ fn events_of(
 
 /// A secret of our own.
 fn generated_secret() -> Result<Secret, Refusal> {
-    let bytes = random::bytes::<GENERATED_BYTES>()
-        .ok_or_else(|| Refusal::NoThread("the server has no random bytes".to_owned()))?;
-    Ok(Secret::generate(&bytes))
+    Ok(Secret::generate(&random::bytes::<GENERATED_BYTES>()?))
 }
 
 /// The list argument `emitters`.

@@ -280,6 +280,9 @@ pub enum Refusal {
         "a transform or a cast can call no function of pg_webhook but webhook_emit and webhook_invoke"
     )]
     ByForeignCode,
+    /// The server's random source, without which nothing is secret.
+    #[error("the server has no random bytes")]
+    NoRandomBytes,
     /// A thread or socket that the system does not give.
     #[error("could not start a request: {0}")]
     NoThread(String),

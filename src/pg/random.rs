@@ -2,9 +2,16 @@
 
 use pgrx::pg_sys;
 
-/// Bytes from the server's strong random source; `None` where it has none to give.
-pub fn bytes<const N: usize>() -> Option<[u8; N]> {
+use crate::domain::refusal::Refusal;
+
+/// Bytes from the server's strong random source.
+///
+/// # Errors
+///
+/// It has none to give.
+pub fn bytes<const N: usize>() -> Result<[u8; N], Refusal> {
     let mut buffer = [0; N];
     // SAFETY: writes N bytes into a buffer of N bytes.
-    unsafe { pg_sys::pg_strong_random(buffer.as_mut_ptr().cast(), N) }.then_some(buffer)
+    let given = unsafe { pg_sys::pg_strong_random(buffer.as_mut_ptr().cast(), N) };
+    if given { Ok(buffer) } else { Err(Refusal::NoRandomBytes) }
 }

@@ -89,7 +89,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::MayNotAdminister(_)
         | Refusal::ByForeignCode => ERRCODE_INSUFFICIENT_PRIVILEGE,
         Refusal::UnknownColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
-        Refusal::NoThread(_) => ERRCODE_INSUFFICIENT_RESOURCES,
+        Refusal::NoThread(_) | Refusal::NoRandomBytes => ERRCODE_INSUFFICIENT_RESOURCES,
     }
 }
 

@@ -36,9 +36,7 @@ pub fn anchor_of(session: &Session, role: pg_sys::Oid) -> Result<String, Refusal
     if let Some(anchor) = known() {
         return Ok(anchor);
     }
-    let bytes =
-        random::bytes::<16>().ok_or_else(|| Refusal::NoThread("no random bytes".to_owned()))?;
-    let name = format!("owner_{}", hex::encode(bytes));
+    let name = format!("owner_{}", hex::encode(random::bytes::<16>()?));
     let made = anchor::of_role(&name, role);
     session.run(sql!("registry/record_owner"), &[arg(name.as_str()), arg(made)]);
     Ok(name)

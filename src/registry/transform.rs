@@ -73,8 +73,7 @@ fn anchor(session: &Session, webhook: i32, function: pg_sys::Oid) -> Result<Stri
     let gone = || Refusal::UnknownWebhook(uuid::Uuid::from_bytes(*uuid.as_bytes()).to_string());
     let role: pg_sys::Oid = row.get(1).ok_or_else(gone)?;
     let signature = check(session, function, role)?;
-    let bytes =
-        random::bytes::<4>().ok_or_else(|| Refusal::NoThread("no random bytes".to_owned()))?;
+    let bytes = random::bytes::<4>()?;
     let name = format!("transform_of_{}_{}", hex::encode(uuid.as_bytes()), hex::encode(bytes));
     anchor::of_function(&name, function, role);
     // A call of it could mean another function, were there one that fits a jsonb better.
