@@ -280,6 +280,24 @@ pub enum Refusal {
         "a transform or a cast can call no function of pg_webhook but webhook_emit and webhook_invoke"
     )]
     ByForeignCode,
+    /// A table of the extension, which an administrator has changed.
+    #[error("table \"{table}\" {how}")]
+    Altered {
+        /// The table.
+        table: String,
+        /// What it is now.
+        how: &'static str,
+    },
+    /// As [`Refusal::Altered`], found out by what a statement returns.
+    #[error("column {column} of statement \"{statement}\" is of another type (oid {found})")]
+    OtherType {
+        /// The column, counted from 1.
+        column: i32,
+        /// The statement.
+        statement: &'static str,
+        /// Its type, 0 where there is no such column.
+        found: u32,
+    },
     /// The server's random source, without which nothing is secret.
     #[error("the server has no random bytes")]
     NoRandomBytes,

@@ -8,8 +8,9 @@ use std::ptr;
 
 use pgrx::prelude::*;
 
-use super::compat;
 use super::spi::Arg;
+use super::{compat, report};
+use crate::domain::refusal::Refusal;
 
 /// A value of a row, and the column that it is for.
 #[derive(Clone, Copy)]
@@ -116,13 +117,12 @@ fn with_relation(relation: pg_sys::Oid, work: impl FnOnce(pg_sys::Relation)) {
     }
 }
 
-/// A programming error, or an administrator has changed the table.
+/// An administrator has changed the table.
 #[cold]
-fn refuse(relation: pg_sys::Relation, what: &str) -> ! {
+fn refuse(relation: pg_sys::Relation, how: &'static str) -> ! {
     // SAFETY: callers have the relation open.
     let name = unsafe { name_data_to_str(&(*(*relation).rd_rel).relname) };
-    let message = format!("table \"{name}\" {what}");
-    ereport!(ERROR, PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, message);
+    report::raise(Refusal::Altered { table: name.to_owned(), how })
 }
 
 /// # Safety

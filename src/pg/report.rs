@@ -27,6 +27,12 @@ impl From<Refusal> for ErrorReport {
     }
 }
 
+/// Raises it as an error.
+pub fn raise(refusal: Refusal) -> ! {
+    ErrorReport::from(refusal).report(PgLogLevel::ERROR);
+    unreachable!()
+}
+
 /// A report of this kind, to be completed.
 #[track_caller]
 pub fn new(code: PgSqlErrorCode, message: String) -> ErrorReport {
@@ -74,7 +80,9 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::ReplayOfTest(_)
         | Refusal::ConditionLost { .. }
         | Refusal::ConditionOfAnother { .. }
-        | Refusal::Disturbed { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        | Refusal::Disturbed { .. }
+        | Refusal::Altered { .. }
+        | Refusal::OtherType { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         Refusal::ConditionUnfit { .. } => ERRCODE_INVALID_OBJECT_DEFINITION,
         Refusal::NotUtf8 | Refusal::VirtualColumn { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
         Refusal::TooMany(_) => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
@@ -177,6 +185,9 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
         Refusal::ConditionUnfit { .. } => EACH_EVENT,
         Refusal::ConditionLost { .. } | Refusal::ConditionOfAnother { .. } => {
             "Give it again with condition => '...', or end it with condition => ''."
+        }
+        Refusal::Altered { .. } | Refusal::OtherType { .. } => {
+            "A table of schema webhook is not as pg_webhook has made it."
         }
         Refusal::NotAnExpression => {
             "Write it as in CREATE TRIGGER ... WHEN, for example 'NEW.total > 100'."

@@ -10,6 +10,8 @@ use pgrx::datum::{JsonB, TimestampWithTimeZone, Uuid};
 use pgrx::prelude::*;
 use pgrx::{FromDatum, IntoDatum};
 
+use super::report;
+use crate::domain::refusal::Refusal;
 use crate::domain::snapshot::Xid8;
 use crate::domain::time::Timestamp;
 
@@ -286,18 +288,11 @@ impl<'r> Row<'r> {
         }
     }
 
-    /// A programming error.
+    /// An administrator has changed a table.
     #[cold]
-    fn refuse(&self, number: i32, found: pg_sys::Oid) -> ! {
-        ereport!(
-            ERROR,
-            PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-            format!(
-                "column {number} of statement \"{}\" is of another type (oid {})",
-                self.statement,
-                u32::from(found)
-            )
-        );
+    fn refuse(&self, column: i32, found: pg_sys::Oid) -> ! {
+        let (statement, found) = (self.statement, found.into());
+        report::raise(Refusal::OtherType { column, statement, found })
     }
 
     /// A column that is never NULL.
