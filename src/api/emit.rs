@@ -14,7 +14,7 @@ use crate::pg::composite::Record;
 use crate::pg::json::Json;
 use crate::pg::output::Canonical;
 use crate::pg::spi::{self, arg, sql};
-use crate::pg::{composite, settings};
+use crate::pg::{composite, settings, snapshot};
 use crate::registry::managed;
 
 #[pg_extern(sql = false)]
@@ -26,7 +26,9 @@ fn webhook_emit(event_type: Option<&str>, data: Option<Json>) -> Result<i32, Err
             return Err(Refusal::Pattern(event_type.to_owned()));
         }
         spi::connect(|session| {
-            let rows = session.run(sql!("api/subscribers"), &[arg(caller.role)]);
+            // As it is now: an old snapshot shows webhooks that do not hear the caller any more.
+            let args = [arg(caller.role)];
+            let rows = snapshot::with_latest(|| session.look_up(sql!("api/subscribers"), &args));
             let matching = rows.iter().filter(|row| {
                 let patterns: Vec<String> = row.value(2);
                 patterns.iter().any(|pattern| event::matches(pattern, event_type))

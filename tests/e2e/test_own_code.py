@@ -228,6 +228,29 @@ def test_members_do_not_hear_each_others_events(items, ann, receiver, make_recei
     items.judge.run(f"DROP OWNED BY {bob}; DROP ROLE {bob}")
 
 
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_who_hears_is_asked_of_the_present(db, people, level):
+    """An old snapshot shows webhooks that hear the emitter no longer, and not those that do by now."""
+    app, group, named = people("app", "member"), people("grp", "member"), people("own", "member")
+    db.run(f"GRANT {group.role} TO {app.role}")
+    url, emit = "http://127.0.0.1:9/", "SELECT webhook_emit('a.b', '1')"
+    group.run("SELECT webhook_create('groups', %s, events => '{a.b}')", url)
+    named.run("SELECT webhook_create('names', %s, events => '{a.b}', emitters => %s)", url, [app.role])
+    app.run(f"BEGIN ISOLATION LEVEL {level}")
+    assert app.value(emit) == 2
+    db.run(f"REVOKE {group.role} FROM {app.role}")
+    assert app.value(emit) == 1
+    named.run("SELECT webhook_update('names', emitters => '{}')")
+    assert app.value(emit) == 0
+    named.run("SELECT webhook_update('names', emitters => %s)", [app.role])
+    named.run("SELECT webhook_create('more', %s, events => '{a.b}', emitters => %s)", url, [app.role])
+    assert app.value(emit) == 2
+    # What it has done itself counts as well.
+    app.run("SELECT webhook_create('own', %s, events => '{a.b}')", url)
+    assert app.value(emit) == 3
+    app.run("ROLLBACK")
+
+
 def test_json_keeps_its_digits(items, receiver):
     """Numbers of any length go through as they were given."""
     long = "1" * 50 + "." + "2" * 50
