@@ -14,7 +14,7 @@ use super::{set_changed, transform};
 use crate::domain::refusal::Refusal;
 use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::{anchor, invalidation, random, snapshot, subtransaction};
+use crate::pg::{anchor, invalidation, lock, random, snapshot, subtransaction};
 
 /// What stands for `role`. It is made where there is none.
 ///
@@ -32,7 +32,7 @@ pub fn anchor_of(session: &Session, role: pg_sys::Oid) -> Result<String, Refusal
     if let Some(anchor) = known() {
         return Ok(anchor);
     }
-    session.run(sql!("registry/lock_owners"), &[]);
+    lock::hold_owner(role);
     if let Some(anchor) = known() {
         return Ok(anchor);
     }

@@ -357,6 +357,15 @@ def test_a_transform_that_cannot_be_called_shows(db, people, owner, lender, rece
     assert health(owner) == [("broken", "the transform has been dropped")]
 
 
+def test_two_new_owners_do_not_wait_for_each_other(db, people):
+    one, other = people("one", "member"), people("two", "member")
+    one.run("BEGIN; SELECT webhook_create('hook', 'http://127.0.0.1:9/')")
+    other.run("SET statement_timeout = '5s'")
+    other.run("SELECT webhook_create('hook', 'http://127.0.0.1:9/')")
+    one.run("COMMIT")
+    assert db.value("SELECT count(DISTINCT owner) FROM webhook.webhook") == 2
+
+
 def test_two_sessions_of_a_new_owner_make_one_name_once(cluster, db, people, receiver):
     """What stands for a role is made once, whoever is first."""
     person = people("own", "member")
