@@ -2,8 +2,8 @@
 //!
 //! What a trigger is for, what an owner may read, and whether a function may be called, is found out once and kept, not
 //! asked for each row. It changes with webhooks, with the tables on the way from the one that fired to the one that is
-//! watched, with roles and memberships, anchors, functions and casts, and with privileges on a table, which the server
-//! tells as a change of the table.
+//! watched, with roles and memberships, the database's owner, anchors, functions and casts, and with privileges on a
+//! table, which the server tells as a change of the table.
 //!
 //! The server tells while something is read, too: whoever waits for a lock hears of all that has happened meanwhile. So
 //! we listen before the first row is read, and what is heard before the reader has noted what it depends on is taken to
@@ -16,7 +16,7 @@ use pgrx::pg_sys;
 
 use super::casts::Casts;
 use super::transform::Transform;
-use crate::pg::{anchor, invalidation};
+use crate::pg::{anchor, invalidation, server};
 
 type Cache = pg_sys::SysCacheIdentifier::Type;
 
@@ -24,6 +24,8 @@ const FUNCTIONS: Cache = pg_sys::SysCacheIdentifier::PROCOID;
 const CASTS: Cache = pg_sys::SysCacheIdentifier::CASTSOURCETARGET;
 const ROLES: Cache = pg_sys::SysCacheIdentifier::AUTHOID;
 const MEMBERS: Cache = pg_sys::SysCacheIdentifier::AUTHMEMMEMROLE;
+/// Whoever owns the database is a member of pg_database_owner.
+const DATABASES: Cache = pg_sys::SysCacheIdentifier::DATABASEOID;
 
 /// What all sources of this session depend on.
 #[derive(Default)]
@@ -101,8 +103,10 @@ pub fn note_owner(anchor: Option<String>) {
         return;
     };
     let hash = anchor::hash(&anchor);
+    let database = invalidation::hash(DATABASES, server::database());
     KNOWN.with_borrow_mut(|known| {
         known.rows.extend(hash.map(|hash| (anchor::CACHE, hash)));
+        known.rows.insert((DATABASES, database));
         known.owners = true;
     });
 }
@@ -128,7 +132,7 @@ fn listen() {
     if !LISTENING.replace(true) {
         invalidation::on_relation(relation_changed);
         invalidation::on_schema(schema_changed);
-        for cache in [FUNCTIONS, anchor::CACHE, CASTS, ROLES, MEMBERS] {
+        for cache in [FUNCTIONS, anchor::CACHE, CASTS, ROLES, MEMBERS, DATABASES] {
             invalidation::on_catalog(cache, changed);
         }
     }

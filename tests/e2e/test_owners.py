@@ -357,6 +357,25 @@ def test_a_transform_that_cannot_be_called_shows(db, people, owner, lender, rece
     assert health(owner) == [("broken", "the transform has been dropped")]
 
 
+def test_the_rights_of_the_databases_owner_go_with_the_database(db, owner, lender, writer, receiver):
+    """Those of pg_database_owner are had by whoever owns the database by now."""
+    lender.run(f"REVOKE ALL ON things FROM {owner.role}; GRANT SELECT, TRIGGER ON things TO pg_database_owner;"
+               f"GRANT INSERT ON things TO {writer.role}")
+    db.run(f"ALTER DATABASE {db.name} OWNER TO {owner.role}")
+    try:
+        watch(owner, lender, receiver.url("/"))
+        insert = f"INSERT INTO {lender.role}.things VALUES (%s, 'note', 'hidden')"
+        writer.run(insert, 1)
+        db.run(f"ALTER DATABASE {db.name} OWNER TO postgres")
+        writer.run(insert, 2)
+        assert health(owner) == [("broken", f"role {owner.role} may read nothing of {lender.role}.things")]
+        db.run(f"ALTER DATABASE {db.name} OWNER TO {owner.role}")
+        writer.run(insert, 3)
+        assert [record["id"] for record in records(db)] == [1, 3]
+    finally:
+        db.run(f"ALTER DATABASE {db.name} OWNER TO postgres")
+
+
 def test_two_new_owners_do_not_wait_for_each_other(db, people):
     one, other = people("one", "member"), people("two", "member")
     one.run("BEGIN; SELECT webhook_create('hook', 'http://127.0.0.1:9/')")
