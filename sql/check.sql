@@ -144,23 +144,27 @@ CROSS JOIN LATERAL (
 COMMENT ON VIEW webhook.watch_right IS
     'private: what the owners of webhooks may read of the tables that they watch, and what is there';
 
--- Webhooks whose transform cannot be called, and why: as registry/transform.sql asks it for one.
+-- Webhooks whose transform cannot be called, and why: as registry/transform.sql asks it for one. Which function it is, is
+-- read as src/pg/anchor.rs does, from a call of it with one NULL of type jsonb (3802).
 CREATE VIEW webhook.transform_bar AS
 WITH named AS (
-    SELECT w.id AS webhook, w.role, y.oid AS anchor, p.oid AS function, p.proowner
+    SELECT w.id AS webhook, w.role, y.typdefaultbin IS NOT NULL AS is_there, p.oid AS function, p.proowner
     FROM webhook.owned AS w
     LEFT JOIN pg_catalog.pg_type AS y
         ON y.typname = w.anchor::name AND y.typnamespace = 'webhook'::regnamespace AND y.typowner = w.role
-    -- not of one that is built in
-    LEFT JOIN pg_catalog.pg_depend AS d
-        ON d.classid = 'pg_type'::regclass AND d.objid = y.oid AND d.refclassid = 'pg_proc'::regclass
-    LEFT JOIN pg_catalog.pg_proc AS p ON p.oid = d.refobjid
+        AND y.typtype = 'd' AND y.typbasetype = 'jsonb'::regtype
+    LEFT JOIN LATERAL pg_catalog.regexp_match(
+        y.typdefaultbin::text,
+        '^{FUNCEXPR :funcid (\d+) [^{}]*:args \({CONST :consttype 3802 [^{}]*:constisnull true [^{}]*}\) [^{}]*}$'
+    ) AS m (parts) ON true
+    LEFT JOIN pg_catalog.pg_proc AS p ON p.oid = m.parts[1]::oid
     WHERE w.anchor IS NOT NULL AND w.deleted_at IS NULL AND w.role IS NOT NULL AND w.confirmed
 )
 SELECT
     n.webhook,
     CASE
-        WHEN n.anchor IS NULL OR y.typdefaultbin IS NULL THEN 'the transform has been dropped'
+        WHEN n.function IS NULL AND n.is_there THEN 'what says which function the transform is has been changed'
+        WHEN n.function IS NULL THEN 'the transform has been dropped'
         WHEN NOT pg_catalog.has_function_privilege(n.role, n.function, 'EXECUTE') THEN
             pg_catalog.format('role %s may not call %s', n.role::regrole, n.function::regprocedure)
         WHEN NOT r.rolsuper AND r.oid <> n.role THEN
@@ -169,7 +173,6 @@ SELECT
             )
     END AS bar
 FROM named AS n
-LEFT JOIN pg_catalog.pg_type AS y ON y.oid = n.anchor
 LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = n.proowner;
 COMMENT ON VIEW webhook.transform_bar IS 'private: why the transforms of webhooks cannot be called';
 

@@ -357,6 +357,36 @@ def test_a_transform_that_cannot_be_called_shows(db, people, owner, lender, rece
     assert health(owner) == [("broken", "the transform has been dropped")]
 
 
+CHANGES = {
+    "another value": "SET DEFAULT '{}'", "another argument": "SET DEFAULT {own}.shape('{{}}')",
+    "another call": "SET DEFAULT {own}.shape({own}.shape(NULL::jsonb))", "none": "DROP DEFAULT", "name": "RENAME TO other",
+}
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_a_transform_whose_anchor_was_changed_shows(db, owner, lender, receiver, how):
+    """As capture takes it: for none."""
+    owner.run("CREATE FUNCTION shape(jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT $1'")
+    watch(owner, lender, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    assert health(owner) == [("healthy", None)]
+    anchor = db.value("SELECT anchor FROM webhook.webhook")
+    change = CHANGES[how].format(own=owner.role) if "{own}" in CHANGES[how] else CHANGES[how]
+    owner.run(f"ALTER DOMAIN webhook.{anchor} {change}")
+    write(lender, 1)
+    assert db.value("SELECT failure IS NOT NULL FROM webhook.event")
+    [(state, reason)] = health(owner)
+    assert state == "broken" and "transform" in reason
+    assert problems(owner)[0] == f"error: {reason}"
+    owner.run("SELECT webhook_update('hook', transform => %s)", f"{owner.role}.shape(jsonb)")
+    assert "broken" not in health(owner)[0]
+
+
+def test_a_transform_that_is_built_in_is_in_order(db, owner, lender, receiver):
+    """Nothing depends on one: it is known by what the anchor calls."""
+    watch(owner, lender, receiver.url("/"), transform="pg_catalog.jsonb_strip_nulls(jsonb)")
+    assert health(owner) == [("healthy", None)] and problems(owner) == []
+
+
 def test_the_rights_of_the_databases_owner_go_with_the_database(db, owner, lender, writer, receiver):
     """Those of pg_database_owner are had by whoever owns the database by now."""
     lender.run(f"REVOKE ALL ON things FROM {owner.role}; GRANT SELECT, TRIGGER ON things TO pg_database_owner;"
