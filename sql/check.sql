@@ -341,10 +341,11 @@ WHERE w.deleted_at IS NULL
   );
 COMMENT ON VIEW webhook.problem IS 'private: what is wrong with each webhook';
 
--- Those that could not be dropped while their table was in use, and those that came with a dump of another database.
+-- Those that could not be dropped while they or their table were in use, and those that came with a dump of another
+-- database.
 CREATE VIEW webhook.leftover AS
 SELECT
-    t.tgrelid AS relation,
+    c.relowner AS owner,
     'warning' AS severity,
     pg_catalog.format('trigger %I on %I.%I belongs to no webhook, and does nothing', t.tgname, n.nspname, c.relname) AS problem,
     pg_catalog.format('DROP TRIGGER %I ON %I.%I', t.tgname, n.nspname, c.relname) AS hint
@@ -368,5 +369,20 @@ WHERE t.tgfoid = 'webhook.capture()'::regprocedure
             )
             SELECT up.relation FROM up
         )
+  )
+UNION ALL
+SELECT
+    y.typowner,
+    'warning',
+    pg_catalog.format('domain %I.%I belongs to no webhook, and does nothing', n.nspname, y.typname),
+    pg_catalog.format('DROP DOMAIN %I.%I', n.nspname, y.typname)
+FROM pg_catalog.pg_type AS y
+JOIN pg_catalog.pg_namespace AS n ON n.oid = y.typnamespace
+WHERE n.nspname = 'webhook'
+  AND y.typtype = 'd'
+  AND NOT EXISTS (SELECT FROM webhook.owner_role AS r WHERE r.type = y.oid)
+  AND NOT EXISTS (
+      SELECT FROM webhook.owned AS w
+      WHERE w.anchor = y.typname::text AND w.role = y.typowner AND w.deleted_at IS NULL
   );
-COMMENT ON VIEW webhook.leftover IS 'private: triggers of ours that no webhook has';
+COMMENT ON VIEW webhook.leftover IS 'private: triggers and domains of ours that no webhook has';

@@ -14,6 +14,7 @@
 use std::ffi::{CString, c_char};
 
 use pgrx::pg_sys;
+use pgrx::pg_sys::panic::ErrorReportWithLevel;
 use pgrx::prelude::*;
 
 use super::guc::Local;
@@ -31,14 +32,15 @@ pub const PATIENCE: &std::ffi::CStr = c"2s";
 /// Where others wait meanwhile: as short as a lock can be waited for.
 pub const NO_PATIENCE: &std::ffi::CStr = c"1ms";
 
-/// How PostgreSQL says that an anchor cannot be dropped: something is made with it, somebody holds it, or has changed it
-/// since it was read, for which there is no code of its own.
-const KEPT: [PgSqlErrorCode; 4] = [
+/// How PostgreSQL says that an anchor cannot be dropped: something is made with it, or somebody holds it.
+const KEPT: [PgSqlErrorCode; 3] = [
     PgSqlErrorCode::ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
     PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
     PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED,
-    PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
 ];
+
+/// How it says, without a code of its own and in every language, that somebody has changed it since it was read.
+const CHANGED: [&str; 2] = ["tuple concurrently updated", "tuple concurrently deleted"];
 
 /// Makes the anchor `name` that stands for `role`, and returns its number; otherwise as [`of_function`].
 pub fn of_role(name: &str, role: pg_sys::Oid) -> pg_sys::Oid {
@@ -221,13 +223,18 @@ fn find(name: &str) -> Option<pg_sys::Oid> {
 }
 
 /// Removes the anchor `name`, whoever it belongs to by now. One that its owner has made part of something else, or
-/// changes in a transaction that stays open for longer than `patience`, stays: nothing asks for it any more.
+/// changes in a transaction that stays open for longer than `patience`, stays: nothing asks for it any more, and
+/// `webhook_check` shows it.
 pub fn remove(name: &str, patience: &std::ffi::CStr) {
     let Some(anchor) = find(name) else {
         return;
     };
     let _timeout = Local::set(c"lock_timeout", patience);
-    subtransaction::tolerating(&KEPT, || {
+    let kept = |error: &ErrorReportWithLevel| {
+        KEPT.contains(&error.sql_error_code()) || CHANGED.contains(&error.message())
+    };
+    // Nothing else that can go wrong is passed over.
+    let _ = subtransaction::attempt(kept, || {
         // SAFETY: in a transaction; what has been dropped before we had the lock is not found again.
         unsafe {
             let exclusive = pg_sys::AccessExclusiveLock as pg_sys::LOCKMODE;

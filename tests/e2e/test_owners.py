@@ -387,6 +387,41 @@ def test_a_transform_that_is_built_in_is_in_order(db, owner, lender, receiver):
     assert health(owner) == [("healthy", None)] and problems(owner) == []
 
 
+def test_an_anchor_that_is_kept_shows(db, people, owner, lender, receiver):
+    """It keeps the function from being dropped, so its owner is told what to do."""
+    admin = people("adm", "admin")
+    owner.run("CREATE FUNCTION shape(jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT $1'")
+    watch(owner, lender, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    anchor = db.value("SELECT anchor FROM webhook.webhook")
+    owner.run(f"CREATE TABLE uses (it webhook.{anchor})")
+    assert problems(owner) == [] and problems(admin) == []
+    owner.run("SELECT webhook_update('hook', transform => '-')")
+    kept = [f"warning: domain webhook.{anchor} belongs to no webhook, and does nothing"]
+    assert problems(owner) == kept and problems(admin) == kept
+    assert problems(people("oth", "member")) == []
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist):
+        owner.run("DROP FUNCTION shape(jsonb)")
+    owner.run("DROP TABLE uses")
+    owner.run(owner.value("SELECT hint FROM webhook_check()"))
+    owner.run("DROP FUNCTION shape(jsonb)")
+    assert problems(owner) == []
+
+
+def test_an_internal_error_keeps_no_anchor_in_silence(db, owner, lender, receiver):
+    owner.run("CREATE FUNCTION shape(jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT $1'")
+    watch(owner, lender, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    # As a damaged catalog has it.
+    db.run("SET allow_system_table_mods = on; INSERT INTO pg_depend VALUES"
+           " ('pg_class'::regclass, 1259, 0, 'pg_type'::regclass,"
+           " (SELECT oid FROM pg_type WHERE typname = (SELECT anchor FROM webhook.webhook)), 0, 'Q')")
+    try:
+        with pytest.raises(psycopg.errors.InternalError, match="unrecognized dependency type"):
+            owner.run("SELECT webhook_update('hook', transform => '-')")
+        assert health(owner) == [("healthy", None)]
+    finally:
+        db.run("DELETE FROM pg_depend WHERE deptype = 'Q'")
+
+
 def test_the_rights_of_the_databases_owner_go_with_the_database(db, owner, lender, writer, receiver):
     """Those of pg_database_owner are had by whoever owns the database by now."""
     lender.run(f"REVOKE ALL ON things FROM {owner.role}; GRANT SELECT, TRIGGER ON things TO pg_database_owner;"

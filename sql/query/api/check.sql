@@ -11,10 +11,9 @@ WHERE w.deleted_at IS NULL
 UNION ALL
 SELECT NULL, o.severity, o.problem, o.hint
 FROM webhook.leftover AS o
-JOIN pg_class AS c ON c.oid = o.relation
 WHERE $1 IS NULL
   AND (
-      pg_has_role($2, c.relowner, 'USAGE')
+      pg_has_role($2, o.owner, 'USAGE')
       OR EXISTS (SELECT FROM webhook.administrator AS l WHERE pg_has_role($2, l.role, 'USAGE'))
   )
 ORDER BY 1, 2, 3
