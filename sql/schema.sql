@@ -51,6 +51,7 @@ COMMENT ON TABLE webhook.webhook IS 'private: one row per webhook, without its s
 -- records the number.
 CREATE TABLE webhook.owner (
     anchor text PRIMARY KEY,
+    -- 0 for one that was missing when the database was armed
     type   oid NOT NULL
 );
 COMMENT ON TABLE webhook.owner IS
@@ -89,7 +90,8 @@ COMMENT ON TABLE webhook.watch IS 'private: the tables that a webhook watches; t
 CREATE TABLE webhook.watch_trigger (
     watch     uuid NOT NULL REFERENCES webhook.watch ON DELETE CASCADE,
     operation text NOT NULL,
-    -- SHA-256 of pg_trigger.tgqual; NULL for a trigger without WHEN
+    -- SHA-256 of pg_trigger.tgqual; NULL for a trigger without WHEN, empty for one that was missing when the database was
+    -- armed
     condition bytea,
     -- of UPDATE: the attribute numbers of the watch's columns
     columns   smallint[],
@@ -101,7 +103,7 @@ COMMENT ON TABLE webhook.watch_trigger IS
 -- Not dumped, as above: there columns are found by name.
 CREATE TABLE webhook.watch_payload (
     watch   uuid PRIMARY KEY REFERENCES webhook.watch ON DELETE CASCADE,
-    -- in the order of the watch's payload_columns
+    -- in the order of the watch's payload_columns; 0 for one that was gone when the database was armed
     numbers smallint[] NOT NULL
 );
 COMMENT ON TABLE webhook.watch_payload IS
@@ -112,6 +114,7 @@ CREATE TABLE webhook.emitter_role (
     webhook integer NOT NULL REFERENCES webhook.webhook ON DELETE CASCADE,
     -- as in the webhook's emitters
     name    text NOT NULL,
+    -- 0 for one that was gone when the database was armed
     role    oid NOT NULL,
     PRIMARY KEY (webhook, name)
 );

@@ -146,7 +146,78 @@ def test_a_column_that_is_gone_in_a_restored_database(db, cluster, make_db):
     other.run("SELECT webhook_arm()")
     other.run("INSERT INTO items VALUES (1)")
     assert problems(other) == reason and records(other) == []
+    other.run("ALTER TABLE items ADD note text")
+    other.run("INSERT INTO items VALUES (2, 'another one')")
+    assert problems(other) == reason and records(other) == []
     other.drop()
+
+
+@pytest.fixture
+def restored(db, cluster, make_db):
+    """Makes an armed database of a dump of the test's; `before` is run by a superuser before that is armed."""
+    made = []
+
+    def restore(before="SELECT 1"):
+        file = cluster.folder / f"{db.name}_dump.sql"
+        file.write_text(cluster._run("pg_dump", "-h", cluster.folder, "-U", "postgres", db.name).stdout)
+        made.append(make_db(cluster, name=f"{db.name}_restored", extension=False))
+        cluster._run("psql", "-h", cluster.folder, "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-f", file, made[-1].name)
+        made[-1].run(before)
+        made[-1].run("SELECT webhook_arm()")
+        return made[-1]
+
+    yield restore
+    for database in made:
+        database.drop()
+
+
+def test_a_column_that_must_change_and_is_gone_when_a_database_is_armed(db, owner, lender, cluster, restored):
+    owner.run("SELECT webhook_update('hook', payload_columns => '{}', events => '{UPDATE}', columns => '{note}')")
+    lender.run("INSERT INTO things VALUES (1, 'a', 'x'); ALTER TABLE things DROP note CASCADE")
+    watch = db.value("SELECT id FROM webhook.watch")
+    lender.run(f'CREATE TRIGGER "_webhook_{watch}_update" AFTER UPDATE ON things FOR EACH ROW'
+               f" EXECUTE FUNCTION webhook.capture('{watch}')")
+    other = restored()
+    assert problems(other) == []
+    with cluster.connect(other.name, user=lender.role) as session:
+        session.execute(f"ALTER TABLE {lender.role}.things RENAME secret TO note")
+        session.execute(f"UPDATE {lender.role}.things SET note = 'b'")
+    assert records(other) == []
+
+
+def test_a_trigger_that_is_missing_when_a_database_is_armed(db, owner, lender, cluster, restored):
+    """Whoever holds TRIGGER could make one of its name, under any condition."""
+    watch = db.value("SELECT id FROM webhook.watch")
+    lender.run(f'DROP TRIGGER "_webhook_{watch}_insert" ON things')
+    other = restored()
+    missing = [f"error: the trigger for INSERT on {lender.role}.things is missing"]
+    assert problems(other) == missing
+    make = f'CREATE TRIGGER "_webhook_{watch}_insert" AFTER INSERT ON {lender.role}.things FOR EACH ROW'
+    with cluster.connect(other.name, user=lender.role) as session:
+        for condition in ("", "WHEN (NEW.id > 0)"):
+            session.execute(f"{make} {condition} EXECUTE FUNCTION webhook.capture('{watch}')".replace("CREATE", "CREATE OR REPLACE"))
+            session.execute(f"INSERT INTO {lender.role}.things VALUES (%s, 'a', 'x')", [1 + bool(condition)])
+            assert records(other) == []
+            assert problems(other) == [f"error: the trigger for INSERT on {lender.role}.things is not the one that was made"]
+        session.execute(f"UPDATE {lender.role}.things SET note = 'b' WHERE id = 1")
+        assert records(other) == [{"note": "b", "id": 1}]
+    with cluster.connect(other.name, user=owner.role) as session:
+        session.execute("SELECT webhook_update('hook', events => '{INSERT,UPDATE}', condition => 'NEW.id > 0')")
+    with cluster.connect(other.name, user=lender.role) as session:
+        session.execute(f"INSERT INTO {lender.role}.things VALUES (3, 'c', 'x')")
+    assert records(other)[1:] == [{"note": "c", "id": 3}] and problems(other) == []
+
+
+def test_an_owner_that_is_gone_when_a_database_is_armed(db, people, owner, lender, cluster, restored):
+    """What stands for somebody else could be called as what stood for it."""
+    other = people("two", "member")
+    other.run("SELECT webhook_create('mine', %s)", URL)
+    anchors = dict(db.rows("SELECT name, owner FROM webhook.webhook"))
+    copy = restored(f"DROP DOMAIN webhook.{anchors['hook']}")
+    with cluster.connect(copy.name, user=other.role) as session:
+        session.execute(f"ALTER DOMAIN webhook.{anchors['mine']} RENAME TO {anchors['hook']}")
+        assert session.execute("SELECT name FROM webhook.webhooks").fetchall() == []
+    assert copy.value("SELECT count(*) FROM webhook.webhook WHERE name = 'hook' AND deleted_at IS NULL") == 1
 
 
 # --- roles that are heard ------------------------------------------------------------------------------
@@ -222,6 +293,24 @@ def test_a_dropped_role_is_not_the_next_one_of_its_name(db, cluster, people):
         assert session.execute(EMIT).fetchone() == (0,)
     owner.run("SELECT webhook_update('hook', emitters => '{}')")
     db.run(f"DROP OWNED BY {gone}; DROP ROLE {gone}")
+
+
+def test_a_role_that_is_gone_when_a_database_is_armed(db, people, hearing, cluster, restored):
+    """Another one that gets its name later is not heard."""
+    app, gone = people("later"), f"{db.name}_gone"
+    owner = hearing[0]
+    db.run(f"CREATE ROLE {gone}")
+    owner.run("SELECT webhook_update('hook', emitters => %s)", [gone])
+    db.run(f"DROP OWNED BY {gone}; DROP ROLE {gone}")
+    copy = restored()
+    copy.run(f"GRANT EXECUTE ON FUNCTION webhook_emit(text, jsonb) TO {app.role}")
+    db.run(f"ALTER ROLE {app.role} RENAME TO {gone}")
+    try:
+        with cluster.connect(copy.name, user=gone) as session:
+            assert session.execute(EMIT).fetchone() == (0,)
+    finally:
+        db.run(f"ALTER ROLE {gone} RENAME TO {app.role}")
+        copy.run(f"DROP OWNED BY {app.role}")
 
 
 def test_emitters_of_a_restored_database_are_found_by_name(db, people, hearing, cluster, make_db):

@@ -5,7 +5,7 @@ WITH ownerless AS (
     SELECT w.id
     FROM webhook.webhook AS w
     WHERE w.deleted_at IS NULL
-      AND w.owner IN (SELECT o.anchor FROM webhook.owner AS o)
+      AND w.owner IN (SELECT o.anchor FROM webhook.owner AS o WHERE o.type <> 0)
       AND NOT EXISTS (SELECT FROM webhook.owner_role AS r WHERE r.anchor = w.owner)
     FOR UPDATE SKIP LOCKED
 ), gone AS (
