@@ -5,17 +5,17 @@ use pgrx::prelude::*;
 
 use super::on_behalf;
 use crate::pg::spi;
-use crate::registry::{self, managed, watch, webhook};
+use crate::registry::{self, emitter, managed, watch, webhook};
 
 #[pg_extern(sql = false)]
 fn webhook_delete(webhook: Option<&str>) -> Result<(), ErrorReport> {
     on_behalf(|caller| {
         spi::connect(|session| {
-            let own = managed::find(session, caller, webhook)?;
+            let own = emitter::find(session, caller, webhook, &[])?;
             for watched in watch::list(session, own.id) {
                 watch::remove(session, &watched);
             }
-            webhook::delete(session, &own);
+            webhook::delete(session, &own)?;
             registry::changed();
             Ok(())
         })

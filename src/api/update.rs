@@ -11,7 +11,7 @@ use crate::pg::json::Json;
 use crate::pg::spi::Session;
 use crate::registry::definition::{Definition, Given};
 use crate::registry::making::Making;
-use crate::registry::{self, managed, watch, webhook};
+use crate::registry::{self, emitter, managed, watch, webhook};
 
 #[pg_extern(sql = false)]
 #[allow(clippy::too_many_arguments, reason = "the arguments of the SQL function")]
@@ -68,9 +68,12 @@ fn webhook_update(
         payload_columns: words(payload_columns, "payload_columns")?,
     };
     with_triggers(|caller, session| {
-        let own = managed::find(session, caller, webhook)?;
-        let mut definition =
-            Definition { emitters: roles(emitters)?, owner, ..Definition::check(given)? };
+        let emitters = roles(emitters)?;
+        let own = match &emitters {
+            Some(roles) => emitter::find(session, caller, webhook, roles)?,
+            None => managed::find(session, caller, webhook)?,
+        };
+        let mut definition = Definition { emitters, owner, ..Definition::check(given)? };
         let mut tables = watch::list(session, own.id);
         tables.retain(|watched| !watched.dropped);
         let has_table = table_name.is_some() || !tables.is_empty();

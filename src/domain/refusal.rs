@@ -272,6 +272,11 @@ pub enum Refusal {
         /// The level.
         level: &'static str,
     },
+    /// Another transaction changes levels, emitters or privileges, and stays open; how many seconds it was waited for.
+    #[error(
+        "privileges are being changed by another transaction, which did not end within {0} seconds"
+    )]
+    PrivilegesInUse(u32),
     /// A database whose text is not UTF-8.
     #[error("pg_webhook needs a database with encoding UTF8")]
     NotUtf8,

@@ -96,6 +96,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::MayNotGive { .. }
         | Refusal::MayNotAdminister(_)
         | Refusal::ByForeignCode => ERRCODE_INSUFFICIENT_PRIVILEGE,
+        Refusal::PrivilegesInUse(_) => ERRCODE_LOCK_NOT_AVAILABLE,
         Refusal::UnknownColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
         Refusal::NoThread(_) | Refusal::NoRandomBytes => ERRCODE_INSUFFICIENT_RESOURCES,
     }
@@ -185,6 +186,9 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
         Refusal::ConditionUnfit { .. } => EACH_EVENT,
         Refusal::ConditionLost { .. } | Refusal::ConditionOfAnother { .. } => {
             "Give it again with condition => '...', or end it with condition => ''."
+        }
+        Refusal::PrivilegesInUse(_) => {
+            "It changes levels, emitters or privileges on what belongs to pg_webhook. Try again when it has ended."
         }
         Refusal::Altered { .. } | Refusal::OtherType { .. } => {
             "A table of schema webhook is not as pg_webhook has made it."

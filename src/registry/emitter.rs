@@ -2,16 +2,34 @@
 
 use pgrx::pg_sys;
 
-use super::managed::Webhook;
+use super::managed::{self, Webhook};
+use super::privilege::{self, Extent, Patience};
 use crate::domain::refusal::Refusal;
 use crate::pg::grant;
+use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
+
+/// As [`managed::find`], where `roles` are going to be its emitters.
+///
+/// # Errors
+///
+/// As for [`managed::find`] and [`hold`].
+pub fn find(
+    session: &Session,
+    caller: &Caller,
+    webhook: Option<&str>,
+    roles: &[pg_sys::Oid],
+) -> Result<Webhook, Refusal> {
+    let id = managed::see(session, caller, webhook.ok_or(Refusal::Null("webhook"))?)?;
+    hold(session, Some(id), roles)?;
+    managed::find(session, caller, webhook)
+}
 
 /// Makes `roles` the emitters of a webhook. Whoever is named may call webhook_emit, as long as some webhook names it.
 ///
 /// # Errors
 ///
-/// The caller does not have the rights of the webhook's owner, or one of them is no role.
+/// The caller does not have the rights of the webhook's owner, or one of them is no role; or those of [`hold`].
 pub fn set(session: &Session, webhook: &Webhook, roles: &[pg_sys::Oid]) -> Result<(), Refusal> {
     if !roles.is_empty() {
         webhook.may_bring("emitters")?;
@@ -29,23 +47,49 @@ pub fn set(session: &Session, webhook: &Webhook, roles: &[pg_sys::Oid]) -> Resul
     let rows = session.run(sql!("registry/set_emitters"), &args);
     let before: Vec<pg_sys::Oid> = rows.first().map_or_else(Vec::new, |row| row.value(1));
     roles.extend(before);
-    // Where nobody gets or loses anything, whoever changes levels is not waited for.
-    if !roles.is_empty() {
-        session.run(sql!("registry/lock_levels"), &[]);
-        settle(session, roles);
+    if roles.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    privilege::hold_levels(session, Patience::Caller)?;
+    settle(session, roles, Patience::Caller)
+}
+
+/// Waits for whoever changes levels, where `roles` are going to be the emitters of `webhook`, of one that is to be made
+/// where there is none. Before it is locked: others would wait for it meanwhile. Where nobody gets or loses anything,
+/// nobody is waited for.
+///
+/// # Errors
+///
+/// They do not end.
+pub fn hold(session: &Session, webhook: Option<i32>, roles: &[pg_sys::Oid]) -> Result<(), Refusal> {
+    let hears = |webhook| {
+        let rows = session.run(sql!("registry/hears"), &[arg(webhook)]);
+        rows.first().is_some_and(|row| row.value(1))
+    };
+    if roles.is_empty() && !webhook.is_some_and(hears) {
+        return Ok(());
+    }
+    privilege::hold_levels(session, Patience::Caller)
 }
 
 /// Gives these roles what comes with being named, or takes it where no webhook names them any more. Under the lock of
 /// levels, with which this has to agree.
-pub fn settle(session: &Session, roles: Vec<pg_sys::Oid>) {
+///
+/// # Errors
+///
+/// Somebody else changes the same privileges, and does not end.
+pub fn settle(
+    session: &Session,
+    roles: Vec<pg_sys::Oid>,
+    patience: Patience,
+) -> Result<(), Refusal> {
     if roles.is_empty() {
-        return;
+        return Ok(());
     }
-    session.run(sql!("registry/lock_privileges"), &[]);
+    privilege::hold(session, &roles, Extent::Emitters, patience)?;
     let statements = session.run(sql!("registry/emitter_privileges"), &[arg(roles)]);
     for statement in statements.iter() {
         grant::run(&statement.value::<String>(1));
     }
+    Ok(())
 }

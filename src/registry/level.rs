@@ -3,6 +3,7 @@
 use pgrx::pg_sys;
 
 use super::emitter;
+use super::privilege::{self, Extent, Patience};
 use crate::domain::level::Level;
 use crate::domain::refusal::Refusal;
 use crate::pg::grant;
@@ -13,48 +14,46 @@ use crate::pg::spi::{Session, arg, sql};
 ///
 /// # Errors
 ///
-/// The caller may not, or there is no such role.
+/// The caller may not, or there is no such role; or somebody else changes levels or privileges, and does not end.
 pub fn grant(
     session: &Session,
     caller: &Caller,
     role: pg_sys::Oid,
     level: Level,
 ) -> Result<(), Refusal> {
-    lock(session, caller)?;
+    lock(session, caller, role)?;
     held(session, role)?;
     session.run(sql!("registry/set_level"), &[arg(role), arg(level.name())]);
-    apply(session, role, Some(level));
-    Ok(())
+    apply(session, role, Some(level))
 }
 
 /// Takes `level` from `role`, which is nobody then.
 ///
 /// # Errors
 ///
-/// The caller may not, there is no such role, or it does not have that level.
+/// As for [`grant`], or the role does not have that level.
 pub fn revoke(
     session: &Session,
     caller: &Caller,
     role: pg_sys::Oid,
     level: Level,
 ) -> Result<(), Refusal> {
-    lock(session, caller)?;
+    lock(session, caller, role)?;
     let (name, held) = held(session, role)?;
     if held.as_deref() != Some(level.name()) {
         return Err(Refusal::NoLevel { role: name, level: level.name() });
     }
-    apply(session, role, None);
+    apply(session, role, None)?;
     session.run(sql!("registry/forget_level"), &[arg(role)]);
     Ok(())
 }
 
 /// One change of levels at a time, because GRANTs on one object cannot run side by side; and only by
 /// those who may: EXECUTE alone, which comes with `GRANT ... ON ALL FUNCTIONS`, is not enough.
-fn lock(session: &Session, caller: &Caller) -> Result<(), Refusal> {
+fn lock(session: &Session, caller: &Caller, role: pg_sys::Oid) -> Result<(), Refusal> {
     administers(session, caller, "change the level of a role")?;
-    session.run(sql!("registry/lock_levels"), &[]);
-    session.run(sql!("registry/lock_privileges"), &[]);
-    Ok(())
+    privilege::hold_levels(session, Patience::Caller)?;
+    privilege::hold(session, &[role], Extent::Levels, Patience::Caller)
 }
 
 /// Passes the owner of the extension and admins.
@@ -78,12 +77,12 @@ fn held(session: &Session, role: pg_sys::Oid) -> Result<(String, Option<String>)
     Ok((row.value(1), row.get(2)))
 }
 
-fn apply(session: &Session, role: pg_sys::Oid, level: Option<Level>) {
+fn apply(session: &Session, role: pg_sys::Oid, level: Option<Level>) -> Result<(), Refusal> {
     let statements =
         session.run(sql!("registry/privileges"), &[arg(role), arg(level.map(Level::name))]);
     for statement in statements.iter() {
         grant::run(&statement.value::<String>(1));
     }
     // What it has as an emitter it keeps.
-    emitter::settle(session, vec![role]);
+    emitter::settle(session, vec![role], Patience::Caller)
 }

@@ -12,6 +12,7 @@ pub mod level;
 pub mod making;
 pub mod managed;
 pub mod owner;
+mod privilege;
 mod removal;
 mod secret;
 pub mod table;

@@ -29,13 +29,16 @@ pub struct Created {
 ///
 /// # Errors
 ///
-/// A name in use, the limit of webhooks, or a secret that does not fit the signature.
+/// A name in use, the limit of webhooks, or a secret that does not fit the signature; or those of [`emitter::hold`].
 pub fn insert(
     session: &Session,
     caller: &Caller,
     definition: Definition,
     signing: &Secret,
 ) -> Result<Created, Refusal> {
+    if let Some(roles) = &definition.emitters {
+        emitter::hold(session, None, roles)?;
+    }
     let name = definition.name.ok_or(Refusal::Null("name"))?;
     let url = definition.url.ok_or(Refusal::Null("url"))?.to_string();
     let format = definition.format.ok_or(Refusal::Null("format"))?;
@@ -170,11 +173,15 @@ pub fn pause(session: &Session, webhook: &Webhook, paused: bool) {
 }
 
 /// Marks it deleted. Its triggers must be gone.
-pub fn delete(session: &Session, webhook: &Webhook) {
-    // They are only taken away, which nothing can refuse.
-    let _ = transform::give(session, webhook.id, Some(pg_sys::InvalidOid));
-    let _ = emitter::set(session, webhook, &[]);
+///
+/// # Errors
+///
+/// Those of [`emitter::hold`].
+pub fn delete(session: &Session, webhook: &Webhook) -> Result<(), Refusal> {
+    transform::give(session, webhook.id, Some(pg_sys::InvalidOid))?;
+    emitter::set(session, webhook, &[])?;
     session.run(sql!("registry/delete"), &[arg(webhook.id)]);
+    Ok(())
 }
 
 /// The secret and the signature, of which one or both are new, must fit each other.

@@ -114,6 +114,73 @@ def test_a_grant_of_somebody_elses_meanwhile(db, people, grant, ours):
     assert other.role in acl
 
 
+@pytest.mark.parametrize("statement", [
+    "GRANT USAGE ON SCHEMA public TO {other}", "GRANT USAGE ON SCHEMA webhook TO {other}",
+    "GRANT SELECT ON webhook.webhooks TO {other}", "GRANT EXECUTE ON FUNCTION webhook_pause(text) TO {other}",
+])
+def test_an_open_change_of_emitters_locks_what_it_grants_only(db, people, statement):
+    owner, app, other = people("own", "member"), people("app"), people("oth")
+    owner.run("SELECT webhook_create('hook', %s, events => '{a.b}')", URL)
+    owner.run("BEGIN")
+    owner.run("SELECT webhook_update('hook', emitters => %s)", [app.role])
+    db.run("SET statement_timeout = '5s'")
+    db.run(statement.format(other=other.role))
+    owner.run("COMMIT")
+
+
+IN_USE = "privileges are being changed by another transaction, which did not end within 2 seconds"
+
+
+def test_an_open_change_of_emitters_keeps_nobody_waiting_for_long(db, people):
+    """Who changes levels is told, and so is whoever names emitters."""
+    owner, admin, app, other = people("own", "member"), people("adm", "admin"), people("app"), people("oth", "member")
+    owner.run("SELECT webhook_create('hook', %s, events => '{a.b}')", URL)
+    other.run("SELECT webhook_create('hears', %s, events => '{a.b}', emitters => %s)", URL, [admin.role])
+    owner.run("BEGIN")
+    owner.run("SELECT webhook_update('hook', emitters => %s)", [app.role])
+    calls = [
+        (admin, f"webhook_grant('{app.role}', 'viewer')"), (admin, f"webhook_revoke('{other.role}', 'member')"),
+        (other, f"webhook_update('hears', emitters => '{{{app.role}}}')"), (other, "webhook_delete('hears')"),
+        (other, f"webhook_create('more', '{URL}', events => '{{a.b}}', emitters => '{{{app.role}}}')"),
+    ]
+    for person, call in calls:
+        person.run("SET statement_timeout = '10s'")
+        with pytest.raises(psycopg.errors.LockNotAvailable) as caught:
+            person.run(f"SELECT {call}")
+        assert caught.value.diag.message_primary == IN_USE, call
+    # Nobody gets or loses anything by these.
+    other.run("SELECT webhook_create('none', %s, events => '{a.b}', emitters => '{}')", URL)
+    other.run("SELECT webhook_update('none', emitters => '{}'); SELECT webhook_delete('none')")
+    owner.run("COMMIT")
+    for person, call in calls[2:]:
+        if "delete" not in call:
+            person.run(f"SELECT {call}")
+
+
+def test_a_grant_of_the_servers_own_is_not_waited_for_without_end(db, people):
+    owner, app, other = people("own", "member"), people("app"), people("oth")
+    owner.run("SELECT webhook_create('hook', %s, events => '{a.b}')", URL)
+    db.run(f"BEGIN; GRANT EXECUTE ON FUNCTION webhook_emit(text, jsonb) TO {other.role}")
+    with pytest.raises(psycopg.errors.LockNotAvailable, match=IN_USE):
+        owner.run("SELECT webhook_update('hook', emitters => %s)", [app.role])
+    db.run("COMMIT")
+    owner.run("SELECT webhook_update('hook', emitters => %s)", [app.role])
+
+
+def test_who_waits_for_a_change_of_levels_holds_no_webhook(db, people, cluster):
+    """Others manage it meanwhile."""
+    owner, admin, app = people("own", "member"), people("adm", "admin"), people("app")
+    owner.run("SELECT webhook_create('hook', %s, events => '{a.b}')", URL)
+    with cluster.connect(db.name, user=owner.role) as second:
+        admin.run("BEGIN")
+        admin.run("SELECT webhook_grant(%s, 'viewer')", app.role)
+        waiting = Waiting(db, owner, "SELECT webhook_update('hook', emitters => %s)", [app.role])
+        second.execute("SET lock_timeout = '500ms'")
+        second.execute("SELECT webhook_pause('hook')")
+        admin.run("COMMIT")
+        assert waiting.waited and waiting.end() is None
+
+
 class Plain:
     """A connection as people have it."""
 

@@ -1,0 +1,64 @@
+//! Waiting for others who change who may use what is ours.
+//!
+//! A transaction that does so may stay open for as long as it likes. So it is not waited for longer than for a table.
+
+use pgrx::prelude::*;
+
+use super::trigger::{LOCK_SECONDS, LOCK_TIMEOUT};
+use crate::domain::refusal::Refusal;
+use crate::pg::guc::Local;
+use crate::pg::spi::{Session, arg, sql};
+use crate::pg::{anchor, subtransaction};
+
+/// For how long others are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// As whoever calls a function of ours does.
+    Caller,
+    /// Hardly: deliveries wait meanwhile.
+    Worker,
+}
+
+/// What is going to be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// What comes with levels.
+    Levels,
+    /// What emitters get.
+    Emitters,
+}
+
+/// One change of levels and emitters at a time, until the transaction ends: the two have to agree.
+///
+/// # Errors
+///
+/// Somebody else's does not end.
+pub fn hold_levels(session: &Session, patience: Patience) -> Result<(), Refusal> {
+    waiting(patience, || session.run(sql!("registry/lock_levels"), &[]).count())
+}
+
+/// Keeps others from changing privileges where those of `roles` are going to be changed, until the transaction ends.
+///
+/// # Errors
+///
+/// Somebody else's change does not end.
+pub fn hold(
+    session: &Session,
+    roles: &[pg_sys::Oid],
+    extent: Extent,
+    patience: Patience,
+) -> Result<(), Refusal> {
+    let args = [arg(roles.to_vec()), arg(extent == Extent::Levels)];
+    waiting(patience, || session.run(sql!("registry/lock_privileges"), &args).count())
+}
+
+fn waiting(patience: Patience, work: impl FnOnce() -> usize) -> Result<(), Refusal> {
+    let timeout = match patience {
+        Patience::Caller => LOCK_TIMEOUT,
+        Patience::Worker => anchor::NO_PATIENCE,
+    };
+    let _timeout = Local::set(c"lock_timeout", timeout);
+    let in_use = [PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE];
+    let held = subtransaction::tolerating(&in_use, work);
+    held.map(drop).ok_or(Refusal::PrivilegesInUse(LOCK_SECONDS))
+}
