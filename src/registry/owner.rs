@@ -10,7 +10,8 @@ use std::sync::Once;
 use pgrx::prelude::*;
 
 use super::managed::Webhook;
-use super::{set_changed, transform};
+use super::privilege::{self, Patience};
+use super::{emitter, set_changed, transform};
 use crate::domain::refusal::Refusal;
 use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
@@ -69,17 +70,37 @@ pub fn give(
     transform::give(session, webhook.id, function)
 }
 
-/// Deletes the webhooks whose owner is gone, and returns their names.
+/// Deletes the webhooks whose owner is gone, and returns their names. What they have left is for [`tidy`].
 pub fn bury(session: &Session) -> Vec<String> {
     let rows = session.run(sql!("registry/bury"), &[]);
     let names: Vec<String> = rows.iter().map(|row| row.value(1)).collect();
-    let anchors = rows.iter().filter_map(|row| row.get::<String>(2));
-    // Deliveries wait for this.
-    anchors.for_each(|anchor| anchor::remove(&anchor, anchor::NO_PATIENCE));
     if !names.is_empty() {
         super::changed();
     }
     names
+}
+
+/// Takes away what webhooks whose owner is gone have left: their anchors, and what came with being named among their
+/// emitters.
+///
+/// # Errors
+///
+/// Somebody else changes privileges. Nothing has been done then.
+pub fn tidy(session: &Session) -> Result<(), Refusal> {
+    if session.run(sql!("registry/ended"), &[]).count() == 0 {
+        return Ok(());
+    }
+    // Deliveries wait for this.
+    privilege::hold_levels(session, Patience::Worker)?;
+    let rows = session.run(sql!("registry/ended"), &[]);
+    let roles: Vec<pg_sys::Oid> = rows.iter().flat_map(|row| row.value::<Vec<_>>(3)).collect();
+    emitter::settle(session, roles, Patience::Worker)?;
+    for anchor in rows.iter().filter_map(|row| row.get::<String>(2)) {
+        anchor::remove(&anchor, anchor::NO_PATIENCE);
+    }
+    let webhooks: Vec<i32> = rows.iter().map(|row| row.value(1)).collect();
+    session.run(sql!("registry/tidied"), &[arg(webhooks)]);
+    Ok(())
 }
 
 thread_local! {

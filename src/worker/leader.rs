@@ -28,11 +28,14 @@ use crate::pg::{interrupt, settings};
 use crate::queue::cursor::{self, Start};
 use crate::queue::event::{Settlement, Spill};
 use crate::queue::schedule::Schedule;
-use crate::registry;
+use crate::registry::{self, owner};
 
 /// After an error: doubled each time up to the longest.
 pub(super) const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// After an error that is not likely to pass, and holds nothing up.
+const MISHAP: Duration = Duration::from_secs(60);
 
 /// The leader of one database.
 pub(super) struct Leader {
@@ -62,6 +65,8 @@ pub(super) struct Leader {
     pub(super) log: Log,
     retention_asked: Instant,
     retention_blocked: bool,
+    /// When to take away what webhooks have left that ended with their owners, if there may be any.
+    pub(super) untidy: Option<Instant>,
     pub(super) began: Instant,
     /// It has been written down that this run goes well.
     pub(super) calm: bool,
@@ -125,6 +130,7 @@ impl Leader {
             log,
             retention_asked: now,
             retention_blocked: false,
+            untidy: Some(now),
             began: now,
             calm: false,
             suspect: None,
@@ -209,6 +215,24 @@ impl Leader {
             self.retention_asked = now;
             self.retain()?;
         }
+        if self.untidy.is_some_and(|due| now >= due) {
+            self.tidy()?;
+        }
+        Ok(())
+    }
+
+    /// Takes away what webhooks have left that ended with their owners; later, where somebody is in the way.
+    fn tidy(&mut self) -> Result<(), TxnError> {
+        let pause = match txn::run(self.extension, owner::tidy) {
+            Ok(Ok(())) => None,
+            Ok(Err(_)) => Some(POLL),
+            Err(TxnError::ExtensionGone) => return Err(TxnError::ExtensionGone),
+            Err(TxnError::Failed(message)) => {
+                log!("pg_webhook: what webhooks without an owner have left stays: {message}");
+                Some(MISHAP)
+            }
+        };
+        self.untidy = pause.map(|pause| Instant::now() + pause);
         Ok(())
     }
 

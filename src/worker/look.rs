@@ -71,6 +71,7 @@ impl Leader {
         owner::watch(session);
         for name in owner::bury(session) {
             log!("pg_webhook: webhook \"{name}\" is deleted, because its owner is gone");
+            self.untidy = Some(Instant::now());
         }
         let mut routes = endpoint::load(session, None);
         if !settings::enabled() {

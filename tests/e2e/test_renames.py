@@ -5,6 +5,8 @@ import json
 import psycopg
 import pytest
 
+from harness import wait_until
+
 URL = "http://127.0.0.1:9/"
 
 
@@ -329,3 +331,26 @@ def test_emitters_of_a_restored_database_are_found_by_name(db, people, hearing, 
         finally:
             db.run(f"ALTER ROLE {new} RENAME TO {app.role}")
     other.drop()
+
+
+def may_emit(db, person):
+    return db.value("SELECT has_function_privilege(%s, 'webhook_emit(text, jsonb)', 'EXECUTE')", person.role)
+
+
+def test_what_emitters_got_ends_with_the_owner(db, people, hearing, receiver):
+    """Who is named by a webhook of somebody else keeps it; what others hold open makes nothing wait but this."""
+    owner, app = hearing
+    other, both = people("two", "member"), people("both")
+    owner.run("SELECT webhook_update('hook', emitters => %s)", [app.role, both.role])
+    other.run("SELECT webhook_create('theirs', %s, events => '{a.b}', emitters => %s)", receiver.url("/"), [both.role])
+    other.run("BEGIN")
+    other.run("SELECT webhook_update('theirs', emitters => %s)", [both.role])
+    anchor = db.value("SELECT owner FROM webhook.webhook WHERE name = 'hook'")
+    owner.run(f"DROP DOMAIN webhook.{anchor}")
+    wait_until(lambda: db.value("SELECT count(*) FROM webhook.webhook WHERE deleted_at IS NULL") == 1, "deletion")
+    assert both.value(EMIT) == 1
+    receiver.wait(1)
+    assert may_emit(db, app)
+    other.run("COMMIT")
+    wait_until(lambda: not may_emit(db, app), "REVOKE")
+    assert may_emit(db, both)

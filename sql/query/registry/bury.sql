@@ -12,10 +12,10 @@ WITH ownerless AS (
     UPDATE webhook.webhook AS w SET deleted_at = now(), enabled = false
     FROM ownerless
     WHERE w.id = ownerless.id
-    RETURNING w.id, w.name, w.anchor
+    RETURNING w.id, w.name
 ), secret AS (
     DELETE FROM webhook.secret AS s USING gone WHERE s.webhook = gone.id
 ), watch AS (
     DELETE FROM webhook.watch AS v USING gone WHERE v.webhook = gone.id
 )
-SELECT gone.name, gone.anchor FROM gone
+SELECT gone.name FROM gone
