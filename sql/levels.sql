@@ -73,11 +73,10 @@ $$;
 COMMENT ON FUNCTION webhook.types_in IS 'private: a type, and those in it: of a domain, an array, a composite type';
 
 CREATE VIEW webhook.owner_role AS
-SELECT y.typname::text AS anchor, y.oid AS type, y.typowner AS role, o.type IS NOT NULL AS recorded
+SELECT y.typname AS anchor, y.oid AS type, y.typowner AS role, o.type IS NOT NULL AS recorded
 FROM pg_catalog.pg_type AS y
-JOIN pg_catalog.pg_namespace AS n ON n.oid = y.typnamespace
-LEFT JOIN webhook.owner AS o ON o.anchor = y.typname::text
-WHERE n.nspname = 'webhook'
+LEFT JOIN webhook.owner AS o ON o.anchor = y.typname
+WHERE y.typnamespace = 'webhook'::regnamespace
   -- All that begin with this: in the order of names a backquote follows an underscore.
   AND y.typname >= 'owner_'::name
   AND y.typname < 'owner`'::name

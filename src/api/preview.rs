@@ -140,6 +140,7 @@ impl Preview<'_> {
                 name: &made.name,
                 argument,
                 condition: made.condition.as_ref().map(|tree| tree.text()),
+                form: made.form,
             }),
             _ => None,
         };

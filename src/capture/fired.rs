@@ -14,13 +14,14 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::source::{Barred, Source};
+use super::source::{Barred, Source, Watched};
 use super::stale;
 use crate::domain::event::Operation;
-use crate::pg::spi::{self, arg, sql};
+use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::table::Table;
-use crate::pg::{identity, server, snapshot};
-use crate::registry;
+use crate::pg::trigger::Form;
+use crate::pg::{compat, identity, server, snapshot};
+use crate::registry::{self, trigger as made};
 
 /// Triggers that a backend remembers. Some kilobytes for each; with more partitions than that in one session, all are
 /// looked up again.
@@ -44,6 +45,8 @@ pub struct Fired<'a> {
     pub argument: &'a CStr,
     /// The tree of its WHEN.
     pub condition: Option<&'a CStr>,
+    /// What it calls, and when.
+    pub form: Form,
 }
 
 /// What a trigger was for when it was looked up.
@@ -51,6 +54,7 @@ struct Known {
     name: CString,
     argument: CString,
     condition: Option<CString>,
+    form: Form,
     /// `None` for nothing.
     source: Option<Rc<Source>>,
     /// Why, where it was made by pg_webhook.
@@ -63,6 +67,7 @@ impl Known {
         self.name.as_c_str() == trigger.name
             && self.argument.as_c_str() == trigger.argument
             && self.condition.as_deref() == trigger.condition
+            && self.form == trigger.form
     }
 }
 
@@ -164,6 +169,7 @@ unsafe fn load(trigger: &Fired, descriptor: pg_sys::TupleDesc) -> Known {
         name: trigger.name.to_owned(),
         argument: trigger.argument.to_owned(),
         condition: trigger.condition.map(CStr::to_owned),
+        form: trigger.form,
         source: None,
         bar: None,
     };
@@ -172,30 +178,18 @@ unsafe fn load(trigger: &Fired, descriptor: pg_sys::TupleDesc) -> Known {
     let Some(watch) = argument.and_then(|text| uuid::Uuid::try_parse(text).ok()) else {
         return known;
     };
+    let watch = Uuid::from_bytes(watch.into_bytes());
     let read = || {
         stale::note_relations([registry::relation()]);
         spi::connect(|session| {
-            let hash = trigger.condition.map(|tree| Sha256::digest(tree.to_bytes()).to_vec());
-            let rows = session.look_up(
-                sql!("capture/source"),
-                &[
-                    arg(Uuid::from_bytes(watch.into_bytes())),
-                    arg(trigger.relation),
-                    arg(trigger.oid),
-                    arg(trigger.name.to_string_lossy().into_owned()),
-                    arg(hash),
-                    arg(trigger.operation.as_str()),
-                    arg(server::system_identifier() as i64),
-                    arg(server::database()),
-                ],
-            );
-            let Some(row) = rows.first() else {
+            // SAFETY: the caller's.
+            let own = unsafe { own(session, trigger, watch, descriptor) };
+            let Some(watched) = own.or_else(|| of_above(session, trigger, watch)) else {
                 return;
             };
-            stale::note_relations(row.get::<Vec<pg_sys::Oid>>(1).unwrap_or_default());
-            stale::note_owner(row.get(9));
-            // SAFETY: the caller's; the row is of that statement.
-            match unsafe { Source::read(session, &row, descriptor, trigger.relation) } {
+            stale::note_owner(&watched.owner);
+            // SAFETY: the caller's; the numbers are those of the table's columns.
+            match unsafe { Source::read(session, watched, descriptor, trigger.relation) } {
                 Ok(source) => known.source = source.map(Rc::new),
                 Err(Barred { webhook, reason }) => {
                     say_once(&webhook, &reason);
@@ -206,4 +200,100 @@ unsafe fn load(trigger: &Fired, descriptor: pg_sys::TupleDesc) -> Known {
     };
     snapshot::with_latest(|| identity::as_owner(read));
     known
+}
+
+/// What the trigger of a watched table is for. Most are such: the trigger that fires is compared with what pg_webhook makes,
+/// and only what was recorded of the watch is read.
+///
+/// # Safety
+///
+/// As for [`find`].
+unsafe fn own(
+    session: &Session,
+    trigger: &Fired,
+    watch: Uuid,
+    descriptor: pg_sys::TupleDesc,
+) -> Option<Watched> {
+    let is_ours = trigger.form.is_made_for(trigger.operation)
+        && trigger.name == made::name_of(watch, trigger.operation).as_c_str()
+        && trigger.argument.to_bytes() == made::text_of(watch).as_bytes();
+    if !is_ours {
+        return None;
+    }
+    let args = [
+        arg(watch),
+        arg(trigger.relation),
+        arg(trigger.operation.as_str()),
+        arg(hash(trigger)),
+        arg(server::system_identifier() as i64),
+        arg(server::database()),
+        arg(trigger.form.function),
+    ];
+    let rows = session.look_up(sql!("capture/own"), &args);
+    let row = rows.first()?;
+    let columns: Option<Vec<String>> = row.get(4);
+    let columns = columns.filter(|_| trigger.operation == Operation::Update);
+    Some(Watched {
+        watch,
+        webhook: row.value(1),
+        owner: row.value(2),
+        relation: trigger.relation,
+        chosen: row.value(3),
+        // SAFETY: the caller's.
+        columns: columns.map(|names| unsafe { numbers(descriptor, row.get(5), &names) }),
+        key: row.get(6).unwrap_or_default(),
+        inherited: None,
+    })
+}
+
+/// The columns of these names, or those that had them when they were recorded.
+///
+/// # Safety
+///
+/// The descriptor is that of an open table.
+unsafe fn numbers(
+    descriptor: pg_sys::TupleDesc,
+    recorded: Option<Vec<i16>>,
+    names: &[String],
+) -> Vec<i16> {
+    // SAFETY: the caller's.
+    let attributes = unsafe { compat::attributes(descriptor) }.iter();
+    let is_meant = |attribute: &&pg_sys::FormData_pg_attribute| {
+        let is_named = || names.iter().any(|name| name == name_data_to_str(&attribute.attname));
+        let named = |numbers: &Vec<i16>| numbers.contains(&attribute.attnum);
+        !attribute.attisdropped && recorded.as_ref().map_or_else(is_named, named)
+    };
+    attributes.filter(is_meant).map(|attribute| attribute.attnum).collect()
+}
+
+/// What the trigger of a partition, or of a table that inherits, is for.
+fn of_above(session: &Session, trigger: &Fired, watch: Uuid) -> Option<Watched> {
+    let args = [
+        arg(watch),
+        arg(trigger.relation),
+        arg(trigger.oid),
+        arg(trigger.name.to_string_lossy().into_owned()),
+        arg(hash(trigger)),
+        arg(trigger.operation.as_str()),
+        arg(server::system_identifier() as i64),
+        arg(server::database()),
+    ];
+    let rows = session.look_up(sql!("capture/source"), &args);
+    let row = rows.first()?;
+    stale::note_relations(row.get::<Vec<pg_sys::Oid>>(1).unwrap_or_default());
+    Some(Watched {
+        watch,
+        webhook: row.get(2)?,
+        key: row.get(3).unwrap_or_default(),
+        inherited: row.get(4),
+        columns: row.get(5),
+        chosen: row.value(6),
+        owner: row.value(7),
+        relation: row.value(8),
+    })
+}
+
+/// That of the trigger's WHEN, as it is recorded.
+fn hash(trigger: &Fired) -> Option<Vec<u8>> {
+    trigger.condition.map(|tree| Sha256::digest(tree.to_bytes()).to_vec())
 }

@@ -24,6 +24,7 @@ use self::sender::{Draft, Extent};
 use self::source::Source;
 use crate::domain::event::Operation;
 use crate::pg::row::Row;
+use crate::pg::trigger::Form;
 use crate::pg::{memory, output, settings, subtransaction};
 
 /// A row may be this many times as large as the largest body, as stored and uncompressed, before it is
@@ -104,6 +105,7 @@ impl Call<'_> {
                 name: text(trigger.tgname)?,
                 argument: text(*trigger.tgargs)?,
                 condition: text(trigger.tgqual),
+                form: Form::of(trigger),
             };
             Some(Self {
                 trigger,

@@ -12,7 +12,7 @@ use super::{image, stale};
 use crate::domain::envelope::{Envelope, Kind};
 use crate::domain::event::Operation;
 use crate::pg::row::Row;
-use crate::pg::spi::{self, Session, arg, sql};
+use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{compat, table, typcache};
 
 /// What pg_attribute.attgenerated says of a virtual generated column, since PostgreSQL 18.
@@ -22,6 +22,24 @@ const VIRTUAL: std::ffi::c_char = b'v' as std::ffi::c_char;
 pub(super) struct Barred {
     pub webhook: String,
     pub reason: String,
+}
+
+/// What a trigger is for.
+pub(super) struct Watched {
+    pub watch: Uuid,
+    pub webhook: i32,
+    /// What says whose that is.
+    pub owner: String,
+    /// The table that was registered.
+    pub relation: pg_sys::Oid,
+    /// Columns have been chosen that are to be sent.
+    pub chosen: bool,
+    /// Those of which an UPDATE must change one; `None` for any. These and the others are numbers in the table that fires.
+    pub columns: Option<Vec<i16>>,
+    /// Those of the primary key.
+    pub key: Vec<i16>,
+    /// Where the table inherits from the one that was registered: the columns that it has from there.
+    pub inherited: Option<Vec<i16>>,
 }
 
 /// One webhook and one table.
@@ -49,7 +67,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// That of a row of `capture/source`, if it is one.
+    /// That of what a trigger of table `fires` is for, unless its webhook or its table are gone.
     ///
     /// # Errors
     ///
@@ -57,19 +75,16 @@ impl Source {
     ///
     /// # Safety
     ///
-    /// The descriptor is that of table `fires`, which is open.
+    /// The descriptor is that of table `fires`, which is open, and the numbers of columns are in it.
     pub(super) unsafe fn read(
         session: &Session,
-        row: &spi::Row,
+        watched: Watched,
         descriptor: pg_sys::TupleDesc,
         fires: pg_sys::Oid,
     ) -> Result<Option<Self>, Barred> {
-        let (Some(webhook), Some(watch)) = (row.get(2), row.get::<Uuid>(11)) else {
-            return Ok(None);
-        };
+        let Watched { watch, webhook, relation, chosen, columns, key, inherited, .. } = watched;
         let sender = Sender::load(session, webhook);
-        let chosen: bool = row.value(8);
-        let may_read = |sender: &Sender| table::is_open_to(row.value(10), sender.owner);
+        let may_read = |sender: &Sender| table::is_open_to(relation, sender.owner);
         let mut payload: Option<Vec<i16>> = None;
         if chosen || !sender.as_ref().is_some_and(may_read) {
             let rows = session.look_up(sql!("capture/right"), &[arg(watch), arg(fires)]);
@@ -80,12 +95,9 @@ impl Source {
                 payload = right.get(2);
             }
         }
-        let Some(sender) = sender else {
+        let Some((sender, (schema, table))) = sender.zip(table::name(relation)) else {
             return Ok(None);
         };
-        let (schema, table): (String, String) = (row.value(3), row.value(4));
-        let key: Vec<i16> = row.get(5).unwrap_or_default();
-        let inherited: Option<Vec<i16>> = row.get(6);
         // SAFETY: the caller's.
         let stored = || unsafe { stored(descriptor) };
         let payload = payload.or_else(|| inherited.clone()).or_else(stored);
@@ -108,7 +120,7 @@ impl Source {
             record,
             casts,
             inherited,
-            columns: row.get(7),
+            columns,
             sender,
             schema,
             table,

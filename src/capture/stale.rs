@@ -98,11 +98,8 @@ pub fn note_relations(relations: impl IntoIterator<Item = pg_sys::Oid>) {
 }
 
 /// Notes what says whose a webhook is, be it one that captures nothing for now. In a transaction.
-pub fn note_owner(anchor: Option<String>) {
-    let Some(anchor) = anchor else {
-        return;
-    };
-    let hash = anchor::hash(&anchor);
+pub fn note_owner(anchor: &str) {
+    let hash = anchor::hash(anchor);
     let database = invalidation::hash(DATABASES, server::database());
     KNOWN.with_borrow_mut(|known| {
         known.rows.extend(hash.map(|hash| (anchor::CACHE, hash)));

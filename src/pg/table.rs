@@ -1,6 +1,6 @@
 //! Tables that are looked at, open and locked.
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 
 use pgrx::pg_sys;
 
@@ -82,6 +82,19 @@ impl Drop for Table {
             // SAFETY: opened by `open`; the lock stays until the transaction ends.
             unsafe { pg_sys::relation_close(self.relation, pg_sys::NoLock as c_int) };
         }
+    }
+}
+
+/// Schema and name; `None` where there is no such table.
+pub fn name(table: pg_sys::Oid) -> Option<(String, String)> {
+    let copied = |name: *mut std::ffi::c_char| {
+        // SAFETY: a name ends with NUL.
+        (!name.is_null()).then(|| unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned())
+    };
+    // SAFETY: catalog reads in a transaction, which return copies.
+    unsafe {
+        let schema = pg_sys::get_rel_namespace(table);
+        copied(pg_sys::get_namespace_name(schema)).zip(copied(pg_sys::get_rel_name(table)))
     }
 }
 

@@ -23,10 +23,52 @@ pub struct Trigger {
     pub arguments: Vec<CString>,
     /// A partition's, made with that of the parent.
     pub clone: bool,
+    /// What it calls, and when.
+    pub form: Form,
     /// How it fires, in a letter of `pg_trigger.tgenabled`.
     pub enabled: Firing,
     /// What its WHEN says.
     pub condition: Option<Condition>,
+}
+
+/// What of a trigger is neither its name nor its condition.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Form {
+    /// The function that it calls.
+    pub function: pg_sys::Oid,
+    /// The bits of `pg_trigger.tgtype`.
+    kind: i16,
+    /// It is not a partition's, of no constraint, for any column and without transition tables.
+    plain: bool,
+}
+
+impl Form {
+    /// That of a trigger of an open table.
+    pub fn of(trigger: &pg_sys::Trigger) -> Self {
+        let plain = !trigger.tgisclone
+            && trigger.tgconstraint == pg_sys::InvalidOid
+            && trigger.tgnattr == 0
+            && trigger.tgoldtable.is_null()
+            && trigger.tgnewtable.is_null();
+        Self { function: trigger.tgfoid, kind: trigger.tgtype, plain }
+    }
+
+    /// Whether [`create`] makes triggers for `operation` so.
+    pub fn is_made_for(self, operation: Operation) -> bool {
+        let each_row = operation != Operation::Truncate;
+        let row = if each_row { pg_sys::TRIGGER_TYPE_ROW } else { 0 };
+        self.plain && self.kind as u32 == event_of(operation) | row
+    }
+}
+
+/// The bit of an operation in `pg_trigger.tgtype`.
+fn event_of(operation: Operation) -> u32 {
+    match operation {
+        Operation::Insert => pg_sys::TRIGGER_TYPE_INSERT,
+        Operation::Update => pg_sys::TRIGGER_TYPE_UPDATE,
+        Operation::Delete => pg_sys::TRIGGER_TYPE_DELETE,
+        Operation::Truncate => pg_sys::TRIGGER_TYPE_TRUNCATE,
+    }
 }
 
 /// How a trigger fires: `pg_trigger.tgenabled`.
@@ -69,6 +111,7 @@ pub fn all_of(table: &Table) -> Vec<Trigger> {
                     name: text(trigger.tgname),
                     arguments: arguments.map(|at| text(*trigger.tgargs.add(at))).collect(),
                     clone: trigger.tgisclone,
+                    form: Form::of(trigger),
                     enabled: Firing(trigger.tgenabled),
                     condition: (!trigger.tgqual.is_null())
                         .then(|| Condition::of_catalog(text(trigger.tgqual))),
@@ -100,12 +143,6 @@ pub struct New<'a> {
 /// the condition is a tree already.
 pub fn create(new: &New) -> pg_sys::Oid {
     let none = pg_sys::InvalidOid;
-    let event = match new.operation {
-        Operation::Insert => pg_sys::TRIGGER_TYPE_INSERT,
-        Operation::Update => pg_sys::TRIGGER_TYPE_UPDATE,
-        Operation::Delete => pg_sys::TRIGGER_TYPE_DELETE,
-        Operation::Truncate => pg_sys::TRIGGER_TYPE_TRUNCATE,
-    };
     // SAFETY: in a transaction. The statement is a node of this memory context; what it leaves out is zero, as in one that
     // the parser has made. A table or function that does not exist raises an error.
     unsafe {
@@ -118,7 +155,7 @@ pub fn create(new: &New) -> pg_sys::Oid {
         (*statement).args = pg_sys::lappend(ptr::null_mut(), argument.cast());
         (*statement).row = new.operation != Operation::Truncate;
         (*statement).timing = pg_sys::TRIGGER_TYPE_AFTER as i16;
-        (*statement).events = event as i16;
+        (*statement).events = event_of(new.operation) as i16;
         let condition = new.condition.map_or(ptr::null_mut(), Condition::tree);
         let made = pg_sys::CreateTriggerFiringOn(
             statement,

@@ -74,7 +74,7 @@ pub fn name_of(watch: Uuid, operation: Operation) -> CString {
 }
 
 /// As PostgreSQL writes it.
-pub(super) fn text_of(watch: Uuid) -> String {
+pub fn text_of(watch: Uuid) -> String {
     uuid::Uuid::from_bytes(*watch.as_bytes()).to_string()
 }
 

@@ -1,7 +1,8 @@
--- What trigger $3 of relation $2 is for, when it fires for operation $6 by the name $4 with a WHEN of the hash $5 (NULL
--- for none), and has the watch $1 as its argument. Always one row: the relations that it depends on, and NULLs where the
--- trigger is not one that pg_webhook has made, or has become another. $7 and $8 are this database: where they are not the
--- installation's, trees are written differently, and their hashes do not count.
+-- What trigger $3 of relation $2, which is not watched itself but is a part of a table that is, is for, when it fires for
+-- operation $6 by the name $4 with a WHEN of the hash $5 (NULL for none), and has the watch $1 as its argument. Always one
+-- row: the relations that it depends on, and NULLs where the trigger is not one that pg_webhook has made, or has become
+-- another. $7 and $8 are this database: where they are not the installation's, trees are written differently, and their
+-- hashes do not count.
 WITH RECURSIVE up (relation, distance) AS (
     SELECT $2, 0
     UNION
@@ -31,7 +32,7 @@ WITH RECURSIVE up (relation, distance) AS (
         v.columns,
         v.payload_columns,
         r.columns AS numbers,
-        f.tgparentid = 0 AND v.relation <> $2 AS is_child
+        f.tgparentid = 0 AS is_child
     FROM fired AS f
     JOIN webhook.watched_trigger AS s ON s.watch = $1 AND s.operation = $6 AND s.name::name = f.tgname
     JOIN webhook.watch AS v ON v.id = s.watch
@@ -44,10 +45,10 @@ WITH RECURSIVE up (relation, distance) AS (
               SELECT FROM webhook.installation AS i WHERE i.system_identifier = $7 AND i.database = $8
           )
       )
+      AND v.relation <> $2
       AND v.relation IN (SELECT relation FROM up)
       AND CASE
           WHEN f.tgparentid <> 0 THEN s.trigger = (SELECT root.oid FROM root WHERE root.parent = 0)
-          WHEN v.relation = $2 THEN s.trigger = f.oid
           -- An inheritance child has a copy, which says the same in other numbers.
           ELSE (
               SELECT count(DISTINCT substr(d.definition, length(d.head) + 1)) = 1
@@ -76,8 +77,6 @@ WITH RECURSIVE up (relation, distance) AS (
 SELECT
     (SELECT array_agg(DISTINCT relation) FROM up),
     made.webhook,
-    n.nspname::text,
-    c.relname::text,
     (
         SELECT array_agg(a.attnum ORDER BY k.position)
         FROM pg_index AS x
@@ -110,9 +109,6 @@ SELECT
     -- whether columns have been chosen, what says whose it is, and the table that was registered
     coalesce(made.payload_columns IS NOT NULL, false),
     made.owner,
-    made.relation,
-    made.watch
+    made.relation
 FROM (VALUES (0)) AS one
 LEFT JOIN made ON true
-LEFT JOIN pg_class AS c ON c.oid = made.relation
-LEFT JOIN pg_namespace AS n ON n.oid = c.relnamespace

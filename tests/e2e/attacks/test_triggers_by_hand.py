@@ -67,6 +67,25 @@ def test_with_another_condition(stage, when):
     assert stage.value("tabler", "SELECT health FROM webhook.webhooks") == "broken"
 
 
+@pytest.mark.parametrize("event, kind, when, argument, expected", [
+    ("INSERT", "TRIGGER", "AFTER INSERT", "{}", 1),
+    ("INSERT", "TRIGGER", "AFTER INSERT OR UPDATE", "{}", 0),
+    ("INSERT", "CONSTRAINT TRIGGER", "AFTER INSERT", "{}", 0),
+    ("INSERT", "TRIGGER", "AFTER INSERT", "{{{}}}", 0),
+    ("UPDATE", "TRIGGER", "AFTER UPDATE", "{}", 1),
+    ("UPDATE", "TRIGGER", "AFTER UPDATE OF id", "{}", 0),
+])
+def test_in_another_form(stage, event, kind, when, argument, expected):
+    """Under the right name, in the place of one that is gone."""
+    watch, name = set_out(stage, events=f"{{{event}}}")
+    stage.as_("tabler").execute(f'DROP TRIGGER "{name}" ON tabler.t')
+    stage.as_("member").execute(
+        f'CREATE {kind} "{name}" {when} ON tabler.t FOR EACH ROW EXECUTE FUNCTION webhook.capture(\'{argument.format(watch)}\')'
+    )
+    stage.as_("tabler").execute("INSERT INTO tabler.t VALUES (1); UPDATE tabler.t SET id = 2")
+    assert deliveries(stage) == expected
+
+
 def test_with_another_function(stage):
     watch, name = set_out(stage)
     stage.spy("member")
