@@ -6,8 +6,8 @@
 //! table, which the server tells as a change of the table.
 //!
 //! The server tells while something is read, too: whoever waits for a lock hears of all that has happened meanwhile. So
-//! we listen before the first row is read, and what is heard before the reader has noted what it depends on is taken to
-//! concern it.
+//! we listen before the first row is read, and what is heard before the reader has noted what it depends on is kept until
+//! it has.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -41,11 +41,29 @@ struct Known {
     owners: bool,
 }
 
+/// What the server tells of: a relation, or a row of a catalog by its hash.
+#[derive(Clone, Copy)]
+enum Change {
+    Relation(pg_sys::Oid),
+    Row(Cache, u32),
+}
+
+/// Changes that are kept while something is read: some of each table that other sessions create or drop meanwhile. With
+/// more of them everything is read once more.
+const MOST_HEARD: usize = 256;
+
+/// What has been heard since something is being read of which it is not known yet what it depends on. Of a fixed size,
+/// because nothing may be allocated where it is heard.
+struct Heard {
+    changes: [Change; MOST_HEARD],
+    count: usize,
+}
+
 thread_local! {
     static KNOWN: RefCell<Known> = RefCell::default();
     static LISTENING: Cell<bool> = const { Cell::new(false) };
-    /// Something is being read of which it is not known yet what it depends on.
-    static READING: Cell<bool> = const { Cell::new(false) };
+    /// `None` where nothing is being read.
+    static HEARD: RefCell<Option<Heard>> = const { RefCell::new(None) };
     /// All sources are to be read again.
     static STALE: Cell<bool> = const { Cell::new(false) };
 }
@@ -69,7 +87,7 @@ pub fn forget() {
     KNOWN.set(Known::default());
 }
 
-/// Runs `read`, which notes what it depends on: whatever is told before it ends makes all stale. In a transaction.
+/// Runs `read`, which notes what it depends on: what is told of that before it ends makes all stale. In a transaction.
 pub fn while_reading<R>(read: impl FnOnce() -> R) -> R {
     listen();
     let _reading = Reading::begin();
@@ -81,14 +99,24 @@ struct Reading;
 
 impl Reading {
     fn begin() -> Self {
-        READING.set(true);
+        let none = Change::Relation(pg_sys::InvalidOid);
+        HEARD.set(Some(Heard { changes: [none; MOST_HEARD], count: 0 }));
         Self
     }
 }
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        READING.set(false);
+        let Some(heard) = HEARD.take() else {
+            return;
+        };
+        let concerns = |known: &Known| {
+            let changes = heard.changes.get(..heard.count);
+            changes.is_none_or(|changes| changes.iter().any(|change| known.is_changed(*change)))
+        };
+        if KNOWN.with_borrow(concerns) {
+            STALE.set(true);
+        }
     }
 }
 
@@ -135,17 +163,41 @@ fn listen() {
     }
 }
 
-/// Whether `concerns` holds for what is known; what is in use right now, or not known yet, is taken as concerned.
-fn mark_where(concerns: impl FnOnce(&Known) -> bool) {
-    let concerned = READING.get()
-        || KNOWN.with(|known| known.try_borrow().map_or(true, |known| concerns(&known)));
-    if concerned {
+impl Known {
+    fn is_changed(&self, change: Change) -> bool {
+        match change {
+            Change::Relation(relation) => {
+                relation == pg_sys::InvalidOid || self.relations.contains(&relation)
+            }
+            Change::Row(CASTS, _) => self.casts,
+            Change::Row(ROLES | MEMBERS, _) => self.owners,
+            Change::Row(cache, hash) => {
+                hash == 0 && self.owners || self.rows.contains(&(cache, hash))
+            }
+        }
+    }
+}
+
+/// While something is read it is kept for the end of that. What is in use right now is taken as concerned.
+fn hear(change: Change) {
+    let is_kept = HEARD.with(|heard| {
+        let mut heard = heard.try_borrow_mut().ok()?;
+        let heard = heard.as_mut()?;
+        if let Some(place) = heard.changes.get_mut(heard.count) {
+            *place = change;
+        }
+        heard.count = heard.count.saturating_add(1);
+        Some(())
+    });
+    let concerns =
+        || KNOWN.with(|known| known.try_borrow().map_or(true, |known| known.is_changed(change)));
+    if is_kept.is_none() && concerns() {
         STALE.set(true);
     }
 }
 
 extern "C-unwind" fn relation_changed(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
-    mark_where(|known| relation == pg_sys::InvalidOid || known.relations.contains(&relation));
+    hear(Change::Relation(relation));
 }
 
 extern "C-unwind" fn schema_changed(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {
@@ -153,9 +205,5 @@ extern "C-unwind" fn schema_changed(_argument: pg_sys::Datum, _cache: i32, _hash
 }
 
 extern "C-unwind" fn changed(_argument: pg_sys::Datum, cache: i32, hash: u32) {
-    mark_where(|known| match cache as Cache {
-        CASTS => known.casts,
-        ROLES | MEMBERS => known.owners,
-        cache => hash == 0 && known.owners || known.rows.contains(&(cache, hash)),
-    });
+    hear(Change::Row(cache as Cache, hash));
 }

@@ -215,6 +215,35 @@ def test_what_changes_while_it_is_looked_up_does_not_stay(db, owner, lender, clu
     assert len(records(db)) == before
 
 
+SCANS = """
+    SELECT seq_scan + coalesce(idx_scan, 0) FROM pg_stat_xact_all_tables WHERE schemaname = 'webhook' AND relname = 'webhook'
+"""
+
+
+def test_what_changes_elsewhere_is_not_waited_for(db, owner, lender, cluster):
+    """Other tables come and go in the middle of a look-up, which is not repeated for that."""
+    watch(owner, lender, URL, payload_columns="{id,note}")
+
+    def scans(meanwhile):
+        with db.connect() as holder, cluster.connect(db.name, user=lender.role) as writer:
+            holder.execute("BEGIN; LOCK TABLE webhook.ring IN ACCESS EXCLUSIVE MODE")
+            writer.execute("BEGIN")
+            waiting = Waiting(db, Plain(writer), "INSERT INTO things VALUES (1, 'a')")
+            assert waiting.waited
+            db.run(meanwhile)
+            holder.execute("COMMIT")
+            assert waiting.end() is None
+            [count] = writer.execute(SCANS).fetchone()
+            writer.execute("ROLLBACK")
+            return count
+
+    undisturbed = scans("SELECT 1")
+    assert undisturbed > 0
+    assert scans("CREATE TABLE public.other (id int primary key)") == undisturbed
+    assert scans("DROP TABLE public.other") == undisturbed
+    assert scans("SELECT webhook_update('hook', description => 'another')") > undisturbed
+
+
 # --- serializable transactions -----------------------------------------------------------------------------
 
 
