@@ -14,6 +14,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use sha2::{Digest, Sha256};
 
+use super::sender::Sender;
 use super::source::{Barred, Source, Watched};
 use super::stale;
 use crate::domain::event::Operation;
@@ -23,9 +24,9 @@ use crate::pg::trigger::Form;
 use crate::pg::{compat, identity, server, snapshot};
 use crate::registry::{self, trigger as made};
 
-/// Triggers that a backend remembers. Some kilobytes for each; with more partitions than that in one session, all are
-/// looked up again.
-const MOST: usize = 10_000;
+/// Triggers that a backend remembers: about 5 kB for each and so 20 MB at most, but for long conditions. With more than that
+/// in one session, all are looked up again.
+const MOST: usize = 4_000;
 
 /// How often something is looked up again because it has changed meanwhile, before it is taken as it was found: as it was
 /// when the last of these began, but for changes that came in the middle of it. The next row looks it up anew.
@@ -116,7 +117,8 @@ unsafe fn known<R>(
     part: impl Fn(&Known) -> R,
 ) -> R {
     let key = (trigger.relation, trigger.oid, trigger.operation);
-    for _ in 0..REPEATS {
+    let mut repeats = 0;
+    loop {
         if stale::take() {
             SOURCES.with_borrow_mut(HashMap::clear);
         }
@@ -131,15 +133,17 @@ unsafe fn known<R>(
         }
         // SAFETY: the caller's.
         let known = stale::while_reading(|| unsafe { load(trigger, descriptor) });
+        let found = part(&known);
         // What has changed in the middle could have been read in part before, and in part after.
         if !stale::is() {
-            let found = part(&known);
             SOURCES.with_borrow_mut(|sources| sources.insert(key, known));
             return found;
         }
+        if repeats == REPEATS {
+            return found;
+        }
+        repeats += 1;
     }
-    // SAFETY: the caller's.
-    part(&stale::while_reading(|| unsafe { load(trigger, descriptor) }))
 }
 
 /// As [`find`], for a trigger of an open table that does not fire.
@@ -188,8 +192,10 @@ unsafe fn load(trigger: &Fired, descriptor: pg_sys::TupleDesc) -> Known {
                 return;
             };
             stale::note_owner(&watched.owner);
+            let sender = sender(session, watched.webhook);
+            let fires = (trigger.relation, trigger.operation);
             // SAFETY: the caller's; the numbers are those of the table's columns.
-            match unsafe { Source::read(session, watched, descriptor, trigger.relation) } {
+            match unsafe { Source::read(session, watched, sender, fires, descriptor) } {
                 Ok(source) => known.source = source.map(Rc::new),
                 Err(Barred { webhook, reason }) => {
                     say_once(&webhook, &reason);
@@ -200,6 +206,16 @@ unsafe fn load(trigger: &Fired, descriptor: pg_sys::TupleDesc) -> Known {
     };
     snapshot::with_latest(|| identity::as_owner(read));
     known
+}
+
+/// That of a source that is known, or a new one. Whatever makes it outdated makes all sources so.
+fn sender(session: &Session, webhook: i32) -> Option<Rc<Sender>> {
+    let known = SOURCES.with_borrow(|sources| {
+        let mut senders =
+            sources.values().filter_map(|known| known.source.as_ref()).map(|source| &source.sender);
+        senders.find(|sender| sender.webhook == webhook).cloned()
+    });
+    known.or_else(|| Sender::load(session, webhook).map(Rc::new))
 }
 
 /// What the trigger of a watched table is for. Most are such: the trigger that fires is compared with what pg_webhook makes,

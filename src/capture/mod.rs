@@ -131,7 +131,7 @@ impl Call<'_> {
         {
             return;
         }
-        let draft = source.sender.draft(source.envelope(self.trigger.operation));
+        let draft = source.sender.draft(&source.envelope);
         let body = self.body(&source, &draft, new.as_ref(), old.as_ref());
         let Some(stored) = source.sender.prepare(&body) else {
             return;
@@ -151,10 +151,9 @@ impl Call<'_> {
     ) -> String {
         let largest = settings::max_payload_bytes();
         let _canonical = output::Canonical::begin();
-        let envelope = source.envelope(self.trigger.operation);
         let render = |image: &dyn Fn(&'c Row<'c>) -> Cow<'c, str>, extent, most| {
             let (new, old) = (new.map(image), old.map(image));
-            draft.render(envelope, new.as_deref(), old.as_deref(), extent, most)
+            draft.render(&source.envelope, new.as_deref(), old.as_deref(), extent, most)
         };
         let by_server = |numbers: Option<&[i16]>, extent| {
             image::calling_casts(&source.casts, source.sender.owner, |calling| {

@@ -1,6 +1,7 @@
 //! What is needed to make events of the rows of a table for a webhook.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use pgrx::datum::Uuid;
 use pgrx::prelude::*;
@@ -44,8 +45,8 @@ pub(super) struct Watched {
 
 /// One webhook and one table.
 pub struct Source {
-    /// The webhook.
-    pub sender: Sender,
+    /// The webhook, for which there can be many sources.
+    pub sender: Rc<Sender>,
     /// Schema of the table that was registered.
     pub schema: String,
     /// Its name.
@@ -62,12 +63,13 @@ pub struct Source {
     columns: Option<Vec<i16>>,
     /// What writing the table's columns calls.
     pub casts: Casts,
-    /// The bodies around the rows, in the order of [`Operation::ALL`].
-    envelopes: [Envelope; Operation::ALL.len()],
+    /// The body around a row.
+    pub envelope: Envelope,
 }
 
 impl Source {
-    /// That of what a trigger of table `fires` is for, unless its webhook or its table are gone.
+    /// That of what a trigger of table `fires` for `operation` is for, unless its webhook, which is `sender`, or its table is
+    /// gone.
     ///
     /// # Errors
     ///
@@ -79,12 +81,12 @@ impl Source {
     pub(super) unsafe fn read(
         session: &Session,
         watched: Watched,
+        sender: Option<Rc<Sender>>,
+        (fires, operation): (pg_sys::Oid, Operation),
         descriptor: pg_sys::TupleDesc,
-        fires: pg_sys::Oid,
     ) -> Result<Option<Self>, Barred> {
-        let Watched { watch, webhook, relation, chosen, columns, key, inherited, .. } = watched;
-        let sender = Sender::load(session, webhook);
-        let may_read = |sender: &Sender| table::is_open_to(relation, sender.owner);
+        let Watched { watch, relation, chosen, columns, key, inherited, .. } = watched;
+        let may_read = |sender: &Rc<Sender>| table::is_open_to(relation, sender.owner);
         let mut payload: Option<Vec<i16>> = None;
         if chosen || !sender.as_ref().is_some_and(may_read) {
             let rows = session.look_up(sql!("capture/right"), &[arg(watch), arg(fires)]);
@@ -102,9 +104,8 @@ impl Source {
         let stored = || unsafe { stored(descriptor) };
         let payload = payload.or_else(|| inherited.clone()).or_else(stored);
         let is_sent = |number: &i16| payload.as_ref().is_none_or(|sent| sent.contains(number));
-        let envelope = |operation: Operation| {
-            sender.envelope(Kind::Row(operation.as_str()), Some((&schema, &table)))
-        };
+        let kind = Kind::Row(operation.as_str());
+        let envelope = sender.envelope(kind, Some((&schema, &table)));
         // SAFETY: the caller's.
         let attributes = unsafe { compat::attributes(descriptor) };
         let types: Vec<pg_sys::Oid> =
@@ -114,7 +115,7 @@ impl Source {
         // SAFETY: the caller's; the numbers are those of the table's columns.
         let record = unsafe { Writer::new(descriptor, payload.as_deref(), &casts) };
         Ok(Some(Self {
-            envelopes: Operation::ALL.map(envelope),
+            envelope,
             key: key.into_iter().filter(is_sent).collect(),
             payload,
             record,
@@ -125,11 +126,6 @@ impl Source {
             schema,
             table,
         }))
-    }
-
-    /// The body around a row that `operation` has changed.
-    pub fn envelope(&self, operation: Operation) -> &Envelope {
-        &self.envelopes[operation as usize]
     }
 
     /// Whether an UPDATE of the row counts.
