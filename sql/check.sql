@@ -189,33 +189,39 @@ WHERE s.trigger IS NULL;
 COMMENT ON VIEW webhook.renamed_trigger IS 'private: triggers of watches under another name';
 
 -- Those of partitions, and of tables that inherit; each of them can be disabled alone. None fires on a table that is
--- partitioned itself.
+-- partitioned itself. There are few of these, and could be many of the others: so it begins with them.
 CREATE VIEW webhook.copied_trigger AS
+WITH RECURSIVE copy AS MATERIALIZED (
+    SELECT t.tgrelid AS relation, t.tgname, t.tgargs, t.tgtype, t.tgenabled, c.relname, c.relnamespace
+    FROM pg_catalog.pg_trigger AS t
+    JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid AND c.relkind <> 'p'
+    WHERE t.tgfoid = 'webhook.capture()'::regprocedure AND t.tgenabled IN ('D', 'R')
+), above (relation, ancestor) AS (
+    SELECT i.inhrelid, i.inhparent
+    FROM pg_catalog.pg_inherits AS i
+    WHERE i.inhrelid IN (SELECT copy.relation FROM copy)
+    UNION
+    SELECT above.relation, i.inhparent
+    FROM above
+    JOIN pg_catalog.pg_inherits AS i ON i.inhrelid = above.ancestor
+)
 SELECT
     s.webhook,
     s.operation,
     s.name,
-    pg_catalog.format('%I.%I', n.nspname, c.relname) AS table_name,
-    t.tgenabled AS enabled
-FROM webhook.watched_trigger AS s
-CROSS JOIN LATERAL (
-    WITH RECURSIVE below (relation) AS (
-        SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = s.relation
-        UNION
-        SELECT i.inhrelid FROM below JOIN pg_catalog.pg_inherits AS i ON i.inhparent = below.relation
-    )
-    SELECT below.relation FROM below
-) AS b
-JOIN pg_catalog.pg_class AS c ON c.oid = b.relation AND c.relkind <> 'p'
-JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_trigger AS t
-    ON t.tgrelid = b.relation
-    AND t.tgname = s.name::name
-    AND t.tgfoid = 'webhook.capture()'::regprocedure
-    AND t.tgargs = pg_catalog.convert_to(s.watch::text, 'UTF8') || pg_catalog.decode('00', 'hex')
-    AND t.tgtype = s.type
+    pg_catalog.format('%I.%I', n.nspname, k.relname) AS table_name,
+    k.tgenabled AS enabled
+FROM copy AS k
+JOIN pg_catalog.pg_namespace AS n ON n.oid = k.relnamespace
+JOIN above AS a ON a.relation = k.relation
+JOIN webhook.watched_trigger AS s
+    ON s.relation = a.ancestor
+    AND s.name::name = k.tgname
+    AND s.type = k.tgtype
+    AND k.tgargs = pg_catalog.convert_to(s.watch::text, 'UTF8') || pg_catalog.decode('00', 'hex')
 WHERE s.ours AND s.unchanged;
-COMMENT ON VIEW webhook.copied_trigger IS 'private: the triggers of watches on the tables below the watched ones';
+COMMENT ON VIEW webhook.copied_trigger IS
+    'private: the triggers of watches on the tables below the watched ones, where they are disabled or fire in a replica only';
 
 -- One arm for each cause. What has severity error keeps events from being captured: it makes a webhook "broken".
 CREATE VIEW webhook.problem AS
