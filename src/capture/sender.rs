@@ -11,7 +11,7 @@ use crate::domain::format::Format;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::{guc, ids, output, settings, snapshot, wake};
+use crate::pg::{anchor, guc, identity, ids, output, settings, snapshot, wake};
 use crate::queue::ring::{self, NewEvent, Target};
 
 /// One webhook, as its events need it.
@@ -96,10 +96,13 @@ impl Sender {
     fn read(session: &Session, webhook: i32) -> Option<Self> {
         let rows = session.look_up(sql!("capture/sender"), &[arg(webhook)]);
         let row = rows.first()?;
-        let owner = row.value(6);
+        let recorded = row.get(7);
+        let owner = anchor::role(&row.value::<String>(6), recorded)?;
         let anchor = row.get::<String>(5);
-        let unconfirmed = (!row.value::<bool>(12))
-            .then(|| Refusal::Unconfirmed { named: row.value(13), role: row.value(14) });
+        // As webhook.owned says it.
+        let (named, role) = (row.value::<String>(13), identity::name_of(owner));
+        let unconfirmed = (recorded.is_none() && role != named)
+            .then_some(Refusal::Unconfirmed { named, role });
         Some(Self {
             webhook,
             enabled: row.value(1),
@@ -109,15 +112,15 @@ impl Sender {
             // Checked when it was chosen.
             format: row.value::<String>(4).parse().unwrap_or(Format::Default),
             transform: anchor.map(|anchor| {
-                let found = Transform::load(session, anchor, owner, row.value(11));
+                let found = Transform::load(session, anchor, owner, row.value(12));
                 match &unconfirmed {
                     Some(refusal) => found.barred(refusal),
                     None => found,
                 }
             }),
             unconfirmed,
-            installation: row.value(7),
-            target: Target { slot: row.value(8), relation: row.value(9), sequence: row.value(10) },
+            installation: row.value(8),
+            target: Target { slot: row.value(9), relation: row.value(10), sequence: row.value(11) },
         })
     }
 

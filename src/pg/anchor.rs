@@ -170,6 +170,36 @@ fn domain(name: &str, owner: pg_sys::Oid) -> Option<pg_sys::Oid> {
     }
 }
 
+/// The role that the domain `name` says a webhook belongs to, as the view `webhook.owner_role` has it; `made` is that domain
+/// as it was recorded, if it was. A look at the catalog, where the view would take a session some milliseconds to plan.
+pub fn role(name: &str, made: Option<pg_sys::Oid>) -> Option<pg_sys::Oid> {
+    let text = CString::new(name).ok().filter(|_| name.starts_with("owner_"))?;
+    let cache = pg_sys::SysCacheIdentifier::TYPENAMENSP as i32;
+    // SAFETY: catalog reads in a transaction; the tuple is released when its fields have been read.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(SCHEMA.as_ptr(), true);
+        let tuple = pg_sys::SearchSysCache2(cache, text.as_ptr().into(), schema.into());
+        if tuple.is_null() {
+            return None;
+        }
+        let is_null = |number: u32| {
+            let mut is_null = false;
+            pg_sys::SysCacheGetAttr(cache, tuple, number as pg_sys::AttrNumber, &mut is_null);
+            is_null
+        };
+        let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_type>();
+        let good = made.is_none_or(|made| made == form.oid)
+            && form.typtype as u8 == pg_sys::TYPTYPE_DOMAIN
+            && form.typbasetype == pg_sys::BOOLOID
+            && !form.typnotnull
+            && is_null(pg_sys::Anum_pg_type_typdefault)
+            && is_null(pg_sys::Anum_pg_type_typdefaultbin);
+        let (domain, owner) = (form.oid, form.typowner);
+        pg_sys::ReleaseSysCache(tuple);
+        (good && !pg_sys::DomainHasConstraints(domain)).then_some(owner)
+    }
+}
+
 /// The function that the anchor `name` of `owner` names; `None` where there is no such anchor any more.
 pub fn function(name: &str, owner: pg_sys::Oid) -> Option<pg_sys::Oid> {
     let domain = domain(name, owner)?;

@@ -24,6 +24,18 @@ pub fn caller() -> Caller {
     Caller { role: unsafe { pg_sys::GetUserId() } }
 }
 
+/// What a role is called; of one that is gone, its number.
+pub fn name_of(role: pg_sys::Oid) -> String {
+    // SAFETY: in a transaction; a look at the catalog. The name is a copy, or null.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(role, true);
+        if name.is_null() {
+            return u32::from(role).to_string();
+        }
+        std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
+    }
+}
+
 /// The owner of the extension, and the extension itself; `None` where this database does not have it.
 pub fn extension() -> Option<Extension> {
     // SAFETY: in a transaction; a plain catalog read.

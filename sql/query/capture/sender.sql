@@ -1,20 +1,20 @@
--- What events of webhook $1 need, wherever they come from. No row where it is deleted or its owner is gone.
+-- What events of webhook $1 need, wherever they come from. No row where it is deleted.
 SELECT
     w.enabled,
     w.uuid::text,
     w.name,
     w.format,
     w.anchor,
-    w.role,
+    w.owner,
+    o.type,
     i.id,
     r.slot,
     format('webhook.event_%s', r.slot)::regclass::oid,
     'webhook.delivery_id_seq'::regclass::oid,
     w.on_transform_error = 'fail',
-    w.confirmed,
-    w.owner_name,
-    pg_get_userbyid(w.role)::text
-FROM webhook.owned AS w
+    w.owner_name
+FROM webhook.webhook AS w
+LEFT JOIN webhook.owner AS o ON o.anchor = w.owner
 CROSS JOIN webhook.ring AS r
 CROSS JOIN webhook.installation AS i
-WHERE w.id = $1 AND w.deleted_at IS NULL AND w.role IS NOT NULL
+WHERE w.id = $1 AND w.deleted_at IS NULL
