@@ -20,6 +20,11 @@ HOME_DIR ?= $(or $(TMPDIR),/tmp)/pg_webhook-$(shell id -u)
 
 # PG_CONFIG=... names a server of the user's, PG_MAJOR=... one of the system's or one to fetch.
 ifdef PG_CONFIG
+    ifneq (,$(filter command% environment%,$(origin PG_MAJOR)))
+        $(error Either PG_CONFIG or PG_MAJOR says which server it is)
+    endif
+    # A name is looked for as the shell looks for commands; from here on it is a path.
+    override PG_CONFIG := $(or $(realpath $(shell command -v $(PG_CONFIG))),$(error PG_CONFIG: there is no $(PG_CONFIG)))
     PG_MAJOR := $(shell $(PG_CONFIG) --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')
     TREE := $(HOME_DIR)/server/own-$(PG_MAJOR)
     INSTALL_CONFIG := $(PG_CONFIG)

@@ -32,12 +32,16 @@ WHERE l.level = 'admin'
   );
 COMMENT ON VIEW webhook.administrator IS 'private: the roles that manage all webhooks: the extension''s owner, and those whose level is admin';
 
+-- Not dumped: in another database what these roles have is as good as somebody's own grant.
 CREATE TABLE webhook.emitter (
-    role regrole PRIMARY KEY
+    role         oid PRIMARY KEY,
+    -- USAGE on the extension's schema
+    schema_usage boolean NOT NULL,
+    -- EXECUTE on webhook_emit
+    execute      boolean NOT NULL
 );
 COMMENT ON TABLE webhook.emitter IS
-    'private: roles that got USAGE on the extension''s schema because a webhook names them among its emitters';
-SELECT pg_catalog.pg_extension_config_dump('webhook.emitter', 'WHERE role::oid IN (SELECT oid FROM pg_catalog.pg_roles)');
+    'private: what roles got because a webhook names them among its emitters, and lose when none does';
 
 CREATE VIEW webhook.heard AS
 SELECT w.id AS webhook, r.oid AS role, r.rolname::text AS name

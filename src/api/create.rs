@@ -1,11 +1,13 @@
 //! `webhook_create`
 
-use pgrx::datum::{Interval, TimestampWithTimeZone, Uuid};
+use pgrx::datum::{Array, Interval, TimestampWithTimeZone, Uuid};
 use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{elsewhere, events_of, generated_secret, roles, with_triggers, words};
+use super::{
+    LONGEST_CONDITION, bounded, elsewhere, events_of, generated_secret, roles, with_triggers, words,
+};
 use crate::domain::refusal::Refusal;
 use crate::pg::json::Json;
 use crate::registry::definition::{Definition, Given};
@@ -17,10 +19,10 @@ fn webhook_create(
     name: Option<&str>,
     url: Option<&str>,
     table_name: Option<pg_sys::Oid>,
-    events: Option<Vec<Option<String>>>,
-    columns: Option<Vec<Option<String>>>,
+    events: Option<Array<'_, &str>>,
+    columns: Option<Array<'_, &str>>,
     condition: Option<&str>,
-    payload_columns: Option<Vec<Option<String>>>,
+    payload_columns: Option<Array<'_, &str>>,
     transform: Option<pg_sys::Oid>,
     headers: Option<Json>,
     secret: Option<&str>,
@@ -75,7 +77,7 @@ fn webhook_create(
     let watched = watch::Given {
         events: operations.filter(|list| table_name.is_some() || !list.is_empty()),
         columns: words(columns, "columns")?,
-        condition: condition.map(str::to_owned),
+        condition: bounded(condition, "condition", LONGEST_CONDITION)?,
         payload_columns: words(payload_columns, "payload_columns")?,
     };
     with_triggers(|caller, session| {

@@ -20,8 +20,8 @@ mod test;
 mod update;
 mod watch;
 
-use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::{Array, pg_sys};
 
 use crate::domain::event::Events;
 use crate::domain::refusal::Refusal;
@@ -59,11 +59,17 @@ fn with_triggers<R>(
     Ok(result)
 }
 
+/// Of a list of words. Each emitted event is compared with all patterns; a table has at most 1,600 columns.
+const MOST_WORDS: usize = 1_600;
+
+/// Bytes of a word of a list: more than any that is accepted has, to be refused as what it is.
+const LONGEST_WORD: usize = 10_000;
+
+/// Bytes of a condition. PostgreSQL's own limit is how deep an expression may be.
+const LONGEST_CONDITION: usize = 1024 * 1024;
+
 /// The list argument `events`.
-fn events_of(
-    list: Option<Vec<Option<String>>>,
-    with_table: bool,
-) -> Result<Option<Events>, Refusal> {
+fn events_of(list: Option<Array<'_, &str>>, with_table: bool) -> Result<Option<Events>, Refusal> {
     let words = words(list, "events")?;
     let read = |words: Vec<String>| Events::parse(words.iter().map(String::as_str), with_table);
     let events = words.map(read).transpose()?;
@@ -81,14 +87,38 @@ fn generated_secret() -> Result<Secret, Refusal> {
 /// The list argument `emitters`.
 fn roles(list: Option<Vec<Option<pg_sys::Oid>>>) -> Result<Option<Vec<pg_sys::Oid>>, Refusal> {
     let role = |role: Option<pg_sys::Oid>| role.ok_or(Refusal::Null("emitters"));
+    if list.as_ref().is_some_and(|list| list.len() > MOST_WORDS) {
+        return Err(Refusal::TooManyWords { argument: "emitters", most: MOST_WORDS });
+    }
     list.map(|list| list.into_iter().map(role).collect()).transpose()
 }
 
 /// A list argument without its nulls; a null in it is refused.
 fn words(
-    list: Option<Vec<Option<String>>>,
+    list: Option<Array<'_, &str>>,
     name: &'static str,
 ) -> Result<Option<Vec<String>>, Refusal> {
-    list.map(|list| list.into_iter().map(|word| word.ok_or(Refusal::Null(name))).collect())
-        .transpose()
+    let Some(list) = list else {
+        return Ok(None);
+    };
+    if list.len() > MOST_WORDS {
+        return Err(Refusal::TooManyWords { argument: name, most: MOST_WORDS });
+    }
+    let word = |word: Option<&str>| {
+        let word = word.ok_or(Refusal::Null(name))?;
+        bounded(Some(word), name, LONGEST_WORD).map(Option::unwrap_or_default)
+    };
+    list.iter().map(word).collect::<Result<_, _>>().map(Some)
+}
+
+/// A copy of a text argument. Its size is asked first: a copy that there is no memory for would end the server.
+fn bounded(
+    text: Option<&str>,
+    argument: &'static str,
+    most: usize,
+) -> Result<Option<String>, Refusal> {
+    match text {
+        Some(text) if text.len() > most => Err(Refusal::TooLong { argument, most }),
+        text => Ok(text.map(str::to_owned)),
+    }
 }

@@ -38,6 +38,9 @@ fn webhook_rotate_secret(
     })
 }
 
+/// Bytes of the headers of a request that is verified, as JSON. No server takes as many.
+const LARGEST_HEADERS: usize = 1024 * 1024;
+
 /// Seconds.
 const LONGEST_OVERLAP: i64 = 30 * 24 * 60 * 60;
 
@@ -78,6 +81,9 @@ fn webhook_verify(
     let given = given(payload, secret)?;
     let only: Option<Scheme> = signature.map(str::parse).transpose().map_err(Refusal::from)?;
     let Json(headers) = headers.ok_or(Refusal::Null("headers"))?;
+    if headers.len() > LARGEST_HEADERS {
+        return Err(Refusal::TooLong { argument: "headers", most: LARGEST_HEADERS }.into());
+    }
     // What is not an object of texts has no signature in it.
     let headers: HashMap<String, serde_json::Value> =
         serde_json::from_str(&headers).unwrap_or_default();

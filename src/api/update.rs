@@ -1,10 +1,10 @@
 //! `webhook_update`
 
-use pgrx::datum::Interval;
+use pgrx::datum::{Array, Interval};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{elsewhere, events_of, roles, with_triggers, words};
+use super::{LONGEST_CONDITION, bounded, elsewhere, events_of, roles, with_triggers, words};
 use crate::domain::refusal::Refusal;
 use crate::pg::identity::Caller;
 use crate::pg::json::Json;
@@ -20,10 +20,10 @@ fn webhook_update(
     name: Option<&str>,
     url: Option<&str>,
     table_name: Option<pg_sys::Oid>,
-    events: Option<Vec<Option<String>>>,
-    columns: Option<Vec<Option<String>>>,
+    events: Option<Array<'_, &str>>,
+    columns: Option<Array<'_, &str>>,
     condition: Option<&str>,
-    payload_columns: Option<Vec<Option<String>>>,
+    payload_columns: Option<Array<'_, &str>>,
     transform: Option<pg_sys::Oid>,
     headers: Option<Json>,
     secret: Option<&str>,
@@ -64,7 +64,7 @@ fn webhook_update(
     let mut watched = watch::Given {
         events: None,
         columns: words(columns, "columns")?,
-        condition: condition.map(str::to_owned),
+        condition: bounded(condition, "condition", LONGEST_CONDITION)?,
         payload_columns: words(payload_columns, "payload_columns")?,
     };
     with_triggers(|caller, session| {

@@ -1,9 +1,10 @@
 //! `webhook_watch`, `webhook_unwatch`
 
+use pgrx::datum::Array;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{on_behalf, with_triggers, words};
+use super::{LONGEST_CONDITION, bounded, on_behalf, with_triggers, words};
 use crate::domain::event::Operation;
 use crate::domain::refusal::Refusal;
 use crate::pg::spi;
@@ -13,15 +14,15 @@ use crate::registry::{self, managed, table, watch};
 fn webhook_watch(
     webhook: Option<&str>,
     table_name: Option<pg_sys::Oid>,
-    events: Option<Vec<Option<String>>>,
-    columns: Option<Vec<Option<String>>>,
+    events: Option<Array<'_, &str>>,
+    columns: Option<Array<'_, &str>>,
     condition: Option<&str>,
-    payload_columns: Option<Vec<Option<String>>>,
+    payload_columns: Option<Array<'_, &str>>,
 ) -> Result<(), ErrorReport> {
     let given = watch::Given {
         events: words(events, "events")?.map(operations).transpose()?,
         columns: words(columns, "columns")?,
-        condition: condition.map(str::to_owned),
+        condition: bounded(condition, "condition", LONGEST_CONDITION)?,
         payload_columns: words(payload_columns, "payload_columns")?,
     };
     with_triggers(|caller, session| {

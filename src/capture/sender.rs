@@ -101,8 +101,8 @@ impl Sender {
         let anchor = row.get::<String>(5);
         // As webhook.owned says it.
         let (named, role) = (row.value::<String>(13), identity::name_of(owner));
-        let unconfirmed = (recorded.is_none() && role != named)
-            .then_some(Refusal::Unconfirmed { named, role });
+        let unconfirmed =
+            (recorded.is_none() && role != named).then_some(Refusal::Unconfirmed { named, role });
         Some(Self {
             webhook,
             enabled: row.value(1),

@@ -30,6 +30,22 @@ pub enum Refusal {
         /// Its largest value.
         most: &'static str,
     },
+    /// A text argument.
+    #[error("{argument} is longer than {most} bytes")]
+    TooLong {
+        /// The argument.
+        argument: &'static str,
+        /// The limit.
+        most: usize,
+    },
+    /// A list argument.
+    #[error("{argument} has more than {most} elements")]
+    TooManyWords {
+        /// The argument.
+        argument: &'static str,
+        /// The limit.
+        most: usize,
+    },
     /// A name that a person could not type back.
     #[error("\"{0}\" cannot be the name of a webhook")]
     Name(String),

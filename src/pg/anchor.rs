@@ -97,14 +97,13 @@ unsafe fn create(
         let made = compat::define_domain(domain);
         pg_sys::CommandCounterIncrement();
 
-        // A column of this type, which PUBLIC could have otherwise, would keep the anchor.
-        let public = node::<pg_sys::RoleSpec>(pg_sys::NodeTag::T_RoleSpec);
-        (*public).roletype = pg_sys::RoleSpecType::ROLESPEC_PUBLIC;
+        // A column of this type, which PUBLIC and whoever default privileges name could have otherwise, would keep the
+        // anchor.
         let revoke = node::<pg_sys::GrantStmt>(pg_sys::NodeTag::T_GrantStmt);
         (*revoke).targtype = pg_sys::GrantTargetType::ACL_TARGET_OBJECT;
         (*revoke).objtype = pg_sys::ObjectType::OBJECT_DOMAIN;
         (*revoke).objects = pg_sys::lappend(std::ptr::null_mut(), full_name.cast());
-        (*revoke).grantees = pg_sys::lappend(std::ptr::null_mut(), public.cast());
+        (*revoke).grantees = others_with_rights_on(made.objectId);
         pg_sys::ExecuteGrantStmt(revoke);
         pg_sys::CommandCounterIncrement();
 
@@ -112,6 +111,45 @@ unsafe fn create(
         adopt(made.objectId);
         pg_sys::CommandCounterIncrement();
         made.objectId
+    }
+}
+
+/// PUBLIC, and all others who may use a type that the current role has just made, as a list of RoleSpec.
+///
+/// # Safety
+///
+/// In a transaction.
+unsafe fn others_with_rights_on(type_oid: pg_sys::Oid) -> *mut pg_sys::List {
+    // SAFETY: the caller's; the list of rights is a copy, and has as many members as the server counts. Names are copies.
+    unsafe {
+        let public = node::<pg_sys::RoleSpec>(pg_sys::NodeTag::T_RoleSpec);
+        (*public).roletype = pg_sys::RoleSpecType::ROLESPEC_PUBLIC;
+        let mut others = pg_sys::lappend(std::ptr::null_mut(), public.cast());
+        let cache = pg_sys::SysCacheIdentifier::TYPEOID as i32;
+        let tuple = pg_sys::SearchSysCache1(cache, type_oid.into());
+        if tuple.is_null() {
+            return others;
+        }
+        let mut is_null = false;
+        let number = pg_sys::Anum_pg_type_typacl as pg_sys::AttrNumber;
+        let rights = pg_sys::SysCacheGetAttr(cache, tuple, number, &mut is_null);
+        let (mut members, mut count) = (std::ptr::null_mut(), 0);
+        if !is_null {
+            let rights = pg_sys::pg_detoast_datum_copy(rights.cast_mut_ptr());
+            count = pg_sys::aclmembers(rights.cast::<pg_sys::Acl>(), &mut members);
+        }
+        pg_sys::ReleaseSysCache(tuple);
+        for index in 0..count as usize {
+            let role = *members.add(index);
+            if role == pg_sys::InvalidOid || role == pg_sys::GetUserId() {
+                continue;
+            }
+            let other = node::<pg_sys::RoleSpec>(pg_sys::NodeTag::T_RoleSpec);
+            (*other).roletype = pg_sys::RoleSpecType::ROLESPEC_CSTRING;
+            (*other).rolename = pg_sys::GetUserNameFromId(role, false);
+            others = pg_sys::lappend(others, other.cast());
+        }
+        others
     }
 }
 

@@ -45,6 +45,8 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
     match refusal {
         Refusal::Null(_) => ERRCODE_NULL_VALUE_NOT_ALLOWED,
         Refusal::OutOfRange { .. }
+        | Refusal::TooLong { .. }
+        | Refusal::TooManyWords { .. }
         | Refusal::Name(_)
         | Refusal::Url(_)
         | Refusal::Secret(_)

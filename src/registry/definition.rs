@@ -19,6 +19,9 @@ use crate::pg::settings;
 /// The longest name, in characters.
 const LONGEST_NAME: usize = 200;
 
+/// Bytes of a description, which is for people to read.
+const LONGEST_DESCRIPTION: usize = 10_000;
+
 /// Days that `retry_for` may last.
 const LONGEST_RETRY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
@@ -115,7 +118,7 @@ impl Definition {
                 .transpose()?,
             headers,
             secret: given.secret.map(Secret::parse).transpose()?,
-            description: given.description.map(str::to_owned),
+            description: given.description.map(check_description).transpose()?,
             enabled: given.enabled,
             format: given.format.map(str::parse).transpose()?,
             signature: given.signature.map(str::parse).transpose()?,
@@ -149,6 +152,13 @@ fn check_signature_header(name: &str) -> Result<String, Refusal> {
         return Ok(String::new());
     }
     Ok(header::signature_name(name)?.to_string())
+}
+
+fn check_description(text: &str) -> Result<String, Refusal> {
+    if text.len() > LONGEST_DESCRIPTION {
+        return Err(Refusal::TooLong { argument: "description", most: LONGEST_DESCRIPTION });
+    }
+    Ok(text.to_owned())
 }
 
 fn check_name(name: &str) -> Result<String, Refusal> {

@@ -253,6 +253,20 @@ def test_default_privileges_open_nothing(cluster, make_db):
     db.drop()
 
 
+def test_default_privileges_do_not_open_what_stands_for_owners(db, people, receiver):
+    """Otherwise a column of that type would keep it, and DROP OWNED would fail."""
+    owner, nobody = people("own", "member"), people("nob")
+    db.run(f"ALTER DEFAULT PRIVILEGES GRANT USAGE ON TYPES TO {nobody.role}")
+    owner.run("CREATE FUNCTION shape(jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT $1'")
+    owner.run("SELECT webhook_create('hook', %s, events => '{a.b}', transform => 'shape(jsonb)')", receiver.url("/"))
+    anchors = db.rows("SELECT oid::regtype::text FROM pg_type WHERE typname ~ '^(owner|transform)_'")
+    assert len(anchors) == 2
+    for [anchor] in anchors:
+        assert refused(nobody.connection, f"CREATE TABLE holds (c {anchor})") == "42501", anchor
+    db.run(f"ALTER DEFAULT PRIVILEGES REVOKE USAGE ON TYPES FROM {nobody.role}; DROP OWNED BY {owner.role}")
+    assert db.rows("SELECT FROM pg_type WHERE typname ~ '^(owner|transform)_'") == []
+
+
 def test_nobody_keeps_a_table_of_ours_as_it_is(db, people):
     """As a column of the type of its rows does."""
     nobody = people("nob")

@@ -103,6 +103,30 @@ def test_what_a_request_cannot_be_made_of(role, receiver, arguments, detail):
     assert detail in caught.value.diag.message_detail
 
 
+@pytest.mark.parametrize("argument, value", [
+    ("description", "repeat('x', 10001)"),
+    ("condition", "repeat('x', 1048577)"),
+    ("events", "(SELECT array_agg('a.' || n) FROM generate_series(1, 1601) AS n)"),
+    ("events", "ARRAY[repeat('x', 10001)]"),
+    ("columns", "(SELECT array_agg('a' || n) FROM generate_series(1, 1601) AS n)"),
+    ("payload_columns", "(SELECT array_agg('a' || n) FROM generate_series(1, 1601) AS n)"),
+    ("emitters", "array_fill(10::regrole, ARRAY[1601])"),
+])
+def test_arguments_that_are_too_large(role, receiver, argument, value):
+    """Others pay for them: each emitted event is compared with all patterns."""
+    member = role("mem", "member")
+    member.execute("SELECT webhook_create('hook', %s, 'things')", [receiver.url("/")])
+    for call in ("webhook_create('other', %s, 'things', {})", "webhook_update('hook', url => %s, {})"):
+        assert refused(member, f"SELECT {call.format(f'{argument} => {value}')}", receiver.url("/")) == "22023"
+    assert member.execute("SELECT name FROM webhook.webhooks").fetchall() == [("hook",)]
+
+
+def test_headers_of_a_request_that_are_too_large(role):
+    member = role("mem", "member")
+    large = "jsonb_build_object('x', repeat('x', 1048577))"
+    assert refused(member, f"SELECT webhook_verify('x', {large}, 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw')") == "22023"
+
+
 def test_the_same_for_a_webhook_that_is_changed(role, receiver):
     member = role("mem")
     member.execute("SELECT webhook_create('hook', %s, signature => 'sha256')", [receiver.url("/")])

@@ -585,6 +585,22 @@ def test_a_member_of_the_owner_does_not_fail_by_its_transform(db, people, receiv
         heard(group)
 
 
+def test_what_somebody_else_has_granted_stays(db, people, receiver):
+    """A member names a role and names it no more; what an administrator had granted to that is not the member's to take."""
+    owner, app, viewer = people("own", "member"), people("app"), people("vie", "viewer")
+    for person in (app, viewer):
+        db.run(f"GRANT EXECUTE ON FUNCTION webhook_emit TO {person.role}")
+    before = rights(db)
+    emitters = [app.role, viewer.role]
+    create(owner, receiver.url("/"), table_name=None, transform=None, events=["order.*"], emitters=emitters)
+    owner.run("SELECT webhook_update('hook', emitters => '{}')")
+    assert heard(app)[0] == heard(viewer)[0] == 0
+    owner.run("SELECT webhook_update('hook', emitters => %s)", emitters)
+    owner.run("SELECT webhook_delete('hook')")
+    assert heard(app)[0] == heard(viewer)[0] == 0
+    assert rights(db) == before
+
+
 def test_emitters_and_levels(db, people, receiver):
     """Either gives the right, and it stays as long as one of them does."""
     owner, app = people("own", "member"), people("app")
