@@ -347,8 +347,8 @@ WHERE w.deleted_at IS NULL
   );
 COMMENT ON VIEW webhook.problem IS 'private: what is wrong with each webhook';
 
--- Those that could not be dropped while they or their table were in use, and those that came with a dump of another
--- database.
+-- Those that could not be dropped while they or their table were in use, those that wait for the worker to drop them, and
+-- those that came with a dump of another database.
 CREATE VIEW webhook.leftover AS
 SELECT
     c.relowner AS owner,

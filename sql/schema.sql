@@ -121,6 +121,19 @@ CREATE TABLE webhook.emitter_role (
 COMMENT ON TABLE webhook.emitter_role IS
     'private: the roles that webhooks name among their emitters; a role that has such a name later is another one';
 
+-- Not dumped either: the triggers of a dump belong to whoever restores it. Insert-only for users, so that none of their
+-- open transactions makes the worker wait. PostgreSQL lets the owner of a table drop its triggers, with a lock for which
+-- everybody waits; who ends a watch otherwise leaves that to the worker.
+CREATE TABLE webhook.doomed (
+    id       uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
+    watch    uuid NOT NULL,
+    relation oid NOT NULL,
+    tries    integer NOT NULL DEFAULT 0,
+    next_at  timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE webhook.doomed IS
+    'private: watches some triggers of which have ended and are still there, until the worker has dropped them';
+
 CREATE TABLE webhook.health (
     webhook         integer PRIMARY KEY REFERENCES webhook.webhook ON DELETE CASCADE,
     fail_count      integer NOT NULL DEFAULT 0,

@@ -13,7 +13,7 @@ fn webhook_delete(webhook: Option<&str>) -> Result<(), ErrorReport> {
         spi::connect(|session| {
             let own = emitter::find(session, caller, webhook, &[])?;
             for watched in watch::list(session, own.id) {
-                watch::remove(session, &watched);
+                watch::remove(session, caller, &watched);
             }
             webhook::delete(session, &own)?;
             registry::changed();

@@ -123,6 +123,6 @@ fn rewatch(
         return Err(Refusal::ConditionOfAnother { table: watched.table });
     }
     let spec = given.complete(Some(watched.spec.clone()))?;
-    watch::remove(session, &watched);
+    watch::remove(session, caller, &watched);
     watch::add(session, caller, own, relation, &spec).map(Some)
 }

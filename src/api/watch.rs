@@ -49,7 +49,7 @@ fn webhook_unwatch(
                 let table = table::name(session, relation);
                 return Err(Refusal::NotWatched { webhook: own.name, table });
             };
-            watch::remove(session, watched);
+            watch::remove(session, caller, watched);
             registry::changed();
             Ok(())
         })

@@ -13,7 +13,7 @@ pub mod making;
 pub mod managed;
 pub mod owner;
 mod privilege;
-mod removal;
+pub mod removal;
 mod secret;
 pub mod table;
 pub mod transform;

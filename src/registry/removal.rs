@@ -1,8 +1,11 @@
 //! Taking the triggers of a watch away.
 //!
-//! The watch has ended before, so they do nothing any more. Where the table cannot be locked they stay like that.
+//! The watch has ended before, so they do nothing any more. Where the table cannot be locked they stay like that. DROP TRIGGER
+//! locks out everybody until its transaction ends, and takes the rights of the table's owner; for anybody else the worker
+//! removes them, which does not wait for the table.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
+use std::time::{Duration, Instant};
 
 use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -10,6 +13,7 @@ use pgrx::prelude::*;
 
 use super::trigger::{LOCK_SECONDS, LOCK_TIMEOUT};
 use crate::pg::guc::Local;
+use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::subtransaction;
 use crate::pg::table::{Lock, Table};
@@ -22,16 +26,29 @@ const IN_USE: [PgSqlErrorCode; 3] = [
     PgSqlErrorCode::ERRCODE_T_R_DEADLOCK_DETECTED,
 ];
 
-/// Drops the triggers of `watch` on `relation`, whatever they are called by now, but those of the names `kept`.
+/// How long the worker waits for one lock. Deliveries wait meanwhile, and whoever comes to the table after it.
+const PATIENCE: &CStr = c"20ms";
+
+/// It locks no further partition after this.
+const LONGEST: Duration = Duration::from_millis(50);
+
+/// Drops the triggers of `watch` on `relation`, whatever they are called by now, but those of the names `kept`. Where the
+/// caller could not drop them, the worker is to do so.
 pub fn drop_triggers(
     session: &Session,
+    caller: &Caller,
     (watch, relation, table): (Uuid, pg_sys::Oid, &str),
     kept: &[CString],
 ) {
     let names: Vec<&str> = kept.iter().filter_map(|name| name.to_str().ok()).collect();
-    let rows = session.run(sql!("registry/doomed"), &[arg(watch), arg(relation), arg(names)]);
+    let args = [arg(watch), arg(relation), arg(names), arg(caller.role)];
+    let rows = session.run(sql!("registry/doomed"), &args);
     let doomed: Vec<pg_sys::Oid> = rows.iter().map(|row| row.value(1)).collect();
-    if doomed.is_empty() {
+    let Some(first) = rows.first() else {
+        return;
+    };
+    if !first.value::<bool>(2) {
+        session.run(sql!("registry/doom"), &[arg(watch), arg(relation)]);
         return;
     }
     let _timeout = Local::set(c"lock_timeout", LOCK_TIMEOUT);
@@ -54,4 +71,49 @@ pub fn drop_triggers(
             .set_hint("webhook_check shows them to the table's owner, and how to drop them.")
             .report(PgLogLevel::NOTICE);
     }
+}
+
+/// Sees to the table that is due first among those whose triggers the worker is to drop, in a transaction of the worker's.
+/// Returns in what time the next one may be, `None` where there is none.
+pub fn work_off(session: &Session) -> Option<Duration> {
+    let _timeout = Local::set(c"lock_timeout", PATIENCE);
+    let rows = session.run(sql!("registry/next_doomed"), &[]);
+    let row = rows.first()?;
+    let (relation, known): (pg_sys::Oid, Vec<Uuid>) = (row.value(1), row.value(2));
+    let wait: f64 = row.value(4);
+    if wait > 0.0 {
+        return Some(Duration::from_secs_f64(wait));
+    }
+    // Whatever is in the way, it is not for deliveries to fail.
+    let removed = subtransaction::attempt(|_| true, || remove(session, relation, row.value(3)));
+    match removed {
+        Ok(true) => session.run(sql!("registry/forget_doomed"), &[arg(known)]),
+        Ok(false) | Err(_) => session.run(sql!("registry/postpone_doomed"), &[arg(known)]),
+    };
+    Some(Duration::ZERO)
+}
+
+/// Drops what is left of these watches on a table; `false` where that would take too long.
+fn remove(session: &Session, relation: pg_sys::Oid, watches: Vec<Uuid>) -> bool {
+    let left = || {
+        let rows = session.run(sql!("registry/leftover"), &[arg(relation), arg(watches.clone())]);
+        rows.iter().map(|row| row.value(1)).collect::<Vec<pg_sys::Oid>>()
+    };
+    if left().is_empty() {
+        return true;
+    }
+    let began = Instant::now();
+    if Table::open(relation, Lock::Drop).is_none() {
+        return true;
+    }
+    let partitions = session.run(sql!("registry/partitions"), &[arg(relation)]);
+    for partition in partitions.iter().map(|row| row.value(1)) {
+        if began.elapsed() > LONGEST {
+            return false;
+        }
+        drop(Table::open(partition, Lock::Drop));
+    }
+    // Now that nobody changes them.
+    left().into_iter().for_each(trigger::remove);
+    true
 }

@@ -188,7 +188,7 @@ pub fn change(
     }
     if events_given {
         let kept: Vec<_> = spec.events.iter().map(|event| trigger::name_of(id, *event)).collect();
-        removal::drop_triggers(session, of, &kept);
+        removal::drop_triggers(session, caller, of, &kept);
     }
     let is_right =
         |event: &Operation| before.iter().any(|made| made.operation == *event && made.right);
@@ -221,11 +221,11 @@ fn record_payload(
 }
 
 /// Stops watching a table.
-pub fn remove(session: &Session, watched: &Watched) {
+pub fn remove(session: &Session, caller: &Caller, watched: &Watched) {
     session.run(sql!("registry/unwatch"), &[arg(watched.id)]);
     if !watched.dropped {
         let of = (watched.id, watched.relation, watched.table.as_str());
-        removal::drop_triggers(session, of, &[]);
+        removal::drop_triggers(session, caller, of, &[]);
     }
 }
 

@@ -10,6 +10,7 @@ use pgrx::prelude::*;
 
 use super::Exit;
 use super::look::Cancelled;
+use super::removing::Removing;
 use super::rest::POLL;
 use crate::delivery::client::{Client, Trust};
 use crate::delivery::files;
@@ -79,6 +80,7 @@ pub(super) struct Leader {
     /// How long to let events gather after that.
     pub(super) delay: Duration,
     pub(super) cancelled: Cancelled,
+    pub(super) removing: Removing,
     /// Events and their transactions, as they are read.
     pub(super) events: Flow,
     pub(super) transactions: Flow,
@@ -139,6 +141,7 @@ impl Leader {
             looked: now,
             delay: Duration::ZERO,
             cancelled: Cancelled::Perhaps,
+            removing: Removing::new(now),
             events: Flow::new(now),
             transactions: Flow::new(now),
             errors: 0,
@@ -218,7 +221,7 @@ impl Leader {
         if self.untidy.is_some_and(|due| now >= due) {
             self.tidy()?;
         }
-        Ok(())
+        self.removing.work(self.extension, now)
     }
 
     /// Takes away what webhooks have left that ended with their owners; later, where somebody is in the way.

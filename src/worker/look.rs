@@ -68,6 +68,7 @@ impl Leader {
     }
 
     fn read_definitions(&mut self, session: &Session) {
+        self.removing.ask();
         owner::watch(session);
         for name in owner::bury(session) {
             log!("pg_webhook: webhook \"{name}\" is deleted, because its owner is gone");

@@ -5,6 +5,7 @@ mod flush;
 mod launcher;
 mod leader;
 mod look;
+mod removing;
 mod rest;
 mod start;
 

@@ -1,0 +1,1 @@
+DELETE FROM webhook.doomed WHERE id = ANY ($1)

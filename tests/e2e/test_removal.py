@@ -1,0 +1,170 @@
+"""Triggers that somebody ends who could not drop them: no lock of theirs keeps others from the table, and the worker
+removes them."""
+
+import time
+
+import pytest
+
+from harness import wait_until
+from test_owners import lender, owner, watch  # noqa: F401
+
+URL = "http://127.0.0.1:9/"
+TRIGGERS = "SELECT count(*) FROM pg_trigger WHERE tgfoid = 'webhook.capture()'::regprocedure AND tgrelid = %s::regclass"
+REMEMBERED = "SELECT count(*) FROM webhook.doomed"
+CHANGES = [
+    "webhook_delete('hook')", "webhook_unwatch('hook', '{table}')",
+    "webhook_update('hook', table_name => '{own}', condition => '')", "webhook_update('hook', events => '{INSERT}')",
+    "webhook_update('hook', events => '{INSERT}', condition => 'NEW.id > 1')",
+]
+
+
+@pytest.fixture
+def table(lender):
+    return f"{lender.role}.things"
+
+
+def ended_by(who, change, owner, lender, people):
+    """The session that makes a change of the webhook, and its statement; `who` has what right on the table."""
+    person = owner
+    if who == "revoked":
+        lender.run(f"REVOKE ALL ON things FROM {owner.role}")
+    if who == "admin":
+        person = people("adm", "admin")
+    person.run("CREATE TABLE IF NOT EXISTS another (id int)")
+    change = change.replace("{table}", f"{lender.role}.things").replace("{own}", f"{person.role}.another")
+    return person, f"SELECT {change}"
+
+
+# Who narrows what is watched has to have the right to watch it.
+CASES = [("holder", change) for change in CHANGES] + [
+    (who, change) for who in ("revoked", "admin") for change in CHANGES if "events" not in change
+]
+
+
+@pytest.mark.parametrize("who, change", CASES)
+def test_no_lock_keeps_others_from_the_table(db, owner, lender, people, table, who, change):
+    """PostgreSQL gives none of them more than SHARE ROW EXCLUSIVE, for which no SELECT waits."""
+    watch(owner, lender, URL, events="{INSERT,UPDATE}", condition="NEW.id > 0")
+    person, statement = ended_by(who, change, owner, lender, people)
+    person.run("BEGIN")
+    person.run(statement)
+    modes = "SELECT DISTINCT mode FROM pg_locks WHERE pid = %s AND relation = %s::regclass AND granted"
+    held = {mode for (mode,) in db.rows(modes, person.connection.info.backend_pid, table)}
+    assert held <= {"AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareRowExclusiveLock"}
+    lender.run("SET lock_timeout = '200ms'")
+    assert lender.value("SELECT count(*) FROM things") == 0
+    lender.run("RESET lock_timeout")
+    assert db.value(TRIGGERS, table) == 2
+    person.run("COMMIT")
+    left = 1 if "events" in change else 0
+    wait_until(lambda: db.value(TRIGGERS, table) == left, "the worker has not removed the triggers")
+    wait_until(lambda: db.value(REMEMBERED) == 0, "something is still remembered")
+    lender.run("INSERT INTO things VALUES (2, 'a'); UPDATE things SET note = 'b'")
+    assert db.rows("SELECT event_type FROM webhook.event") == [("INSERT",)] * left
+    assert db.rows("SELECT problem FROM webhook_check() WHERE problem LIKE '%belongs to no webhook%'") == []
+
+
+@pytest.mark.parametrize("who", ["lender", "super"])
+def test_who_could_drop_them_does(db, owner, lender, table, who):
+    """At once, and nothing is remembered."""
+    watch(owner, lender, URL)
+    person = db if who == "super" else lender
+    db.run("SELECT webhook_grant(%s, 'admin')", lender.role)
+    person.run("BEGIN; SELECT webhook_delete('hook')")
+    assert person.value(TRIGGERS, table) == 0
+    person.run("COMMIT")
+    assert db.value(REMEMBERED) == 0
+
+
+def test_a_rollback_leaves_all_as_it_was(db, owner, lender, table):
+    watch(owner, lender, URL, events="{INSERT,UPDATE}")
+    for change in ("webhook_delete('hook')", f"webhook_unwatch('hook', '{table}')", "webhook_update('hook', events => '{INSERT}')"):
+        owner.run(f"BEGIN; SELECT {change}; ROLLBACK")
+        assert (db.value(TRIGGERS, table), db.value(REMEMBERED)) == (2, 0)
+    lender.run("INSERT INTO things VALUES (1, 'a'); UPDATE things SET note = 'b'")
+    assert db.rows("SELECT event_type FROM webhook.event ORDER BY id") == [("INSERT",), ("UPDATE",)]
+    assert owner.rows("SELECT problem FROM webhook_check()") == []
+
+
+def test_what_is_watched_again_stays(db, owner, lender, table):
+    """One that the worker has not come to yet is replaced."""
+    watch(owner, lender, URL, events="{INSERT,UPDATE}", condition="NEW.id > 0")
+    owner.run("BEGIN; SELECT webhook_update('hook', events => '{INSERT}'); SELECT webhook_update('hook', events => '{INSERT,UPDATE}'); COMMIT")
+    wait_until(lambda: db.value(REMEMBERED) == 0, "something is still remembered")
+    assert db.value(TRIGGERS, table) == 2
+    lender.run("INSERT INTO things VALUES (1, 'a'); UPDATE things SET note = 'b'")
+    assert db.rows("SELECT event_type FROM webhook.event ORDER BY id") == [("INSERT",), ("UPDATE",)]
+    assert owner.rows("SELECT problem FROM webhook_check()") == []
+
+
+def test_deliveries_go_on_beside_a_table_in_use(db, owner, lender, table, receiver):
+    """The worker does not wait for it, and who comes after the worker hardly does."""
+    lender.run("CREATE TABLE busy (id int)")
+    db.run("SELECT webhook_grant(%s, 'member')", lender.role)
+    lender.run("SELECT webhook_create('other', %s, 'busy')", receiver.url("/"))
+    watch(owner, lender, URL)
+    with db.connect() as holder, holder.transaction():
+        holder.execute(f"SELECT FROM {table}")
+        began = time.monotonic()
+        owner.run("SELECT webhook_delete('hook')")
+        tries = "SELECT tries > 0 AND next_at > clock_timestamp() + interval '3 seconds' FROM webhook.doomed"
+        wait_until(lambda: db.value(tries), "the worker has not tried")
+        lender.run("SET lock_timeout = '200ms'")
+        for number in range(5):
+            lender.run(f"INSERT INTO busy VALUES ({number})")
+            receiver.wait(number + 1, timeout=5)
+            lender.run("SELECT FROM things")
+        assert db.value(TRIGGERS, table) == 3
+        assert db.value("SELECT tries FROM webhook.doomed") <= 1 + (time.monotonic() - began) / 5
+        assert len(db.rows("SELECT FROM webhook_check() WHERE problem LIKE '%belongs to no webhook%'")) == 3
+    wait_until(lambda: db.value(TRIGGERS, table) == 0, "the worker has not removed the triggers")
+    assert db.value(REMEMBERED) == 0
+
+
+def test_partitions_lose_theirs_as_well(db, owner, lender):
+    """Of which one in use keeps all."""
+    lender.run("CREATE TABLE parted (id int) PARTITION BY RANGE (id)")
+    lender.run("CREATE TABLE low PARTITION OF parted FOR VALUES FROM (0) TO (100)")
+    lender.run("CREATE TABLE high PARTITION OF parted FOR VALUES FROM (100) TO (200) PARTITION BY RANGE (id)")
+    lender.run("CREATE TABLE higher PARTITION OF high FOR VALUES FROM (100) TO (150)")
+    lender.run(f"GRANT SELECT, TRIGGER ON parted, low, high, higher TO {owner.role}")
+    owner.run("SELECT webhook_create('hook', %s, %s, '{INSERT}')", URL, f"{lender.role}.parted")
+    lender.run(f"REVOKE ALL ON parted, low, high, higher FROM {owner.role}")
+    names = [f"{lender.role}.{name}" for name in ("parted", "low", "high", "higher")]
+    assert [db.value(TRIGGERS, name) for name in names] == [1] * 4
+    with db.connect() as holder, holder.transaction():
+        holder.execute(f"SELECT FROM {names[3]}")
+        owner.run("BEGIN; SELECT webhook_delete('hook')")
+        lender.run("SET lock_timeout = '200ms'; SELECT FROM parted; RESET lock_timeout")
+        owner.run("COMMIT")
+        wait_until(lambda: db.value("SELECT tries FROM webhook.doomed"), "the worker has not tried")
+        assert [db.value(TRIGGERS, name) for name in names] == [1] * 4
+    wait_until(lambda: [db.value(TRIGGERS, name) for name in names] == [0] * 4, "the worker has not removed the triggers")
+
+
+def test_what_is_gone_is_forgotten(db, owner, lender, table):
+    """A table, and a trigger that its owner has dropped."""
+    watch(owner, lender, URL, events="{INSERT}")
+    lender.run(f"CREATE TABLE second (id int); GRANT SELECT, TRIGGER ON second TO {owner.role}")
+    owner.run("SELECT webhook_watch('hook', %s, '{INSERT}')", f"{lender.role}.second")
+    with db.connect() as holder, holder.transaction():
+        holder.execute(f"SELECT FROM {table}, {lender.role}.second")
+        owner.run("SELECT webhook_delete('hook')")
+        wait_until(lambda: db.value("SELECT count(*) FROM webhook.doomed WHERE tries > 0") == 2, "the worker has not tried")
+    lender.run("DROP TABLE second")
+    for (hint,) in db.rows("SELECT hint FROM webhook_check() WHERE problem LIKE '%belongs to no webhook%'"):
+        lender.run(hint)
+    wait_until(lambda: db.value(REMEMBERED) == 0, "something is still remembered")
+
+
+def test_no_event_trigger_sees_it(db, owner, lender, table):
+    watch(owner, lender, URL, events="{INSERT}")
+    db.run("CREATE TABLE public.seen (tag text); GRANT INSERT ON public.seen TO PUBLIC")
+    db.run(
+        "CREATE FUNCTION public.see() RETURNS event_trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN INSERT INTO public.seen VALUES (tg_tag); END $$;"
+        "CREATE EVENT TRIGGER seen ON sql_drop EXECUTE FUNCTION public.see()"
+    )
+    owner.run("SELECT webhook_delete('hook')")
+    wait_until(lambda: db.value(TRIGGERS, table) == 0, "the worker has not removed the triggers")
+    assert db.rows("SELECT * FROM public.seen") == []
