@@ -34,17 +34,11 @@ BEGIN
                 ON m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
                 AND m.objid OPERATOR(pg_catalog.=) c.oid
             UNION ALL
-            SELECT
-                pg_catalog.format('TYPE %s', t.oid::pg_catalog.regtype),
-                t.typowner,
-                coalesce(t.typacl, pg_catalog.acldefault('T', t.typowner))
+            SELECT pg_catalog.format('TYPE %s', t.oid::pg_catalog.regtype), t.typowner, t.typacl
             FROM member AS m
             JOIN pg_catalog.pg_type AS t
                 ON m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_type'::pg_catalog.regclass
                 AND m.objid OPERATOR(pg_catalog.=) t.oid
-                -- A column of the type of a table's rows would keep the table as it is.
-                OR m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-                AND m.objid OPERATOR(pg_catalog.=) t.typrelid
             UNION ALL
             SELECT pg_catalog.format('SCHEMA %I', n.nspname), n.nspowner, n.nspacl
             FROM member AS m

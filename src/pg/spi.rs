@@ -96,7 +96,7 @@ macro_rules! readable {
 
 readable!(bool, i8, i16, i32, i64, f64, String, Vec<u8>, pg_sys::Oid, Uuid, TimestampWithTimeZone);
 readable!(pg_sys::ItemPointerData, Vec<i16>, Vec<i32>, Vec<i64>, Vec<String>, Vec<pg_sys::Oid>);
-readable!(JsonB, Timestamp, Xid8);
+readable!(JsonB, Timestamp, Xid8, Vec<Uuid>);
 
 /// Runs `work` with SPI connected. Memory of rows ends with it.
 pub fn connect<R>(work: impl FnOnce(&Session) -> R) -> R {
