@@ -10,10 +10,10 @@ use std::io::Write;
 use pgrx::prelude::*;
 use pgrx::varlena_to_byte_slice;
 
-use super::casts::Casts;
-use crate::pg::plain::FIRST_OF_USERS;
+use super::casts::{Called, Casts};
+use crate::pg::compat;
+use crate::pg::plain::Kind;
 use crate::pg::row::Row;
-use crate::pg::{compat, composite};
 
 /// How the values of a type are written; where one is needed, with the output function.
 #[derive(Clone, Copy)]
@@ -100,32 +100,33 @@ impl Writer {
 }
 
 fn way(type_oid: pg_sys::Oid, casts: &Casts) -> Option<Way> {
-    // SAFETY: in a transaction. Domains are written as what they are made of.
-    let base = unsafe { pg_sys::getBaseType(type_oid) };
+    let (kind, base) = Kind::of(type_oid, &Called(Some(casts)));
     let output = || {
         let (mut output, mut varies) = (pg_sys::InvalidOid, false);
         // SAFETY: the type exists, because a column has it.
         unsafe { pg_sys::getTypeOutputInfo(base, &mut output, &mut varies) };
         output
     };
-    Some(match base {
-        pg_sys::BOOLOID => Way::Boolean,
-        pg_sys::INT2OID => Way::Small,
-        pg_sys::INT4OID => Way::Integer,
-        pg_sys::INT8OID => Way::Big,
-        pg_sys::FLOAT4OID | pg_sys::FLOAT8OID | pg_sys::NUMERICOID => Way::Number(output()),
-        pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID => Way::Text,
-        pg_sys::DATEOID | pg_sys::TIMESTAMPOID | pg_sys::TIMESTAMPTZOID => Way::Moment(base),
-        pg_sys::JSONOID | pg_sys::JSONBOID => Way::Json(output()),
-        pg_sys::UUIDOID | pg_sys::BYTEAOID | pg_sys::TIMEOID | pg_sys::INTERVALOID => {
-            Way::Other(output())
+    Some(match (kind, base) {
+        (Kind::Text, _) => Way::Other(output()),
+        (Kind::Array | Kind::Composite | Kind::Cast(_), _) => return None,
+        (Kind::BuiltIn, pg_sys::BOOLOID) => Way::Boolean,
+        (Kind::BuiltIn, pg_sys::INT2OID) => Way::Small,
+        (Kind::BuiltIn, pg_sys::INT4OID) => Way::Integer,
+        (Kind::BuiltIn, pg_sys::INT8OID) => Way::Big,
+        (Kind::BuiltIn, pg_sys::FLOAT4OID | pg_sys::FLOAT8OID | pg_sys::NUMERICOID) => {
+            Way::Number(output())
         }
-        // An enum, for the most part.
-        users if u32::from(users) >= FIRST_OF_USERS => {
-            let as_text = composite::is_scalar(users) && casts.of(users).is_none();
-            as_text.then(|| Way::Other(output()))?
+        (Kind::BuiltIn, pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID) => Way::Text,
+        (Kind::BuiltIn, pg_sys::DATEOID | pg_sys::TIMESTAMPOID | pg_sys::TIMESTAMPTZOID) => {
+            Way::Moment(base)
         }
-        _ => return None,
+        (Kind::BuiltIn, pg_sys::JSONOID | pg_sys::JSONBOID) => Way::Json(output()),
+        (
+            Kind::BuiltIn,
+            pg_sys::UUIDOID | pg_sys::BYTEAOID | pg_sys::TIMEOID | pg_sys::INTERVALOID,
+        ) => Way::Other(output()),
+        (Kind::BuiltIn, _) => return None,
     })
 }
 

@@ -113,7 +113,7 @@ fn gather_type(type_oid: pg_sys::Oid, found: &mut Vec<pg_sys::Oid>) {
 }
 
 /// Whether values of the type have no others in them.
-pub fn is_scalar(type_oid: pg_sys::Oid) -> bool {
+fn is_scalar(type_oid: pg_sys::Oid) -> bool {
     // SAFETY: in a transaction; looks at the catalog.
     unsafe {
         let base = pg_sys::getBaseType(type_oid);

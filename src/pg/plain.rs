@@ -44,8 +44,10 @@ pub unsafe fn row(row: &Row, numbers: &[i16], cast: &impl Cast) -> pg_sys::Datum
 
 /// How values of a type are written.
 #[derive(Clone, Copy)]
-enum Kind {
+pub enum Kind {
+    /// One by one.
     Array,
+    /// Column by column.
     Composite,
     /// As the server does.
     BuiltIn,
@@ -57,7 +59,7 @@ enum Kind {
 
 impl Kind {
     /// Of a type, and what that is without domains.
-    fn of(type_oid: pg_sys::Oid, cast: &impl Cast) -> (Self, pg_sys::Oid) {
+    pub fn of(type_oid: pg_sys::Oid, cast: &impl Cast) -> (Self, pg_sys::Oid) {
         // SAFETY: in a transaction; looks at the catalog.
         let (base, composite) = unsafe {
             let base = pg_sys::getBaseType(type_oid);

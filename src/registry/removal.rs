@@ -64,11 +64,12 @@ pub fn drop_triggers(
             .for_each(|found| trigger::remove(found.oid));
     });
     if dropped.is_none() {
+        session.run(sql!("registry/doom"), &[arg(watch), arg(relation)]);
         let message = format!(
-            "the triggers on {table} stay, because it was in use for {LOCK_SECONDS} seconds; they do nothing any more"
+            "the triggers on {table} stay for now, because it was in use for {LOCK_SECONDS} seconds; they do nothing any more"
         );
         ErrorReport::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message, function_name!())
-            .set_hint("webhook_check shows them to the table's owner, and how to drop them.")
+            .set_hint("The worker drops them when it is not. Until then webhook_check shows them to the table's owner.")
             .report(PgLogLevel::NOTICE);
     }
 }

@@ -168,3 +168,13 @@ def test_no_event_trigger_sees_it(db, owner, lender, table):
     owner.run("SELECT webhook_delete('hook')")
     wait_until(lambda: db.value(TRIGGERS, table) == 0, "the worker has not removed the triggers")
     assert db.rows("SELECT * FROM public.seen") == []
+
+
+def test_triggers_of_webhooks_that_end_with_their_owner(db, people, lender, table):
+    """DROP OWNED drops what the role owns, and a trigger on somebody else's table is not that."""
+    owner = people("tmp", "member")
+    lender.run(f"GRANT SELECT, TRIGGER ON things TO {owner.role}")
+    watch(owner, lender, URL, events="{INSERT,UPDATE}")
+    db.run(f"DROP OWNED BY {owner.role}")
+    wait_until(lambda: db.value(TRIGGERS, table) == 0, "the worker has not removed the triggers")
+    wait_until(lambda: db.value(REMEMBERED) == 0, "something is still remembered")

@@ -16,6 +16,8 @@ WITH ownerless AS (
 ), secret AS (
     DELETE FROM webhook.secret AS s USING gone WHERE s.webhook = gone.id
 ), watch AS (
-    DELETE FROM webhook.watch AS v USING gone WHERE v.webhook = gone.id
+    DELETE FROM webhook.watch AS v USING gone WHERE v.webhook = gone.id RETURNING v.id, v.relation
+), doomed AS (
+    INSERT INTO webhook.doomed (watch, relation) SELECT watch.id, watch.relation FROM watch
 )
 SELECT gone.name FROM gone
