@@ -320,7 +320,7 @@ SELECT
     ),
     pg_catalog.format(
         'SELECT webhook_update(%L, owner => %L) confirms that what it runs may have the rights of that role.',
-        w.name, pg_catalog.pg_get_userbyid(w.role)
+        w.uuid, pg_catalog.pg_get_userbyid(w.role)
     )
 FROM webhook.owned AS w
 WHERE w.deleted_at IS NULL AND w.role IS NOT NULL AND NOT w.confirmed

@@ -77,7 +77,7 @@ $$;
 COMMENT ON FUNCTION webhook.types_in IS 'private: a type, and those in it: of a domain, an array, a composite type';
 
 CREATE VIEW webhook.owner_role AS
-SELECT y.typname AS anchor, y.oid AS type, y.typowner AS role, o.type IS NOT NULL AS recorded
+SELECT y.typname AS anchor, y.oid AS type, y.typowner AS role, o.confirmed
 FROM pg_catalog.pg_type AS y
 LEFT JOIN webhook.owner AS o ON o.anchor = y.typname
 WHERE y.typnamespace = 'webhook'::regnamespace
@@ -100,7 +100,7 @@ SELECT
     r.role,
     -- Not where a dump has ended up with another role: what was chosen with the rights of one must not run with those of
     -- the other, before somebody who has these says so.
-    coalesce(r.recorded OR pg_catalog.pg_get_userbyid(r.role)::text = w.owner_name, false) AS confirmed
+    coalesce(r.confirmed, pg_catalog.pg_get_userbyid(r.role)::text = w.owner_name, false) AS confirmed
 FROM webhook.webhook AS w
 LEFT JOIN webhook.owner_role AS r ON r.anchor = w.owner;
 COMMENT ON VIEW webhook.owned IS 'private: webhooks, each with the role that it belongs to; none where that is gone';

@@ -52,7 +52,9 @@ COMMENT ON TABLE webhook.webhook IS 'private: one row per webhook, without its s
 CREATE TABLE webhook.owner (
     anchor text PRIMARY KEY,
     -- 0 for one that was missing when the database was armed
-    type   oid NOT NULL
+    type   oid NOT NULL,
+    -- what its webhooks run may have the rights of the role that owns it: not where a dump has ended up with another role
+    confirmed boolean NOT NULL
 );
 COMMENT ON TABLE webhook.owner IS
     'private: the domains that say whose webhooks are, as they were made; another one of that name says nothing';

@@ -11,8 +11,8 @@ SELECT
     w.name AS webhook,
     d.event_id,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.event_type END AS event_type,
-    d.schema_name,
-    d.table_name,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.schema_name END AS schema_name,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.table_name END AS table_name,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.payload END AS payload,
     d.status,
     d.attempts,
@@ -36,7 +36,7 @@ SELECT
     a.status_code,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN a.response_body END AS response_body,
     pg_catalog.round(a.duration_us / 1000.0, 3) AS latency_ms,
-    a.error_class,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN a.error_class END AS error_class,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN a.error END AS error
 FROM webhook.attempt AS a
 JOIN webhook.visible AS w ON w.id = a.webhook;
@@ -140,8 +140,8 @@ SELECT
     w.name AS webhook,
     coalesce(p.event_id, pg_catalog.format('evt_%s_%s', (SELECT i.id FROM webhook.installation AS i), p.id)) AS event_id,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN p.event_type END AS event_type,
-    p.schema_name,
-    p.table_name,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN p.schema_name END AS schema_name,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN p.table_name END AS table_name,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN p.payload END AS payload,
     'dead' AS status,
     p.attempts,

@@ -38,7 +38,7 @@ fn webhook_create(
     max_concurrency: Option<i32>,
     rate_limit: Option<i32>,
     on_transform_error: Option<&str>,
-    emitters: Option<Vec<Option<pg_sys::Oid>>>,
+    emitters: Option<Array<'_, pg_sys::Oid>>,
 ) -> Result<
     TableIterator<
         'static,

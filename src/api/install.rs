@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 
 use crate::domain::refusal::Refusal;
 use crate::pg::spi::{self, Session, arg, sql};
-use crate::pg::{board, random, server, wake};
+use crate::pg::{board, grant, random, server, wake};
 
 /// Makes this database the one that sends, under an id of its own.
 ///
@@ -22,14 +22,19 @@ pub fn claim(session: &Session) -> Result<(), Refusal> {
 const PRELOAD: &str = "Add shared_preload_libraries = 'pg_webhook' to postgresql.conf (after a comma, if it \
                        lists others) and restart the server.";
 
-/// Makes this database the one that sends, warns where nothing can, and has the launcher start a worker
+/// Closes the types of our tables' rows, makes this database the one that sends, warns where nothing can, and has the launcher start a worker
 /// when the transaction commits.
 #[pg_extern(sql = false)]
 fn webhook_install() -> Result<(), ErrorReport> {
     if !server::is_utf8() {
         return Err(Refusal::NotUtf8.into());
     }
-    spi::connect(claim)?;
+    spi::connect(|session| {
+        for row in session.run(sql!("api/row_types"), &[]).iter() {
+            grant::run_apart(&row.value::<String>(1));
+        }
+        claim(session)
+    })?;
     if board::preloaded() {
         wake::launcher_at_commit();
     } else {

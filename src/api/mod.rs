@@ -85,12 +85,12 @@ fn generated_secret() -> Result<Secret, Refusal> {
 }
 
 /// The list argument `emitters`.
-fn roles(list: Option<Vec<Option<pg_sys::Oid>>>) -> Result<Option<Vec<pg_sys::Oid>>, Refusal> {
+fn roles(list: Option<Array<'_, pg_sys::Oid>>) -> Result<Option<Vec<pg_sys::Oid>>, Refusal> {
     let role = |role: Option<pg_sys::Oid>| role.ok_or(Refusal::Null("emitters"));
     if list.as_ref().is_some_and(|list| list.len() > MOST_WORDS) {
         return Err(Refusal::TooManyWords { argument: "emitters", most: MOST_WORDS });
     }
-    list.map(|list| list.into_iter().map(role).collect()).transpose()
+    list.map(|list| list.iter().map(role).collect()).transpose()
 }
 
 /// A list argument without its nulls; a null in it is refused.

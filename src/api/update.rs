@@ -39,7 +39,7 @@ fn webhook_update(
     max_concurrency: Option<i32>,
     rate_limit: Option<i32>,
     on_transform_error: Option<&str>,
-    emitters: Option<Vec<Option<pg_sys::Oid>>>,
+    emitters: Option<Array<'_, pg_sys::Oid>>,
     owner: Option<pg_sys::Oid>,
 ) -> Result<(), ErrorReport> {
     let given = Given {

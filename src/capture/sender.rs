@@ -96,13 +96,12 @@ impl Sender {
     fn read(session: &Session, webhook: i32) -> Option<Self> {
         let rows = session.look_up(sql!("capture/sender"), &[arg(webhook)]);
         let row = rows.first()?;
-        let recorded = row.get(7);
-        let owner = anchor::role(&row.value::<String>(6), recorded)?;
+        let owner = anchor::role(&row.value::<String>(6), row.get(7))?;
         let anchor = row.get::<String>(5);
         // As webhook.owned says it.
         let (named, role) = (row.value::<String>(13), identity::name_of(owner));
-        let unconfirmed =
-            (recorded.is_none() && role != named).then_some(Refusal::Unconfirmed { named, role });
+        let confirmed = row.get::<bool>(14).unwrap_or(role == named);
+        let unconfirmed = (!confirmed).then_some(Refusal::Unconfirmed { named, role });
         Some(Self {
             webhook,
             enabled: row.value(1),
@@ -177,7 +176,7 @@ impl Sender {
         }
     }
 
-    /// The sender for an event of a role that has nothing to do with the webhook.
+    /// The sender for an event of a role that consents to this.
     pub fn with_consent(self, consent: Consent) -> Self {
         let limited = |transform: Transform| match consent {
             Consent::Full => transform,

@@ -8,6 +8,18 @@ use std::ffi::CString;
 use pgrx::PgList;
 use pgrx::prelude::*;
 
+/// As [`run`], where it is no part of the script of CREATE EXTENSION: of the rights on the types of rows that such a script
+/// changes PostgreSQL notes what pg_dump complains of.
+pub fn run_apart(statement: &str) {
+    // SAFETY: a variable of the main thread. After an error the server sets it itself, to false.
+    unsafe {
+        let creating = pg_sys::creating_extension;
+        pg_sys::creating_extension = false;
+        run(statement);
+        pg_sys::creating_extension = creating;
+    }
+}
+
 /// Runs one GRANT or REVOKE, whose names PostgreSQL's own `format()` has quoted. There is no literal in it, so it
 /// means the same under every setting.
 pub fn run(statement: &str) {

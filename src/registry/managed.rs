@@ -3,6 +3,7 @@
 use crate::domain::refusal::Refusal;
 use crate::domain::signature::Scheme;
 use crate::pg::identity::Caller;
+use crate::pg::snapshot;
 use crate::pg::spi::{Session, arg, sql};
 
 /// A webhook that the caller may manage.
@@ -64,7 +65,9 @@ pub fn find(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result
 ///
 /// As for [`find`].
 pub fn see(session: &Session, caller: &Caller, webhook: &str) -> Result<i32, Refusal> {
-    let rows = session.run(sql!("registry/find"), &[arg(webhook), arg(caller.role)]);
+    // As it is now: an old snapshot shows what is somebody else's by now.
+    let args = [arg(webhook), arg(caller.role)];
+    let rows = snapshot::with_latest(|| session.look_up(sql!("registry/find"), &args));
     let found: Vec<(i32, bool)> = rows.iter().map(|row| (row.value(1), row.value(2))).collect();
     let own: Vec<(i32, bool)> = found.iter().copied().filter(|(_, own)| *own).collect();
     match (&own[..], &found[..]) {

@@ -69,7 +69,7 @@ pub fn drop_triggers(
             "the triggers on {table} stay for now, because it was in use for {LOCK_SECONDS} seconds; they do nothing any more"
         );
         ErrorReport::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message, function_name!())
-            .set_hint("The worker drops them when it is not. Until then webhook_check shows them to the table's owner.")
+            .set_hint("The worker, where there is one, drops them when it is not. Until then webhook_check shows them to the table's owner.")
             .report(PgLogLevel::NOTICE);
     }
 }

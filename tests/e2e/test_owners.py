@@ -475,11 +475,13 @@ def test_an_owner_that_is_gone_is_told_of_a_webhook_without_a_table(own_cluster,
     db = make_db(own_cluster(shared_preload_libraries="''"), extension=False)
     db.run("CREATE EXTENSION pg_webhook")
     role = f"{db.name}_own"
-    db.run(f"CREATE ROLE {role} LOGIN; SELECT webhook_grant('{role}', 'member')")
+    db.run(f"CREATE ROLE {role} LOGIN; CREATE ROLE {role}_app LOGIN; SELECT webhook_grant('{role}', 'member')")
     with db.cluster.connect(db.name, user=role) as owner:
-        owner.execute("SELECT webhook_create('hook', %s, events => '{a.*}')", [receiver.url("/")])
+        owner.execute("SELECT webhook_create('hook', %s, events => '{a.*}', emitters => %s)", [receiver.url("/"), [f"{role}_app"]])
         [anchor] = owner.execute("SELECT typname FROM pg_type WHERE typname LIKE 'owner_%'").fetchone()
         owner.execute(f"DROP DOMAIN webhook.{anchor}")
+    with db.cluster.connect(db.name, user=f"{role}_app") as app:
+        assert app.execute("SELECT webhook_emit('a.b', '{}')").fetchone() == (0,), "nobody hears it, and it does not fail"
     gone = "the role that the webhook belonged to is gone"
     assert db.rows("SELECT health, health_reason FROM webhook.webhooks") == [("broken", gone)]
     [(name, severity, problem, hint)] = db.rows("SELECT * FROM webhook_check()")

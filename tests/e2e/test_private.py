@@ -267,14 +267,26 @@ def test_default_privileges_do_not_open_what_stands_for_owners(db, people, recei
     assert db.rows("SELECT FROM pg_type WHERE typtype = 'd' AND typname ~ '^(owner|transform)_'") == []
 
 
+def test_nobody_keeps_a_table_of_ours_as_it_is(db, people, cluster):
+    """As a column of the type of its rows does. A dump says nothing of it."""
+    nobody = people("nob")
+    rows = db.rows("SELECT oid::regclass::text FROM pg_class WHERE relnamespace = 'webhook'::regnamespace AND reltype <> 0 AND relkind <> 'c'")
+    assert len(rows) > 20
+    for [name] in rows:
+        for column in (name, f"{name}[]"):
+            assert refused(nobody.connection, f"CREATE TABLE holds (c {column})") == "42501", column
+    dump = cluster._run("pg_dump", "-h", cluster.folder, "-U", "postgres", db.name).stdout
+    assert "pg_dump:" not in dump and "ON TYPE" not in dump
+
+
 # --- what a reader can find out ----------------------------------------------------------------------
 
 
 TEXTS = {
     "webhooks": ["name", "url", "description", "last_error", "signature_header"],
-    "deliveries": ["webhook", "event_type", "payload", "response_body", "error"],
-    "attempts": ["response_body", "error"],
-    "dead_letters": ["webhook", "event_type", "payload", "response_body", "error"],
+    "deliveries": ["webhook", "event_type", "schema_name", "table_name", "payload", "response_body", "error"],
+    "attempts": ["response_body", "error", "error_class"],
+    "dead_letters": ["webhook", "event_type", "schema_name", "table_name", "payload", "response_body", "error"],
     "stats": ["webhook"],
 }
 
@@ -285,8 +297,9 @@ def test_no_plan_tells_what_the_rows_of_others_say(db, people, receiver, view, c
     EXPLAIN ANALYZE counts the rows that pass: enough to guess any text letter by letter."""
     owner, viewer = people("own", "member"), people("vie", "viewer")
     receiver.default(reply(500, body=b"secret answer"))
-    owner.run("SELECT webhook_create('name', %s, description => 'd', events => '{a.b}', max_retries => 0, signature => 'hex', signature_header => 'X-Sig')", receiver.url("/"))
-    owner.run("SELECT webhook_emit('a.b', '1')")
+    owner.run("CREATE TABLE things (id int)")
+    owner.run("SELECT webhook_create('name', %s, 'things', description => 'd', events => '{INSERT,a.b}', max_retries => 0, signature => 'hex', signature_header => 'X-Sig')", receiver.url("/"))
+    owner.run("INSERT INTO things VALUES (1)")
     wait_until(lambda: owner.value("SELECT count(*) FROM webhook.dead_letters") == 1, "a dead letter")
     value = owner.value(f"SELECT min({column}::text) FROM webhook.{view}")
     joins = ["hashjoin", "mergejoin", "nestloop"]

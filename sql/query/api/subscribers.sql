@@ -20,6 +20,8 @@ SELECT
     pg_get_userbyid($1)::text
 FROM webhook.owned AS w
 WHERE w.deleted_at IS NULL
+  -- its owner may be gone
+  AND w.role IS NOT NULL
   AND w.event_types <> '{}'
   AND (
       w.role IN (SELECT role FROM above)

@@ -12,7 +12,8 @@ SELECT
     format('webhook.event_%s', r.slot)::regclass::oid,
     'webhook.delivery_id_seq'::regclass::oid,
     w.on_transform_error = 'fail',
-    w.owner_name
+    w.owner_name,
+    o.confirmed
 FROM webhook.webhook AS w
 LEFT JOIN webhook.owner AS o ON o.anchor = w.owner
 CROSS JOIN webhook.ring AS r

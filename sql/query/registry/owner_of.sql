@@ -2,6 +2,6 @@
 SELECT o.anchor
 FROM webhook.owner_role AS r
 JOIN webhook.owner AS o ON o.anchor = r.anchor
-WHERE r.role = $1
+WHERE r.role = $1 AND o.confirmed
 ORDER BY o.anchor
 LIMIT 1
