@@ -139,7 +139,8 @@ CREATE FUNCTION webhook_emit(event_type text, data jsonb) RETURNS integer
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_emit_wrapper';
 COMMENT ON FUNCTION webhook_emit IS
 $$an event of the application, in this transaction: goes to the webhooks whose events name its type or match it with a *,
-  as far as they belong to the caller or to a role that it is a member of, or name it among their emitters. Returns how many those are; a notice says so where there is none that could hear it.
+  as far as they belong to the caller or to a role that it is a member of, or name it among their emitters.
+  Returns how many those are; a notice says so where there is none that could hear it.
 Example: SELECT webhook_emit('order.shipped', '{"order": 42}')$$;
 
 CREATE FUNCTION webhook_invoke(webhook text, "row" record) RETURNS bigint

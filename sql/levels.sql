@@ -30,7 +30,8 @@ WHERE l.level = 'admin'
         AND a.grantee = l.role::oid
         AND a.privilege_type = 'SELECT'
   );
-COMMENT ON VIEW webhook.administrator IS 'private: the roles that manage all webhooks: the extension''s owner, and those whose level is admin';
+COMMENT ON VIEW webhook.administrator IS
+    'private: the roles that manage all webhooks: the extension''s owner, and those whose level is admin';
 
 -- Not dumped: in another database what these roles have is as good as somebody's own grant.
 CREATE TABLE webhook.emitter (

@@ -3,7 +3,8 @@
 --
 -- PostgreSQL applies a reader's own conditions to rows that it may not see, too, where they are made of operators that tell
 -- nothing of their values, and EXPLAIN ANALYZE says how many rows have passed: text is guessed letter by letter. So columns
--- with the texts of others are put into a CASE with a volatile function, which keeps conditions on them above the view; webhook.visible keeps all of its own.
+-- with the texts of others are put into a CASE with a volatile function, which keeps conditions on them above the view;
+-- webhook.visible keeps all of its own.
 
 CREATE VIEW webhook.deliveries WITH (security_barrier) AS
 SELECT

@@ -5,9 +5,7 @@ use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{
-    LONGEST_CONDITION, bounded, elsewhere, events_of, generated_secret, roles, with_triggers, words,
-};
+use super::{elsewhere, events_of, generated_secret, roles, with_triggers, words};
 use crate::domain::refusal::Refusal;
 use crate::pg::json::Json;
 use crate::registry::definition::{Definition, Given};
@@ -77,7 +75,7 @@ fn webhook_create(
     let watched = watch::Given {
         events: operations.filter(|list| table_name.is_some() || !list.is_empty()),
         columns: words(columns, "columns")?,
-        condition: bounded(condition, "condition", LONGEST_CONDITION)?,
+        condition: super::condition(condition)?,
         payload_columns: words(payload_columns, "payload_columns")?,
     };
     with_triggers(|caller, session| {

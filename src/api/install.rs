@@ -22,8 +22,8 @@ pub fn claim(session: &Session) -> Result<(), Refusal> {
 const PRELOAD: &str = "Add shared_preload_libraries = 'pg_webhook' to postgresql.conf (after a comma, if it \
                        lists others) and restart the server.";
 
-/// Closes the types of our tables' rows, makes this database the one that sends, warns where nothing can, and has the launcher start a worker
-/// when the transaction commits.
+/// Closes the types of our tables' rows, makes this database the one that sends, warns where nothing can, and has the
+/// launcher start a worker when the transaction commits.
 #[pg_extern(sql = false)]
 fn webhook_install() -> Result<(), ErrorReport> {
     if !server::is_utf8() {

@@ -29,6 +29,7 @@ use crate::domain::secret::{GENERATED_BYTES, Secret};
 use crate::pg::identity::{self, Caller};
 use crate::pg::spi::{self, Session};
 use crate::pg::{foreign, random};
+use crate::registry::definition::bounded;
 use crate::registry::making::Making;
 
 /// Runs a function's body as the owner of our tables, after noting who called. Not for code of others: what it changed
@@ -59,8 +60,8 @@ fn with_triggers<R>(
     Ok(result)
 }
 
-/// Of a list of words. Each emitted event is compared with all patterns; a table has at most 1,600 columns.
-const MOST_WORDS: usize = 1_600;
+/// Elements of a list. Each emitted event is compared with all patterns; a table has at most 1,600 columns.
+const MOST_ELEMENTS: usize = 1_600;
 
 /// Bytes of a word of a list: more than any that is accepted has, to be refused as what it is.
 const LONGEST_WORD: usize = 10_000;
@@ -86,39 +87,40 @@ fn generated_secret() -> Result<Secret, Refusal> {
 
 /// The list argument `emitters`.
 fn roles(list: Option<Array<'_, pg_sys::Oid>>) -> Result<Option<Vec<pg_sys::Oid>>, Refusal> {
+    let Some(list) = list else {
+        return Ok(None);
+    };
+    check_length(list.len(), "emitters")?;
     let role = |role: Option<pg_sys::Oid>| role.ok_or(Refusal::Null("emitters"));
-    if list.as_ref().is_some_and(|list| list.len() > MOST_WORDS) {
-        return Err(Refusal::TooManyWords { argument: "emitters", most: MOST_WORDS });
-    }
-    list.map(|list| list.iter().map(role).collect()).transpose()
+    list.iter().map(role).collect::<Result<_, _>>().map(Some)
 }
 
 /// A list argument without its nulls; a null in it is refused.
 fn words(
     list: Option<Array<'_, &str>>,
-    name: &'static str,
+    argument: &'static str,
 ) -> Result<Option<Vec<String>>, Refusal> {
     let Some(list) = list else {
         return Ok(None);
     };
-    if list.len() > MOST_WORDS {
-        return Err(Refusal::TooManyWords { argument: name, most: MOST_WORDS });
-    }
+    check_length(list.len(), argument)?;
     let word = |word: Option<&str>| {
-        let word = word.ok_or(Refusal::Null(name))?;
-        bounded(Some(word), name, LONGEST_WORD).map(Option::unwrap_or_default)
+        let word = word.ok_or(Refusal::Null(argument))?;
+        bounded(argument, word, LONGEST_WORD).map(str::to_owned)
     };
     list.iter().map(word).collect::<Result<_, _>>().map(Some)
 }
 
-/// A copy of a text argument. Its size is asked first: a copy that there is no memory for would end the server.
-fn bounded(
-    text: Option<&str>,
-    argument: &'static str,
-    most: usize,
-) -> Result<Option<String>, Refusal> {
-    match text {
-        Some(text) if text.len() > most => Err(Refusal::TooLong { argument, most }),
-        text => Ok(text.map(str::to_owned)),
+/// Passes a list argument of so many elements.
+fn check_length(elements: usize, argument: &'static str) -> Result<(), Refusal> {
+    if elements > MOST_ELEMENTS {
+        return Err(Refusal::TooManyWords { argument, most: MOST_ELEMENTS });
     }
+    Ok(())
+}
+
+/// The argument `condition`.
+fn condition(text: Option<&str>) -> Result<Option<String>, Refusal> {
+    let condition = |text| bounded("condition", text, LONGEST_CONDITION).map(str::to_owned);
+    text.map(condition).transpose()
 }

@@ -15,7 +15,7 @@ use crate::domain::signature::{Scheme, Signer};
 use crate::domain::verification::{self, Clock};
 use crate::pg::json::Json;
 use crate::pg::spi;
-use crate::registry::definition::seconds;
+use crate::registry::definition::{bounded, seconds};
 use crate::registry::{self, managed, webhook};
 
 #[pg_extern(sql = false)]
@@ -81,12 +81,9 @@ fn webhook_verify(
     let given = given(payload, secret)?;
     let only: Option<Scheme> = signature.map(str::parse).transpose().map_err(Refusal::from)?;
     let Json(headers) = headers.ok_or(Refusal::Null("headers"))?;
-    if headers.len() > LARGEST_HEADERS {
-        return Err(Refusal::TooLong { argument: "headers", most: LARGEST_HEADERS }.into());
-    }
     // What is not an object of texts has no signature in it.
     let headers: HashMap<String, serde_json::Value> =
-        serde_json::from_str(&headers).unwrap_or_default();
+        serde_json::from_str(bounded("headers", &headers, LARGEST_HEADERS)?).unwrap_or_default();
     let headers: HashMap<String, String> = headers
         .iter()
         .filter_map(|(name, value)| Some((name.to_lowercase(), value.as_str()?.to_owned())))

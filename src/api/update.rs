@@ -4,7 +4,7 @@ use pgrx::datum::{Array, Interval};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{LONGEST_CONDITION, bounded, elsewhere, events_of, roles, with_triggers, words};
+use super::{elsewhere, events_of, roles, with_triggers, words};
 use crate::domain::refusal::Refusal;
 use crate::pg::identity::Caller;
 use crate::pg::json::Json;
@@ -64,7 +64,7 @@ fn webhook_update(
     let mut watched = watch::Given {
         events: None,
         columns: words(columns, "columns")?,
-        condition: bounded(condition, "condition", LONGEST_CONDITION)?,
+        condition: super::condition(condition)?,
         payload_columns: words(payload_columns, "payload_columns")?,
     };
     with_triggers(|caller, session| {

@@ -4,7 +4,7 @@ use pgrx::datum::Array;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{LONGEST_CONDITION, bounded, on_behalf, with_triggers, words};
+use super::{on_behalf, with_triggers, words};
 use crate::domain::event::Operation;
 use crate::domain::refusal::Refusal;
 use crate::pg::spi;
@@ -22,7 +22,7 @@ fn webhook_watch(
     let given = watch::Given {
         events: words(events, "events")?.map(operations).transpose()?,
         columns: words(columns, "columns")?,
-        condition: bounded(condition, "condition", LONGEST_CONDITION)?,
+        condition: super::condition(condition)?,
         payload_columns: words(payload_columns, "payload_columns")?,
     };
     with_triggers(|caller, session| {

@@ -186,56 +186,58 @@ fn adopt(anchor: pg_sys::Oid) {
 
 /// The domain of this name, if it is there and belongs to `owner`.
 fn domain(name: &str, owner: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    let is_one = |form: &pg_sys::FormData_pg_type| {
+        form.typtype as u8 == pg_sys::TYPTYPE_DOMAIN
+            && form.typbasetype == pg_sys::JSONBOID
+            && form.typowner == owner
+    };
+    look_up(name, |_, form| is_one(form).then_some(form.oid))?
+}
+
+/// What `read` makes of the row of pg_type that the type of this name has, if there is one.
+fn look_up<R>(
+    name: &str,
+    read: impl FnOnce(pg_sys::HeapTuple, &pg_sys::FormData_pg_type) -> R,
+) -> Option<R> {
     let name = CString::new(name).ok()?;
-    // SAFETY: catalog reads in a transaction; the tuple is released when its fields have been read.
+    // SAFETY: a catalog read in a transaction, by a name and a schema; the tuple is released when it has been read. It
+    // begins with that struct.
     unsafe {
         let schema = pg_sys::get_namespace_oid(SCHEMA.as_ptr(), true);
-        let tuple = pg_sys::SearchSysCache2(
-            pg_sys::SysCacheIdentifier::TYPENAMENSP as i32,
-            name.as_ptr().into(),
-            schema.into(),
-        );
+        let tuple = pg_sys::SearchSysCache2(CACHE as i32, name.as_ptr().into(), schema.into());
         if tuple.is_null() {
             return None;
         }
-        let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_type>();
-        let good = form.typtype as u8 == pg_sys::TYPTYPE_DOMAIN
-            && form.typbasetype == pg_sys::JSONBOID
-            && form.typowner == owner;
-        let found = good.then_some(form.oid);
+        let found = read(tuple, &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_type>());
         pg_sys::ReleaseSysCache(tuple);
-        found
+        Some(found)
     }
 }
 
 /// The role that the domain `name` says a webhook belongs to, as the view `webhook.owner_role` has it; `made` is that domain
 /// as it was recorded, if it was. A look at the catalog, where the view would take a session some milliseconds to plan.
 pub fn role(name: &str, made: Option<pg_sys::Oid>) -> Option<pg_sys::Oid> {
-    let text = CString::new(name).ok().filter(|_| name.starts_with("owner_"))?;
-    let cache = pg_sys::SysCacheIdentifier::TYPENAMENSP as i32;
-    // SAFETY: catalog reads in a transaction; the tuple is released when its fields have been read.
-    unsafe {
-        let schema = pg_sys::get_namespace_oid(SCHEMA.as_ptr(), true);
-        let tuple = pg_sys::SearchSysCache2(cache, text.as_ptr().into(), schema.into());
-        if tuple.is_null() {
-            return None;
-        }
+    if !name.starts_with("owner_") {
+        return None;
+    }
+    let (domain, owner) = look_up(name, |tuple, form| {
         let is_null = |number: u32| {
-            let mut is_null = false;
-            pg_sys::SysCacheGetAttr(cache, tuple, number as pg_sys::AttrNumber, &mut is_null);
+            let (number, mut is_null) = (number as pg_sys::AttrNumber, false);
+            // SAFETY: a tuple of that cache, and a number of one of its columns.
+            unsafe { pg_sys::SysCacheGetAttr(CACHE as i32, tuple, number, &mut is_null) };
             is_null
         };
-        let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_type>();
         let good = made.is_none_or(|made| made == form.oid)
             && form.typtype as u8 == pg_sys::TYPTYPE_DOMAIN
             && form.typbasetype == pg_sys::BOOLOID
             && !form.typnotnull
             && is_null(pg_sys::Anum_pg_type_typdefault)
             && is_null(pg_sys::Anum_pg_type_typdefaultbin);
-        let (domain, owner) = (form.oid, form.typowner);
-        pg_sys::ReleaseSysCache(tuple);
-        (good && !pg_sys::DomainHasConstraints(domain)).then_some(owner)
-    }
+        good.then_some((form.oid, form.typowner))
+    })??;
+    // SAFETY: a catalog read in a transaction.
+    let constrained = unsafe { pg_sys::DomainHasConstraints(domain) };
+    (!constrained).then_some(owner)
 }
 
 /// The function that the anchor `name` of `owner` names; `None` where there is no such anchor any more.
@@ -273,21 +275,7 @@ pub fn hash(name: &str) -> Option<u32> {
 
 /// The type of this name.
 fn find(name: &str) -> Option<pg_sys::Oid> {
-    let name = CString::new(name).ok()?;
-    // SAFETY: in a transaction; the keys are a name and a schema.
-    let found = unsafe {
-        let schema = pg_sys::get_namespace_oid(SCHEMA.as_ptr(), true);
-        let none = pg_sys::Datum::null();
-        pg_sys::GetSysCacheOid(
-            pg_sys::SysCacheIdentifier::TYPENAMENSP as i32,
-            pg_sys::Anum_pg_type_oid as pg_sys::AttrNumber,
-            name.as_ptr().into(),
-            schema.into(),
-            none,
-            none,
-        )
-    };
-    (found != pg_sys::InvalidOid).then_some(found)
+    look_up(name, |_, form| form.oid)
 }
 
 /// Removes the anchor `name`, whoever it belongs to by now. One that its owner has made part of something else, or

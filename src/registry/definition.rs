@@ -155,10 +155,17 @@ fn check_signature_header(name: &str) -> Result<String, Refusal> {
 }
 
 fn check_description(text: &str) -> Result<String, Refusal> {
-    if text.len() > LONGEST_DESCRIPTION {
-        return Err(Refusal::TooLong { argument: "description", most: LONGEST_DESCRIPTION });
-    }
-    Ok(text.to_owned())
+    bounded("description", text, LONGEST_DESCRIPTION).map(str::to_owned)
+}
+
+/// Passes a text argument of at most so many bytes. To be asked before it is copied: a copy that there is no memory for
+/// would end the server.
+///
+/// # Errors
+///
+/// It is longer.
+pub fn bounded<'a>(argument: &'static str, text: &'a str, most: usize) -> Result<&'a str, Refusal> {
+    if text.len() > most { Err(Refusal::TooLong { argument, most }) } else { Ok(text) }
 }
 
 fn check_name(name: &str) -> Result<String, Refusal> {

@@ -1,8 +1,8 @@
 //! Taking the triggers of a watch away.
 //!
-//! The watch has ended before, so they do nothing any more. Where the table cannot be locked they stay like that. DROP TRIGGER
-//! locks out everybody until its transaction ends, and takes the rights of the table's owner; for anybody else the worker
-//! removes them, which does not wait for the table.
+//! The watch has ended before, so they do nothing any more. DROP TRIGGER locks out everybody until its transaction ends,
+//! and takes the rights of the table's owner; for anybody else, and where the table cannot be locked, the worker removes
+//! them, which does not wait for the table.
 
 use std::ffi::{CStr, CString};
 use std::time::{Duration, Instant};

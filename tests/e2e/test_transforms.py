@@ -11,6 +11,7 @@ import pytest
 from harness import wait_until
 from harness.cluster import BIN
 from harness.people import rights
+from test_foreign_limits import failure
 
 
 @pytest.fixture
@@ -473,12 +474,6 @@ def test_limits_of_emitted_and_invoked_events(db, owner, receiver):
 
 
 # --- emit --------------------------------------------------------------------------------------------
-
-
-def failure(db):
-    """The error of the one event that is dead."""
-    [(error,)] = db.rows("SELECT error FROM webhook.deliveries WHERE status = 'dead'")
-    return error
 
 
 def heard(person, type="order.shipped"):

@@ -196,6 +196,17 @@ class Plain:
 # --- what a session looks up while it changes ----------------------------------------------------------------
 
 
+def writes_a_first_row(db, writer, meanwhile):
+    """A session, which waits in the middle of looking its webhook up; then something else happens."""
+    with db.connect() as holder:
+        holder.execute("BEGIN; LOCK TABLE webhook.ring IN ACCESS EXCLUSIVE MODE")
+        waiting = Waiting(db, Plain(writer), "INSERT INTO things VALUES (1, 'a')")
+        assert waiting.waited
+        db.run(meanwhile)
+        holder.execute("COMMIT")
+        assert waiting.end() is None
+
+
 @pytest.mark.parametrize("change", [
     "REVOKE SELECT ON {things} FROM {owner}",
     "SELECT webhook_update('hook', enabled => false)",
@@ -204,13 +215,8 @@ def test_what_changes_while_it_is_looked_up_does_not_stay(db, owner, lender, clu
     """A writer's first row waits in the middle of looking its webhook up; what commits meanwhile counts for the next."""
     watch(owner, lender, URL, payload_columns="{id,note}")
     text = change.replace("{things}", f"{lender.role}.things").replace("{owner}", owner.role)
-    with db.connect() as holder, cluster.connect(db.name, user=lender.role) as writer:
-        holder.execute("BEGIN; LOCK TABLE webhook.ring IN ACCESS EXCLUSIVE MODE")
-        waiting = Waiting(db, Plain(writer), "INSERT INTO things VALUES (1, 'a')")
-        assert waiting.waited
-        db.run(text)
-        holder.execute("COMMIT")
-        assert waiting.end() is None
+    with cluster.connect(db.name, user=lender.role) as writer:
+        writes_a_first_row(db, writer, text)
         before = len(records(db))
         writer.execute("INSERT INTO things VALUES (2, 'b')")
     assert before <= 1
@@ -227,14 +233,9 @@ def test_what_changes_elsewhere_is_not_waited_for(db, owner, lender, cluster):
     watch(owner, lender, URL, payload_columns="{id,note}")
 
     def scans(meanwhile):
-        with db.connect() as holder, cluster.connect(db.name, user=lender.role) as writer:
-            holder.execute("BEGIN; LOCK TABLE webhook.ring IN ACCESS EXCLUSIVE MODE")
+        with cluster.connect(db.name, user=lender.role) as writer:
             writer.execute("BEGIN")
-            waiting = Waiting(db, Plain(writer), "INSERT INTO things VALUES (1, 'a')")
-            assert waiting.waited
-            db.run(meanwhile)
-            holder.execute("COMMIT")
-            assert waiting.end() is None
+            writes_a_first_row(db, writer, meanwhile)
             [count] = writer.execute(SCANS).fetchone()
             writer.execute("ROLLBACK")
             return count

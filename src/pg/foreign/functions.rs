@@ -2,8 +2,8 @@
 //!
 //! The server tells of each that an expression is about to call ([`Watched`]): here those are refused which would
 //! leave something in the session or use what is open in it, and where functions are judged, those of the server that
-//! act. And it asks of each that is not built in whether anybody
-//! wants to know when it is called ([`judge`]), however it is reached: by an expression, a trigger, a type or a cast.
+//! act. And it asks of each that is not built in whether anybody wants to know when it is called ([`judge`]), however it
+//! is reached: by an expression, a trigger, a type or a cast.
 
 use std::ffi::{CStr, c_void};
 use std::sync::OnceLock;
