@@ -293,6 +293,16 @@ pub enum Refusal {
         "privileges are being changed by another transaction, which did not end within {0} seconds"
     )]
     PrivilegesInUse(u32),
+    /// Another transaction makes what stands for a role as an owner, and stays open.
+    #[error(
+        "another transaction makes the first webhook of role \"{role}\", and did not end within {seconds} seconds"
+    )]
+    OwnerInUse {
+        /// The role.
+        role: String,
+        /// How long it was waited for.
+        seconds: u32,
+    },
     /// A database whose text is not UTF-8.
     #[error("pg_webhook needs a database with encoding UTF8")]
     NotUtf8,

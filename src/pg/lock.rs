@@ -32,6 +32,7 @@ pub fn become_leader() -> bool {
 }
 
 /// Waits until nobody else makes what stands for `role` as an owner, and keeps others from it until the transaction ends.
+/// For as long as `lock_timeout` lets it.
 pub fn hold_owner(role: pg_sys::Oid) {
     // SAFETY: a well-formed tag, in a transaction.
     unsafe { pg_sys::LockAcquire(&tag(role), pg_sys::ExclusiveLock as i32, false, false) };

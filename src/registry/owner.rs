@@ -15,13 +15,13 @@ use super::{emitter, set_changed, transform};
 use crate::domain::refusal::Refusal;
 use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::{anchor, invalidation, lock, random, snapshot, subtransaction};
+use crate::pg::{anchor, invalidation, random, snapshot, subtransaction};
 
 /// What stands for `role`. It is made where there is none.
 ///
 /// # Errors
 ///
-/// The system has no random bytes.
+/// The system has no random bytes; or those of [`privilege::hold_owner`].
 pub fn anchor_of(session: &Session, role: pg_sys::Oid) -> Result<String, Refusal> {
     // An older snapshot does not show what another session has made.
     let known = || {
@@ -33,7 +33,7 @@ pub fn anchor_of(session: &Session, role: pg_sys::Oid) -> Result<String, Refusal
     if let Some(anchor) = known() {
         return Ok(anchor);
     }
-    lock::hold_owner(role);
+    privilege::hold_owner(role)?;
     if let Some(anchor) = known() {
         return Ok(anchor);
     }

@@ -1,6 +1,8 @@
-//! Waiting for others who change who may use what is ours.
+//! Waiting for others who change who may use what is ours, or whose it is.
 //!
 //! A transaction that does so may stay open for as long as it likes. So it is not waited for longer than for a table.
+
+use std::ffi::CStr;
 
 use pgrx::prelude::*;
 
@@ -8,7 +10,7 @@ use super::trigger::{LOCK_SECONDS, LOCK_TIMEOUT};
 use crate::domain::refusal::Refusal;
 use crate::pg::guc::Local;
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::{anchor, subtransaction};
+use crate::pg::{anchor, identity, lock, subtransaction};
 
 /// For how long others are waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,13 +54,26 @@ pub fn hold(
     waiting(patience, || session.run(sql!("registry/lock_privileges"), &args).count())
 }
 
+/// Waits until nobody else makes what stands for `role` as an owner, and keeps others from it until the transaction ends.
+///
+/// # Errors
+///
+/// Somebody else's transaction does not end.
+pub fn hold_owner(role: pg_sys::Oid) -> Result<(), Refusal> {
+    within(LOCK_TIMEOUT, || lock::hold_owner(role))
+        .ok_or_else(|| Refusal::OwnerInUse { role: identity::name_of(role), seconds: LOCK_SECONDS })
+}
+
 fn waiting(patience: Patience, work: impl FnOnce() -> usize) -> Result<(), Refusal> {
     let timeout = match patience {
         Patience::Caller => LOCK_TIMEOUT,
         Patience::Worker => anchor::NO_PATIENCE,
     };
+    within(timeout, work).map(drop).ok_or(Refusal::PrivilegesInUse(LOCK_SECONDS))
+}
+
+/// `None` where a lock that `work` waits for is not to be had in that time.
+fn within<R>(timeout: &CStr, work: impl FnOnce() -> R) -> Option<R> {
     let _timeout = Local::set(c"lock_timeout", timeout);
-    let in_use = [PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE];
-    let held = subtransaction::tolerating(&in_use, work);
-    held.map(drop).ok_or(Refusal::PrivilegesInUse(LOCK_SECONDS))
+    subtransaction::tolerating(&[PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE], work)
 }

@@ -169,6 +169,28 @@ def test_a_grant_of_the_servers_own_is_not_waited_for_without_end(db, people):
     owner.run("SELECT webhook_update('hook', emitters => %s)", [app.role])
 
 
+@pytest.mark.parametrize("call", [
+    "webhook_create('second', 'http://127.0.0.1:9/')", "webhook_update('group', owner => '{owner}')",
+])
+def test_the_first_webhook_of_a_role_is_not_waited_for_without_end(db, people, cluster, call):
+    """While another session makes it, and leaves its transaction open."""
+    group = people("grp", "member", attributes="NOLOGIN")
+    owner = people("own", "member", member_of=[group])
+    owner.run(f"SET ROLE {group.role}; SELECT webhook_create('group', '{URL}'); RESET ROLE")
+    call = call.replace("{owner}", owner.role)
+    with cluster.connect(db.name, user=owner.role) as second:
+        owner.run("BEGIN")
+        owner.run("SELECT webhook_create('first', %s)", URL)
+        second.execute("SET statement_timeout = '10s'")
+        with pytest.raises(psycopg.errors.LockNotAvailable) as caught:
+            second.execute(f"SELECT {call}")
+        assert caught.value.diag.message_primary == (
+            f'another transaction makes the first webhook of role "{owner.role}", and did not end within 2 seconds'
+        )
+        owner.run("COMMIT")
+        second.execute(f"SELECT {call}")
+
+
 def test_who_waits_for_a_change_of_levels_holds_no_webhook(db, people, cluster):
     """Others manage it meanwhile."""
     owner, admin, app = people("own", "member"), people("adm", "admin"), people("app")
