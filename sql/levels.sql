@@ -15,21 +15,24 @@ COMMENT ON TABLE webhook.level IS 'private: the levels of roles; the privileges 
 SELECT pg_catalog.pg_extension_config_dump('webhook.level', 'WHERE role::oid IN (SELECT oid FROM pg_catalog.pg_roles)');
 
 -- A level that DROP OWNED has taken the privileges of is none. All levels come with SELECT on this view.
+CREATE VIEW webhook.held_level AS
+SELECT l.*
+FROM webhook.level AS l
+WHERE EXISTS (
+    SELECT
+    FROM pg_catalog.pg_class AS c
+    CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
+    WHERE c.relname = 'webhooks'
+      AND c.relnamespace = 'webhook'::regnamespace
+      AND a.grantee = l.role::oid
+      AND a.privilege_type = 'SELECT'
+);
+COMMENT ON VIEW webhook.held_level IS 'private: the levels whose privileges the roles still have';
+
 CREATE VIEW webhook.administrator AS
 SELECT n.nspowner AS role FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'webhook'
 UNION ALL
-SELECT l.role::oid
-FROM webhook.level AS l
-WHERE l.level = 'admin'
-  AND EXISTS (
-      SELECT
-      FROM pg_catalog.pg_class AS c
-      CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
-      WHERE c.relname = 'webhooks'
-        AND c.relnamespace = 'webhook'::regnamespace
-        AND a.grantee = l.role::oid
-        AND a.privilege_type = 'SELECT'
-  );
+SELECT l.role::oid FROM webhook.held_level AS l WHERE l.level = 'admin';
 COMMENT ON VIEW webhook.administrator IS
     'private: the roles that manage all webhooks: the extension''s owner, and those whose level is admin';
 

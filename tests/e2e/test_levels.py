@@ -183,6 +183,36 @@ def test_a_level_ends_with_what_the_role_owns(db, people):
     assert admin.rows(seen) == [("hook",)]
 
 
+def test_a_level_that_has_ended_counts_for_nothing(cluster, make_db):
+    """Neither where a right ends with being named an emitter, nor for what the next level brings."""
+    db = make_db(cluster, extension=False)
+    db.run("CREATE SCHEMA hooks; CREATE EXTENSION pg_webhook SCHEMA hooks; SET search_path = hooks, public")
+    app, granted = f"{db.name}_app", f"{db.name}_granted"
+    for name in (app, granted):
+        db.run(f"CREATE ROLE {name}")
+        db.run("SELECT webhook_grant(%s, 'member')", name)
+        db.run(f"DROP OWNED BY {name}")
+
+    def rights(name):
+        return db.rows(
+            "SELECT has_schema_privilege(%s, 'hooks', 'USAGE'), has_function_privilege(%s, 'webhook_emit(text, jsonb)', 'EXECUTE')",
+            name, name,
+        )
+
+    assert rights(app) == [(False, False)]
+    db.run("SELECT webhook_create('hook', 'http://127.0.0.1:9/', events => '{a.b}', emitters => %s)", [app])
+    assert rights(app) == [(True, True)]
+    db.run("SELECT webhook_update('hook', emitters => '{}')")
+    assert rights(app) == [(False, False)]
+    db.run(f"GRANT USAGE ON SCHEMA hooks TO {granted}")
+    db.run("SELECT webhook_grant(%s, 'viewer')", granted)
+    db.run("SELECT webhook_revoke(%s, 'viewer')", granted)
+    assert rights(granted) == [(True, False)]
+    for name in (app, granted):
+        db.run(f"DROP OWNED BY {name}; DROP ROLE {name}")
+    db.drop()
+
+
 def test_levels_survive_a_dump(db, role, cluster, make_db, receiver):
     ann, root = role("ann", "member"), role("root", "admin")
     with cluster.connect(db.name, user=ann) as connection:

@@ -16,4 +16,5 @@ JOIN pg_namespace AS n ON n.oid = e.extnamespace
 WHERE e.extname = 'pg_webhook'
 ON CONFLICT (role) DO UPDATE SET
     level = excluded.level,
-    schema_usage = l.schema_usage OR excluded.schema_usage
+    schema_usage = excluded.schema_usage
+        OR EXISTS (SELECT FROM webhook.held_level AS h WHERE h.role = l.role AND h.schema_usage)
