@@ -76,22 +76,22 @@ type Sources = HashMap<(pg_sys::Oid, pg_sys::Oid, Operation), Known>;
 
 thread_local! {
     static SOURCES: RefCell<Sources> = RefCell::default();
-    static SAID: RefCell<HashSet<(String, String)>> = RefCell::default();
+    static SAID: RefCell<HashSet<(i32, String)>> = RefCell::default();
 }
 
 /// What a session remembers to have said. Beyond that it begins anew, and says things again.
 const MOST_SAID: usize = 1_000;
 
 /// To the server's log, and to nobody who writes: for them the webhook does not exist.
-fn say_once(webhook: &str, reason: &str) {
+fn say_once(webhook: i32, Barred { name, reason }: &Barred) {
     let is_new = SAID.with_borrow_mut(|said| {
         if said.len() >= MOST_SAID {
             said.clear();
         }
-        said.insert((webhook.to_owned(), reason.to_owned()))
+        said.insert((webhook, reason.clone()))
     });
     if is_new {
-        let message = format!("pg_webhook: webhook \"{webhook}\" captures nothing: {reason}");
+        let message = format!("pg_webhook: webhook \"{name}\" captures nothing: {reason}");
         let code = PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION;
         ErrorReport::new(code, message, function_name!()).report(PgLogLevel::LOG_SERVER_ONLY);
     }
@@ -192,14 +192,15 @@ unsafe fn load(trigger: &Fired, descriptor: pg_sys::TupleDesc) -> Known {
                 return;
             };
             stale::note_owner(&watched.owner);
-            let sender = sender(session, watched.webhook);
+            let webhook = watched.webhook;
+            let sender = sender(session, webhook);
             let fires = (trigger.relation, trigger.operation);
             // SAFETY: the caller's; the numbers are those of the table's columns.
             match unsafe { Source::read(session, watched, sender, fires, descriptor) } {
                 Ok(source) => known.source = source.map(Rc::new),
-                Err(Barred { webhook, reason }) => {
-                    say_once(&webhook, &reason);
-                    known.bar = Some(reason);
+                Err(barred) => {
+                    say_once(webhook, &barred);
+                    known.bar = Some(barred.reason);
                 }
             }
         });

@@ -21,7 +21,8 @@ const VIRTUAL: std::ffi::c_char = b'v' as std::ffi::c_char;
 
 /// Why nothing is captured.
 pub(super) struct Barred {
-    pub webhook: String,
+    /// The webhook's name, which others can have as well.
+    pub name: String,
     pub reason: String,
 }
 
@@ -92,7 +93,7 @@ impl Source {
             let rows = session.look_up(sql!("capture/right"), &[arg(watch), arg(fires)]);
             if let Some(right) = rows.first() {
                 if let Some(reason) = right.get(1) {
-                    return Err(Barred { webhook: right.value(3), reason });
+                    return Err(Barred { name: right.value(3), reason });
                 }
                 payload = right.get(2);
             }

@@ -106,6 +106,23 @@ def test_nothing_is_captured_after_revoke(db, cluster, owner, lender, receiver):
     assert cluster.log_lines(rf'webhook "hook" captures nothing: role {owner.role} may read nothing')
 
 
+def test_a_webhook_that_captures_nothing_says_so_beside_another_of_its_name(db, cluster, owner, lender):
+    """In one session: the first has been renamed since, and what hides from both is the same."""
+    said = rf'webhook "{db.name}" captures nothing: role {owner.role} may read nothing of {lender.role}.things'
+    watch(owner, lender, "http://127.0.0.1:9/", name=db.name)
+    lender.run(f"REVOKE SELECT ON things FROM {owner.role}")
+    write(lender, 1)
+    write(lender, 2)
+    assert len(cluster.log_lines(said)) == 1
+    owner.run("SELECT webhook_update(%s, name => 'before')", db.name)
+    lender.run(f"GRANT SELECT ON things TO {owner.role}")
+    watch(owner, lender, "http://127.0.0.1:9/", name=db.name)
+    lender.run(f"REVOKE SELECT ON things FROM {owner.role}")
+    write(lender, 3)
+    assert len(cluster.log_lines(said)) == 2
+    assert records(db) == []
+
+
 def test_the_key_of_a_row_that_is_too_large_holds_nothing_that_is_hidden(db, owner, lender, receiver):
     watch(owner, lender, receiver.url("/"))
     lender.run(f"REVOKE SELECT ON things FROM {owner.role}; GRANT SELECT (note) ON things TO {owner.role}")
