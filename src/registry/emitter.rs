@@ -20,9 +20,11 @@ pub fn find(
     webhook: Option<&str>,
     roles: &[pg_sys::Oid],
 ) -> Result<Webhook, Refusal> {
-    let id = managed::see(session, caller, webhook.ok_or(Refusal::Null("webhook"))?)?;
+    let webhook = webhook.ok_or(Refusal::Null("webhook"))?;
+    let id = managed::see(session, caller, webhook)?;
     hold(session, Some(id), roles)?;
-    managed::find(session, caller, webhook)
+    // By then the name may be another one's.
+    managed::lock(session, caller, id, webhook)
 }
 
 /// Makes `roles` the emitters of a webhook. Whoever is named may call webhook_emit, as long as some webhook names it.

@@ -47,6 +47,20 @@ impl Webhook {
 pub fn find(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result<Webhook, Refusal> {
     let webhook = webhook.ok_or(Refusal::Null("webhook"))?;
     let id = see(session, caller, webhook)?;
+    lock(session, caller, id, webhook)
+}
+
+/// As [`find`], where it has been looked up before: it keeps to the webhook that had the name, or the uuid, `webhook` then.
+///
+/// # Errors
+///
+/// [`Refusal::UnknownWebhook`] where the caller may not manage it any more.
+pub(super) fn lock(
+    session: &Session,
+    caller: &Caller,
+    id: i32,
+    webhook: &str,
+) -> Result<Webhook, Refusal> {
     let rows = session.run(sql!("registry/lock"), &[arg(id), arg(caller.role)]);
     let row = rows.first().ok_or_else(|| Refusal::UnknownWebhook(shown(webhook)))?;
     Ok(Webhook {

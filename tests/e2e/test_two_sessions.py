@@ -205,6 +205,28 @@ def test_who_waits_for_a_change_of_levels_holds_no_webhook(db, people, cluster):
         assert waiting.waited and waiting.end() is None
 
 
+@pytest.mark.parametrize("call, left", [
+    ("webhook_update('hook', emitters => '{{{app}}}')", [("before", ["{app}"]), ("hook", ["{adm}"])]),
+    ("webhook_delete('hook')", [("hook", ["{adm}"])]),
+])
+def test_who_waits_for_a_change_of_levels_keeps_to_the_webhook_that_was_named(db, people, cluster, call, left):
+    """Its name is another one's by then."""
+    owner, admin, app = people("own", "member"), people("adm", "admin"), people("app")
+    made = "SELECT webhook_create('{}', 'http://127.0.0.1:9/', events => '{{a.b}}', emitters => '{{{}}}')"
+    owner.run(made.format("hook", admin.role))
+    owner.run(made.format("other", admin.role))
+    roles = {"app": app.role, "adm": admin.role}
+    with cluster.connect(db.name, user=owner.role) as second:
+        admin.run("BEGIN")
+        admin.run("SELECT webhook_grant(%s, 'viewer')", app.role)
+        waiting = Waiting(db, owner, f"SELECT {call.format(**roles)}")
+        second.execute("SELECT webhook_update('hook', name => 'before'); SELECT webhook_update('other', name => 'hook')")
+        admin.run("COMMIT")
+        assert waiting.waited and waiting.end() is None
+    expected = [(name, [one.format(**roles) for one in emitters]) for name, emitters in left]
+    assert owner.rows("SELECT name, emitters FROM webhook.webhooks ORDER BY name") == expected
+
+
 class Plain:
     """A connection as people have it."""
 
