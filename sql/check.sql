@@ -169,7 +169,8 @@ SELECT
             pg_catalog.format('role %s may not call %s', n.role::regrole, n.function::regprocedure)
         WHEN NOT r.rolsuper AND r.oid <> n.role THEN
             pg_catalog.format(
-                'function %s of role %I cannot run as role %s', n.function::regprocedure, r.rolname, n.role::regrole
+                'function %s of role %s cannot run as role %s', n.function::regprocedure, r.rolname,
+                pg_catalog.pg_get_userbyid(n.role)
             )
     END AS bar
 FROM named AS n
@@ -314,9 +315,9 @@ SELECT
     w.id,
     CASE WHEN w.anchor IS NULL THEN 'warning' ELSE 'error' END,
     pg_catalog.format(
-        'the webhook came with a dump in which it belonged to role %I, and belongs to role %s here: it runs no transform and'
+        'the webhook came with a dump in which it belonged to role %s, and belongs to role %s here: it runs no transform and'
         ' no cast',
-        w.owner_name, w.role::regrole
+        w.owner_name, pg_catalog.pg_get_userbyid(w.role)
     ),
     pg_catalog.format(
         'SELECT webhook_update(%L, owner => %L) confirms that what it runs may have the rights of that role.',
