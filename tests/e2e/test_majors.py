@@ -12,17 +12,18 @@ def records(receiver, count):
 
 @since(17)
 def test_a_transaction_timeout_of_the_database_does_not_end_the_workers_transactions(db, receiver):
-    db.run(f"ALTER DATABASE {db.name} SET transaction_timeout = '200ms'")
+    db.hand_over()
+    db.judge.run(f"ALTER DATABASE {db.name} SET transaction_timeout = '200ms'")
     first = db.worker()
-    db.run("SELECT pg_terminate_backend(%s)", first)
+    db.judge.run("SELECT pg_terminate_backend(%s)", first)
     worker = db.wait_for_worker(other_than=first)
     db.run("CREATE TABLE items (id int)")
     db.create("hook", receiver.url("/"), table_name="items")
     # Locks that the worker waits for, longer than the timeout and shorter than its own patience.
-    with db.connection.transaction():
-        db.run("LOCK TABLE webhook.cursor, webhook.attempt IN ACCESS EXCLUSIVE MODE")
-        db.run("INSERT INTO items VALUES (1)")
+    with db.judge.connection.transaction():
+        db.judge.run("LOCK TABLE webhook.cursor, webhook.attempt IN ACCESS EXCLUSIVE MODE")
         with db.connect(options="-c transaction_timeout=0") as other:
+            other.execute("INSERT INTO items VALUES (1)")
             other.execute("INSERT INTO items VALUES (2)")
             wait_until(
                 lambda: other.execute(
@@ -30,7 +31,7 @@ def test_a_transaction_timeout_of_the_database_does_not_end_the_workers_transact
                 ).fetchone()[0],
                 "the worker to wait",
             )
-        db.run("SELECT pg_sleep(0.6)")
+        db.judge.run("SELECT pg_sleep(0.6)")
     db.wait_for_status(2)
     assert db.worker() == worker
     assert not db.cluster.log_lines(f"{db.name} .*transaction timeout")
@@ -49,32 +50,27 @@ def test_the_processes_name_what_they_wait_for(db):
     assert {kind for _, kind, _ in waiting()} == {"Extension"}
 
 
-def test_the_writer_is_the_role_that_wrote(db, receiver):
+def test_the_writer_is_the_role_that_wrote(db, people, receiver):
     """AFTER triggers run as the role that queued them since 18; before it was the role of the moment."""
-    db.run("CREATE ROLE definer; CREATE ROLE writer; CREATE TABLE items (id int, note text)")
-    try:
-        db.run("GRANT INSERT ON items TO definer, writer")
-        db.run(
-            "CREATE FUNCTION write() RETURNS void SECURITY DEFINER LANGUAGE sql"
-            " AS $$INSERT INTO items VALUES (2, current_user)$$; ALTER FUNCTION write() OWNER TO definer"
-        )
-        db.create("definer", receiver.url("/"), table_name="items", condition="current_user = 'definer'")
-        db.create("writer", receiver.url("/"), table_name="items", condition="current_user = 'writer'")
-        db.run("SET ROLE writer")
-        db.run("INSERT INTO items VALUES (1, current_user)")
-        db.run("SELECT write()")
-        db.run("RESET ROLE")
-        db.settled()
-        sent = db.rows("SELECT webhook, payload::json->'record'->>'note' FROM webhook.deliveries ORDER BY id")
-        assert sent == [("writer", "writer"), ("definer", "definer")]
-    finally:
-        db.run("RESET ROLE; DROP OWNED BY definer, writer; DROP ROLE definer, writer")
+    definer, writer = people("definer"), people("writer")
+    db.hand_over()
+    db.run(f"CREATE TABLE items (id int, note text); GRANT INSERT ON items TO {definer.role}, {writer.role}")
+    definer.run(
+        "CREATE FUNCTION write() RETURNS void SECURITY DEFINER LANGUAGE sql AS $$INSERT INTO items VALUES (2, current_user)$$"
+    )
+    for person in (definer, writer):
+        db.create(person.role, receiver.url("/"), table_name="items", condition=f"current_user = '{person.role}'")
+    writer.run("INSERT INTO items VALUES (1, current_user)")
+    writer.run(f"SELECT {definer.role}.write()")
+    db.settled()
+    sent = db.rows("SELECT webhook, payload::json->'record'->>'note' FROM webhook.deliveries ORDER BY id")
+    assert sent == [(writer.role, writer.role), (definer.role, definer.role)]
 
 
 def test_pages_that_the_worker_writes_have_checksums(own_cluster, make_db, receiver):
     """On by default since 18."""
     server = own_cluster()
-    db = make_db(server)
+    db = make_db(server).hand_over()
     server_has = db.value("SHOW data_checksums")
     assert server_has == ("on" if MAJOR >= 18 else "off")
     db.run("CREATE TABLE items (id int)")
@@ -87,7 +83,7 @@ def test_pages_that_the_worker_writes_have_checksums(own_cluster, make_db, recei
         server._run("pg_checksums", "--enable", "-D", server.data)
     server._run("pg_checksums", "--check", "-D", server.data)
     server.start()
-    db.connection = server.connect(db.name)
+    db.connection = db.connect()
     db.wait_for_worker()
     db.run("INSERT INTO items SELECT generate_series(501, 1000)")
     db.wait_for_status(1000)
@@ -119,6 +115,7 @@ def test_a_subscriber_sends_the_generated_columns_that_are_published(own_cluster
 
 @since(18)
 def test_old_and_new_in_returning_see_what_is_sent(db, receiver):
+    db.hand_over()
     db.run("CREATE TABLE items (id uuid DEFAULT uuidv7(), n int)")
     db.create("hook", receiver.url("/"), table_name="items")
     db.run("INSERT INTO items (n) VALUES (1)")

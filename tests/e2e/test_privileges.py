@@ -480,9 +480,14 @@ def test_settings_that_only_superusers_change(db, people):
     """The address policy and the limits are the server's."""
     for name in ("allow_http", "allowed_networks", "enabled", "ca_file", "max_payload_bytes", "log_level"):
         for role in ("owner", "admin", "member"):
-            assert refused(people[role], f"SET pg_webhook.{name} = DEFAULT") in ("42501", "55P02"), name
+            # The others are those of the configuration file only.
+            expected = "42501" if name == "max_payload_bytes" else "55P02"
+            assert refused(people[role], f"SET pg_webhook.{name} = DEFAULT") == expected, name
             for scope in (f"DATABASE {db.name}", f"ROLE {db.name}_{role}"):
-                assert refused(people[role], f"ALTER {scope} SET pg_webhook.{name} FROM CURRENT") in ("42501", "55P02")
+                # The owner may change the database and each role itself, but not what they do not see.
+                may = (role == "owner" or "ROLE" in scope) and name in ("allow_http", "enabled", "log_level")
+                expected = "55P02" if may else "42501"
+                assert refused(people[role], f"ALTER {scope} SET pg_webhook.{name} FROM CURRENT") == expected, (role, name, scope)
 
 
 def test_the_extension_cannot_be_taken_apart(db, people):
@@ -496,5 +501,7 @@ def test_the_extension_cannot_be_taken_apart(db, people):
             "COMMENT ON VIEW webhook.webhooks IS ''", "CREATE FUNCTION webhook.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
             "SECURITY LABEL ON VIEW webhook.webhooks IS ''", "ALTER FUNCTION webhook_create COST 1",
         ):
-            assert refused(people[role], statement) in ("42501", "22023"), (role, statement)
+            # There is no provider of labels that could be asked.
+            expected = "22023" if "LABEL" in statement else "42501"
+            assert refused(people[role], statement) == expected, (role, statement)
     wait_until(db.worker, "the worker")

@@ -115,6 +115,7 @@ def test_a_partition_with_other_numbers(db, people):
 
 def test_a_restored_table_has_other_numbers(db, cluster, make_db):
     """A dump has names only: there they count, as those of `columns` do, until webhook_arm takes their numbers."""
+    db.hand_over()
     db.run("CREATE TABLE items (gone int, id int, gone2 int, note text, secret text); ALTER TABLE items DROP gone, DROP gone2")
     db.create("hook", URL, table_name="items", payload_columns=["note", "id"])
     dump = cluster._run("pg_dump", "-h", cluster.folder, "-U", "postgres", db.name).stdout
@@ -122,13 +123,14 @@ def test_a_restored_table_has_other_numbers(db, cluster, make_db):
     file.write_text(dump)
     other = make_db(cluster, extension=False)
     cluster._run("psql", "-h", cluster.folder, "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-f", file, other.name)
-    other.run("INSERT INTO items VALUES (1, 'a', 'x')")
-    assert records(other) == [{"note": "a", "id": 1}]
-    other.run("SELECT webhook_arm()")
-    other.run("ALTER TABLE items RENAME note TO remark; ALTER TABLE items RENAME secret TO note")
-    other.run("INSERT INTO items VALUES (2, 'b', 'x')")
-    assert records(other)[-1] == {"remark": "b", "id": 2}
-    other.run("ALTER TABLE items DROP remark")
+    with cluster.connect(other.name, user=db.owner) as owner:
+        owner.execute("INSERT INTO items VALUES (1, 'a', 'x')")
+        assert records(other) == [{"note": "a", "id": 1}]
+        other.run("SELECT webhook_arm()")
+        owner.execute("ALTER TABLE items RENAME note TO remark; ALTER TABLE items RENAME secret TO note")
+        owner.execute("INSERT INTO items VALUES (2, 'b', 'x')")
+        assert records(other)[-1] == {"remark": "b", "id": 2}
+        owner.execute("ALTER TABLE items DROP remark")
     other.run("SELECT webhook_arm()")
     assert len(problems(other)) == 1
     other.drop()
@@ -136,6 +138,7 @@ def test_a_restored_table_has_other_numbers(db, cluster, make_db):
 
 def test_a_column_that_is_gone_in_a_restored_database(db, cluster, make_db):
     """Its name says what it was: nothing else takes its place by being armed."""
+    db.hand_over()
     db.run("CREATE TABLE items (id int, note text)")
     db.create("hook", URL, table_name="items", payload_columns=["note", "id"])
     db.run("ALTER TABLE items DROP note")
@@ -146,10 +149,11 @@ def test_a_column_that_is_gone_in_a_restored_database(db, cluster, make_db):
     reason = ["error: column note of public.items, which is among payload_columns, has been dropped"]
     assert problems(other) == reason
     other.run("SELECT webhook_arm()")
-    other.run("INSERT INTO items VALUES (1)")
-    assert problems(other) == reason and records(other) == []
-    other.run("ALTER TABLE items ADD note text")
-    other.run("INSERT INTO items VALUES (2, 'another one')")
+    with cluster.connect(other.name, user=db.owner) as owner:
+        owner.execute("INSERT INTO items VALUES (1)")
+        assert problems(other) == reason and records(other) == []
+        owner.execute("ALTER TABLE items ADD note text")
+        owner.execute("INSERT INTO items VALUES (2, 'another one')")
     assert problems(other) == reason and records(other) == []
     other.drop()
 

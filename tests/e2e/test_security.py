@@ -193,11 +193,12 @@ def test_writers_need_no_rights_and_get_none(items, roles, receiver, cluster):
 def test_a_condition_is_an_expression_and_nothing_else(items, receiver, condition):
     items.run("CREATE FUNCTION evil() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
     create = "SELECT webhook_create('hook', %s, 'items', '{INSERT}', condition => %s)"
-    if condition.strip() == "":
+    if condition == "":
         items.run(create, receiver.url("/"), condition)  # an empty condition is none
         return
     state, _, _ = refused(items, create, receiver.url("/"), condition)
-    assert state[:2] in ("42", "0A"), state
+    # One is an expression, of a kind that PostgreSQL has no use for there.
+    assert state == ("0A000" if condition == "(SELECT true)" else "42601")
     assert items.value("SELECT count(*) FROM webhook.webhooks") == 0
     assert items.value("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal") == 0
     assert items.value("SELECT to_regclass('items') IS NOT NULL")

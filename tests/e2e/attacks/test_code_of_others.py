@@ -140,6 +140,39 @@ def test_a_transform_leaves_nothing_behind_in_other_calls(stage, call):
         calls_it(stage, who, call)
 
 
+#: Whoever may grant a role makes anybody a member of it, whose events its webhooks hear from then on.
+EMITTERS = ["writer", "stranger", "admin", "postgres"]
+
+
+@pytest.mark.parametrize("emitter", EMITTERS)
+def test_a_transform_runs_as_its_webhooks_owner_for_a_member_that_emits(stage, emitter):
+    """And leaves nothing behind there; nor is an error of it the emitter's, whatever the webhook says."""
+    set_out(stage, on_transform_error="fail")
+    stage.superuser.execute(f"GRANT member TO {emitter}")
+    stage.takes_these_rights()
+    for trace in TRACES.values():
+        for also in (f"BEGIN {trace} EXCEPTION WHEN OTHERS THEN NULL; END;", f"{trace} RAISE EXCEPTION 'no';"):
+            stage.spy("member", "shape", "jsonb", "jsonb", "v", also)
+            before = len(stage.spied())
+            # The session is compared before and after, see Stage.run.
+            assert stage.value(emitter, CALLS["emit"]) == 1
+            assert stage.spied()[before:] == [("member", "member")], trace
+    failed = "SELECT count(*) FROM webhook.dead_letters WHERE event_type = 'a.b' AND webhook = 'hook'"
+    assert stage.value("member", failed) == len(TRACES)
+
+
+@pytest.mark.parametrize("emitter", EMITTERS)
+def test_a_transform_does_not_run_for_an_emitter_that_is_named_only(stage, emitter):
+    set_out(stage, on_transform_error="fail")
+    before = len(stage.spied())
+    stage.run("member", "SELECT webhook_update('hook', emitters => %s)", [emitter])
+    stage.takes_these_rights()
+    assert stage.value(emitter, CALLS["emit"]) == 1
+    assert len(stage.spied()) == before
+    reason = f"the transform does not run in a session of role {emitter}, whose rights the webhook's owner does not have"
+    assert stage.value("member", "SELECT error FROM webhook.dead_letters WHERE event_type = 'a.b'") == reason
+
+
 def test_a_transform_of_somebody_else_is_refused(stage):
     stage.spy("funcer", "shape", "jsonb", "jsonb", "v")
     stage.as_("member").execute("CREATE TABLE member.own (id int)")

@@ -217,9 +217,10 @@ def test_a_redirect_leads_nowhere(stage, receiver, make_receiver):
 
 def test_emitters_are_roles(stage):
     stage.webhook("member", events="{*}")
-    for emitters in ("{-}", "{0}", "{999999}", "{NULL}", "{{member}}", "{nobody,nobody,-}"):
-        assert stage.tries("member", "SELECT webhook_update('hook', emitters => %s::regrole[])", emitters) in ("42704", "22004",
-            "22023", "2202E", None)
+    for emitters, refused in {
+        "{-}": "42704", "{0}": "42704", "{999999}": "42704", "{NULL}": "22004", "{{member}}": None, "{nobody,nobody,-}": "42704",
+    }.items():
+        assert stage.tries("member", "SELECT webhook_update('hook', emitters => %s::regrole[])", emitters) == refused, emitters
     assert stage.value("member", "SELECT webhook_emit('a', '{}')") == 1
 
 

@@ -136,7 +136,7 @@ def test_a_condition_is_no_second_statement(stage):
     for condition in ("true)) EXECUTE FUNCTION x(); --", "true; SELECT 1", "true) OR (true", "1 AS x", "true, false", ""):
         with pytest.raises(psycopg.Error) as caught:
             stage.webhook("member", f"h{len(condition)}", table_name="member.own", condition=condition or ";")
-        assert caught.value.sqlstate in ("42601", "22023")
+        assert caught.value.sqlstate == "42601"
 
 
 @pytest.mark.parametrize(

@@ -122,13 +122,15 @@ def test_at_another_moment(stage, timing):
     stage.as_("member").execute("CREATE TABLE member.own (id int); CREATE VIEW member.seen AS SELECT * FROM member.own")
     stage.as_("member").execute(f"CREATE TRIGGER own {timing} EXECUTE FUNCTION webhook.capture('{watch}')")
     for statement in ("INSERT INTO member.own VALUES (1)", "TRUNCATE member.own", "INSERT INTO member.seen VALUES (1)"):
-        assert stage.tries("member", statement) in (None, "39P01", "55000")
+        # A write to the view is one to the table, unless a trigger is there instead.
+        fires = "INSERT ON" in timing and "INSERT" in statement and ("INSTEAD" not in timing or "seen" in statement)
+        assert stage.tries("member", statement) == ("39P01" if fires else None)
     assert deliveries(stage) == 0
 
 
 def test_called_by_hand(stage):
     for who in ("nobody", "member", "admin"):
-        assert stage.tries(who, "SELECT webhook.capture()") in ("0A000", "39P01", "42501")
+        assert stage.tries(who, "SELECT webhook.capture()") == "39P01"
 
 
 def test_a_partitions_owner_makes_partitions_and_gains_nothing(stage):
