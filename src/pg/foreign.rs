@@ -94,6 +94,7 @@ fn begin<R>(
             let _hidden = cursor::hide();
             let result = identity::as_restricted(role, work);
             cursor::close_opened();
+            functions::insist();
             result
         },
     )

@@ -2,6 +2,8 @@
 temporary schema of whoever writes, and with errors that look like the server's."""
 
 import concurrent.futures
+import os
+import subprocess
 
 import psycopg
 import pytest
@@ -95,6 +97,76 @@ def test_a_setting_that_acts_at_once_is_refused(db, owner, writer, receiver, nam
     if name != "seed":
         owner.run(f"CREATE FUNCTION sets() RETURNS text LANGUAGE sql SECURITY DEFINER SET {name} = '{value}' AS $$ SELECT current_setting('{name}') $$")
         assert owner.value("SELECT sets()") == value, "as before"
+
+
+LIBRARY = """
+#include "postgres.h"
+#include "catalog/objectaccess.h"
+#include "fmgr.h"
+
+PG_MODULE_MAGIC;
+PG_FUNCTION_INFO_V1(touch);
+PGDLLEXPORT void _PG_init(void);
+
+static object_access_hook_type next;
+
+static void
+told(ObjectAccessType access, Oid class, Oid object, int part, void *more)
+{
+    if (CHAINS && next)
+        next(access, class, object, part, more);
+}
+
+Datum
+touch(PG_FUNCTION_ARGS)
+{
+    PG_RETURN_VOID();
+}
+
+void
+_PG_init(void)
+{
+    next = object_access_hook;
+    object_access_hook = told;
+}
+"""
+
+
+@pytest.fixture
+def library(db, cluster):
+    """Makes a library that wants to be told of functions, too, and puts itself in our place when it is loaded."""
+    headers = subprocess.check_output([f"{os.environ['PGW_BIN']}/pg_config", "--includedir-server"], text=True).strip()
+
+    def make(name, chains):
+        source, library = cluster.folder / f"{name}.c", cluster.folder / f"{name}.so"
+        source.write_text(LIBRARY)
+        subprocess.check_call(["cc", "-shared", "-fPIC", f"-DCHAINS={int(chains)}", "-I", headers, "-o", library, source])
+        db.run(f"CREATE FUNCTION public.{name}() RETURNS void LANGUAGE c AS '{library}', 'touch'")
+        return f"PERFORM public.{name}();"
+
+    return make
+
+
+@pytest.mark.parametrize("chains", [True, False])
+def test_a_library_that_a_transform_loads_hides_nothing(db, owner, writer, receiver, library, chains):
+    """Whether it tells others what it is told, or not."""
+    touch = library(f"{db.name}_told_{chains}".lower(), chains)
+    transform(owner, touch)
+    create(owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)")
+    writes = f"INSERT INTO {owner.role}.things (id) VALUES (%s)"
+    writer.run(writes, 1)
+    assert db.rows("SELECT error FROM webhook.deliveries") == [
+        (None if chains else "transform {0}.shape(jsonb): a library that was loaded meanwhile hides which functions are called".format(owner.role),)
+    ]
+    transform(owner, f"{touch} PERFORM pg_advisory_lock(1);")
+    for number in (2, 3):
+        writer.run(writes, number)
+    refused = "SELECT count(*) FROM webhook.deliveries WHERE error ~ 'cannot execute function pg_advisory_lock'"
+    assert db.value(refused) == 2
+    transform(owner, touch)
+    writer.run(writes, 4)
+    assert db.value("SELECT error IS NULL AND payload ~ 'transformed' FROM webhook.deliveries ORDER BY id DESC LIMIT 1")
+    assert writer.value("SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'") == 0
 
 
 def test_statements_that_are_allowed(db, owner, writer, receiver):

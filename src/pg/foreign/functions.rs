@@ -90,19 +90,54 @@ pub(super) struct Watched {
 /// Who is told beside us.
 static mut NEXT_TOLD: pg_sys::object_access_hook_type = None;
 
-/// A library that was loaded while we were told tells us as the next, from then on.
-static mut TOLD_BY_ANOTHER: bool = false;
+/// A library has been loaded while we were told. If it tells whom it has found, as it should, that is us from then on.
+static mut LOADED_ABOVE: bool = false;
+
+/// Set whenever we are told.
+static mut TOLD: bool = false;
 
 impl Watched {
     pub(super) fn begin() -> Self {
-        // SAFETY: variables of the main thread.
+        // SAFETY: variables of the main thread. Whoever does not lead to us is told by us from now on, and could not tell
+        // us in turn.
         unsafe {
             let before = pg_sys::object_access_hook;
-            if !TOLD_BY_ANOTHER && !before.is_some_and(is_ours) {
+            if !leads_to_us() {
                 NEXT_TOLD = before;
                 pg_sys::object_access_hook = Some(told);
             }
             Self { before }
+        }
+    }
+}
+
+/// Raises an error where a library that has been loaded since [`Watched::begin`] has kept from us what was called.
+pub(super) fn insist() {
+    // SAFETY: variables of the main thread.
+    unsafe {
+        LOADED_ABOVE |= !pg_sys::object_access_hook.is_some_and(is_ours);
+    }
+    if !leads_to_us() {
+        let message = "a library that was loaded meanwhile hides which functions are called";
+        let code = PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+        ErrorReport::new(code, message, function_name!()).report(PgLogLevel::ERROR);
+    }
+}
+
+/// Whether we are told of what the server tells. Where a library may do that it is tried with a function that is harmless.
+fn leads_to_us() -> bool {
+    // SAFETY: variables of the main thread, in a transaction; the hook is called as PostgreSQL calls it.
+    unsafe {
+        match pg_sys::object_access_hook {
+            Some(hook) if is_ours(hook) => true,
+            Some(hook) if LOADED_ABOVE => {
+                TOLD = false;
+                let call = pg_sys::ObjectAccessType::OAT_FUNCTION_EXECUTE;
+                let function = pg_sys::Oid::from(pg_sys::F_OIDEQ);
+                hook(call, pg_sys::ProcedureRelationId, function, 0, std::ptr::null_mut());
+                TOLD
+            }
+            _ => false,
         }
     }
 }
@@ -114,7 +149,7 @@ impl Drop for Watched {
             if pg_sys::object_access_hook.is_some_and(is_ours) {
                 pg_sys::object_access_hook = self.before;
             } else {
-                TOLD_BY_ANOTHER = true;
+                LOADED_ABOVE = true;
             }
         }
     }
@@ -142,10 +177,13 @@ unsafe extern "C-unwind" fn told(
 ) {
     // SAFETY: as PostgreSQL calls us.
     unsafe {
+        TOLD = true;
         if access == pg_sys::ObjectAccessType::OAT_FUNCTION_EXECUTE && super::is_running() {
             look_at(object);
         }
         if let Some(next) = NEXT_TOLD {
+            // One that leads to us in some cases only would do so without end.
+            pg_sys::check_stack_depth();
             next(access, class, object, part, more);
         }
     }
