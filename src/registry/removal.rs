@@ -11,6 +11,7 @@ use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+use super::table;
 use super::trigger::{LOCK_SECONDS, LOCK_TIMEOUT};
 use crate::pg::guc::Local;
 use crate::pg::identity::Caller;
@@ -74,24 +75,54 @@ pub fn drop_triggers(
     }
 }
 
+/// What has come of a turn.
+pub enum Turn {
+    /// There is nothing to do.
+    Nothing,
+    /// Nothing is due before so long.
+    NotDue(Duration),
+    /// Nothing is left on a table.
+    Done(pg_sys::Oid),
+    /// A table is in use; another one may be due.
+    InUse,
+    /// The triggers of a table stay, for a reason that need not pass.
+    Kept {
+        /// The table.
+        relation: pg_sys::Oid,
+        /// Its name.
+        table: String,
+        /// Why.
+        reason: String,
+    },
+}
+
 /// Sees to the table that is due first among those whose triggers the worker is to drop, in a transaction of the worker's.
-/// Returns in what time the next one may be, `None` where there is none.
-pub fn work_off(session: &Session) -> Option<Duration> {
+pub fn work_off(session: &Session) -> Turn {
     let _timeout = Local::set(c"lock_timeout", PATIENCE);
     let rows = session.run(sql!("registry/next_doomed"), &[]);
-    let row = rows.first()?;
+    let Some(row) = rows.first() else {
+        return Turn::Nothing;
+    };
     let (relation, known): (pg_sys::Oid, Vec<Uuid>) = (row.value(1), row.value(2));
     let wait: f64 = row.value(4);
     if wait > 0.0 {
-        return Some(Duration::from_secs_f64(wait));
+        return Turn::NotDue(Duration::from_secs_f64(wait));
     }
     // Whatever is in the way, it is not for deliveries to fail.
     let removed = subtransaction::attempt(|_| true, || remove(session, relation, row.value(3)));
-    match removed {
+    match &removed {
         Ok(true) => session.run(sql!("registry/forget_doomed"), &[arg(known)]),
         Ok(false) | Err(_) => session.run(sql!("registry/postpone_doomed"), &[arg(known)]),
     };
-    Some(Duration::ZERO)
+    match removed {
+        Ok(true) => Turn::Done(relation),
+        Err(error) if !IN_USE.contains(&error.sql_error_code()) => {
+            let detail = error.detail().map_or_else(String::new, |detail| format!(": {detail}"));
+            let reason = format!("{}{detail}", error.message());
+            Turn::Kept { relation, table: table::name(session, relation), reason }
+        }
+        _ => Turn::InUse,
+    }
 }
 
 /// Drops what is left of these watches on a table; `false` where that would take too long.

@@ -1,14 +1,21 @@
 //! When the worker drops triggers that others have left to it.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
 
 use crate::pg::identity::Extension;
 use crate::pg::txn::{self, TxnError};
-use crate::registry::removal;
+use crate::registry::removal::{self, Turn};
 
 /// So many times as long as the last table has taken passes before the next one: neither deliveries nor a table wait for
 /// this for more than a small part of the time.
 const SPACING: u32 = 20;
+
+/// Tables of which it is remembered what has been said. With more than that, it is said again.
+const MOST_SAID: usize = 1_000;
 
 /// After an error.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -19,12 +26,14 @@ pub(super) struct Removing {
     due: Option<Instant>,
     /// Not before, whatever comes.
     earliest: Instant,
+    /// Why triggers stay, as the log says it: of each table, and of none where nothing could be done at all.
+    said: HashMap<pg_sys::Oid, String>,
 }
 
 impl Removing {
     /// There may be work from an earlier run.
     pub(super) fn new(now: Instant) -> Self {
-        Self { due: Some(now), earliest: now }
+        Self { due: Some(now), earliest: now, said: HashMap::new() }
     }
 
     /// Definitions have changed: there may be more.
@@ -44,13 +53,50 @@ impl Removing {
         }
         let began = Instant::now();
         let wait = match txn::run(extension, removal::work_off) {
-            Ok(wait) => wait,
+            Ok(Turn::Nothing) => {
+                self.said.clear();
+                None
+            }
+            Ok(Turn::NotDue(wait)) => Some(wait),
+            Ok(Turn::InUse) => Some(Duration::ZERO),
+            Ok(Turn::Done(relation)) => {
+                self.said.remove(&relation);
+                Some(Duration::ZERO)
+            }
+            Ok(Turn::Kept { relation, table, reason }) => {
+                self.say_once(
+                    relation,
+                    format!("triggers of ended webhooks on {table} stay: {reason}"),
+                );
+                Some(Duration::ZERO)
+            }
             Err(TxnError::ExtensionGone) => return Err(TxnError::ExtensionGone),
-            Err(TxnError::Failed(_)) => Some(PAUSE),
+            Err(TxnError::Failed(reason)) => {
+                self.say_once(
+                    pg_sys::InvalidOid,
+                    format!("triggers of ended webhooks stay: {reason}"),
+                );
+                Some(PAUSE)
+            }
         };
         let ended = Instant::now();
         self.earliest = ended + (ended - began) * SPACING;
         self.due = wait.map(|wait| self.earliest.max(ended + wait));
         Ok(())
+    }
+
+    /// And again when there is another reason.
+    fn say_once(&mut self, relation: pg_sys::Oid, message: String) {
+        if self.said.get(&relation) == Some(&message) {
+            return;
+        }
+        let code = PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION;
+        ErrorReport::new(code, format!("pg_webhook: {message}"), function_name!())
+            .set_hint("They do nothing. It is tried again; webhook_check shows each, with the statement that drops it.")
+            .report(PgLogLevel::LOG);
+        if self.said.len() >= MOST_SAID {
+            self.said.clear();
+        }
+        self.said.insert(relation, message);
     }
 }

@@ -120,6 +120,49 @@ def test_deliveries_go_on_beside_a_table_in_use(db, owner, lender, table, receiv
     assert db.value(REMEMBERED) == 0
 
 
+def test_what_keeps_a_trigger_is_told_once(db, cluster, owner, lender, table):
+    """In the server's log, and again when it is something else; other tables are seen to meanwhile."""
+    lender.run("CREATE TABLE other (id int); CREATE VIEW one AS SELECT 1; CREATE VIEW two AS SELECT 2")
+    lender.run(f"GRANT SELECT, TRIGGER ON other TO {owner.role}")
+    watch(owner, lender, URL, events="{INSERT}")
+    owner.run("SELECT webhook_watch('hook', %s, '{INSERT}')", f"{lender.role}.other")
+    owner.run("SELECT webhook_create('wakes', %s)", URL)
+
+    def depends(view):
+        """As nothing of PostgreSQL's own does."""
+        db.run(f"""
+            SET allow_system_table_mods = on;
+            DELETE FROM pg_depend WHERE refclassid = 'pg_trigger'::regclass AND objid IN (
+                '{lender.role}.one'::regclass, '{lender.role}.two'::regclass);
+            INSERT INTO pg_depend (classid, objid, objsubid, refclassid, refobjid, refobjsubid, deptype)
+            SELECT 'pg_class'::regclass, to_regclass('{lender.role}.{view}'), 0, 'pg_trigger'::regclass, t.oid, 0, 'n'
+            FROM pg_trigger AS t WHERE t.tgrelid = '{table}'::regclass AND to_regclass('{lender.role}.{view}') IS NOT NULL
+        """)
+
+    def tries(least):
+        db.run("UPDATE webhook.doomed SET next_at = now()")
+        owner.run("SELECT webhook_update('wakes', description => %s)", str(least))
+        wait_until(lambda: db.value("SELECT coalesce(max(tries), 0) FROM webhook.doomed") >= least, "the worker has not tried")
+
+    def told():
+        return len(cluster.log_lines(f"triggers of ended webhooks on {table} stay: .*depends? on"))
+
+    depends("one")
+    owner.run("SELECT webhook_delete('hook')")
+    tries(1)
+    wait_until(lambda: db.value(TRIGGERS, f"{lender.role}.other") == 0, "the other table's trigger has not been removed")
+    tries(3)
+    assert told() == 1
+    depends("two")
+    tries(4)
+    wait_until(lambda: told() == 2, "the change has not been told")
+    depends("none")
+    db.run("UPDATE webhook.doomed SET next_at = now()")
+    owner.run("SELECT webhook_delete('wakes')")
+    wait_until(lambda: db.value(TRIGGERS, table) == 0, "the worker has not removed the trigger")
+    assert told() == 2
+
+
 def test_partitions_lose_theirs_as_well(db, owner, lender):
     """Of which one in use keeps all."""
     lender.run("CREATE TABLE parted (id int) PARTITION BY RANGE (id)")
