@@ -665,8 +665,9 @@ def test_an_old_snapshot_and_another_transform(db, owner, cluster, receiver, lev
     assert json.loads(owner.value("SELECT payload FROM webhook.deliveries ORDER BY id DESC LIMIT 1"))["other"] == 1
 
 
+@pytest.mark.parametrize("call", ["INSERT INTO {own}.things VALUES (1, NULL)", "SELECT webhook_invoke('hook', ROW(1))"])
 @pytest.mark.parametrize("change", ["given away", "made since"])
-def test_an_old_snapshot_and_a_function_that_is_another_one_now(db, people, owner, cluster, receiver, change):
+def test_an_old_snapshot_and_a_function_that_is_another_one_now(db, people, owner, cluster, receiver, change, call):
     """Whether it may be called is asked of the function as it is, not as the writer's transaction sees it."""
     dev = people("dev")
     transform(owner, "")
@@ -680,7 +681,7 @@ def test_an_old_snapshot_and_a_function_that_is_another_one_now(db, people, owne
             else:
                 transform(owner, "payload := payload || '{\"other\": 1}';", name="other")
                 owner.run("SELECT webhook_update('hook', transform => %s)", f"{owner.role}.other(jsonb)")
-            early.execute(f"INSERT INTO {owner.role}.things VALUES (1, NULL)")
+            early.execute(call.format(own=owner.role))
     status, error, payload = owner.rows("SELECT status, error, payload FROM webhook.deliveries")[0]
     if change == "given away":
         assert status == "dead" and f"of role {dev.role} cannot run as role {owner.role}" in error

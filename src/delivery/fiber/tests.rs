@@ -190,6 +190,34 @@ fn fibers_write_together_and_each_goes_on() {
 }
 
 #[test]
+fn nothing_but_its_end_lets_a_write_go_on() {
+    let mut stage = Stage::new();
+    let (near, mut far) = UnixStream::pair().unwrap();
+    let (writing, mut writing_end) = UnixStream::pair().unwrap();
+    stage.read(near.try_clone().unwrap(), SOON);
+    assert!(stage.turn(LATE));
+    // An event is still armed for the one that has gone. Waits are counted from the beginning again at some time: the next
+    // fiber has the place, and the number.
+    stage.fibers.slots[0].wait = 0;
+    let said = Rc::clone(&stage.said);
+    stage.fibers.prepare().unwrap();
+    stage.fibers.start(move || {
+        let written = write(&writing, b"abc");
+        said.borrow_mut().push(format!("{written:?}"));
+    });
+    assert_eq!(stage.fibers.slots[0].wait, 1);
+    far.write_all(b"a").unwrap();
+    stage.fibers.wait(LATE);
+    assert!(stage.fibers.go_on(), "the event has come");
+    assert_eq!(stage.said(), "timed out");
+    stage.fibers.flush();
+    assert_eq!(stage.said(), "timed out Ok(3)");
+    let mut text = String::new();
+    writing_end.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "abc");
+}
+
+#[test]
 fn outside_of_fibers_the_thread_waits() {
     let (near, mut far) = UnixStream::pair().unwrap();
     let waited = |patience| {
