@@ -27,7 +27,7 @@ use crate::pg::settings;
 use crate::pg::spi::{self, Rows, Session, arg, sql};
 use crate::pg::table::{Lock, Table};
 use crate::pg::trigger::{self as catalog, Firing};
-use crate::pg::{foreign, snapshot};
+use crate::pg::{foreign, memory, snapshot};
 use crate::registry::{endpoint, managed, trigger, watch};
 
 /// Method, URL, headers, body, signature, reason.
@@ -70,9 +70,9 @@ fn webhook_preview(
             };
             let preview = Preview { session, own: &own, sender: &sender, new, old };
             let body = preview.body(op, table_name)?;
-            let shown = match (&body, &route.destination) {
-                (Ok((draft, body)), Ok(destination)) => show(destination, draft, body)?,
-                (Err(reason), Ok(to)) => unsent(Some(to.url.to_string()), reason.clone()),
+            let shown = match (body, &route.destination) {
+                (Ok((draft, body)), Ok(destination)) => show(destination, &draft, body)?,
+                (Err(reason), Ok(to)) => unsent(Some(to.url.to_string()), reason),
                 (_, Err(failure)) => unsent(None, failure.to_string()),
             };
             Ok(TableIterator::once(shown))
@@ -168,9 +168,9 @@ impl Preview<'_> {
             return Ok(Err(reason));
         }
         let (new, old) = match operation {
-            Operation::Insert => (self.new.clone(), None),
-            Operation::Update => (self.new.clone(), self.old.clone()),
-            Operation::Delete => (None, self.old.clone().or_else(|| self.new.clone())),
+            Operation::Insert => (self.new.as_deref(), None),
+            Operation::Update => (self.new.as_deref(), self.old.as_deref()),
+            Operation::Delete => (None, self.old.as_deref().or(self.new.as_deref())),
             Operation::Truncate => (None, None),
         };
         let rows = self.session.run(sql!("api/preview"), &[arg(watched.relation)]);
@@ -179,11 +179,11 @@ impl Preview<'_> {
         let condition = made.condition.as_ref();
         // The condition is the owner's, and so are the rights with which it is tried.
         let tried = foreign::run_judged(self.sender.owner, || {
-            let made = |given: &Option<String>| {
-                let (json, statement) = (given.clone()?, statement.as_ref()?);
+            let made = |given: Option<&str>| {
+                let (json, statement) = (given?, statement.as_ref()?);
                 Some(self.session.ask(statement, &[arg(json)]))
             };
-            let (new, old) = (made(&new), made(&old));
+            let (new, old) = (made(new), made(old));
             let (new_row, old_row) = (row(&table, new.as_ref()), row(&table, old.as_ref()));
             let nulls = table.nulls();
             let (new, old) =
@@ -195,7 +195,7 @@ impl Preview<'_> {
             let image = |row: &Option<Row<'_>>| {
                 // SAFETY: the memory context is that of the SPI connection, which is open here.
                 let text = unsafe { source.image(row.as_ref()?) };
-                text.map(Cow::into_owned)
+                text.map(memory::owned)
             };
             (counts && holds()).then(|| (image(&new_row), image(&old_row)))
         });
@@ -259,11 +259,13 @@ impl Preview<'_> {
         if matches!(kind, Kind::Test) {
             return Ok((draft, body));
         }
-        match self.sender.transformed(&body) {
-            Ok(Some(body)) => Ok((draft, body.into_owned())),
-            Ok(None) => Err("the transform drops it".to_owned()),
-            Err(failure) => Err(failure.describe()),
-        }
+        let made = match self.sender.transformed(&body) {
+            Ok(Some(Cow::Borrowed(_))) => None,
+            Ok(Some(Cow::Owned(made))) => Some(made),
+            Ok(None) => return Err("the transform drops it".to_owned()),
+            Err(failure) => return Err(failure.describe()),
+        };
+        Ok((draft, made.unwrap_or(body)))
     }
 }
 
@@ -272,7 +274,7 @@ fn row<'a>(table: &'a Table, made: Option<&'a Rows<'_>>) -> Option<Row<'a>> {
     table.row(made?.first()?.get::<Record<'_>>(1)?)
 }
 
-fn show(destination: &Destination, draft: &Draft, body: &str) -> Result<Shown, Refusal> {
+fn show(destination: &Destination, draft: &Draft, body: String) -> Result<Shown, Refusal> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let signatures = destination.signer()?.sign(&draft.event_id, now, body.as_bytes());
     let mut headers = Map::new();
@@ -291,7 +293,7 @@ fn show(destination: &Destination, draft: &Draft, body: &str) -> Result<Shown, R
         "POST".to_owned(),
         Some(destination.url.to_string()),
         Some(JsonB(Value::Object(headers))),
-        Some(body.to_owned()),
+        Some(body),
         signature,
         None,
     ))

@@ -22,7 +22,7 @@ use crate::log::attempt::Log;
 use crate::pg::identity::Caller;
 use crate::pg::json::Json;
 use crate::pg::spi::{self, Session};
-use crate::pg::{settings, snapshot};
+use crate::pg::{memory, settings, snapshot};
 use crate::queue::event::{Origin, Settlement};
 use crate::queue::ring;
 use crate::registry::{endpoint, managed};
@@ -107,7 +107,7 @@ impl Test {
             delivery: self.draft.id,
             event_id: self.draft.event_id.clone(),
             attempt: 1,
-            body: self.body.clone(),
+            body: memory::owned(self.body.as_str().into()),
         };
         let _end = EndOfSession(Arc::clone(&endpoint));
         elsewhere::run(move || attempt::perform(&endpoint, &message))

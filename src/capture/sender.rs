@@ -6,12 +6,12 @@ use std::time::SystemTime;
 use pgrx::pg_sys;
 
 use super::transform::{Failure, Transform};
-use crate::domain::envelope::{Envelope, Kind, Subject, Values};
+use crate::domain::envelope::{Envelope, Kind, Subject, Unrendered, Values};
 use crate::domain::format::Format;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::{anchor, guc, identity, ids, output, settings, snapshot, wake};
+use crate::pg::{anchor, guc, identity, ids, memory, output, settings, snapshot, wake};
 use crate::queue::ring::{self, NewEvent, Target};
 
 /// One webhook, as its events need it.
@@ -268,7 +268,11 @@ impl Draft {
             context: self.context.as_deref().filter(|_| adds),
             truncated: extent != Extent::Whole,
         };
-        envelope.render(&values, most)
+        match envelope.render(&values, most) {
+            Ok(body) => Some(body),
+            Err(Unrendered::TooLarge) => None,
+            Err(Unrendered::NoMemory) => memory::exhausted(),
+        }
     }
 }
 

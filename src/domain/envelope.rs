@@ -72,6 +72,15 @@ enum Part {
     Extras,
 }
 
+/// Why there is no body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unrendered {
+    /// It would be larger than it may be.
+    TooLarge,
+    /// There is no memory for it.
+    NoMemory,
+}
+
 impl Envelope {
     /// The envelope of `format` for events of `kind`.
     pub fn new(format: Format, kind: Kind<'_>, subject: Subject<'_>) -> Self {
@@ -131,17 +140,22 @@ impl Envelope {
         self.parts.contains(&Part::SessionVariables)
     }
 
-    /// The body; `None` where it would be larger than `most` bytes, or than memory has room for.
-    pub fn render(&self, values: &Values<'_>, most: usize) -> Option<String> {
+    /// The body.
+    ///
+    /// # Errors
+    ///
+    /// It would be larger than `most` bytes, or than memory has room for.
+    pub fn render(&self, values: &Values<'_>, most: usize) -> Result<String, Unrendered> {
         let new = values.new.unwrap_or("null");
         let old = values.old.unwrap_or("null");
         let record = values.new.or(values.old).unwrap_or("null");
         let size = self.size(values, record.len(), new.len(), old.len());
         let mut body = String::new();
-        // An allocation that fails would end the process.
-        if size > most || body.try_reserve_exact(size).is_err() {
-            return None;
+        if size > most {
+            return Err(Unrendered::TooLarge);
         }
+        // An allocation that fails would end the process.
+        body.try_reserve_exact(size).map_err(|_| Unrendered::NoMemory)?;
         for part in &self.parts {
             match part {
                 Part::Text(text) => body.push_str(text),
@@ -162,7 +176,7 @@ impl Envelope {
                 }
             }
         }
-        Some(body)
+        Ok(body)
     }
 
     /// Bytes of the body around rows of these sizes.
@@ -212,8 +226,8 @@ mod tests {
     /// The body, which has exactly the size that it may have, and no byte less.
     fn rendered(envelope: &Envelope, values: &Values<'_>) -> String {
         let body = envelope.render(values, usize::MAX).expect("it has room");
-        assert_eq!(envelope.render(values, body.len()).as_ref(), Some(&body));
-        assert_eq!(envelope.render(values, body.len() - 1), None);
+        assert_eq!(envelope.render(values, body.len()).as_ref(), Ok(&body));
+        assert_eq!(envelope.render(values, body.len() - 1), Err(Unrendered::TooLarge));
         assert_eq!(body.capacity(), body.len());
         body
     }

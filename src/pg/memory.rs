@@ -1,5 +1,6 @@
 //! Memory outside of the server's contexts: getting it without ending the process, and giving it back.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, c_int};
 
 use pgrx::prelude::*;
@@ -33,6 +34,21 @@ pub fn text(text: &CStr) -> String {
     // The server's texts are UTF-8.
     String::from_utf8(copy)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// As [`text`], of one that may be borrowed.
+pub fn owned(text: Cow<'_, str>) -> String {
+    match text {
+        Cow::Owned(text) => text,
+        Cow::Borrowed(text) => {
+            let mut copy = String::new();
+            if copy.try_reserve_exact(text.len()).is_err() {
+                exhausted();
+            }
+            copy.push_str(text);
+            copy
+        }
+    }
 }
 
 /// Says that there is no memory, as an error of the statement.
