@@ -260,6 +260,7 @@ impl Preview<'_> {
             return Ok((draft, body));
         }
         let made = match self.sender.transformed(&body) {
+            // The body itself: a copy of it might find no memory.
             Ok(Some(Cow::Borrowed(_))) => None,
             Ok(Some(Cow::Owned(made))) => Some(made),
             Ok(None) => return Err("the transform drops it".to_owned()),
