@@ -326,6 +326,18 @@ SELECT
 FROM webhook.owned AS w
 WHERE w.deleted_at IS NULL AND w.role IS NOT NULL AND NOT w.confirmed
 UNION ALL
+SELECT
+    v.webhook,
+    'warning',
+    pg_catalog.format('table %I.%I is unlogged: a crash of the server takes its rows, and their events are sent',
+        n.nspname, c.relname),
+    pg_catalog.format('ALTER TABLE %I.%I SET LOGGED', n.nspname, c.relname)
+FROM webhook.watch AS v
+JOIN pg_catalog.pg_class AS c
+    ON c.relpersistence = 'u'
+    AND (c.oid = v.relation OR c.oid IN (SELECT t.relid FROM pg_catalog.pg_partition_tree(v.relation) AS t))
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+UNION ALL
 -- one that watches a table is among those above
 SELECT
     w.id,

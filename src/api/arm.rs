@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 
 use super::{install, on_behalf};
 use crate::domain::refusal::Refusal;
+use crate::log::retention;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::wake;
 use crate::queue::cursor;
@@ -23,7 +24,8 @@ fn webhook_arm() -> Result<bool, ErrorReport> {
                 return Ok(false);
             }
             session.run(sql!("api/forget_installation"), &[]);
-            session.run(sql!("api/forget_queue"), &[]);
+            // Events and attempts are those of the database that this one was copied from, which sends them.
+            retention::forget(session);
             session.run(sql!("api/restart_cursor"), &[]);
             install::claim(session)?;
             record(session, true);

@@ -19,6 +19,15 @@ pub fn claim(session: &Session) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// A subscriber without our tables cannot be told to do without them.
+fn warn_of_publications(names: String) {
+    let code = PgSqlErrorCode::ERRCODE_WARNING;
+    let message = format!("publications carry the tables of pg_webhook: {names}");
+    ErrorReport::new(code, message, function_name!())
+        .set_hint("A subscriber without the extension stops replicating until CREATE EXTENSION pg_webhook there.")
+        .report(PgLogLevel::WARNING);
+}
+
 const PRELOAD: &str = "Add shared_preload_libraries = 'pg_webhook' to postgresql.conf (after a comma, if it \
                        lists others) and restart the server.";
 
@@ -32,6 +41,11 @@ fn webhook_install() -> Result<(), ErrorReport> {
     spi::connect(|session| {
         for row in session.run(sql!("api/row_types"), &[]).iter() {
             grant::run_apart(&row.value::<String>(1));
+        }
+        if let Some(names) =
+            session.run(sql!("api/publications"), &[]).first().and_then(|row| row.get(1))
+        {
+            warn_of_publications(names);
         }
         claim(session)
     })?;

@@ -9,14 +9,21 @@ use crate::capture::sender::{Sender, Stored};
 use crate::capture::transform::Failure;
 use crate::domain::refusal::Refusal;
 use crate::domain::status::Status;
+use crate::pg::composite::Record;
 use crate::pg::spi::{self, Session, arg, sql};
-use crate::pg::{ids, wake};
+use crate::pg::{heap, ids, wake};
 use crate::registry::managed;
 
 /// The next delivery's id, for statements that write many.
 #[pg_extern(sql = false)]
 fn webhook_next_id() -> i64 {
     ids::next_here()
+}
+
+/// Writes a row, for statements that bodies are in: logical decoding sees what INSERT and UPDATE write.
+#[pg_extern(sql = false)]
+fn webhook_put(table: pg_sys::Oid, row: Record<'_>) {
+    heap::insert_row(table, &row.0);
 }
 
 #[pg_extern(sql = false)]

@@ -1,4 +1,4 @@
-//! Turning the ring over: the oldest slot is emptied by TRUNCATE and becomes the current one.
+//! Turning the ring over: the oldest slot is emptied as TRUNCATE does it and becomes the current one.
 //!
 //! The ring has eight slots, so one is in use and seven hold the retention. A slot is emptied when the
 //! cursor is past all in it; what is not finished by then is in the slow lane with its payload.
@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::pg::guc::Local;
 use crate::pg::settings;
 use crate::pg::spi::{Session, arg, sql};
+use crate::pg::table::{self, Lock, Table};
 use crate::registry;
 
 /// Slots of the ring.
@@ -72,14 +73,20 @@ fn state(session: &Session) -> Option<(i16, Duration, bool)> {
 /// everything written is visible and nothing more comes: only then the check means something.
 fn empty(session: &Session, slot: i16) -> bool {
     let _timeout = Local::set(c"lock_timeout", c"50ms");
-    let rows = session.read(sql!("log/empty_slot"), &[arg(slot)]);
-    let Some(row) = rows.first() else {
-        return false;
-    };
-    session.define(&row.value::<String>(1));
+    let rows = session.read(sql!("log/slot"), &[arg(slot)]);
+    let tables: Vec<_> =
+        rows.iter().filter_map(|row| Table::open(row.value(1), Lock::Drop)).collect();
     let settled = state(session).is_some_and(|(_, _, settled)| settled);
     if settled {
-        session.define(&row.value::<String>(2));
+        table::empty(&tables);
     }
     settled
+}
+
+/// Forgets all events and attempts, whatever has become of them.
+pub fn forget(session: &Session) {
+    let rows = session.read(sql!("log/queue"), &[]);
+    let tables: Vec<_> =
+        rows.iter().filter_map(|row| Table::open(row.value(1), Lock::Drop)).collect();
+    table::empty(&tables);
 }

@@ -56,6 +56,33 @@ pub unsafe fn insert_into_indexes(
     }
 }
 
+/// commands/tablecmds.h: TRUNCATE, of which logical decoding sees nothing.
+///
+/// # Safety
+///
+/// In a transaction; the relations are open tables of no others' foreign keys, and locked against everybody else.
+pub unsafe fn truncate(relations: &[pg_sys::Relation]) {
+    let nobody = std::ptr::null_mut();
+    // SAFETY: the caller's; the lists are of the current memory context. The relations stay open: who is to close them
+    // is in the first list.
+    unsafe {
+        let (mut tables, mut numbers) = (nobody, nobody);
+        for relation in relations {
+            tables = pg_sys::lappend(tables, relation.cast());
+            numbers = pg_sys::lappend_oid(numbers, (**relation).rd_id);
+        }
+        pg_sys::ExecuteTruncateGuts(
+            tables,
+            numbers,
+            nobody,
+            pg_sys::DropBehavior::DROP_RESTRICT,
+            false,
+            #[cfg(not(feature = "pg15"))]
+            false,
+        );
+    }
+}
+
 /// The columns of a table, those that have been dropped among them.
 ///
 /// # Safety

@@ -1,15 +1,17 @@
 //! Writing rows without a statement.
 //!
 //! Needs no right on the table and runs no trigger. Every index of the table is kept, also one that an
-//! administrator has added.
+//! administrator has added. Logical decoding sees nothing of the rows: there are bodies and secrets in them, and a
+//! subscriber has no use for the rows of another database's queue.
 
 use std::ffi::{CStr, c_int};
 use std::ptr;
 
 use pgrx::prelude::*;
 
+use super::row::Row;
 use super::spi::Arg;
-use super::{compat, report};
+use super::{compat, report, wal};
 use crate::domain::refusal::Refusal;
 
 /// A value of a row, and the column that it is for.
@@ -44,18 +46,18 @@ pub fn insert<const COLUMNS: usize>(relation: pg_sys::Oid, row: Columns<COLUMNS>
     with_relation(relation, |relation| {
         // SAFETY: in a transaction; the tuple is made for the open table's descriptor.
         unsafe {
-            let tuple = form(relation, &row);
-            let indexes = pg_sys::CatalogOpenIndexes(relation);
-            let plain = are_plain(indexes);
-            if plain {
-                pg_sys::CatalogTupleInsertWithInfo(relation, tuple, indexes);
-            }
-            pg_sys::CatalogCloseIndexes(indexes);
-            pg_sys::heap_freetuple(tuple);
-            if !plain {
-                insert_all_into(relation, &[row]);
-            }
+            insert_into(relation, form(relation, &row));
         }
+    });
+}
+
+/// As [`insert`], for a row of any kind, whose columns are found by name.
+///
+/// Raises an error where the table does not have each of them, or has others that must not be NULL.
+pub fn insert_row(relation: pg_sys::Oid, row: &Row<'_>) {
+    with_relation(relation, |relation| {
+        // SAFETY: in a transaction; the tuple is made for the open table's descriptor.
+        unsafe { insert_into(relation, form_of(relation, row)) }
     });
 }
 
@@ -64,8 +66,10 @@ pub fn insert<const COLUMNS: usize>(relation: pg_sys::Oid, row: Columns<COLUMNS>
 ///
 /// Raises an error where the table has other columns.
 pub fn insert_all<const COLUMNS: usize>(relation: pg_sys::Oid, rows: &[Columns<COLUMNS>]) {
-    // SAFETY: in a transaction, with an open table.
-    with_relation(relation, |relation| unsafe { insert_all_into(relation, rows) });
+    // SAFETY: in a transaction, with an open table, for which the tuples are made.
+    with_relation(relation, |relation| unsafe {
+        insert_all_into(relation, rows.iter().map(|row| form(relation, row)).collect());
+    });
 }
 
 /// Puts `row` into the place of the one at `before`, which this transaction has locked; without one it inserts it.
@@ -157,6 +161,36 @@ unsafe fn form<const COLUMNS: usize>(
     unsafe { pg_sys::heap_form_tuple((*relation).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr()) }
 }
 
+/// # Safety
+///
+/// The relation is open.
+unsafe fn form_of(relation: pg_sys::Relation, row: &Row<'_>) -> pg_sys::HeapTuple {
+    // SAFETY: the caller's.
+    let attributes = unsafe { compat::attributes((*relation).rd_att) };
+    let mut values = vec![pg_sys::Datum::null(); attributes.len()];
+    let mut nulls = vec![true; attributes.len()];
+    let mut found = 0;
+    for (at, attribute) in attributes.iter().enumerate().filter(|(_, a)| !a.attisdropped) {
+        let is_it = |other: &pg_sys::FormData_pg_attribute| {
+            other.attname.data == attribute.attname.data && other.atttypid == attribute.atttypid
+        };
+        let index = row.attributes().iter().position(is_it);
+        found += usize::from(index.is_some());
+        match index.and_then(|index| row.value(index)) {
+            Some(datum) => (values[at], nulls[at]) = (datum, false),
+            None if attribute.attnotnull => {
+                refuse(relation, "has other columns than a row that is to be written");
+            }
+            None => {}
+        }
+    }
+    if found < row.attributes().len() {
+        refuse(relation, "lacks a column of a row that is to be written");
+    }
+    // SAFETY: a value of its type, or NULL, for each column, as has just been seen.
+    unsafe { pg_sys::heap_form_tuple((*relation).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr()) }
+}
+
 /// What a row has for the column at this place, where it mostly is.
 fn find<'r, const COLUMNS: usize>(
     row: &'r Columns<COLUMNS>,
@@ -169,8 +203,44 @@ fn find<'r, const COLUMNS: usize>(
     row.get(at).filter(is_it).or_else(|| row.iter().find(is_it))
 }
 
-/// Whether the way in which the catalogs are written does for these indexes: it evaluates no expressions
-/// and leaves no row out.
+/// # Safety
+///
+/// In a transaction; the tuple is one of the open relation's descriptor, and nobody needs it afterwards.
+unsafe fn insert_into(relation: pg_sys::Relation, tuple: pg_sys::HeapTuple) {
+    // SAFETY: the caller's. The list of indexes is closed again; a slot of a heap's tuples takes one, and frees it.
+    unsafe {
+        let indexes = pg_sys::CatalogOpenIndexes(relation);
+        let plain = are_plain(indexes);
+        if plain {
+            unseen(relation, tuple);
+            let kind = &raw const pg_sys::TTSOpsHeapTuple;
+            let slot = pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, kind);
+            pg_sys::ExecStoreHeapTuple(tuple, slot, true);
+            insert_into_plain(relation, indexes, slot, &mut (*tuple).t_self);
+            pg_sys::ExecDropSingleTupleTableSlot(slot);
+        }
+        pg_sys::CatalogCloseIndexes(indexes);
+        if !plain {
+            insert_all_into(relation, vec![tuple]);
+        }
+    }
+}
+
+/// Inserts a tuple of which logical decoding sees nothing.
+///
+/// # Safety
+///
+/// In a transaction; the tuple is one of the open relation's descriptor.
+unsafe fn unseen(relation: pg_sys::Relation, tuple: pg_sys::HeapTuple) {
+    let options = pg_sys::HEAP_INSERT_NO_LOGICAL as c_int;
+    // SAFETY: the caller's. Parts that are stored elsewhere are written with the same options.
+    unsafe {
+        let command = pg_sys::GetCurrentCommandId(true);
+        pg_sys::heap_insert(relation, tuple, command, options, ptr::null_mut());
+    }
+}
+
+/// Whether an entry in these indexes takes no expression and no look at a condition.
 ///
 /// # Safety
 ///
@@ -188,27 +258,63 @@ unsafe fn are_plain(indexes: pg_sys::CatalogIndexState) -> bool {
     }
 }
 
-/// As COPY writes them.
+/// As the server does for its catalogs.
 ///
 /// # Safety
 ///
-/// In a transaction; the relation is open.
-unsafe fn insert_all_into<const COLUMNS: usize>(
+/// The indexes are those of the open relation, and plain; the slot has a row that is at `position` there.
+unsafe fn insert_into_plain(
     relation: pg_sys::Relation,
-    rows: &[Columns<COLUMNS>],
+    indexes: pg_sys::CatalogIndexState,
+    slot: *mut pg_sys::TupleTableSlot,
+    position: pg_sys::ItemPointer,
 ) {
+    const MOST: usize = pg_sys::INDEX_MAX_KEYS as usize;
+    let (mut values, mut nulls) = ([pg_sys::Datum::null(); MOST], [false; MOST]);
+    // SAFETY: the caller's; an index has as many columns at most as the arrays have entries.
+    unsafe {
+        for at in 0..(*indexes).ri_NumIndices as usize {
+            let index = *(*indexes).ri_IndexRelationDescs.add(at);
+            let info = *(*indexes).ri_IndexRelationInfo.add(at);
+            if !(*info).ii_ReadyForInserts {
+                continue;
+            }
+            let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
+            pg_sys::FormIndexDatum(info, slot, ptr::null_mut(), values, nulls);
+            let check = match (*(*index).rd_index).indisunique {
+                true => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES,
+                false => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
+            };
+            pg_sys::index_insert(index, values, nulls, position, relation, check, false, info);
+        }
+    }
+}
+
+/// As COPY writes them, unless logical decoding could see them then.
+///
+/// # Safety
+///
+/// In a transaction; the tuples are of the open relation's descriptor, and nobody needs them afterwards.
+unsafe fn insert_all_into(relation: pg_sys::Relation, tuples: Vec<pg_sys::HeapTuple>) {
     // SAFETY: the caller's; each slot has a tuple of the relation's descriptor, and the position of its row
     // from when that has been inserted.
     unsafe {
-        let mut slots: Vec<*mut pg_sys::TupleTableSlot> = Vec::with_capacity(rows.len());
-        for row in rows {
+        let stored = |tuple| {
             let kind = &raw const pg_sys::TTSOpsHeapTuple;
             let slot = pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, kind);
-            slots.push(pg_sys::ExecStoreHeapTuple(form(relation, row), slot, true));
+            pg_sys::ExecStoreHeapTuple(tuple, slot, true)
+        };
+        let mut slots: Vec<_> = tuples.iter().map(|tuple| stored(*tuple)).collect();
+        if wal::is_logical() {
+            for (slot, tuple) in slots.iter().zip(&tuples) {
+                unseen(relation, *tuple);
+                (**slot).tts_tid = (**tuple).t_self;
+            }
+        } else {
+            let command = pg_sys::GetCurrentCommandId(true);
+            let (table, count) = (slots.as_mut_ptr(), slots.len() as c_int);
+            pg_sys::heap_multi_insert(relation, table, count, command, 0, ptr::null_mut());
         }
-        let command = pg_sys::GetCurrentCommandId(true);
-        let (table, count) = (slots.as_mut_ptr(), slots.len() as c_int);
-        pg_sys::heap_multi_insert(relation, table, count, command, 0, ptr::null_mut());
 
         let executor = pg_sys::CreateExecutorState();
         let mut indexes =

@@ -1,6 +1,7 @@
 //! Thin adapters to PostgreSQL, and the home of `unsafe`.
 
 pub mod anchor;
+pub mod applied;
 mod array;
 pub mod backtrace;
 pub mod board;

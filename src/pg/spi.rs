@@ -1,6 +1,6 @@
 //! SQL statements kept as files, run through SPI with plans that are kept.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::{CString, c_char};
 use std::marker::PhantomData;
@@ -103,10 +103,37 @@ pub fn connect<R>(work: impl FnOnce(&Session) -> R) -> R {
     // SAFETY: main thread (pgrx checks it); an error on the way out leaves the connection to the
     // transaction's abort, as PostgreSQL documents.
     unsafe { pg_sys::SPI_connect() };
+    let _open = Open::begin();
     let result = work(&Session { _main_thread: PhantomData });
     // SAFETY: connected above, and `Session` cannot leave `work`.
     unsafe { pg_sys::SPI_finish() };
     result
+}
+
+thread_local! {
+    /// How many sessions are open, one inside the other.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether a function of ours is about to run a statement, or is running one.
+pub fn is_open() -> bool {
+    DEPTH.get() > 0
+}
+
+/// Counts an open session, until it is dropped, on the way of an error as well.
+struct Open;
+
+impl Open {
+    fn begin() -> Self {
+        DEPTH.set(DEPTH.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        DEPTH.set(DEPTH.get() - 1);
+    }
 }
 
 impl Session {

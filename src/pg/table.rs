@@ -4,6 +4,7 @@ use std::ffi::{CStr, c_int};
 
 use pgrx::pg_sys;
 
+use super::compat;
 use super::composite::Record;
 use super::row::Row;
 
@@ -82,6 +83,17 @@ impl Drop for Table {
             // SAFETY: opened by `open`; the lock stays until the transaction ends.
             unsafe { pg_sys::relation_close(self.relation, pg_sys::NoLock as c_int) };
         }
+    }
+}
+
+/// Takes all rows out of tables that are open with [`Lock::Drop`], as TRUNCATE does it. Logical decoding does not see
+/// it, so the tables of a subscriber that are called so stay as they are.
+pub fn empty(tables: &[Table]) {
+    let relations: Vec<pg_sys::Relation> = tables.iter().map(Table::relation).collect();
+    // SAFETY: open, and locked against everybody else; they stay open. A cursor of this session is an error.
+    unsafe {
+        relations.iter().for_each(|table| pg_sys::CheckTableNotInUse(*table, c"TRUNCATE".as_ptr()));
+        compat::truncate(&relations);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Announcing only what a crash cannot take back.
+//! The write-ahead log: announcing only what a crash cannot take back, and what logical decoding reads of it.
 
 use pgrx::pg_sys;
 
@@ -20,4 +20,10 @@ pub fn flush_commits(xids: impl IntoIterator<Item = Xid8>) {
         // SAFETY: a position that the server returned.
         unsafe { pg_sys::XLogFlush(target) };
     }
+}
+
+/// Whether the server writes what logical decoding needs.
+pub fn is_logical() -> bool {
+    // SAFETY: a setting of the server, which stays as it is while it runs.
+    unsafe { pg_sys::wal_level >= pg_sys::WalLevel::WAL_LEVEL_LOGICAL as i32 }
 }

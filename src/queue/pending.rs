@@ -162,6 +162,7 @@ pub fn cancelled_of(session: &Session, ids: Vec<i64>) -> Vec<(i64, Xid8)> {
 /// is nothing more to do.
 pub fn settle(session: &Session, deliveries: Vec<(i64, Xid8)>) -> usize {
     let (ids, xids): (Vec<i64>, Vec<Xid8>) = deliveries.into_iter().unzip();
+    session.run(sql!("queue/shelve"), &[arg(ids.clone()), arg(xids.clone())]);
     session.run(sql!("queue/settle"), &[arg(ids), arg(xids)]).count()
 }
 

@@ -68,6 +68,11 @@ pub fn check(
     if kind == "f" {
         notice!("changes of foreign table {table} that other servers make are not seen");
     }
+    if persistence == "u" {
+        warning!(
+            "table {table} is unlogged: a crash of the server takes its rows, and their events are sent"
+        );
+    }
     if row.value::<bool>(10) {
         notice!("tables that inherit from {table} are not watched with it");
     }

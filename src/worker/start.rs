@@ -21,7 +21,7 @@ const LIBRARY: &str = env!("CARGO_PKG_VERSION");
 
 /// What a session of the worker needs, whatever the database or the role is set to. Plans are kept from
 /// when the tables were empty, so the planner is told what they will look like: by index, always.
-const SESSION: [(&std::ffi::CStr, &std::ffi::CStr); 17] = [
+const SESSION: [(&std::ffi::CStr, &std::ffi::CStr); 18] = [
     (c"application_name", c"pg_webhook"),
     (c"search_path", c"pg_catalog, pg_temp"),
     (c"TimeZone", c"UTC"),
@@ -34,6 +34,8 @@ const SESSION: [(&std::ffi::CStr, &std::ffi::CStr); 17] = [
     // as durable as a commit of this server alone can be, without waiting for a standby
     (c"synchronous_commit", c"local"),
     (c"row_security", c"on"),
+    // Triggers that others have put on our tables do not fire, nor do those of foreign keys.
+    (c"session_replication_role", c"replica"),
     (c"plan_cache_mode", c"force_generic_plan"),
     (c"jit", c"off"),
     (c"enable_seqscan", c"off"),

@@ -16,4 +16,12 @@ WHERE $1 IS NULL
       pg_has_role($2, o.owner, 'USAGE')
       OR EXISTS (SELECT FROM webhook.administrator AS l WHERE pg_has_role($2, l.role, 'USAGE'))
   )
+UNION ALL
+SELECT NULL, s.severity, s.problem, s.hint
+FROM webhook.surrounding AS s
+WHERE $1 IS NULL
+  AND (
+      pg_has_role($2, s.owner, 'USAGE')
+      OR EXISTS (SELECT FROM webhook.administrator AS l WHERE pg_has_role($2, l.role, 'USAGE'))
+  )
 ORDER BY 1, 2, 3

@@ -9,15 +9,13 @@ WITH original AS (
     FROM webhook.pending AS p
     WHERE p.id = $1 AND p.xid = $2::text::xid8
     LIMIT 1
+), replay AS (
+    SELECT
+        pg_current_xact_id() AS xid, webhook.next_id() AS id, clock_timestamp() AS created_at, o.webhook, r.slot,
+        o.event_type, o.schema_name, o.table_name, coalesce(o.event_id, format('evt_%s_%s', i.id, $1)) AS event_id,
+        o.payload
+    FROM original AS o
+    CROSS JOIN webhook.ring AS r
+    CROSS JOIN webhook.installation AS i
 )
-INSERT INTO webhook.event (
-    xid, id, created_at, webhook, slot, event_type, schema_name, table_name, event_id, payload
-)
-SELECT
-    pg_current_xact_id(), webhook.next_id(), clock_timestamp(), o.webhook, r.slot,
-    o.event_type, o.schema_name, o.table_name, coalesce(o.event_id, format('evt_%s_%s', i.id, $1)),
-    o.payload
-FROM original AS o
-CROSS JOIN webhook.ring AS r
-CROSS JOIN webhook.installation AS i
-RETURNING id
+SELECT replay.id, webhook.put(format('webhook.event_%s', replay.slot)::regclass, replay) FROM replay

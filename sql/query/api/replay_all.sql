@@ -30,15 +30,14 @@ WITH dead AS (
       AND d.failure IS NULL
       AND (d.created_at >= $2) IS NOT FALSE
       AND (d.created_at < $3) IS NOT FALSE
+), replay AS (
+    SELECT
+        pg_current_xact_id() AS xid, webhook.next_id() AS id, clock_timestamp() AS created_at, $1 AS webhook, r.slot,
+        o.event_type, o.schema_name, o.table_name, coalesce(o.event_id, format('evt_%s_%s', i.id, o.id)) AS event_id,
+        o.payload
+    FROM original AS o
+    CROSS JOIN webhook.ring AS r
+    CROSS JOIN webhook.installation AS i
+    ORDER BY o.id
 )
-INSERT INTO webhook.event (
-    xid, id, created_at, webhook, slot, event_type, schema_name, table_name, event_id, payload
-)
-SELECT
-    pg_current_xact_id(), webhook.next_id(), clock_timestamp(), $1, r.slot,
-    o.event_type, o.schema_name, o.table_name, coalesce(o.event_id, format('evt_%s_%s', i.id, o.id)),
-    o.payload
-FROM original AS o
-CROSS JOIN webhook.ring AS r
-CROSS JOIN webhook.installation AS i
-ORDER BY o.id
+SELECT webhook.put(format('webhook.event_%s', replay.slot)::regclass, replay) FROM replay

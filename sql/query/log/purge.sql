@@ -15,5 +15,10 @@ WITH old AS (
     RETURNING c.delivery, c.xid
 ), gone AS (
     DELETE FROM webhook.pending AS p USING closed AS c WHERE p.id = c.delivery AND p.xid = c.xid
+), health AS (
+    -- In the worker's session foreign keys do nothing.
+    DELETE FROM webhook.health AS h USING old WHERE h.webhook = old.id AND old.forgotten
+), emitter_role AS (
+    DELETE FROM webhook.emitter_role AS k USING old WHERE k.webhook = old.id AND old.forgotten
 )
 DELETE FROM webhook.webhook AS w USING old WHERE w.id = old.id AND old.forgotten

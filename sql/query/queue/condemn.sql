@@ -1,14 +1,19 @@
--- Makes delivery $1 a dead letter, wherever it is.
+-- Makes delivery $1 a dead letter, wherever it is. Not by UPDATE, which shows bodies to logical decoding.
 WITH waiting AS (
-    UPDATE webhook.pending SET next_at = 'infinity', error = $2 WHERE id = $1 RETURNING id
+    DELETE FROM webhook.pending AS p WHERE p.id = $1
+    RETURNING
+        p.webhook, 'infinity'::timestamptz AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts,
+        p.status_code, p.duration_us, $2 AS error, p.response_body,
+        p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key
+), fresh AS (
+    SELECT
+        e.webhook, 'infinity'::timestamptz AS next_at, e.id, e.xid, e.created_at, 0 AS attempts,
+        0::smallint AS status_code, $2 AS error,
+        e.event_type, e.schema_name, e.table_name, e.event_id, e.payload, e.failure, e.slot AS event_slot, e.key
+    FROM webhook.event AS e
+    WHERE e.id = $1 AND NOT EXISTS (SELECT FROM waiting)
+    LIMIT 1
 )
-INSERT INTO webhook.pending (
-    webhook, next_at, id, xid, created_at, attempts, status_code, error,
-    event_type, schema_name, table_name, event_id, payload, failure, event_slot, key
-)
-SELECT
-    e.webhook, 'infinity', e.id, e.xid, e.created_at, 0, 0, $2,
-    e.event_type, e.schema_name, e.table_name, e.event_id, e.payload, e.failure, e.slot, e.key
-FROM webhook.event AS e
-WHERE e.id = $1 AND NOT EXISTS (SELECT FROM waiting)
-ON CONFLICT (id) DO NOTHING
+SELECT webhook.put('webhook.pending'::regclass, waiting) FROM waiting
+UNION ALL
+SELECT webhook.put('webhook.pending'::regclass, fresh) FROM fresh

@@ -1,14 +1,16 @@
--- Events of the slow lane that have been attempted and failed.
-UPDATE webhook.pending AS p SET
-    -- One that has been cancelled meanwhile stays where it is.
-    next_at = CASE WHEN p.next_at < 'infinity' THEN u.next_at ELSE p.next_at END,
-    first_attempt_at = u.first_attempt_at,
-    attempts = u.attempts,
-    status_code = u.status_code,
-    duration_us = u.duration_us,
-    error = u.error,
-    response_body = u.response_body
-FROM unnest($1, $2, $3, $4, $5, $6, $7, $8) AS u (
-    id, next_at, first_attempt_at, attempts, status_code, duration_us, error, response_body
+-- Events of the slow lane that have been attempted and failed. Not by UPDATE, which shows bodies to logical decoding.
+WITH attempted AS (
+    DELETE FROM webhook.pending AS p
+    USING unnest($1, $2, $3, $4, $5, $6, $7, $8) AS u (
+        id, next_at, first_attempt_at, attempts, status_code, duration_us, error, response_body
+    )
+    WHERE p.id = u.id
+    RETURNING
+        p.webhook,
+        -- One that has been cancelled meanwhile stays where it is.
+        CASE WHEN p.next_at < 'infinity' THEN u.next_at ELSE p.next_at END AS next_at,
+        p.id, p.xid, p.created_at, u.first_attempt_at, u.attempts,
+        u.status_code, u.duration_us, u.error, u.response_body,
+        p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key
 )
-WHERE p.id = u.id
+SELECT webhook.put('webhook.pending'::regclass, attempted) FROM attempted

@@ -9,13 +9,12 @@ WITH original AS (
     SELECT o.id, o.xid, 'renewed', true FROM original AS o
     ON CONFLICT DO NOTHING
     RETURNING delivery, xid
+), renewed AS (
+    SELECT
+        pg_current_xact_id() AS xid, webhook.next_id() AS id, o.created_at, o.webhook, r.slot,
+        o.event_type, o.schema_name, o.table_name, o.event_id, o.payload, o.failure, o.key
+    FROM original AS o
+    JOIN closed AS c ON c.delivery = o.id AND c.xid = o.xid
+    CROSS JOIN webhook.ring AS r
 )
-INSERT INTO webhook.event (
-    xid, id, created_at, webhook, slot, event_type, schema_name, table_name, event_id, payload, failure, key
-)
-SELECT
-    pg_current_xact_id(), webhook.next_id(), o.created_at, o.webhook, r.slot,
-    o.event_type, o.schema_name, o.table_name, o.event_id, o.payload, o.failure, o.key
-FROM original AS o
-JOIN closed AS c ON c.delivery = o.id AND c.xid = o.xid
-CROSS JOIN webhook.ring AS r
+SELECT webhook.put(format('webhook.event_%s', renewed.slot)::regclass, renewed) FROM renewed

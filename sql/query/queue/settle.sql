@@ -1,15 +1,7 @@
--- Deliveries $1, whose events transactions $2 wrote, have been cancelled. Those in the slow lane are never
--- due again. There is nothing more to do for them then, nor for those that were under way already and are
--- behind the cursor.
-WITH told AS (
-    SELECT u.id, u.xid FROM unnest($1, $2) AS u (id, xid)
-), shelved AS (
-    UPDATE webhook.pending AS p SET next_at = 'infinity'
-    FROM told AS t
-    WHERE p.id = t.id AND p.xid = t.xid AND p.next_at < 'infinity'
-)
+-- For deliveries $1, whose events transactions $2 wrote and which have been cancelled, there is nothing more to do when
+-- they are in the slow lane, or were under way already and are behind the cursor.
 UPDATE webhook.closed AS c SET settled = true
-FROM told AS t
+FROM unnest($1, $2) AS t (id, xid)
 WHERE c.delivery = t.id
   AND c.xid = t.xid
   AND (

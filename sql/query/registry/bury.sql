@@ -17,6 +17,11 @@ WITH ownerless AS (
     DELETE FROM webhook.secret AS s USING gone WHERE s.webhook = gone.id
 ), watch AS (
     DELETE FROM webhook.watch AS v USING gone WHERE v.webhook = gone.id RETURNING v.id, v.relation
+), watch_trigger AS (
+    -- In the worker's session foreign keys do nothing.
+    DELETE FROM webhook.watch_trigger AS t USING watch WHERE t.watch = watch.id
+), watch_payload AS (
+    DELETE FROM webhook.watch_payload AS p USING watch WHERE p.watch = watch.id
 ), doomed AS (
     INSERT INTO webhook.doomed (watch, relation) SELECT watch.id, watch.relation FROM watch
 )

@@ -1,0 +1,2 @@
+-- The publications that carry our tables.
+SELECT string_agg(quote_ident(p.name), ', ' ORDER BY p.name) FROM webhook.publication AS p

@@ -1,0 +1,12 @@
+-- Of deliveries $1, whose events transactions $2 wrote, those in the slow lane are never due again. Not by UPDATE, which
+-- shows bodies to logical decoding.
+WITH shelved AS (
+    DELETE FROM webhook.pending AS p
+    USING unnest($1, $2) AS u (id, xid)
+    WHERE p.id = u.id AND p.xid = u.xid AND p.next_at < 'infinity'
+    RETURNING
+        p.webhook, 'infinity'::timestamptz AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts,
+        p.status_code, p.duration_us, p.error, p.response_body,
+        p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key
+)
+SELECT webhook.put('webhook.pending'::regclass, shelved) FROM shelved

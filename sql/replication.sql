@@ -1,0 +1,92 @@
+-- What concerns our tables from outside: rows that logical replication brings, publications, and triggers of others.
+
+CREATE FUNCTION webhook.skip_applied() RETURNS trigger
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_skip_applied';
+COMMENT ON FUNCTION webhook.skip_applied IS
+    'private: a trigger that leaves out what logical replication brings for the tables of pg_webhook';
+
+-- In replica role, because what applies the changes of a publisher has it. The name sorts before those of others.
+DO $$
+DECLARE
+    private record;
+BEGIN
+    FOR private IN
+        SELECT c.oid::pg_catalog.regclass AS name
+        FROM pg_catalog.pg_class AS c
+        WHERE c.relnamespace OPERATOR(pg_catalog.=) 'webhook'::pg_catalog.regnamespace
+          AND c.relkind OPERATOR(pg_catalog.=) 'r'
+    LOOP
+        EXECUTE pg_catalog.format(
+            'CREATE TRIGGER _skip_applied BEFORE INSERT OR UPDATE OR DELETE ON %s'
+            ' FOR EACH ROW EXECUTE FUNCTION webhook.skip_applied()',
+            private.name
+        );
+        EXECUTE pg_catalog.format('ALTER TABLE %s ENABLE REPLICA TRIGGER _skip_applied', private.name);
+    END LOOP;
+END
+$$;
+
+CREATE VIEW webhook.publication AS
+SELECT p.pubname AS name, p.pubowner AS owner
+FROM pg_catalog.pg_publication AS p
+WHERE p.puballtables
+   OR EXISTS (
+       SELECT
+       FROM pg_catalog.pg_publication_namespace AS s
+       WHERE s.pnpubid = p.oid AND s.pnnspid = 'webhook'::regnamespace
+   )
+   OR EXISTS (
+       SELECT
+       FROM pg_catalog.pg_publication_rel AS r
+       JOIN pg_catalog.pg_class AS c ON c.oid = r.prrelid
+       WHERE r.prpubid = p.oid AND c.relnamespace = 'webhook'::regnamespace
+   );
+COMMENT ON VIEW webhook.publication IS 'private: publications that carry tables of pg_webhook';
+
+CREATE VIEW webhook.surrounding AS
+SELECT
+    p.owner,
+    'warning' AS severity,
+    pg_catalog.format('publication %I carries the tables of pg_webhook', p.name) AS problem,
+    'A subscriber without the extension stops replicating: CREATE EXTENSION pg_webhook there, first if it can be.' AS hint
+FROM webhook.publication AS p
+UNION ALL
+SELECT
+    c.relowner,
+    'warning',
+    pg_catalog.format('trigger %I on %I.%I is not one of pg_webhook', t.tgname, n.nspname, c.relname),
+    pg_catalog.format(
+        CASE
+            WHEN t.tgenabled IN ('A', 'R') THEN
+                'It fires for statements of the worker, and delivery stops where it raises an error. DROP TRIGGER %I ON %I.%I'
+            ELSE
+                'It does not fire for what the worker writes, nor for events, so it does not tell all.'
+                ' DROP TRIGGER %I ON %I.%I'
+        END,
+        t.tgname, n.nspname, c.relname
+    )
+FROM pg_catalog.pg_trigger AS t
+JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid AND c.relnamespace = 'webhook'::regnamespace
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+-- that of a partition goes with its parent's
+WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgfoid <> 'webhook.skip_applied()'::regprocedure
+UNION ALL
+SELECT
+    c.relowner,
+    'warning',
+    pg_catalog.format('trigger _skip_applied on %I.%I is not as pg_webhook has made it', n.nspname, c.relname),
+    pg_catalog.format(
+        'Logical replication from another database with pg_webhook would change the table.'
+        ' ALTER TABLE %I.%I ENABLE REPLICA TRIGGER _skip_applied',
+        n.nspname, c.relname
+    )
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relnamespace = 'webhook'::regnamespace
+  AND c.relkind = 'r'
+  AND NOT EXISTS (
+      SELECT
+      FROM pg_catalog.pg_trigger AS t
+      WHERE t.tgrelid = c.oid AND t.tgfoid = 'webhook.skip_applied()'::regprocedure AND t.tgenabled = 'R'
+  );
+COMMENT ON VIEW webhook.surrounding IS 'private: what others have made that concerns the tables of pg_webhook';

@@ -1,0 +1,318 @@
+"""Publications that carry our tables, subscribers with and without the extension, and what logical decoding sees."""
+
+import json
+import re
+import subprocess
+
+import pytest
+
+from harness import Cluster, wait_until
+from harness.cluster import Database
+from harness.places import BIN
+from harness.receiver import reply
+
+SLOTS = 8
+MARK = "b0dy-of-an-event"
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A server that publishes and subscribes to itself; what fails is tried again at once."""
+    made = Cluster(
+        "logical", jit="off", wal_level="logical", max_replication_slots="40", max_wal_senders="40",
+        max_logical_replication_workers="20", max_sync_workers_per_subscription="6",
+        wal_retrieve_retry_interval="'100ms'", pg_webhook__log_retention="60",
+    ).start()
+    yield made
+    made.destroy()
+
+
+@pytest.fixture
+def databases(server):
+    """Makes databases that a test leaves as it likes."""
+    made = []
+
+    def make(name, extension=True):
+        made.append(Database(server, name, extension))
+        made[-1].run("CREATE TABLE items (id int PRIMARY KEY, note text)")
+        return made[-1]
+
+    yield make
+    for database in reversed(made):
+        for (name,) in database.rows("SELECT subname FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"):
+            database.run(f"ALTER SUBSCRIPTION {name} DISABLE")
+            database.run(f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)")
+            database.run(f"DROP SUBSCRIPTION {name}")
+    for database in made:
+        drop_slots(database)
+        database.drop()
+
+
+def drop_slots(database):
+    mine = "FROM pg_replication_slots WHERE database = current_database()"
+
+    def gone():
+        database.run(f"SELECT pg_terminate_backend(active_pid) {mine} AND active")
+        database.run(f"SELECT pg_drop_replication_slot(slot_name) {mine} AND NOT active")
+        return database.value(f"SELECT count(*) = 0 {mine}")
+
+    wait_until(gone, "the slots to go")
+
+
+def subscribe(subscriber, publisher):
+    """The slot is made beforehand: in the transaction of the subscription it would wait for itself."""
+    publisher.run("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", subscriber.name)
+    subscriber.run(
+        f"CREATE SUBSCRIPTION {subscriber.name} CONNECTION '{publisher.cluster.dsn(publisher.name)}'"
+        f" PUBLICATION everything WITH (create_slot = false, slot_name = '{subscriber.name}')"
+    )
+
+
+def wait_for_sync(subscriber):
+    states = "SELECT count(*) > 0 AND bool_and(srsubstate = 'r') FROM pg_subscription_rel"
+    wait_until(lambda: subscriber.value(states), lambda: f"every table to be ready: {subscriber.cluster.log_text()[-3000:]}")
+
+
+def wait_for_rows(subscriber, count):
+    wait_until(lambda: subscriber.value("SELECT count(*) FROM items") == count, lambda: f"{count} rows: {subscriber.cluster.log_text()[-3000:]}")
+
+
+def wait_for_no_lag(publisher, subscriber):
+    """What has been written by now has been taken."""
+    now = publisher.value("SELECT pg_current_wal_insert_lsn()")
+    taken = "SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s"
+    wait_until(lambda: publisher.value(taken, now, subscriber.name), "the subscriber to be where the publisher is")
+
+
+def turn(db, meanwhile=lambda: None):
+    """Let the ring turn once."""
+    before = db.value("SELECT slot FROM webhook.ring")
+    db.run("UPDATE webhook.ring SET since = since - interval '1 hour'")
+
+    def turned():
+        meanwhile()
+        db.run("SELECT webhook_update('hook', description => 'awake')")
+        return db.value("SELECT slot FROM webhook.ring") != before
+
+    wait_until(turned, "the ring to turn", interval=0.05)
+
+
+# What is private and does not change by itself.
+KEPT = {
+    "webhooks": "SELECT x::text FROM webhook.webhook AS x",
+    "watches": "SELECT x::text FROM webhook.watch AS x",
+    "secrets": "SELECT x::text FROM webhook.secret AS x",
+    "health": "SELECT x::text FROM webhook.health AS x",
+    "events": "SELECT x::text FROM webhook.event AS x",
+    "attempts": "SELECT x::text FROM webhook.attempt AS x",
+    "backlog": "SELECT x::text FROM webhook.pending AS x",
+    "closed": "SELECT x::text FROM webhook.closed AS x",
+    "ring": "SELECT x::text FROM webhook.ring AS x",
+    "installation": "SELECT x::text FROM webhook.installation AS x",
+}
+
+# Records which processes change them; the cursor is not as it was, because the subscriber's own worker moves it.
+TOUCHED = """
+    CREATE TABLE touched (by text, what text);
+    CREATE FUNCTION touched() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO public.touched
+        SELECT a.backend_type, TG_TABLE_NAME || ' ' || TG_OP FROM pg_stat_activity a WHERE a.pid = pg_backend_pid();
+        RETURN NULL;
+    END $$;
+    DO $$
+    DECLARE
+        t regclass;
+    BEGIN
+        FOR t IN SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = 'webhook'::regnamespace
+        LOOP
+            EXECUTE format('CREATE TRIGGER touched AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION touched()', t);
+            EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER touched', t);
+        END LOOP;
+    END $$"""
+
+
+def kept(db):
+    return {what: sorted(db.rows(query)) for what, query in KEPT.items()}
+
+
+PUBLICATIONS = {
+    "all-tables": "CREATE PUBLICATION everything FOR ALL TABLES",
+    "schemas": "CREATE PUBLICATION everything FOR TABLES IN SCHEMA public, webhook",
+    "root": "CREATE PUBLICATION everything FOR ALL TABLES WITH (publish_via_partition_root = true)",
+}
+
+
+@pytest.mark.parametrize("kind", PUBLICATIONS)
+def test_a_subscriber_keeps_what_it_has(databases, receiver, kind):
+    """Its webhook has the number of the publisher's, and a dead letter and a failing endpoint of its own."""
+    name = kind.replace("-", "_")
+    publisher, subscriber = databases(f"pub_{name}"), databases(f"sub_{name}")
+    receiver.on("/own", reply(500))
+    subscriber.create("own", receiver.url("/own"), table_name="items", max_retries=0)
+    subscriber.run("INSERT INTO items VALUES (-1)")
+    subscriber.wait_for_status(1, "dead")
+    subscriber.run("DELETE FROM items WHERE id = -1")
+    subscriber.wait_for_status(2, "dead")
+    subscriber.run(TOUCHED)
+    subscriber.run("SELECT webhook_pause('own')")
+
+    receiver.on("/hook", reply(500), reply(500), reply(500), reply(200))
+    publisher.create("hook", receiver.url("/hook"), table_name="items", retry_backoff_seconds=1)
+    publisher.create("dead", receiver.url("/dead"), table_name="items", max_retries=0)
+    receiver.on("/dead", reply(500))
+    publisher.run("INSERT INTO items SELECT generate_series(1, 20)")
+    publisher.run(PUBLICATIONS[kind])
+    before = kept(subscriber)
+    subscribe(subscriber, publisher)
+    wait_for_sync(subscriber)
+    last = 20
+
+    def write():
+        nonlocal last
+        publisher.run("INSERT INTO items SELECT generate_series(%s::int, %s::int)", last + 1, last + 20)
+        last += 20
+
+    for _ in range(2 * SLOTS):
+        turn(publisher, meanwhile=write)
+    publisher.run("SELECT webhook_replay_all('dead'), webhook_rotate_secret('hook'), webhook_pause('dead')")
+    publisher.run("SELECT webhook_cancel(id) FROM webhook.deliveries WHERE status IN ('pending', 'retrying')")
+    publisher.run("SELECT webhook_delete('dead')")
+    write()
+    wait_for_rows(subscriber, last)
+    wait_for_no_lag(publisher, subscriber)
+    assert kept(subscriber) == before
+    assert not [line for line in publisher.cluster.log_lines("ERROR|FATAL|PANIC") if subscriber.name in line or publisher.name in line]
+    by = dict(subscriber.rows("SELECT by, array_agg(DISTINCT what) FROM touched GROUP BY by"))
+    assert not [who for who in by if "replication" in who], by
+    # It sends what is its own.
+    subscriber.run("SELECT webhook_resume('own')")
+    subscriber.run("INSERT INTO items VALUES (-2)")
+    wait_until(lambda: len(receiver.got("/own")) == 3, "its own event")
+    assert json.loads(receiver.got("/own")[2].body)["record"]["id"] == -2
+
+
+def test_a_subscriber_without_the_extension_goes_on_when_it_gets_it(databases, receiver):
+    publisher, subscriber = databases("pub_late", extension=False), databases("sub_late", extension=False)
+    publisher.run("CREATE PUBLICATION everything FOR ALL TABLES")
+    subscribe(subscriber, publisher)
+    publisher.run("INSERT INTO items VALUES (1)")
+    wait_for_rows(subscriber, 1)
+
+    told = []
+    publisher.connection.add_notice_handler(lambda diagnostic: told.append((diagnostic.severity, diagnostic.message_primary)))
+    since = len(publisher.cluster.log_text())
+    publisher.run("CREATE EXTENSION pg_webhook")
+    assert told == [("WARNING", "publications carry the tables of pg_webhook: everything")]
+    [(webhook, severity, problem, hint)] = publisher.rows("SELECT * FROM webhook_check()")
+    assert (webhook, severity) == (None, "warning") and "publication everything" in problem and "CREATE EXTENSION" in hint
+    publisher.wait_for_worker()
+    publisher.create("hook", receiver.url("/"), table_name="items")
+    publisher.run("INSERT INTO items VALUES (2)")
+    publisher.wait_for_status(1)
+    wait_until(lambda: publisher.cluster.log_lines('relation "webhook\\.', since), "replication to stop")
+    assert subscriber.value("SELECT count(*) FROM items") == 1
+
+    subscriber.run("CREATE EXTENSION pg_webhook")
+    wait_for_rows(subscriber, 2)
+    subscriber.run(f"ALTER SUBSCRIPTION {subscriber.name} REFRESH PUBLICATION")
+    wait_for_sync(subscriber)
+    publisher.run("INSERT INTO items VALUES (3)")
+    wait_for_rows(subscriber, 3)
+    wait_for_no_lag(publisher, subscriber)
+    assert subscriber.value("SELECT count(*) FROM webhook.webhook") == 0
+
+
+def test_what_a_function_writes_for_a_replicated_row_is_its_own(databases, receiver):
+    """A trigger of a user's, on a subscriber, that cancels and emits."""
+    publisher, subscriber = databases("pub_fn"), databases("sub_fn")
+    receiver.default(reply(500))
+    subscriber.create("own", receiver.url("/"), events=["came.*"], max_retries=0)
+    subscriber.run("SELECT webhook_emit('came.first', '{}')")
+    subscriber.wait_for_status(1, "dead")
+    subscriber.run("""
+        CREATE FUNCTION came() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM public.webhook_cancel(id) FROM webhook.deliveries WHERE status = 'dead';
+            PERFORM public.webhook_emit('came.row', pg_catalog.to_jsonb(NEW));
+            RETURN NULL;
+        END $$;
+        CREATE TRIGGER came AFTER INSERT ON items FOR EACH ROW EXECUTE FUNCTION came();
+        ALTER TABLE items ENABLE REPLICA TRIGGER came""")
+    publisher.run("CREATE PUBLICATION everything FOR TABLE items")
+    publisher.run("INSERT INTO items VALUES (1)")
+    subscribe(subscriber, publisher)
+    wait_until(lambda: subscriber.statuses() == {"cancelled": 1, "dead": 1}, lambda: str(subscriber.statuses()))
+
+
+def test_logical_decoding_sees_no_bodies(databases, receiver):
+    """Nor answers, secrets and header values; by each of the ways in which an event moves."""
+    db = databases("decoded")
+    db.run("SELECT pg_create_logical_replication_slot('spy', 'test_decoding')")
+    secret, header = f"secret {MARK}", {"X-Token": f"header {MARK}"}
+    receiver.default(reply(500, f"answer {MARK}".encode()))
+    receiver.on("/good", reply(200, f"answer {MARK}".encode()))
+    common = {"table_name": "items", "secret": secret, "signature": "sha256", "headers": json.dumps(header)}
+    db.create("hook", receiver.url("/good"), **common)
+    db.create("retried", receiver.url("/bad"), retry_backoff_seconds=1, **common)
+    db.create("dead", receiver.url("/dead"), max_retries=0, **common)
+    db.create("paused", receiver.url("/paused"), **common)
+    db.run("SELECT webhook_pause('paused')")
+    # the second does not fit into a page
+    for body in ("", " and " + "".join(f"{n:x}" for n in range(20_000))):
+        db.run("INSERT INTO items VALUES (%s, %s)", len(body), MARK + body)
+    db.wait_for_status(2, webhook="hook")
+    db.wait_for_status(2, "dead")
+    wait_until(lambda: db.value("SELECT count(*) FROM webhook.pending WHERE attempts > 1") >= 1, "a second attempt")
+    wait_until(lambda: db.value("SELECT count(*) FROM webhook.pending WHERE webhook = (SELECT id FROM webhook.webhook WHERE name = 'paused')") == 2, "what is paused to be in the backlog")
+    db.run("SELECT webhook_cancel(id) FROM webhook.deliveries WHERE status = 'pending' AND webhook = 'paused'")
+    wait_until(lambda: db.value("SELECT bool_and(settled) FROM webhook.closed"), "what is cancelled to be put away")
+    db.run("SELECT webhook_replay(id) FROM webhook.deliveries WHERE status = 'delivered'")
+    assert db.value("SELECT webhook_replay_all('dead')") == 2
+    db.wait_for_status(4, webhook="hook")
+    db.wait_for_status(4, "dead")
+    db.run("SELECT webhook_update('hook', headers => %s::jsonb)", json.dumps({"X-Other": MARK}))
+    for _ in range(SLOTS):
+        turn(db)
+    seen = [line for (line,) in db.rows("SELECT data FROM pg_logical_slot_get_changes('spy', NULL, NULL)")]
+    assert [line for line in seen if MARK in line and line.startswith("table public.items")]
+    ours = [line for line in seen if line.startswith("table webhook.")]
+    assert [line for line in ours if line.startswith("table webhook.cursor: UPDATE")]
+    assert not [line for line in ours if MARK in line]
+    assert not [line for line in seen if "TRUNCATE" in line]
+
+
+def test_what_is_changed_has_a_key(databases):
+    """Otherwise a publisher's statements would fail. Events and attempts are only ever added."""
+    db = databases("keys")
+    without = """
+        SELECT c.relname FROM pg_class c
+        WHERE c.relnamespace = 'webhook'::regnamespace AND c.relkind = 'r'
+          AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)"""
+    assert {re.sub("_[0-9]$", "", name) for (name,) in db.rows(without)} == {"event", "attempt"}
+
+
+@pytest.mark.parametrize("way", ["replica-role", "disable-triggers"])
+def test_a_copy_of_the_data_keeps_all_webhooks(server, databases, receiver, way):
+    """Which is made in replica role, as replication works, or without triggers."""
+    name = way.replace("-", "_")
+    origin, copy = databases(f"from_{name}"), databases(f"to_{name}")
+    for number in range(3):
+        origin.create(f"hook {number}", receiver.url("/"), table_name="items")
+    arguments = ["--disable-triggers"] if way == "disable-triggers" else []
+    dump = subprocess.run(
+        [BIN / "pg_dump", "--data-only", *arguments, "-d", server.dsn(origin.name)], capture_output=True, text=True, check=True
+    ).stdout
+    options = {"PGOPTIONS": "-c session_replication_role=replica"} if way == "replica-role" else {}
+    subprocess.run(
+        [BIN / "psql", "-qX", "-v", "ON_ERROR_STOP=1", "-d", server.dsn(copy.name)],
+        input=dump, text=True, check=True, env={"PATH": "/usr/bin:/bin", **options}, stdout=subprocess.DEVNULL,
+    )
+    names = "SELECT name, url FROM webhook.webhook ORDER BY name"
+    assert copy.rows(names) == origin.rows(names) and len(copy.rows(names)) == 3
+    # ENABLE TRIGGER ALL, as such a dump ends, makes of each trigger an ordinary one.
+    said = [problem for _, _, problem, hint in copy.rows("SELECT * FROM webhook_check()") if "_skip_applied" in problem]
+    assert bool(said) == (way == "disable-triggers")
+    for problem, hint in copy.rows("SELECT problem, hint FROM webhook_check() WHERE problem ~ '_skip_applied'"):
+        copy.run(hint[hint.index("ALTER TABLE"):])
+    assert not copy.rows("SELECT FROM webhook_check() WHERE problem ~ '_skip_applied'")

@@ -1,0 +1,198 @@
+"""What others have set and made around our tables: triggers, access methods, tablespaces, unlogged tables."""
+
+import pytest
+
+from harness import wait_until
+from harness.receiver import reply
+
+# As scripts put it on every table that there is.
+AUDIT = """
+    CREATE TABLE audit (what text);
+    CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO public.audit VALUES (TG_TABLE_NAME || ' ' || TG_OP);
+        %s
+    END $$;
+    DO $$
+    DECLARE
+        t regclass;
+    BEGIN
+        FOR t IN SELECT oid FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = 'webhook'::regnamespace
+        LOOP
+            EXECUTE format('CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON %%s FOR EACH ROW EXECUTE FUNCTION audit()', t);
+        END LOOP;
+    END $$"""
+
+
+@pytest.fixture
+def watched(db, receiver):
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    db.create("hook", receiver.url("/"), table_name="items")
+    return db
+
+
+def about(db, word):
+    return db.rows("SELECT severity, problem, hint FROM webhook_check() WHERE problem LIKE %s ORDER BY problem", f"%{word}%")
+
+
+def test_the_worker_fires_no_triggers_of_others(watched, receiver):
+    """Which fail, on each table: it goes on beyond what it keeps in memory, through failures and their retries."""
+    db = watched
+    db.run(AUDIT % "RAISE EXCEPTION 'no';")
+    receiver.on("/", *[reply(500)] * 3, reply(200))
+    db.run("INSERT INTO items SELECT generate_series(1, 2500)")
+    wait_until(lambda: len([r for r in receiver.got("/") if r.answered == 200]) >= 2000, "what goes on", timeout=60)
+    wait_until(lambda: db.statuses().get("retrying", 0) + db.statuses().get("delivered", 0) == 2500, lambda: str(db.statuses()))
+    assert db.value("SELECT last_error FROM webhook.worker") in (None, "")
+    tables = db.value(
+        "SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p') AND NOT relispartition AND relnamespace = 'webhook'::regnamespace"
+    )
+    told = about(db, "trigger audit")
+    assert len(told) == tables
+    assert {(severity, hint[-1:] != "") for severity, _, hint in told} == {("warning", True)}
+    # Its hint is right.
+    for _, _, hint in told:
+        db.run(hint[hint.index("DROP TRIGGER"):])
+    assert not about(db, "trigger audit")
+
+
+def test_triggers_of_others_fire_for_functions_that_users_call(watched, receiver):
+    db = watched
+    receiver.default(reply(500))
+    db.run("INSERT INTO items VALUES (1)")
+    db.wait_for_status(1, "retrying")
+    db.run(AUDIT % "RETURN NULL;")
+    [(cancelled,)] = db.rows("SELECT webhook_cancel(id) FROM webhook.deliveries")
+    assert cancelled
+    db.wait_for_status(1, "cancelled")
+    wait_until(lambda: db.value("SELECT bool_and(settled) FROM webhook.closed"), "it to be put away")
+    assert db.rows("SELECT what FROM audit") == [("closed INSERT",)]
+
+
+def test_one_that_always_fires_is_told_apart(watched):
+    db = watched
+    db.run(AUDIT % "RETURN NULL;")
+    db.run("ALTER TABLE webhook.cursor ENABLE ALWAYS TRIGGER audit")
+    db.run("INSERT INTO items VALUES (1)")
+    wait_until(lambda: db.value("SELECT count(*) FROM audit WHERE what = 'cursor UPDATE'"), "the cursor to move")
+    assert db.rows("SELECT DISTINCT what FROM audit") == [("cursor UPDATE",)]
+    hints = {problem: hint for _, problem, hint in about(db, "trigger audit")}
+    assert "It fires" in hints["trigger audit on webhook.cursor is not one of pg_webhook"]
+    assert "It does not fire" in hints["trigger audit on webhook.closed is not one of pg_webhook"]
+
+
+# Rows that name one that is not there: foreign keys do nothing in the worker's session.
+ORPHANS = """
+    SELECT format('SELECT count(*) FROM %s AS c WHERE NOT EXISTS (SELECT FROM %s AS p WHERE p.%I = c.%I)',
+                  k.conrelid::regclass, k.confrelid::regclass, p.attname, c.attname)
+    FROM pg_constraint k
+    JOIN pg_attribute c ON c.attrelid = k.conrelid AND c.attnum = k.conkey[1]
+    JOIN pg_attribute p ON p.attrelid = k.confrelid AND p.attnum = k.confkey[1]
+    WHERE k.contype = 'f' AND k.connamespace = 'webhook'::regnamespace"""
+
+
+def orphans(db):
+    keys = db.rows(ORPHANS)
+    assert keys
+    return sum(db.value(query) for (query,) in keys)
+
+
+def test_a_webhook_that_is_forgotten_leaves_nothing(own_cluster, make_db, receiver, people_of):
+    """By the worker, when the log has forgotten it, and when its owner goes."""
+    db = make_db(own_cluster(pg_webhook__log_retention="60"))
+    db.run("CREATE TABLE items (id int PRIMARY KEY, note text); CREATE ROLE hears")
+    person = people_of(db)
+    person.run(f"CREATE TABLE {person.role}.things (id int, note text)")
+    named = {"events": ["INSERT", "UPDATE", "a.b"], "columns": ["note"], "payload_columns": ["id"], "emitters": ["hears"]}
+    arguments = ", ".join(f"{key} => '{{{','.join(value)}}}'" for key, value in named.items())
+    db.run(f"SELECT webhook_create('hook', '{receiver.url('/')}', 'items', {arguments})")
+    person.run(f"SELECT webhook_create('theirs', '{receiver.url('/')}', '{person.role}.things', {arguments})")
+    db.run("INSERT INTO items VALUES (1)")
+    person.run(f"INSERT INTO {person.role}.things VALUES (1)")
+    db.wait_for_status(2)
+    wait_until(lambda: db.value("SELECT count(*) FROM webhook.health") == 2, "both to have answered")
+    person.connection.close()
+    db.run(f"DROP OWNED BY {person.role} CASCADE")
+    wait_until(lambda: db.value("SELECT count(*) FROM webhook.webhook WHERE deleted_at IS NOT NULL") == 1, "the worker to see it")
+    assert orphans(db) == 0
+    db.run("SELECT webhook_delete('hook')")
+    db.create("awake", receiver.url("/"), table_name="items")
+    db.run("UPDATE webhook.webhook SET deleted_at = deleted_at - interval '1 hour'")
+
+    def forgotten():
+        db.run("UPDATE webhook.ring SET since = since - interval '1 hour'")
+        db.run("SELECT webhook_update('awake', description => 'awake')")
+        return db.value("SELECT count(*) FROM webhook.webhook") == 1
+
+    wait_until(forgotten, "both to be forgotten", interval=0.1)
+    assert orphans(db) == 0
+
+
+@pytest.fixture
+def people_of():
+    from harness.people import People
+    made = []
+
+    def make(db):
+        people = People(db.cluster, db)
+        made.append(people)
+        return people("member", level="member")
+
+    yield make
+    for people in made:
+        people.close()
+
+
+def test_our_tables_are_heaps_whatever_the_default_is(cluster, make_db, receiver):
+    db = make_db(cluster, extension=False)
+    db.run("CREATE ACCESS METHOD other TYPE TABLE HANDLER heap_tableam_handler")
+    db.run(f'ALTER DATABASE "{db.name}" SET default_table_access_method = other')
+    with db.connect() as session:
+        session.execute("CREATE EXTENSION pg_webhook")
+        session.execute("CREATE TABLE items (id int PRIMARY KEY)")
+    db.wait_for_worker()
+    methods = """
+        SELECT DISTINCT m.amname FROM pg_class c JOIN pg_am m ON m.oid = c.relam
+        WHERE c.relnamespace = %s::regnamespace AND c.relkind IN ('r', 't', 'p')"""
+    assert db.rows(methods, "webhook") == [("heap",)] and db.rows(methods, "public") == [("other",)]
+    db.create("hook", receiver.url("/"), table_name="items")
+    db.run("INSERT INTO items VALUES (1)")
+    db.wait_for_status(1)
+
+
+def test_a_default_tablespace(own_cluster, make_db, receiver):
+    server = own_cluster(allow_in_place_tablespaces="on")
+    db = make_db(server, extension=False)
+    db.run("CREATE TABLESPACE elsewhere LOCATION ''")
+    db.run(f'ALTER DATABASE "{db.name}" SET default_tablespace = elsewhere')
+    with db.connect() as session:
+        session.execute("CREATE EXTENSION pg_webhook; CREATE TABLE items (id int PRIMARY KEY)")
+    db.wait_for_worker()
+    db.create("hook", receiver.url("/"), table_name="items")
+    db.run("INSERT INTO items VALUES (1)")
+    db.wait_for_status(1)
+    db.run("ALTER TABLE webhook.event_0 SET TABLESPACE pg_default")
+    db.run("INSERT INTO items VALUES (2)")
+    db.wait_for_status(2)
+
+
+def test_an_unlogged_table_is_told(db, receiver):
+    db.run("CREATE UNLOGGED TABLE items (id int PRIMARY KEY)")
+    told = []
+    db.connection.add_notice_handler(lambda diagnostic: told.append((diagnostic.severity, diagnostic.message_primary)))
+    db.create("hook", receiver.url("/"), table_name="items")
+    problem = "table public.items is unlogged: a crash of the server takes its rows, and their events are sent"
+    assert told == [("WARNING", problem)]
+    [(severity, found, hint)] = about(db, "unlogged")
+    assert (severity, found) == ("warning", problem)
+    db.run(hint)
+    assert not about(db, "unlogged")
+    assert db.value("SELECT health FROM webhook.webhooks") == "healthy"
+
+
+def test_an_unlogged_partition_is_told(db, receiver):
+    db.run("CREATE TABLE items (id int PRIMARY KEY) PARTITION BY LIST (id)")
+    db.run("CREATE UNLOGGED TABLE part PARTITION OF items FOR VALUES IN (1)")
+    db.create("hook", receiver.url("/"), table_name="items")
+    [(severity, problem, _)] = about(db, "unlogged")
+    assert severity == "warning" and "public.part " in problem
