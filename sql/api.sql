@@ -249,6 +249,44 @@ COMMENT ON FUNCTION webhook_revoke IS
 $$takes a role's level and all rights that came with it. Its webhooks stay, and send.
 Example: SELECT webhook_revoke('app', 'member')$$;
 
+-- Its rows go to disk where they are many, which those of a function in C would not. What it reads is made later.
+SET LOCAL check_function_bodies = off;
+CREATE FUNCTION webhook_backlog_export()
+    RETURNS TABLE (
+        webhook uuid,
+        id bigint,
+        transaction xid8,
+        event_id text,
+        event_type text,
+        schema_name text,
+        table_name text,
+        payload text,
+        failure text,
+        created_at timestamptz,
+        next_attempt_at timestamptz,
+        first_attempt_at timestamptz,
+        attempts integer,
+        status_code smallint,
+        duration_us bigint,
+        error text,
+        response_body text,
+        key bigint
+    )
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS 'SELECT u.* FROM webhook.unfinished AS u ORDER BY u.id';
+COMMENT ON FUNCTION webhook_backlog_export IS
+$$what has not been delivered: events that wait and dead letters (next_attempt_at is null), of all webhooks, with their ids
+  and bodies, for webhook_backlog_import in another database. What is under way at this moment is among them.
+Example: CREATE TABLE moving AS SELECT * FROM webhook_backlog_export()$$;
+SET LOCAL check_function_bodies = on;
+
+CREATE FUNCTION webhook_backlog_import("row" record) RETURNS boolean
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_backlog_import_wrapper';
+COMMENT ON FUNCTION webhook_backlog_import IS
+$$takes over a row of webhook_backlog_export: what waits is sent from here, under the ids that it has. False where it is here
+  already, or has ended here. Its webhook must be here, under the same uuid.
+Example: SELECT webhook_backlog_import(m), count(*) FROM moving AS m GROUP BY 1$$;
+
 CREATE FUNCTION webhook.worker_status()
     RETURNS TABLE (state text, pid integer, started_at timestamptz, threads integer, in_flight integer, last_error text)
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_worker_status_wrapper';
@@ -258,7 +296,7 @@ CREATE FUNCTION webhook.next_id() RETURNS bigint
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_next_id_wrapper';
 COMMENT ON FUNCTION webhook.next_id IS 'private: the id of a delivery that is to be written';
 
-CREATE FUNCTION webhook.put("table" oid, "row" record) RETURNS void
+CREATE FUNCTION webhook.put("table" text, "row" record) RETURNS void
     LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_put_wrapper';
 COMMENT ON FUNCTION webhook.put IS 'private: writes a row of which neither triggers nor logical decoding see anything';
 

@@ -92,3 +92,49 @@ FROM (
 WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = d.id AND c.xid = d.xid)
 GROUP BY d.webhook;
 COMMENT ON VIEW webhook.backlog IS 'private: what is to be sent, of all webhooks';
+
+-- What is not finished: as webhook_backlog_export returns it, which is a promise.
+CREATE VIEW webhook.unfinished WITH (security_barrier) AS
+SELECT
+    w.uuid AS webhook,
+    d.id,
+    d.xid AS transaction,
+    coalesce(d.event_id, pg_catalog.format('evt_%s_%s', (SELECT i.id FROM webhook.installation AS i), d.id)) AS event_id,
+    d.event_type,
+    d.schema_name,
+    d.table_name,
+    d.payload,
+    d.failure,
+    d.created_at,
+    nullif(d.next_at, 'infinity') AS next_attempt_at,
+    d.first_attempt_at,
+    d.attempts,
+    d.status_code,
+    d.duration_us,
+    d.error,
+    d.response_body,
+    d.key
+FROM (
+    SELECT
+        p.id, p.xid, p.webhook, p.event_id, p.event_type, p.schema_name, p.table_name, p.payload, p.failure, p.created_at,
+        p.next_at, p.first_attempt_at, p.attempts, p.status_code, p.duration_us, p.error, p.response_body, p.key
+    FROM webhook.pending AS p
+    UNION ALL
+    -- what the worker has not come to
+    SELECT
+        e.id, e.xid, e.webhook, e.event_id, e.event_type, e.schema_name, e.table_name, e.payload, e.failure, e.created_at,
+        CASE WHEN e.failure IS NULL THEN e.created_at ELSE 'infinity' END, NULL, 0, NULL, NULL, e.failure, NULL, e.key
+    FROM webhook.cursor AS k
+    JOIN webhook.event AS e
+        ON e.xid >= pg_catalog.pg_snapshot_xmin(k.snap)
+        AND NOT pg_catalog.pg_visible_in_snapshot(e.xid, k.snap)
+    WHERE e.event_type <> 'TEST'
+      AND NOT EXISTS (
+          SELECT FROM webhook.attempt AS a WHERE a.delivery = e.id AND a.xid = e.xid AND a.verdict <> 'retry'
+      )
+      AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = e.id AND p.xid = e.xid)
+) AS d
+JOIN webhook.webhook AS w ON w.id = d.webhook AND w.deleted_at IS NULL
+WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = d.id AND c.xid = d.xid)
+  AND EXISTS (SELECT FROM webhook.administrator AS l WHERE pg_catalog.pg_has_role(l.role, 'USAGE'));
+COMMENT ON VIEW webhook.unfinished IS 'private: the rows of webhook_backlog_export, for an admin';

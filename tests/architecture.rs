@@ -256,6 +256,22 @@ fn every_statement_is_used() {
 }
 
 #[test]
+fn no_statement_shows_a_body_to_logical_decoding() {
+    // Deleting shows a row's key.
+    let tables = ["event", "attempt", "pending", "secret"];
+    let mut found = Vec::new();
+    for file in files("sql/query", "sql") {
+        for verb in ["INSERT INTO", "UPDATE", "MERGE INTO", "TRUNCATE"] {
+            let named = |table: &&str| file.mentions(&format!("{verb} webhook.{table}"));
+            found.extend(
+                tables.iter().filter(named).map(|table| format!("{}: {verb} {table}", file.path)),
+            );
+        }
+    }
+    assert_none(found, "webhook.put and pg::table write what statements must not");
+}
+
+#[test]
 fn every_sql_function_pins_its_path() {
     // Those that read a condition by the caller's path, and the trigger, pin it themselves.
     let themselves = ["webhook_create", "webhook_update", "webhook_watch", "webhook.capture"];

@@ -3,6 +3,7 @@
 //! Their declarations, with defaults and documentation, are in `sql/api.sql`.
 
 mod arm;
+mod backlog;
 mod cancel;
 mod check;
 mod create;

@@ -11,7 +11,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::status::Status;
 use crate::pg::composite::Record;
 use crate::pg::spi::{self, Session, arg, sql};
-use crate::pg::{heap, ids, wake};
+use crate::pg::{heap, ids, table, wake};
 use crate::registry::managed;
 
 /// The next delivery's id, for statements that write many.
@@ -22,8 +22,9 @@ fn webhook_next_id() -> i64 {
 
 /// Writes a row, for statements that bodies are in: logical decoding sees what INSERT and UPDATE write.
 #[pg_extern(sql = false)]
-fn webhook_put(table: pg_sys::Oid, row: Record<'_>) {
-    heap::insert_row(table, &row.0);
+fn webhook_put(table: &str, row: Record<'_>) -> Result<(), ErrorReport> {
+    heap::insert_row(table::own(table).ok_or_else(|| Refusal::gone(table))?, &row.0);
+    Ok(())
 }
 
 #[pg_extern(sql = false)]

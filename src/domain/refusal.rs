@@ -311,6 +311,14 @@ pub enum Refusal {
         "a transform or a cast can call no function of pg_webhook but webhook_emit and webhook_invoke"
     )]
     ByForeignCode,
+    /// A row that is none of those that webhook_backlog_export returns.
+    #[error("the row has no column \"{column}\" of type {kind}")]
+    NotOfABacklog {
+        /// The column.
+        column: &'static str,
+        /// Its type.
+        kind: &'static str,
+    },
     /// A table of the extension, which an administrator has changed.
     #[error("table \"{table}\" {how}")]
     Altered {

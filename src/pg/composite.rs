@@ -1,5 +1,7 @@
 //! A composite value that a function was given, taken apart.
 
+use std::ffi::CStr;
+
 use pgrx::callconv::{Arg, ArgAbi};
 use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
@@ -8,7 +10,7 @@ use pgrx::{FromDatum, pg_sys};
 
 use super::array::{self, Array};
 use super::row::Row;
-use super::spi::Readable;
+use super::spi::{Arg as SqlArg, Readable};
 
 /// A composite value of any type; it lives as long as the call that it is an argument of, or as the rows that it is in.
 pub struct Record<'a>(pub Row<'a>);
@@ -54,6 +56,17 @@ pub fn relation(row: &Row) -> Option<pg_sys::Oid> {
     // SAFETY: a row's descriptor is one; a catalog read in a transaction.
     let relation = unsafe { pg_sys::get_typ_typrelid((*row.descriptor()).tdtypeid) };
     (relation != pg_sys::InvalidOid).then_some(relation)
+}
+
+/// The value of a column, as an argument of a statement; `None` where there is no column of that name and type.
+pub fn column(row: &Row, name: &str, type_oid: pg_sys::Oid) -> Option<SqlArg> {
+    let is_it = |column: &pg_sys::FormData_pg_attribute| {
+        // SAFETY: a name of the catalog ends with NUL.
+        let found = unsafe { CStr::from_ptr(column.attname.data.as_ptr()) };
+        column.atttypid == type_oid && found.to_bytes() == name.as_bytes()
+    };
+    let index = row.attributes().iter().position(is_it)?;
+    Some(SqlArg { type_oid, datum: row.value(index) })
 }
 
 /// The types of its values, each once: what is in arrays and composite values, because of `record`, `anyarray` and what

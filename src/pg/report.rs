@@ -98,8 +98,8 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::MayNotGive { .. }
         | Refusal::MayNotAdminister(_)
         | Refusal::ByForeignCode => ERRCODE_INSUFFICIENT_PRIVILEGE,
-        Refusal::PrivilegesInUse(_) | Refusal::OwnerInUse { .. } => ERRCODE_LOCK_NOT_AVAILABLE,
-        Refusal::UnknownColumn { .. } => ERRCODE_UNDEFINED_COLUMN,
+        Refusal::PrivilegesInUse(_) => ERRCODE_LOCK_NOT_AVAILABLE,
+        Refusal::UnknownColumn { .. } | Refusal::NotOfABacklog { .. } => ERRCODE_UNDEFINED_COLUMN,
         Refusal::NoThread(_) | Refusal::NoRandomBytes => ERRCODE_INSUFFICIENT_RESOURCES,
     }
 }
@@ -195,6 +195,7 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
         Refusal::Altered { .. } | Refusal::OtherType { .. } => {
             "A table of schema webhook is not as pg_webhook has made it."
         }
+        Refusal::NotOfABacklog { .. } => "It takes rows as webhook_backlog_export returns them.",
         Refusal::NotAnExpression => {
             "Write it as in CREATE TRIGGER ... WHEN, for example 'NEW.total > 100'."
         }

@@ -42,6 +42,13 @@ pub struct Arg {
     pub(super) datum: Option<pg_sys::Datum>,
 }
 
+impl Arg {
+    /// Whether it is NULL.
+    pub fn is_null(&self) -> bool {
+        self.datum.is_none()
+    }
+}
+
 /// Makes the argument of any value that SQL has a type for; `None` is NULL.
 pub fn arg<T: IntoDatum>(value: T) -> Arg {
     Arg { type_oid: T::type_oid(), datum: value.into_datum() }

@@ -1,6 +1,6 @@
 //! Tables that are looked at, open and locked.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, CString, c_int};
 
 use pgrx::pg_sys;
 
@@ -95,6 +95,17 @@ pub fn empty(tables: &[Table]) {
         relations.iter().for_each(|table| pg_sys::CheckTableNotInUse(*table, c"TRUNCATE".as_ptr()));
         compat::truncate(&relations);
     }
+}
+
+/// The table of ours that has this name.
+pub fn own(name: &str) -> Option<pg_sys::Oid> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: catalog reads in a transaction; without the schema an error.
+    let table = unsafe {
+        let schema = pg_sys::get_namespace_oid(c"webhook".as_ptr(), false);
+        pg_sys::get_relname_relid(name.as_ptr(), schema)
+    };
+    (table != pg_sys::InvalidOid).then_some(table)
 }
 
 /// Schema and name; `None` where there is no such table.

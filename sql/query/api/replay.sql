@@ -18,4 +18,4 @@ WITH original AS (
     CROSS JOIN webhook.ring AS r
     CROSS JOIN webhook.installation AS i
 )
-SELECT replay.id, webhook.put(format('webhook.event_%s', replay.slot)::regclass, replay) FROM replay
+SELECT replay.id, webhook.put('event_' || replay.slot, replay) FROM replay

@@ -40,4 +40,4 @@ WITH dead AS (
     CROSS JOIN webhook.installation AS i
     ORDER BY o.id
 )
-SELECT webhook.put(format('webhook.event_%s', replay.slot)::regclass, replay) FROM replay
+SELECT webhook.put('event_' || replay.slot, replay) FROM replay

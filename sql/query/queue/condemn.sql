@@ -14,6 +14,6 @@ WITH waiting AS (
     WHERE e.id = $1 AND NOT EXISTS (SELECT FROM waiting)
     LIMIT 1
 )
-SELECT webhook.put('webhook.pending'::regclass, waiting) FROM waiting
+SELECT webhook.put('pending', waiting) FROM waiting
 UNION ALL
-SELECT webhook.put('webhook.pending'::regclass, fresh) FROM fresh
+SELECT webhook.put('pending', fresh) FROM fresh

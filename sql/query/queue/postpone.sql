@@ -13,4 +13,4 @@ WITH attempted AS (
         u.status_code, u.duration_us, u.error, u.response_body,
         p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key
 )
-SELECT webhook.put('webhook.pending'::regclass, attempted) FROM attempted
+SELECT webhook.put('pending', attempted) FROM attempted

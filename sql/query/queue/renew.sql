@@ -17,4 +17,4 @@ WITH original AS (
     JOIN closed AS c ON c.delivery = o.id AND c.xid = o.xid
     CROSS JOIN webhook.ring AS r
 )
-SELECT webhook.put(format('webhook.event_%s', renewed.slot)::regclass, renewed) FROM renewed
+SELECT webhook.put('event_' || renewed.slot, renewed) FROM renewed

@@ -9,4 +9,4 @@ WITH shelved AS (
         p.status_code, p.duration_us, p.error, p.response_body,
         p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key
 )
-SELECT webhook.put('webhook.pending'::regclass, shelved) FROM shelved
+SELECT webhook.put('pending', shelved) FROM shelved

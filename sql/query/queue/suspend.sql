@@ -1,5 +1,5 @@
 -- Moves events of the ring to the slow lane, unless the id is there already: see taken.sql.
-SELECT webhook.put('webhook.pending'::regclass, moved)
+SELECT webhook.put('pending', moved)
 FROM (
     SELECT
         e.webhook, u.next_at, e.id, e.xid, e.created_at, u.first_attempt_at, u.attempts,

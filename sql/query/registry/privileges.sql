@@ -14,18 +14,23 @@ WITH member AS (
     JOIN pg_namespace AS n ON n.oid = e.extnamespace
     WHERE l.role = $1 AND l.schema_usage
     UNION ALL
-    SELECT 'SELECT', format('TABLE webhook.%I', c.relname), 'viewer'
+    SELECT
+        'SELECT',
+        format('TABLE webhook.%I', c.relname),
+        CASE c.relname WHEN 'unfinished' THEN 'admin' ELSE 'viewer' END
     FROM member AS m
     JOIN pg_class AS c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
     WHERE c.relnamespace = 'webhook'::regnamespace
-      AND c.relname IN ('webhooks', 'deliveries', 'attempts', 'dead_letters', 'stats', 'worker')
+      AND c.relname IN ('webhooks', 'deliveries', 'attempts', 'dead_letters', 'stats', 'worker', 'unfinished')
     UNION ALL
     SELECT
         'EXECUTE',
         format('FUNCTION %s', p.oid::regprocedure),
         CASE
             WHEN p.oid = 'webhook.worker_status()'::regprocedure OR p.proname = 'webhook_check' THEN 'viewer'
-            WHEN p.proname IN ('webhook_arm', 'webhook_grant', 'webhook_revoke') THEN 'admin'
+            WHEN p.proname IN (
+                'webhook_arm', 'webhook_grant', 'webhook_revoke', 'webhook_backlog_export', 'webhook_backlog_import'
+            ) THEN 'admin'
             ELSE 'member'
         END
     FROM member AS m

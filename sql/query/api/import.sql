@@ -1,0 +1,19 @@
+-- Writes a delivery of another database into the slow lane, unless it is there already, or has ended here. By the id and
+-- the transaction together it is the same one. Where its id is that of another one it gets a new one.
+WITH given AS (
+    SELECT
+        w.id AS webhook,
+        CASE WHEN $9 IS NULL THEN coalesce($11, 'infinity') ELSE 'infinity' END AS next_at,
+        CASE WHEN EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = $2) THEN webhook.next_id() ELSE $2 END AS id,
+        $3 AS xid, $10 AS created_at, $12 AS first_attempt_at, $13 AS attempts,
+        $14 AS status_code, $15 AS duration_us, $16 AS error, $17 AS response_body,
+        $5 AS event_type, $6 AS schema_name, $7 AS table_name, $4 AS event_id, $8 AS payload, $9 AS failure, $18 AS key
+    FROM webhook.webhook AS w
+    WHERE w.uuid = $1
+      AND w.deleted_at IS NULL
+      AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = $2 AND p.xid = $3)
+      AND NOT EXISTS (SELECT FROM webhook.event AS e WHERE e.id = $2 AND e.xid = $3)
+      AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = $2 AND c.xid = $3)
+      AND NOT EXISTS (SELECT FROM webhook.attempt AS a WHERE a.delivery = $2 AND a.xid = $3 AND a.verdict <> 'retry')
+)
+SELECT webhook.put('pending', given) FROM given

@@ -1,0 +1,60 @@
+//! `webhook_backlog_import`
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use super::on_behalf;
+use crate::domain::refusal::Refusal;
+use crate::pg::composite::{self, Record};
+use crate::pg::spi::{self, Arg, sql};
+use crate::registry::{self, level};
+
+/// The columns of webhook_backlog_export with their types, in the order of the statement's parameters, and which are
+/// never NULL.
+const COLUMNS: [(&str, &str, pg_sys::Oid, bool); 18] = [
+    ("webhook", "uuid", pg_sys::UUIDOID, true),
+    ("id", "bigint", pg_sys::INT8OID, true),
+    ("transaction", "xid8", pg_sys::XID8OID, true),
+    ("event_id", "text", pg_sys::TEXTOID, true),
+    ("event_type", "text", pg_sys::TEXTOID, true),
+    ("schema_name", "text", pg_sys::TEXTOID, false),
+    ("table_name", "text", pg_sys::TEXTOID, false),
+    ("payload", "text", pg_sys::TEXTOID, true),
+    ("failure", "text", pg_sys::TEXTOID, false),
+    ("created_at", "timestamptz", pg_sys::TIMESTAMPTZOID, true),
+    ("next_attempt_at", "timestamptz", pg_sys::TIMESTAMPTZOID, false),
+    ("first_attempt_at", "timestamptz", pg_sys::TIMESTAMPTZOID, false),
+    ("attempts", "integer", pg_sys::INT4OID, true),
+    ("status_code", "smallint", pg_sys::INT2OID, false),
+    ("duration_us", "bigint", pg_sys::INT8OID, false),
+    ("error", "text", pg_sys::TEXTOID, false),
+    ("response_body", "text", pg_sys::TEXTOID, false),
+    ("key", "bigint", pg_sys::INT8OID, false),
+];
+
+#[pg_extern(sql = false)]
+fn webhook_backlog_import(row: Option<Record<'_>>) -> Result<bool, ErrorReport> {
+    on_behalf(|caller| {
+        spi::connect(|session| {
+            level::administers(session, caller, "import a backlog")?;
+            let Record(row) = row.ok_or(Refusal::Null("row"))?;
+            let mut args: Vec<Arg> = Vec::with_capacity(COLUMNS.len());
+            for (column, kind, type_oid, needed) in COLUMNS {
+                let value = composite::column(&row, column, type_oid)
+                    .ok_or(Refusal::NotOfABacklog { column, kind })?;
+                if needed && value.is_null() {
+                    return Err(Refusal::Null(column));
+                }
+                args.push(value);
+            }
+            let found = session.run(sql!("api/imported"), &args[..1]);
+            let webhook = found.first().expect("a row in any case");
+            if webhook.get::<i32>(1).is_none() {
+                return Err(Refusal::UnknownWebhook(webhook.value(2)));
+            }
+            let imported = session.run(sql!("api/import"), &args).count() > 0;
+            registry::changed();
+            Ok(imported)
+        })
+    })
+}

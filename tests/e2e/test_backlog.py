@@ -1,0 +1,236 @@
+"""What waits moves to another database: webhook_backlog_export and webhook_backlog_import."""
+
+import json
+import subprocess
+
+import psycopg
+import pytest
+
+from harness import Cluster, wait_until
+from harness.cluster import Database
+from harness.places import BIN
+from harness.receiver import reply
+
+SECRET = "a secret of the receiver's"
+EXPORT = "SELECT * FROM webhook_backlog_export()"
+IMPORT = "SELECT webhook_backlog_import(m), count(*) FROM moving AS m GROUP BY 1 ORDER BY 1"
+
+
+def restored(origin, make_db, name, extension=False):
+    """A database with the definitions of `origin`, in its server."""
+    copy = make_db(origin.cluster, name, extension)
+    dump = subprocess.run([BIN / "pg_dump", "-d", origin.cluster.dsn(origin.name)], capture_output=True, text=True, check=True).stdout
+    subprocess.run([BIN / "psql", "-qX", "-d", copy.cluster.dsn(copy.name)], input=dump, text=True, check=True, stdout=subprocess.DEVNULL)
+    copy.run("SELECT webhook_arm()")
+    copy.wait_for_worker()
+    for (webhook,) in copy.rows("SELECT id FROM webhook.webhooks"):
+        copy.run("SELECT webhook_update(%s, secret => %s)", str(webhook), SECRET)
+    return copy
+
+
+def carry(origin, copy, change=lambda line: line):
+    """As psql's \\copy does it; by way of a table, as the recipe does."""
+    copy.run(f"CREATE TABLE moving AS {EXPORT} WITH NO DATA")
+    with origin.connection.cursor().copy(f"COPY ({EXPORT}) TO STDOUT") as out:
+        data = b"".join(bytes(part) for part in out)
+    with copy.connection.cursor().copy("COPY moving FROM STDIN") as into:
+        into.write(data)
+    return copy.rows(IMPORT)
+
+
+@pytest.fixture
+def waiting(db, receiver):
+    """One event that is retried, one that nobody has tried, two dead letters, of which the transform of one has failed;
+    and what is not to be moved: one delivered, one cancelled, one replayed, a test."""
+    receiver.default(reply(500, b"not now"))
+    receiver.on("/good", reply(200))
+    db.run("CREATE TABLE items (id int PRIMARY KEY, note text)")
+    db.run("CREATE FUNCTION broken(jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'no'; END$$")
+    common = {"secret": SECRET, "signature": "sha256"}
+    db.create("good", receiver.url("/good"), table_name="items", **common)
+    db.create("retried", receiver.url("/retried"), table_name="items", retry_backoff_seconds=36000, **common)
+    db.create("paused", receiver.url("/paused"), table_name="items", **common)
+    db.create("dead", receiver.url("/dead"), table_name="items", max_retries=0, **common)
+    db.create("broken", receiver.url("/broken"), table_name="items", transform="broken(jsonb)", **common)
+    db.run("SELECT webhook_pause('paused')")
+    db.run("INSERT INTO items VALUES (1, 'ä\t\\\"\n')")
+    db.run("SELECT webhook_test('dead')")
+    expected = {"delivered": 1, "retrying": 1, "pending": 1, "dead": 2}
+
+    def settled():
+        rows = db.rows("SELECT status, count(*) FROM webhook.deliveries WHERE event_type <> 'TEST' GROUP BY 1")
+        return dict(rows) == expected
+
+    wait_until(settled, lambda: str(db.rows("SELECT webhook, status, error FROM webhook.deliveries")))
+    return db
+
+
+FIELDS = "webhook, id, event_id, event_type, schema_name, table_name, payload, attempts, status_code, error, response_body, created_at"
+
+
+def moved(db):
+    return db.rows(f"SELECT {FIELDS}, status FROM webhook.deliveries WHERE status IN ('pending', 'retrying', 'dead') AND event_type <> 'TEST' ORDER BY id")
+
+
+def test_what_waits_goes_on_elsewhere(waiting, make_db, receiver):
+    db = waiting
+    before = moved(db)
+    assert len(before) == 4
+    copy = restored(db, make_db, f"{db.name}_copy")
+    assert carry(db, copy) == [(True, 4)]
+    assert moved(copy) == before
+    # Once more: it is there.
+    assert copy.rows(IMPORT) == [(False, 4)]
+    assert copy.rows(EXPORT) == db.rows(EXPORT)
+    sent = len(receiver.got())
+    receiver.default(reply(200))
+    copy.run("SELECT webhook_resume('paused')")
+    [paused] = receiver.wait(1, "/paused")
+    of = {row[0]: row for row in before}
+    assert (paused.id, paused.body.decode()) == (of["paused"][2], of["paused"][6])
+    # What is dead is replayed, and the transform is called, which has been mended.
+    copy.run("CREATE OR REPLACE FUNCTION broken(jsonb) RETURNS jsonb LANGUAGE sql RETURN $1 || '{\"mended\": true}'")
+    assert copy.value("SELECT webhook_replay_all('dead') + webhook_replay_all('broken')") == 2
+    wait_until(lambda: len(receiver.got()) == sent + 3, "two more")
+    dead, broken = receiver.got("/dead")[-1], receiver.got("/broken")[-1]
+    assert (dead.id, dead.body.decode()) == (of["dead"][2], of["dead"][6])
+    assert broken.id == of["broken"][2] and json.loads(broken.body)["mended"]
+    # What has ended is not taken up again.
+    wait_until(lambda: copy.statuses().get("pending", 0) == 0 and not copy.rows("SELECT FROM webhook.pending WHERE webhook = (SELECT id FROM webhook.webhook WHERE name = 'paused')"), "the end")
+    assert copy.rows(IMPORT) == [(False, 4)]
+    copy.drop()
+
+
+def test_an_id_that_another_delivery_has(waiting, make_db, receiver):
+    """It is not taken for that one, and does not take its place."""
+    db = waiting
+    copy = restored(db, make_db, f"{db.name}_copy")
+    assert carry(db, copy) == [(True, 4)]
+    copy.run("UPDATE moving SET transaction = '1', event_id = event_id || '_other'")
+    assert copy.rows(IMPORT) == [(True, 4)]
+    ids = copy.rows("SELECT id, event_id FROM webhook.dead_letters ORDER BY id")
+    assert len(ids) == len(dict(ids)) == 4
+    assert sum(event.endswith("_other") for _, event in ids) == 2
+    copy.drop()
+
+
+REFUSED = {
+    "unknown-webhook": ("SET webhook = gen_random_uuid()", "42704", "webhook .* does not exist"),
+    "no-payload": ("SET payload = NULL", "22004", "payload must not be null"),
+    "no-webhook": ("SET webhook = NULL", "22004", "webhook must not be null"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_rows_that_are_refused(waiting, what):
+    change, code, message = REFUSED[what]
+    waiting.run(f"CREATE TABLE moving AS {EXPORT}; UPDATE moving {change}")
+    with pytest.raises(psycopg.Error, match=message) as caught:
+        waiting.rows(IMPORT)
+    assert caught.value.diag.sqlstate == code
+
+
+@pytest.mark.parametrize("change", ["DROP COLUMN payload", "ALTER COLUMN id TYPE text", "RENAME COLUMN key TO k"])
+def test_rows_of_another_kind_are_refused(waiting, change):
+    waiting.run(f"CREATE TABLE moving AS {EXPORT}; ALTER TABLE moving {change}")
+    with pytest.raises(psycopg.errors.UndefinedColumn, match="the row has no column") as caught:
+        waiting.rows(IMPORT)
+    assert "webhook_backlog_export" in caught.value.diag.message_hint
+
+
+def test_what_is_here_is_not_taken_twice(waiting):
+    """Into the database that it comes from, also where the worker has not come to it."""
+    waiting.run(f"CREATE TABLE moving AS {EXPORT}")
+    assert waiting.rows(IMPORT) == [(False, 4)]
+
+
+def test_only_an_admin_moves_a_backlog(waiting, people):
+    waiting.run(f"CREATE TABLE moving AS {EXPORT}; GRANT SELECT ON moving TO PUBLIC")
+    admin = people("adm", level="admin")
+    assert len(admin.rows(EXPORT)) == 4 and admin.rows(IMPORT) == [(False, 4)]
+    for level in ("member", "viewer", None):
+        person = people(f"p{level}", level=level)
+        for statement in (EXPORT, IMPORT):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                person.rows(statement)
+        # EXECUTE alone, as ON ALL FUNCTIONS gives it, is not enough.
+        waiting.run(f"GRANT EXECUTE ON FUNCTION webhook_backlog_export(), webhook_backlog_import(record) TO {person.role}")
+        for statement in (EXPORT, IMPORT):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                person.rows(statement)
+        waiting.run(f"GRANT SELECT ON webhook.unfinished TO {person.role}")
+        assert person.rows(EXPORT) == []
+
+
+@pytest.fixture(scope="module")
+def servers():
+    """An old server and a new one, on which nothing is sent until it is reloaded."""
+    made = [
+        Cluster("old", wal_level="logical").start(),
+        Cluster("new", wal_level="logical", wal_retrieve_retry_interval="'100ms'", pg_webhook__enabled="off").start(),
+    ]
+    yield made
+    for server in made:
+        server.destroy()
+
+
+def test_an_upgrade_by_logical_replication(servers, receiver):
+    """As docs/moving.md says, with an endpoint that is down meanwhile."""
+    old, new = servers
+    origin = Database(old, "shop")
+    origin.run("CREATE TABLE orders (id int PRIMARY KEY, note text)")
+    receiver.default(reply(503))
+    origin.create("orders", receiver.url("/"), table_name="orders", secret=SECRET, signature="sha256")
+    origin.create("dead", receiver.url("/dead"), table_name="orders", max_retries=0, secret=SECRET, signature="sha256")
+    origin.run("INSERT INTO orders SELECT generate_series(1, 50)")
+    wait_until(lambda: origin.statuses().get("dead") == 50, "the dead letters")
+
+    # The definitions, and the rows by replication.
+    upgraded = Database(new, "shop", extension=False)
+    dump = subprocess.run(
+        [BIN / "pg_dump", "--exclude-table-data=public.*", "-d", old.dsn("shop")], capture_output=True, text=True, check=True
+    ).stdout
+    subprocess.run([BIN / "psql", "-qX", "-v", "ON_ERROR_STOP=1", "-d", new.dsn("shop")], input=dump, text=True, check=True, stdout=subprocess.DEVNULL)
+    upgraded.run("SELECT webhook_arm()")
+    for name in ("orders", "dead"):
+        upgraded.run("SELECT webhook_update(%s, secret => %s)", name, SECRET)
+    origin.run("CREATE PUBLICATION upgrade FOR ALL TABLES")
+    upgraded.run(f"CREATE SUBSCRIPTION upgrade CONNECTION '{old.dsn('shop')}' PUBLICATION upgrade")
+    origin.run("INSERT INTO orders SELECT generate_series(51, 70)")
+    states = "SELECT count(*) > 0 AND bool_and(srsubstate = 'r') FROM pg_subscription_rel"
+    wait_until(lambda: upgraded.value(states), lambda: new.log_text()[-3000:])
+
+    # The old one stops sending; what is written until the applications stop is in the ring.
+    old.reload(pg_webhook__enabled="off")
+    wait_until(lambda: origin.value("SELECT NOT current_setting('pg_webhook.enabled')::bool"), "the setting")
+    wait_until(lambda: origin.value("SELECT in_flight = 0 FROM webhook.worker"), "what is under way")
+    origin.run("INSERT INTO orders SELECT generate_series(71, 80)")
+    now = origin.value("SELECT pg_current_wal_insert_lsn()")
+    taken = "SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = 'upgrade'"
+    wait_until(lambda: origin.value(taken, now), "the new one to have all")
+    assert upgraded.value("SELECT count(*) FROM orders") == 80
+    assert upgraded.statuses() == {}, "what is replicated makes no events"
+    upgraded.run("DROP SUBSCRIPTION upgrade")
+
+    wait_until(lambda: origin.value("SELECT in_flight = 0 FROM webhook.worker"), "what is under way")
+    assert carry(origin, upgraded) == [(True, 160)]
+    old.stop()
+    sent = len(receiver.got())
+    receiver.default(reply(200))
+    upgraded.run("INSERT INTO orders VALUES (81)")
+    new.reload(pg_webhook__enabled="on")
+    expected = {f"{kind} {number}" for kind in ("/", "/dead") for number in range(1, 82)}
+
+    def arrived():
+        requests = [r for r in receiver.got()[sent:] if r.answered == 200]
+        return {f"{r.path} {json.loads(r.body)['record']['id']}" for r in requests}
+
+    # Those that wait for a retry are due in seconds.
+    upgraded.run("SELECT webhook_replay_all('dead')")
+    wait_until(lambda: arrived() == expected, lambda: f"missing: {sorted(expected - arrived())[:5]}")
+    assert len(receiver.got()) - sent == len(expected), "each once"
+    first = {(r.path, json.loads(r.body)["record"]["id"]): (r.id, r.body) for r in receiver.got()[:sent]}
+    for request in receiver.got()[sent:]:
+        key = (request.path, json.loads(request.body)["record"]["id"])
+        assert first.get(key, (request.id, request.body)) == (request.id, request.body)
+    upgraded.connection.close()
