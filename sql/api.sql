@@ -297,7 +297,7 @@ CREATE FUNCTION webhook.next_id() RETURNS bigint
 COMMENT ON FUNCTION webhook.next_id IS 'private: the id of a delivery that is to be written';
 
 CREATE FUNCTION webhook.put("table" text, "row" record) RETURNS void
-    LANGUAGE c STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_put_wrapper';
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_put_wrapper';
 COMMENT ON FUNCTION webhook.put IS 'private: writes a row of which neither triggers nor logical decoding see anything';
 
 CREATE FUNCTION webhook.install() RETURNS void

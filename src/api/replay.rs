@@ -22,8 +22,10 @@ fn webhook_next_id() -> i64 {
 
 /// Writes a row, for statements that bodies are in: logical decoding sees what INSERT and UPDATE write.
 #[pg_extern(sql = false)]
-fn webhook_put(table: &str, row: Record<'_>) -> Result<(), ErrorReport> {
-    heap::insert_row(table::own(table).ok_or_else(|| Refusal::gone(table))?, &row.0);
+fn webhook_put(table: Option<&str>, row: Option<Record<'_>>) -> Result<(), ErrorReport> {
+    let name = table.ok_or(Refusal::Null("table"))?;
+    let Record(row) = row.ok_or(Refusal::Null("row"))?;
+    heap::insert_row(table::own(name).ok_or_else(|| Refusal::gone(name))?, &row);
     Ok(())
 }
 
