@@ -113,7 +113,7 @@ def test_rights_on_the_watched_table(items, roles, receiver, cluster):
         items.run("ALTER TABLE items DISABLE ROW LEVEL SECURITY")
         connection.execute(create, ["e", url])
     assert items.judge.rows("SELECT name, owner::text FROM webhook.webhooks") == [("e", ann)]
-    assert items.value("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal") == 3
+    assert items.value("SELECT count(*) FROM pg_trigger WHERE tgfoid = 'webhook.capture()'::regprocedure") == 3
 
 
 def test_webhooks_of_others_do_not_exist(items, roles, receiver, cluster):
@@ -200,7 +200,7 @@ def test_a_condition_is_an_expression_and_nothing_else(items, receiver, conditio
     # One is an expression, of a kind that PostgreSQL has no use for there.
     assert state == ("0A000" if condition == "(SELECT true)" else "42601")
     assert items.value("SELECT count(*) FROM webhook.webhooks") == 0
-    assert items.value("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal") == 0
+    assert items.value("SELECT count(*) FROM pg_trigger WHERE tgfoid = 'webhook.capture()'::regprocedure") == 0
     assert items.value("SELECT to_regclass('items') IS NOT NULL")
 
 
@@ -243,7 +243,7 @@ def test_a_secret_is_shown_once_and_is_nowhere_else(own_cluster, make_db, receiv
     seen = []
     for view in ("webhooks", "deliveries", "attempts", "worker"):
         seen += db.rows(f"SELECT v::text FROM webhook.{view} AS v")
-    seen += db.rows("SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal")
+    seen += db.rows("SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgfoid = 'webhook.capture()'::regprocedure")
     dump = server._run("pg_dump", "-h", server.folder, "-U", "postgres", db.name).stdout
     for text in [*(row[0] for row in seen), dump, server.log_text()]:
         assert secret not in text and secret[6:] not in text

@@ -156,7 +156,7 @@ SELECT * FROM refusal($$ CREATE TRIGGER t AFTER INSERT ON items FOR EACH ROW EXE
 
 -- nothing of all that has left a trace
 SELECT name FROM webhook.webhooks ORDER BY name;
-SELECT tgrelid::regclass, regexp_replace(tgname, '[0-9a-f-]{36}', 'uuid') FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1, 2;
+SELECT tgrelid::regclass, regexp_replace(tgname, '[0-9a-f-]{36}', 'uuid') FROM pg_trigger WHERE tgfoid = 'webhook.capture()'::regprocedure ORDER BY 1, 2;
 
 -- settings are checked when they are set
 ALTER SYSTEM SET pg_webhook.allowed_networks = '10.0.0.0/8, nonsense';

@@ -63,7 +63,7 @@ SELECT name FROM webhook.webhooks ORDER BY name;
 SELECT webhook_delete('second');
 SELECT webhook_delete('renamed');
 SELECT definition FROM triggers ORDER BY definition COLLATE "C";
-SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal;
+SELECT count(*) FROM pg_trigger WHERE tgfoid = 'webhook.capture()'::regprocedure;
 SELECT name FROM webhook_create('second', 'http://127.0.0.1:9/');
 
 -- Triggers go with the extension, also those of partitions, and without CASCADE.
