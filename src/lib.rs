@@ -43,6 +43,7 @@ pub extern "C-unwind" fn _PG_init() {
     pg::backtrace::disable();
     pg::settings::define();
     pg::foreign::guard();
+    pg::utility::watch();
     // SAFETY: flags that the server has set before it loads libraries.
     let (preloading, upgrading) =
         unsafe { (pg_sys::process_shared_preload_libraries_in_progress, pg_sys::IsBinaryUpgrade) };

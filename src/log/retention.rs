@@ -58,6 +58,13 @@ pub fn turn(session: &Session) -> Turn {
     Turn::Turned(next)
 }
 
+/// How long until it is time.
+pub fn due_in(session: &Session) -> Duration {
+    // A slot that could not be emptied is tried again.
+    let age = state(session).map_or(Duration::ZERO, |(_, age, _)| age);
+    period().saturating_sub(age).max(interval())
+}
+
 /// The current slot, its age, and whether the next one is settled. In a snapshot of its own.
 fn state(session: &Session) -> Option<(i16, Duration, bool)> {
     let rows = session.run(sql!("log/ring"), &[]);

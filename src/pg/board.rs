@@ -1,21 +1,25 @@
 //! The board in shared memory: which databases have a worker, how to wake it, how it is.
 //!
-//! One entry per database, found by its oid. Everything is a plain number: no pointer of one process
-//! means anything in another, and a process that dies leaves nothing to clean up but numbers. Entries
-//! are claimed one at a time and given back by the launcher when the database is gone.
+//! One entry per database with the extension, found by its oid. Everything is a plain number: no pointer of
+//! one process means anything in another, and a process that dies leaves nothing to clean up but numbers.
+//! Entries are claimed one at a time, by whoever knows that the database has the extension, and given back by
+//! the launcher when the database or the extension is gone.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, Ordering, fence};
+use std::time::SystemTime;
 
 use pgrx::prelude::*;
 use pgrx::{AssertPGRXSharedMemory, PgAtomic, pg_shmem_init};
 
 use super::compat;
 use super::server;
-use super::state::State;
+use super::state::{Leave, State, Visit};
 use crate::domain::ids::Clock;
+use crate::domain::time::Timestamp;
 
-/// Databases of one server that can have the extension.
+/// Databases of one server that can have the extension and a worker. An entry takes 512 bytes, and to find one
+/// is to compare so many numbers, once in a session.
 pub const DATABASES: usize = 256;
 
 /// Bytes kept of a worker's last error.
@@ -39,6 +43,16 @@ pub struct Entry {
     worked: AtomicBool,
     pid: AtomicI32,
     started: AtomicI64,
+    /// Since when `state` is what it is.
+    since: AtomicI64,
+    /// How the launcher, or who changes the database, wants the worker to leave: a [`Leave`].
+    leave: AtomicU8,
+    /// Since when the worker has had nothing to do; 0 while it has.
+    idle_since: AtomicI64,
+    /// When a database whose worker has left needs one again, unless somebody wakes it before.
+    due: AtomicI64,
+    /// The process whose statement needs the database without a worker; 0 where there is none.
+    holder: AtomicI32,
     in_flight: AtomicU32,
     threads: AtomicU32,
     /// Odd while `error` is being written.
@@ -55,6 +69,13 @@ struct Board {
     claiming: AtomicBool,
     /// Process number of the launcher plus one.
     launcher: AtomicI32,
+    /// Somebody has woken the launcher since it last looked.
+    launcher_woken: AtomicBool,
+    /// Databases wait for a worker that has no slot.
+    waiting: AtomicBool,
+    /// The database that was visited last, and what was found there: a [`Visit`].
+    visited: AtomicU32,
+    visit: AtomicU8,
     entries: [Entry; DATABASES],
 }
 
@@ -84,6 +105,10 @@ impl Board {
         Self {
             claiming: AtomicBool::new(false),
             launcher: AtomicI32::new(0),
+            launcher_woken: AtomicBool::new(false),
+            waiting: AtomicBool::new(false),
+            visited: AtomicU32::new(0),
+            visit: AtomicU8::new(0),
             entries: std::array::from_fn(|_| Entry::new()),
         }
     }
@@ -110,19 +135,33 @@ pub fn find_or_claim(database: pg_sys::Oid) -> Option<&'static Entry> {
     find(database).or_else(|| claim(database))
 }
 
-/// One process at a time, so that no database gets two entries: ids would be drawn from two clocks. None dies
-/// or waits in here, unless the whole server does.
+/// Whether no further database can have an entry.
+pub fn is_full() -> bool {
+    find(pg_sys::InvalidOid).is_none()
+}
+
+/// One process at a time, so that no database gets two entries: ids would be drawn from two clocks.
 fn claim(database: pg_sys::Oid) -> Option<&'static Entry> {
+    if is_full() {
+        return None;
+    }
+    exclusively(|| {
+        let claimed = find(database).or_else(|| find(pg_sys::InvalidOid))?;
+        claimed.database.store(database.into(), Ordering::Release);
+        Some(claimed)
+    })
+}
+
+/// Runs `work` while nobody else claims or gives back an entry. It neither ends the process nor waits, unless the
+/// whole server does.
+fn exclusively<R>(work: impl FnOnce() -> R) -> R {
     let claiming = &board().claiming;
     while claiming.swap(true, Ordering::Acquire) {
         std::thread::yield_now();
     }
-    let claimed = find(database).or_else(|| find(pg_sys::InvalidOid));
-    if let Some(entry) = claimed {
-        entry.database.store(database.into(), Ordering::Release);
-    }
+    let result = work();
     claiming.store(false, Ordering::Release);
-    claimed
+    result
 }
 
 /// The entry of the database that this process is connected to, if it has one; remembered, because it is
@@ -145,22 +184,61 @@ pub fn entries() -> impl Iterator<Item = &'static Entry> {
     board().entries.iter().filter(|entry| entry.database.load(Ordering::Acquire) != 0)
 }
 
-/// Asks the launcher to look at `database`. Safe after commit: cannot fail.
+/// Asks the launcher to look at `database`, which has the extension. Safe after commit: cannot fail.
 pub fn announce(database: pg_sys::Oid) {
     if let Some(entry) = find_or_claim(database) {
-        entry.announced.store(true, Ordering::Release);
+        // The launcher may have been giving it back: then the other one is claimed.
+        let kept = exclusively(|| {
+            let kept = entry.database() == database;
+            entry.announced.fetch_or(kept, Ordering::SeqCst);
+            kept
+        });
+        if !kept {
+            return announce(database);
+        }
+        set_latch_of(entry.process.load(Ordering::SeqCst));
         wake_launcher();
     }
 }
 
 /// Wakes the launcher.
 pub fn wake_launcher() {
-    set_latch_of(board().launcher.load(Ordering::Acquire));
+    let board = board();
+    // Waiting for something else within its look would take the latch's signal with it; the flag stays.
+    board.launcher_woken.store(true, Ordering::SeqCst);
+    set_latch_of(board.launcher.load(Ordering::SeqCst));
+}
+
+/// Whether somebody has woken the launcher. To be asked before it looks.
+pub fn take_launcher_wake() -> bool {
+    board().launcher_woken.swap(false, Ordering::SeqCst)
+}
+
+/// Whether somebody has woken the launcher since it last took the wake.
+pub fn is_launcher_woken() -> bool {
+    board().launcher_woken.load(Ordering::SeqCst)
 }
 
 /// This process is the launcher.
 pub fn enter_launcher() {
-    board().launcher.store(own_process(), Ordering::Release);
+    board().launcher.store(own_process(), Ordering::SeqCst);
+}
+
+/// Databases wait for workers, so that whoever has nothing to do tells the launcher.
+pub fn set_waiting(waiting: bool) {
+    board().waiting.store(waiting, Ordering::SeqCst);
+}
+
+/// What this process has found in `database`, which has no entry.
+pub fn note_visit(database: pg_sys::Oid, found: Visit) {
+    board().visit.store(found as u8, Ordering::SeqCst);
+    board().visited.store(database.into(), Ordering::SeqCst);
+}
+
+/// What the last visit has found, if it was in `database` and came to its end.
+pub fn take_visit(database: pg_sys::Oid) -> Option<Visit> {
+    let visited = board().visited.swap(0, Ordering::SeqCst);
+    (visited == u32::from(database)).then(|| Visit::from_u8(board().visit.load(Ordering::SeqCst)))
 }
 
 /// This process is the worker of `entry`, until it ends.
@@ -176,6 +254,10 @@ unsafe extern "C-unwind" fn leave(_code: i32, entry: pg_sys::Datum) {
     let entry = unsafe { &*entry.cast_mut_ptr::<Entry>() };
     entry.forget_worker();
     wake_launcher();
+}
+
+fn now() -> i64 {
+    Timestamp::from(SystemTime::now()).0
 }
 
 fn own_process() -> i32 {
@@ -211,6 +293,11 @@ impl Entry {
             worked: AtomicBool::new(false),
             pid: AtomicI32::new(0),
             started: AtomicI64::new(0),
+            since: AtomicI64::new(0),
+            leave: AtomicU8::new(0),
+            idle_since: AtomicI64::new(0),
+            due: AtomicI64::new(Timestamp::INFINITY.0),
+            holder: AtomicI32::new(0),
             in_flight: AtomicU32::new(0),
             threads: AtomicU32::new(0),
             error_version: AtomicU32::new(0),
@@ -224,14 +311,23 @@ impl Entry {
         self.database.load(Ordering::Acquire).into()
     }
 
-    /// Gives the entry back.
+    /// Gives the entry back, unless the database has announced itself again.
     pub fn release(&self) {
-        self.forget_worker();
-        self.set_state(State::Stopped);
-        self.set_error("");
-        self.announced.store(false, Ordering::Release);
-        self.ids.forget();
-        self.database.store(0, Ordering::Release);
+        exclusively(|| {
+            if self.announced.load(Ordering::SeqCst) {
+                return;
+            }
+            self.forget_worker();
+            self.set_state(State::Stopped);
+            self.set_error("");
+            for flag in [&self.wake, &self.changed, &self.cancelled, &self.worked] {
+                flag.store(false, Ordering::SeqCst);
+            }
+            self.due.store(Timestamp::INFINITY.0, Ordering::SeqCst);
+            self.holder.store(0, Ordering::SeqCst);
+            self.ids.forget();
+            self.database.store(0, Ordering::SeqCst);
+        });
     }
 
     /// The clock of its delivery ids.
@@ -239,13 +335,19 @@ impl Entry {
         &self.ids
     }
 
-    /// Wakes the worker, once for any number of calls until it looks.
+    /// Wakes the worker, once for any number of calls until it looks; where there is none, the launcher.
+    ///
+    /// A worker that leaves at this moment does not look any more. But it is off the board before it wakes the
+    /// launcher, which finds the wake then.
     pub fn wake(&self) {
         // A look first, so that many who commit do not take the cache line from each other; the fence keeps
         // it behind what the worker is to find.
         fence(Ordering::SeqCst);
-        if !self.wake.load(Ordering::Relaxed) && !self.wake.swap(true, Ordering::AcqRel) {
-            set_latch_of(self.process.load(Ordering::Acquire));
+        if !self.wake.load(Ordering::Relaxed) && !self.wake.swap(true, Ordering::SeqCst) {
+            match self.process.load(Ordering::SeqCst) {
+                0 => wake_launcher(),
+                process => set_latch_of(process),
+            }
         }
     }
 
@@ -288,24 +390,126 @@ impl Entry {
 
     /// Takes the announcement.
     pub fn take_announcement(&self) -> bool {
-        self.announced.swap(false, Ordering::AcqRel)
+        self.announced.swap(false, Ordering::SeqCst)
+    }
+
+    /// Whether there is one.
+    pub fn is_announced(&self) -> bool {
+        self.announced.load(Ordering::SeqCst)
     }
 
     fn enter(&self, now: i64) {
         self.started.store(now, Ordering::Relaxed);
-        self.process.store(own_process(), Ordering::Release);
-        self.pid.store(server::pid(), Ordering::Release);
+        self.idle_since.store(0, Ordering::SeqCst);
+        self.leave.store(Leave::Stay as u8, Ordering::SeqCst);
+        self.due.store(Timestamp::INFINITY.0, Ordering::SeqCst);
+        self.process.store(own_process(), Ordering::SeqCst);
+        self.pid.store(server::pid(), Ordering::SeqCst);
         self.set_state(State::Starting);
+    }
+
+    /// A worker has been asked for. Until it says what it does, it has failed if it ends.
+    pub fn starts(&self) {
+        self.take_announcement();
+        if self.state() != State::VersionMismatch {
+            self.set_state(State::Starting);
+        }
+    }
+
+    /// A worker is needed and has no slot.
+    pub fn want_slot(&self) {
+        if self.state() != State::VersionMismatch {
+            self.set_state(State::NoSlot);
+        }
     }
 
     /// The worker is gone; its state says why.
     pub fn forget_worker(&self) {
-        self.process.store(0, Ordering::Release);
-        self.pid.store(0, Ordering::Release);
+        self.process.store(0, Ordering::SeqCst);
+        self.pid.store(0, Ordering::SeqCst);
         self.set_load(0, 0);
         if matches!(self.state(), State::Starting | State::Running) {
             self.set_state(State::Stopped);
         }
+    }
+
+    /// Asks the worker to leave.
+    pub fn ask_to_leave(&self, how: Leave) {
+        self.leave.fetch_max(how as u8, Ordering::SeqCst);
+        set_latch_of(self.process.load(Ordering::SeqCst));
+    }
+
+    /// Whether and how the worker has been asked to leave.
+    pub fn leave(&self) -> Leave {
+        let asked = Leave::from_u8(self.leave.load(Ordering::SeqCst));
+        if self.is_held() { Leave::AtOnce } else { asked }
+    }
+
+    /// The worker has something to do and does not leave, unless it has to.
+    pub fn stay(&self) {
+        let (idle, stay) = (Leave::IfIdle as u8, Leave::Stay as u8);
+        let _ = self.leave.compare_exchange(idle, stay, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    /// The worker is about to leave; there is nothing to do before `due`, unless somebody wakes it.
+    pub fn rest(&self, due: Timestamp) {
+        self.due.store(due.0, Ordering::SeqCst);
+        if self.state() != State::Unarmed {
+            self.set_state(State::Resting);
+        }
+    }
+
+    /// When the database needs a worker again.
+    pub fn due(&self) -> Timestamp {
+        Timestamp(self.due.load(Ordering::SeqCst))
+    }
+
+    /// Brings that forward.
+    pub fn set_due(&self, due: Timestamp) {
+        self.due.fetch_min(due.0, Ordering::SeqCst);
+    }
+
+    /// Says whether the worker has nothing to do. The launcher hears of it where others wait.
+    pub fn set_idle(&self, idle: bool) {
+        let was = self.idle_since.load(Ordering::Relaxed) != 0;
+        if was != idle {
+            self.idle_since.store(if idle { now() } else { 0 }, Ordering::SeqCst);
+            if idle && board().waiting.load(Ordering::SeqCst) {
+                wake_launcher();
+            }
+        }
+    }
+
+    /// Since when it has had nothing to do, in microseconds of `timestamptz`; `None` while it has.
+    pub fn idle_since(&self) -> Option<i64> {
+        Some(self.idle_since.load(Ordering::SeqCst)).filter(|since| *since != 0)
+    }
+
+    /// Keeps workers out of the database until [`Self::end_hold`] or the end of this process. `false` where somebody
+    /// else does already.
+    pub fn hold(&self) -> bool {
+        let pid = server::pid();
+        self.is_held();
+        self.holder.compare_exchange(0, pid, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+
+    /// Ends what [`Self::hold`] began.
+    pub fn end_hold(&self) {
+        self.holder.store(0, Ordering::SeqCst);
+        wake_launcher();
+    }
+
+    /// Whether somebody who is alive holds the database.
+    pub fn is_held(&self) -> bool {
+        let holder = self.holder.load(Ordering::SeqCst);
+        if holder == 0 {
+            return false;
+        }
+        let lives = server::has_process(holder);
+        if !lives {
+            let _ = self.holder.compare_exchange(holder, 0, Ordering::SeqCst, Ordering::SeqCst);
+        }
+        lives
     }
 
     /// Process id of the worker, if it runs.
@@ -333,7 +537,14 @@ impl Entry {
         if state == State::Running {
             self.worked.store(true, Ordering::Release);
         }
-        self.state.store(state as u8, Ordering::Release);
+        if self.state.swap(state as u8, Ordering::SeqCst) != state as u8 {
+            self.since.store(now(), Ordering::Relaxed);
+        }
+    }
+
+    /// Since when it has been doing that, in microseconds of `timestamptz`.
+    pub fn since(&self) -> i64 {
+        self.since.load(Ordering::Relaxed)
     }
 
     /// Threads, and requests in flight.

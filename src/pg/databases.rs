@@ -5,12 +5,21 @@ use pgrx::prelude::*;
 /// `datconnlimit` of a database whose DROP was interrupted (pg_database.h).
 const INVALID: i32 = -2;
 
-/// The databases that a worker can connect to: not templates, not closed, not half dropped. With their
-/// names.
+/// A database.
+pub struct Database {
+    /// Its number.
+    pub oid: pg_sys::Oid,
+    /// Its name.
+    pub name: String,
+    /// A worker can connect to it: it is no template, not closed, not half dropped.
+    pub connectable: bool,
+}
+
+/// All databases.
 ///
 /// The launcher is connected to no database, so there is no SQL; this reads the shared catalog in a
 /// transaction of its own.
-pub fn connectable() -> Vec<(pg_sys::Oid, String)> {
+pub fn all() -> Vec<Database> {
     let mut databases = Vec::new();
     // SAFETY: outside a transaction; begins and ends one around the scan, as the autovacuum launcher
     // does. Fixed columns of a tuple are read through its struct.
@@ -26,10 +35,13 @@ pub fn connectable() -> Vec<(pg_sys::Oid, String)> {
                 break;
             }
             let form = &*pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
-            if form.datallowconn && !form.datistemplate && form.datconnlimit != INVALID {
-                let name = name_data_to_str(&form.datname).to_owned();
-                databases.push((form.oid, name));
-            }
+            databases.push(Database {
+                oid: form.oid,
+                name: name_data_to_str(&form.datname).to_owned(),
+                connectable: form.datallowconn
+                    && !form.datistemplate
+                    && form.datconnlimit != INVALID,
+            });
         }
         pg_sys::table_endscan(scan);
         pg_sys::table_close(relation, lock);

@@ -20,6 +20,7 @@ use pgrx::prelude::*;
 use self::functions::Watched;
 pub use self::functions::stranger;
 use self::settings::Closed;
+pub use self::statements::judge;
 use super::output::Kept;
 use super::{cursor, identity, subtransaction};
 
@@ -48,7 +49,6 @@ thread_local! {
 
 /// From now on the server asks us about what code of others does. Once per process.
 pub fn guard() {
-    statements::guard();
     functions::judge();
     path::guard();
 }

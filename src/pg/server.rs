@@ -35,6 +35,12 @@ pub fn pid() -> i32 {
     unsafe { pg_sys::MyProcPid }
 }
 
+/// Whether a process of this server has that id.
+pub fn has_process(pid: i32) -> bool {
+    // SAFETY: looks through the shared list of processes, under its lock.
+    unsafe { !pg_sys::BackendPidGetProc(pid).is_null() }
+}
+
 /// Connects a background worker to the shared catalogs only. To be called once.
 pub fn connect_to_none() {
     // SAFETY: the first connection of this process.

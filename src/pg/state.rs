@@ -1,4 +1,4 @@
-//! What a worker is doing, in one byte.
+//! What a worker is doing, is asked to do and has found, each in one byte.
 
 /// What a worker is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,51 @@ pub enum State {
     Unarmed = 5,
     /// No background worker slot was free.
     NoSlot = 6,
+    /// Its place is another database's, and there is nothing to do.
+    Resting = 7,
+}
+
+/// How a worker is asked to leave. The later one goes before the earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Leave {
+    /// Not at all.
+    Stay = 0,
+    /// If it has nothing to do.
+    IfIdle = 1,
+    /// When what is under way has ended, but soon.
+    Soon = 2,
+    /// Whatever is under way.
+    AtOnce = 3,
+}
+
+impl Leave {
+    /// The one of that number.
+    pub fn from_u8(value: u8) -> Self {
+        match value {
+            0 => Self::Stay,
+            1 => Self::IfIdle,
+            2 => Self::Soon,
+            _ => Self::AtOnce,
+        }
+    }
+}
+
+/// What a worker has found in a database that is not on the board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Visit {
+    /// No extension.
+    Absent = 0,
+    /// The extension, and no entry on the board is free.
+    Full = 1,
+}
+
+impl Visit {
+    /// The one of that number.
+    pub fn from_u8(value: u8) -> Self {
+        if value == Self::Full as u8 { Self::Full } else { Self::Absent }
+    }
 }
 
 impl State {
@@ -31,6 +76,7 @@ impl State {
             Self::VersionMismatch => "version mismatch",
             Self::Unarmed => "unarmed",
             Self::NoSlot => "no worker slot",
+            Self::Resting => "resting",
         }
     }
 
@@ -44,6 +90,7 @@ impl State {
             Self::VersionMismatch,
             Self::Unarmed,
             Self::NoSlot,
+            Self::Resting,
         ]
         .into_iter()
         .find(|state| *state as u8 == value)

@@ -2,15 +2,16 @@
 //!
 //! A trigger fires for every row, so arming is one store; the callback is registered once per
 //! backend. It runs after the commit, where nothing may fail: it stores numbers and sets a latch.
-//! The wake is only a hint. A rollback to a savepoint leaves it armed, PREPARE TRANSACTION drops it;
-//! the worker's own slow poll finds what no wake announced.
+//! A rollback to a savepoint leaves it armed. PREPARE TRANSACTION drops it, and nobody knows any more at COMMIT PREPARED
+//! what the transaction has done: so that wakes whoever there is.
 
 use std::cell::Cell;
 use std::ffi::c_void;
 
 use pgrx::pg_sys;
 
-use super::{board, server};
+use super::state::State;
+use super::{board, identity, server};
 
 thread_local! {
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
@@ -18,6 +19,7 @@ thread_local! {
     static DEFINITIONS: Cell<bool> = const { Cell::new(false) };
     static CANCELLED: Cell<bool> = const { Cell::new(false) };
     static LAUNCHER: Cell<bool> = const { Cell::new(false) };
+    static DATABASES: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Wakes this database's worker when the transaction commits.
@@ -46,6 +48,25 @@ pub fn launcher_at_commit() {
     register();
 }
 
+/// Has the launcher look at which databases there are when the transaction commits.
+pub fn databases_at_commit() {
+    DATABASES.set(true);
+    register();
+}
+
+/// COMMIT PREPARED has succeeded in this database.
+pub fn prepared_committed() {
+    let database = server::database();
+    match board::find(database) {
+        Some(entry) if entry.state() != State::Absent => {
+            entry.set_cancelled();
+            entry.wake();
+        }
+        _ if identity::extension().is_some() => board::announce(database),
+        _ => {}
+    }
+}
+
 fn register() {
     if !REGISTERED.replace(true) {
         // SAFETY: the callback lives as long as the library, which is never unloaded.
@@ -64,8 +85,12 @@ unsafe extern "C-unwind" fn at_end_of_transaction(event: pg_sys::XactEvent::Type
             }
             let changed = DEFINITIONS.replace(false);
             let cancelled = CANCELLED.replace(false);
+            if DATABASES.replace(false) {
+                board::wake_launcher();
+            }
+            // A copy of a database that has the extension has been on no board yet.
             if WORKER.replace(false)
-                && let Some(entry) = board::find(database)
+                && let Some(entry) = board::find_or_claim(database)
             {
                 if changed {
                     entry.set_changed();
@@ -78,6 +103,7 @@ unsafe extern "C-unwind" fn at_end_of_transaction(event: pg_sys::XactEvent::Type
         }
         XACT_EVENT_ABORT | XACT_EVENT_PREPARE => {
             LAUNCHER.set(false);
+            DATABASES.set(false);
             DEFINITIONS.set(false);
             CANCELLED.set(false);
             WORKER.set(false);

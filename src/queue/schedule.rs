@@ -298,6 +298,12 @@ impl Schedule {
         Some(flight)
     }
 
+    /// Empties all lanes: what is left is under way. What is returned must be spilled.
+    pub fn recall_all(&mut self, now: Instant) -> Vec<Spill> {
+        let webhooks: Vec<i32> = self.tracks.keys().copied().collect();
+        webhooks.into_iter().flat_map(|webhook| self.recall(webhook, now)).collect()
+    }
+
     /// Empties the lane of `webhook`. What is returned must be spilled, or is cancelled with the webhook.
     fn recall(&mut self, webhook: i32, now: Instant) -> Vec<Spill> {
         let Some(track) = self.tracks.get_mut(&webhook) else {

@@ -85,6 +85,8 @@ pub(super) struct Leader {
     pub(super) events: Flow,
     pub(super) transactions: Flow,
     errors: u32,
+    /// Since when it has been making its place free although it had work.
+    pub(super) leaving: Option<Instant>,
 }
 
 impl Leader {
@@ -145,6 +147,7 @@ impl Leader {
             events: Flow::new(now),
             transactions: Flow::new(now),
             errors: 0,
+            leaving: None,
         })
     }
 
@@ -156,6 +159,9 @@ impl Leader {
             interrupt::finish(|| self.last_words());
             if self.pool.is_broken() {
                 return self.start_again();
+            }
+            if let Some(exit) = self.leave() {
+                return exit;
             }
             if interrupt::reload_if_asked() {
                 self.reconfigure();
@@ -185,7 +191,12 @@ impl Leader {
             }
             let (threads, in_flight) = self.pool.load();
             self.entry.set_load(threads, in_flight);
-            self.rest(began);
+            let idle = self.is_idle();
+            self.entry.set_idle(idle);
+            match self.leaving {
+                Some(_) => self.wait_to_leave(),
+                None => self.rest(began),
+            }
         }
     }
 
@@ -195,7 +206,7 @@ impl Leader {
             self.cancelled = Cancelled::Perhaps;
             self.delay = Duration::ZERO;
         }
-        if now >= self.next_look() {
+        if self.leaving.is_none() && now >= self.next_look() {
             let polling = now.duration_since(self.polled) >= POLL;
             if polling {
                 self.polled = now;
@@ -270,6 +281,7 @@ impl Leader {
 
     fn trouble(&mut self, message: &str) {
         self.errors = self.errors.saturating_add(1);
+        self.entry.set_idle(false);
         if self.errors == 1 {
             log!("pg_webhook: {message}; trying again");
         }
@@ -292,7 +304,7 @@ impl Leader {
     }
 
     /// Writes down what has been brought so far. What is still under way will be repeated.
-    fn write_down(&mut self) -> Result<(), TxnError> {
+    pub(super) fn write_down(&mut self) -> Result<(), TxnError> {
         self.collect();
         self.schedule.hurry_health();
         self.flush()

@@ -2,9 +2,12 @@
 
 mod caution;
 mod flush;
+mod hint;
 mod launcher;
 mod leader;
+mod leave;
 mod look;
+mod places;
 mod removing;
 mod rest;
 mod start;

@@ -10,7 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::log::attempt::Log;
 use crate::pg::board::{self, Entry};
 use crate::pg::identity::Extension;
-use crate::pg::state::State;
+use crate::pg::state::{Leave, State, Visit};
 use crate::pg::txn::{self, TxnError};
 use crate::pg::{compat, guc, interrupt, lock, memory, server};
 use crate::queue::{cursor, ring};
@@ -47,15 +47,19 @@ const SESSION: [(&std::ffi::CStr, &std::ffi::CStr); 18] = [
 /// Runs in `database` until it has nothing to do there or fails.
 pub(super) fn run(database: pg_sys::Oid) -> Exit {
     server::connect_to(database);
-    let Some(entry) = board::find_or_claim(database) else {
-        return Exit::Finished;
-    };
     interrupt::reload_if_asked();
     memory::return_large_blocks();
     let session = SESSION.iter().chain(&compat::TIMEOUTS);
     session.for_each(|(name, value)| guc::fix(name, value));
     let Some((extension, version)) = txn::installed() else {
-        entry.set_state(State::Absent);
+        match board::find(database) {
+            Some(entry) => entry.set_state(State::Absent),
+            None => board::note_visit(database, Visit::Absent),
+        }
+        return Exit::Finished;
+    };
+    let Some(entry) = board::find_or_claim(database) else {
+        board::note_visit(database, Visit::Full);
         return Exit::Finished;
     };
     if !lock::become_leader() {
@@ -100,6 +104,14 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
                 return Err(Exit::Finished);
             }
             Err(TxnError::Failed(message)) => entry.set_error(&message),
+        }
+        // Nothing but a statement of a user's changes anything about it.
+        entry.set_idle(true);
+        if entry.leave() != Leave::Stay {
+            let unarmed = entry.state() == State::Unarmed;
+            let again = Timestamp::from(SystemTime::now()).after(LONGEST_PAUSE);
+            entry.rest(if unarmed { Timestamp::INFINITY } else { again });
+            return Err(Exit::Finished);
         }
         interrupt::wait(None, pause);
         pause = (pause * 2).min(LONGEST_PAUSE);

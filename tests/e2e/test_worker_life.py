@@ -49,18 +49,7 @@ def test_a_database_made_from_a_template_with_the_extension_gets_a_worker(own_cl
     template.run("CREATE TABLE items (id int)")
     template.close()
     with server.connect() as admin:
-        # The worker is connected to the template, so it must be made to leave for a moment.
-        def copied():
-            try:
-                admin.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'origin'"
-                )
-                admin.execute("CREATE DATABASE copy TEMPLATE origin")
-                return True
-            except psycopg.errors.ObjectInUse:
-                return False
-
-        wait_until(copied, "the copy")
+        admin.execute("CREATE DATABASE copy TEMPLATE origin")
     copy = server.connect("copy")
     state = wait_until(
         lambda: copy.execute(
@@ -388,7 +377,7 @@ def test_a_prepared_transaction_sends_when_it_commits(db, receiver):
     assert ids(receiver) == [3]
     db.run(f"COMMIT PREPARED '{db.name}-1'")
     db.run(f"ROLLBACK PREPARED '{db.name}-2'")
-    db.wait_for_status(2, timeout=15)  # nobody wakes the worker; it looks every five seconds
+    db.wait_for_status(2)
     assert ids(receiver) == [1, 3]
 
 

@@ -1,11 +1,8 @@
 //! The statements of code of others. Queries and changes of rows are none of these, and are judged by nothing but rights.
 
-use std::ffi::{CStr, c_char};
-use std::sync::OnceLock;
+use std::ffi::CStr;
 
 use pgrx::prelude::*;
-
-use crate::pg::ffi;
 
 /// What may be run: what says something, sets what is rolled back, or runs other statements, each of which is judged
 /// again. All else locks or changes more than rows, or is of the session.
@@ -21,47 +18,16 @@ const ALLOWED: [pg_sys::NodeTag; 9] = [
     pg_sys::NodeTag::T_CopyStmt,
 ];
 
-/// Who was asked to run utility statements before us.
-static NEXT: OnceLock<pg_sys::ProcessUtility_hook_type> = OnceLock::new();
-
-/// From now on all others are refused. Once per process.
-pub(super) fn guard() {
-    // SAFETY: main thread, while the library is loaded.
-    unsafe {
-        if NEXT.set(pg_sys::ProcessUtility_hook).is_ok() {
-            pg_sys::ProcessUtility_hook = Some(run_utility);
-        }
-    }
-}
-
-/// Not guarded: an error of the statement goes by here, where nothing is to be dropped, as the server made it. pgrx
-/// would make another one of it, without its context.
-#[allow(clippy::too_many_arguments, reason = "the server's hook")]
-unsafe extern "C-unwind" fn run_utility(
-    statement: *mut pg_sys::PlannedStmt,
-    text: *const c_char,
-    read_only: bool,
-    context: pg_sys::ProcessUtilityContext::Type,
-    parameters: pg_sys::ParamListInfo,
-    environment: *mut pg_sys::QueryEnvironment,
-    destination: *mut pg_sys::DestReceiver,
-    completion: *mut pg_sys::QueryCompletion,
-) {
-    let next = NEXT.get().copied().flatten().unwrap_or(ffi::standard_ProcessUtility);
-    // SAFETY: as PostgreSQL calls us.
-    unsafe {
-        if super::is_running() {
-            judge((*statement).utilityStmt);
-        }
-        next(statement, text, read_only, context, parameters, environment, destination, completion);
-    }
-}
-
+/// Raises an error where code of others is running and may not run `statement`.
+///
 /// # Safety
 ///
 /// `statement` is a utility statement.
 #[pg_guard]
-unsafe extern "C-unwind" fn judge(statement: *mut pg_sys::Node) {
+pub unsafe extern "C-unwind" fn judge(statement: *mut pg_sys::Node) {
+    if !super::is_running() {
+        return;
+    }
     // SAFETY: the caller's; the name is one of the program's.
     unsafe {
         let mut statement = statement;

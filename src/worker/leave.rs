@@ -1,0 +1,109 @@
+//! Leaving so that another database can have the place.
+//!
+//! A worker that is asked to leave writes down what it knows, and on the board when its database needs one again:
+//! for what is due in the backlog, for the ring's turning, for what is to be taken away. The launcher starts one then, or when
+//! somebody wakes it.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use pgrx::prelude::*;
+
+use super::Exit;
+use super::leader::{LONGEST_PAUSE, Leader};
+use super::look::Cancelled;
+use crate::domain::time::Timestamp;
+use crate::log::retention;
+use crate::pg::state::{Leave, State};
+use crate::pg::txn::{self, TxnError};
+use crate::pg::{interrupt, settings};
+use crate::queue::cursor;
+
+/// How long requests that are under way may take when the worker has to leave although it has work. What has not
+/// ended by then is cut off and sent again. With the launcher's patience it makes up most of the 10 s that a
+/// database waits at most; longer, and others wait longer.
+const DRAIN: Duration = Duration::from_secs(6);
+
+/// How often it is looked meanwhile whether there is more to write.
+const STEP: Duration = Duration::from_millis(100);
+
+impl Leader {
+    /// Nothing is under way, to be read, to be written or due.
+    pub(super) fn is_idle(&self) -> bool {
+        let written =
+            self.settlements.is_empty() && self.spills.is_empty() && self.doubled.is_empty();
+        written
+            && !self.has_work()
+            && !self.entry.is_woken()
+            && !self.entry.is_asked()
+            && self.cancelled != Cancelled::Many
+            && self.pool.uncollected() == 0
+    }
+
+    /// Does what the worker has been asked for, if it has been asked to leave; `Some` when it has left.
+    pub(super) fn leave(&mut self) -> Option<Exit> {
+        match self.entry.leave() {
+            Leave::Stay => None,
+            Leave::IfIdle if self.is_idle() => Some(self.depart()),
+            Leave::IfIdle => {
+                self.entry.stay();
+                None
+            }
+            Leave::Soon => {
+                let now = Instant::now();
+                if self.leaving.is_none() {
+                    self.leaving = Some(now);
+                    let waiting = self.schedule.recall_all(now);
+                    self.spill(waiting);
+                }
+                let over = self.leaving.is_some_and(|since| now.duration_since(since) >= DRAIN);
+                (over || self.schedule.len() == 0).then(|| self.depart())
+            }
+            Leave::AtOnce => Some(self.depart()),
+        }
+    }
+
+    /// Waits for what is under way.
+    pub(super) fn wait_to_leave(&mut self) {
+        let wait = self.flush_wait(Instant::now()).unwrap_or(STEP).min(STEP);
+        interrupt::wait(Some(self.pool.bell()), wait);
+    }
+
+    /// Writes everything down, the next due time on the board. Whatever it cannot write is found by the next worker.
+    fn depart(&mut self) -> Exit {
+        let clock = |wait| Timestamp::from(SystemTime::now()).after(wait);
+        match self.settle() {
+            Ok(wait) => self.entry.rest(wait.map_or(Timestamp::INFINITY, clock)),
+            Err(TxnError::ExtensionGone) => self.entry.set_state(State::Absent),
+            Err(TxnError::Failed(message)) => {
+                log!("pg_webhook: at the end: {message}");
+                self.entry.set_error(&message);
+                self.entry.rest(clock(LONGEST_PAUSE));
+            }
+        }
+        Exit::Finished
+    }
+
+    /// Returns how long until there is something to do.
+    fn settle(&mut self) -> Result<Option<Duration>, TxnError> {
+        self.write_down()?;
+        if let Some(settled) = self.windows.advance() {
+            self.cursor = Some(settled.clone());
+        }
+        let cursor = self.cursor.as_ref();
+        let turning = txn::run(self.extension, |session| {
+            if let Some(cursor) = cursor {
+                cursor::save(session, cursor);
+            }
+            cursor::calm(session);
+            retention::due_in(session)
+        })?;
+        let (now, clock) = (Instant::now(), Timestamp::from(SystemTime::now()));
+        if settings::enabled() && (self.schedule.len() > 0 || self.windows.unread()) {
+            return Ok(Some(Duration::ZERO));
+        }
+        let sending = settings::enabled().then(|| self.schedule.next_wake(now, clock)).flatten();
+        let tidying = self.untidy.map(|due| due.saturating_duration_since(now));
+        let times = [Some(turning), sending, tidying, self.removing.due_in(now)];
+        Ok(times.into_iter().flatten().min())
+    }
+}
