@@ -292,6 +292,11 @@ CREATE FUNCTION webhook.worker_status()
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_worker_status_wrapper';
 COMMENT ON FUNCTION webhook.worker_status IS 'private: the rows of webhook.worker';
 
+CREATE FUNCTION webhook.workers_status()
+    RETURNS TABLE (database oid, pid integer, state text, since timestamptz, next_due timestamptz, last_error text)
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_workers_status_wrapper';
+COMMENT ON FUNCTION webhook.workers_status IS 'private: the rows of webhook.workers';
+
 CREATE FUNCTION webhook.next_id() RETURNS bigint
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_next_id_wrapper';
 COMMENT ON FUNCTION webhook.next_id IS 'private: the id of a delivery that is to be written';

@@ -65,3 +65,6 @@ $$;
 -- no webhook has.
 GRANT USAGE ON SCHEMA webhook TO PUBLIC;
 GRANT EXECUTE ON FUNCTION webhook.capture() TO PUBLIC;
+-- Whoever may watch the server sees how the workers are; nothing there is of a webhook.
+GRANT SELECT ON webhook.workers TO pg_monitor;
+GRANT EXECUTE ON FUNCTION webhook.workers_status() TO pg_monitor;

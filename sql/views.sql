@@ -194,3 +194,10 @@ CREATE VIEW webhook.worker WITH (security_barrier) AS
 SELECT s.state, s.pid, s.started_at, s.threads, s.in_flight, s.last_error
 FROM webhook.worker_status() AS s;
 COMMENT ON VIEW webhook.worker IS 'the worker of this database; reading it needs EXECUTE on webhook.worker_status, too';
+
+CREATE VIEW webhook.workers WITH (security_barrier) AS
+SELECT d.datname::text AS database, s.pid, s.state, s.since, s.next_due, s.last_error
+FROM webhook.workers_status() AS s
+JOIN pg_catalog.pg_database AS d ON d.oid = s.database;
+COMMENT ON VIEW webhook.workers IS
+    'the worker of each database of the server that has the extension, for admins and pg_monitor; of errors the code alone';

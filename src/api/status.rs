@@ -1,9 +1,10 @@
-//! The worker of this database, as the board shows it.
+//! The worker of this database, and those of all, as the board shows them.
 
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 
+use crate::domain::time::Timestamp;
 use crate::pg::{board, server};
 
 #[pg_extern(sql = false)]
@@ -28,9 +29,56 @@ fn webhook_worker_status() -> TableIterator<
             (state, pid, started, threads as i32, in_flight as i32, error)
         }
         None => {
-            let state = if board::preloaded() { "stopped" } else { "not preloaded" };
+            let state = match board::preloaded() {
+                true if board::is_full() => "no place",
+                true => "stopped",
+                false => "not preloaded",
+            };
             (state.to_owned(), None, None, 0, 0, None)
         }
     };
     TableIterator::once(row)
+}
+
+#[pg_extern(sql = false)]
+fn webhook_workers_status() -> TableIterator<
+    'static,
+    (
+        name!(database, pg_sys::Oid),
+        name!(pid, Option<i32>),
+        name!(state, String),
+        name!(since, Option<TimestampWithTimeZone>),
+        name!(next_due, Option<TimestampWithTimeZone>),
+        name!(last_error, Option<String>),
+    ),
+> {
+    let entries = board::preloaded().then(board::entries).into_iter().flatten();
+    let rows: Vec<_> = entries
+        .map(|entry| {
+            let pid = entry.pid();
+            let due = Some(entry.due()).filter(|due| pid.is_none() && *due < Timestamp::INFINITY);
+            (
+                entry.database(),
+                pid,
+                entry.state().as_str().to_owned(),
+                Some(entry.since()).filter(|since| *since != 0).and_then(timestamp),
+                due.and_then(|due| timestamp(due.0)),
+                code(&entry.error()),
+            )
+        })
+        .collect();
+    TableIterator::new(rows)
+}
+
+fn timestamp(micros: i64) -> Option<TimestampWithTimeZone> {
+    TimestampWithTimeZone::try_from(micros).ok()
+}
+
+/// What may be told of an error of another database: its text may hold what is in tables there.
+fn code(error: &str) -> Option<String> {
+    if error.is_empty() {
+        return None;
+    }
+    let code = error.rsplit_once("(ERRCODE_").and_then(|(_, code)| code.strip_suffix(')'));
+    Some(code.unwrap_or("INTERNAL_ERROR").to_ascii_lowercase())
 }

@@ -17,17 +17,20 @@ WITH member AS (
     SELECT
         'SELECT',
         format('TABLE webhook.%I', c.relname),
-        CASE c.relname WHEN 'unfinished' THEN 'admin' ELSE 'viewer' END
+        CASE WHEN c.relname IN ('workers', 'unfinished') THEN 'admin' ELSE 'viewer' END
     FROM member AS m
     JOIN pg_class AS c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
     WHERE c.relnamespace = 'webhook'::regnamespace
-      AND c.relname IN ('webhooks', 'deliveries', 'attempts', 'dead_letters', 'stats', 'worker', 'unfinished')
+      AND c.relname IN (
+          'webhooks', 'deliveries', 'attempts', 'dead_letters', 'stats', 'worker', 'workers', 'unfinished'
+      )
     UNION ALL
     SELECT
         'EXECUTE',
         format('FUNCTION %s', p.oid::regprocedure),
         CASE
             WHEN p.oid = 'webhook.worker_status()'::regprocedure OR p.proname = 'webhook_check' THEN 'viewer'
+            WHEN p.oid = 'webhook.workers_status()'::regprocedure THEN 'admin'
             WHEN p.proname IN (
                 'webhook_arm', 'webhook_grant', 'webhook_revoke', 'webhook_backlog_export', 'webhook_backlog_import'
             ) THEN 'admin'
@@ -35,7 +38,8 @@ WITH member AS (
         END
     FROM member AS m
     JOIN pg_proc AS p ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
-    WHERE p.oid = 'webhook.worker_status()'::regprocedure OR starts_with(p.proname::text, 'webhook_')
+    WHERE p.oid IN ('webhook.worker_status()'::regprocedure, 'webhook.workers_status()'::regprocedure)
+       OR starts_with(p.proname::text, 'webhook_')
 ), ranked (levels) AS (
     SELECT ARRAY['viewer', 'member', 'admin']
 )
