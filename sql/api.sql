@@ -202,7 +202,7 @@ CREATE FUNCTION webhook_check(webhook text DEFAULT NULL)
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_check_wrapper';
 COMMENT ON FUNCTION webhook_check IS
 $$what is wrong with a webhook, or with all that the caller may see, and what to do about it. Severity error: events are
-  not captured. Triggers and domains without a webhook, which do nothing, are shown to admins and to the owner of the table
+  not captured, or not sent. Triggers and domains without a webhook, which do nothing, are shown to admins and to the owner of the table
   or domain.
 Example: SELECT * FROM webhook_check('new-orders')$$;
 

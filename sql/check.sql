@@ -1,5 +1,21 @@
 -- What keeps events from being captured. Private: for all webhooks, whoever asks.
 
+CREATE VIEW webhook.watched AS
+SELECT
+    v.id,
+    w.id AS webhook,
+    v.relation,
+    -- what to call the table when it is gone
+    pg_catalog.concat(pg_catalog.quote_ident(v.schema_name) || '.', pg_catalog.quote_ident(v.table_name)) AS old_name,
+    v.events,
+    v.columns,
+    v.condition,
+    v.payload_columns,
+    v.created_at
+FROM webhook.watch AS v
+JOIN webhook.webhook AS w ON w.uuid = v.webhook;
+COMMENT ON VIEW webhook.watched IS 'private: watches, each with its webhook''s id';
+
 CREATE VIEW webhook.update_columns AS
 SELECT
     v.id AS watch,
@@ -43,7 +59,7 @@ CREATE VIEW webhook.watched_trigger AS
 SELECT
     v.id AS watch,
     v.webhook,
-    v.relation::oid AS relation,
+    v.relation,
     pg_catalog.format('%I.%I', n.nspname, c.relname) AS table_name,
     o.operation,
     k.type,
@@ -69,7 +85,7 @@ SELECT
             OR r.condition IS NOT DISTINCT FROM pg_catalog.sha256(pg_catalog.convert_to(t.tgqual::text, 'UTF8'))
         )
         AS unchanged
-FROM webhook.watch AS v
+FROM webhook.watched AS v
 CROSS JOIN LATERAL pg_catalog.unnest(v.events) AS o (operation)
 CROSS JOIN LATERAL (
     SELECT
@@ -108,7 +124,7 @@ SELECT
         WHEN x.readable = 0 AND v.payload_columns IS NULL THEN
             pg_catalog.format('role %s may read nothing of %I.%I', w.role::regrole, n.nspname, c.relname)
     END AS bar
-FROM webhook.watch AS v
+FROM webhook.watched AS v
 JOIN webhook.owned AS w ON w.id = v.webhook
 JOIN pg_catalog.pg_class AS c ON c.oid = v.relation
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -229,12 +245,15 @@ CREATE VIEW webhook.problem AS
 SELECT
     v.webhook,
     'error' AS severity,
-    pg_catalog.format('table %s has been dropped', v.table_name) AS problem,
+    pg_catalog.format(
+        CASE v.relation WHEN 0 THEN 'table %s was not there when a dump was restored' ELSE 'table %s has been dropped' END,
+        v.old_name
+    ) AS problem,
     pg_catalog.format(
         'Watch another one with webhook_watch or webhook_update, or end this with SELECT webhook_unwatch(%L, %s).',
-        w.name, v.relation::oid
+        w.name, v.relation
     ) AS hint
-FROM webhook.watch AS v
+FROM webhook.watched AS v
 JOIN webhook.webhook AS w ON w.id = v.webhook
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = v.relation)
 UNION ALL
@@ -296,10 +315,10 @@ SELECT
     q.webhook,
     'warning',
     pg_catalog.format('column %s of %s is left out, because the webhook''s owner may not read it',
-        pg_catalog.quote_ident(h.name), v.table_name),
+        pg_catalog.quote_ident(h.name), v.old_name),
     'GRANT SELECT on it, or name what is to be sent in payload_columns.'
 FROM webhook.watch_right AS q
-JOIN webhook.watch AS v ON v.id = q.watch AND v.payload_columns IS NULL
+JOIN webhook.watched AS v ON v.id = q.watch AND v.payload_columns IS NULL
 CROSS JOIN LATERAL pg_catalog.unnest(q.hidden) AS h (name)
 WHERE q.bar IS NULL
 UNION ALL
@@ -332,11 +351,21 @@ SELECT
     pg_catalog.format('table %I.%I is unlogged: a crash of the server takes its rows, and their events are sent',
         n.nspname, c.relname),
     pg_catalog.format('ALTER TABLE %I.%I SET LOGGED', n.nspname, c.relname)
-FROM webhook.watch AS v
+FROM webhook.watched AS v
 JOIN pg_catalog.pg_class AS c
     ON c.relpersistence = 'u'
     AND (c.oid = v.relation OR c.oid IN (SELECT t.relid FROM pg_catalog.pg_partition_tree(v.relation) AS t))
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+UNION ALL
+SELECT
+    w.id,
+    'error',
+    'the webhook has no secret: it came with a dump, which holds none',
+    'Nothing is sent before webhook_rotate_secret makes one or webhook_update gives it one. Values of headers are not in a'
+    ' dump either: webhook_update(.., headers => ..).'
+FROM webhook.webhook AS w
+WHERE w.deleted_at IS NULL
+  AND NOT EXISTS (SELECT FROM webhook.secret AS s WHERE s.webhook = w.id AND s.signing_key IS NOT NULL)
 UNION ALL
 -- one that watches a table is among those above
 SELECT
@@ -345,7 +374,7 @@ SELECT
     'the role that the webhook belonged to is gone',
     pg_catalog.format('SELECT webhook_delete(%L)', w.uuid)
 FROM webhook.owned AS w
-WHERE w.deleted_at IS NULL AND w.role IS NULL AND NOT EXISTS (SELECT FROM webhook.watch AS v WHERE v.webhook = w.id)
+WHERE w.deleted_at IS NULL AND w.role IS NULL AND NOT EXISTS (SELECT FROM webhook.watched AS v WHERE v.webhook = w.id)
 UNION ALL
 SELECT
     w.id,
@@ -405,3 +434,34 @@ WHERE n.nspname = 'webhook'
       WHERE w.anchor = y.typname::text AND w.role = y.typowner AND w.deleted_at IS NULL
   );
 COMMENT ON VIEW webhook.leftover IS 'private: triggers and domains of ours that no webhook has';
+
+-- A dump without privileges brings levels without what comes with them; so does DROP OWNED.
+CREATE VIEW webhook.level_problem AS
+SELECT
+    r.oid AS role,
+    'warning' AS severity,
+    CASE
+        WHEN r.oid IS NULL THEN pg_catalog.format('role %I, which is %s in the dump, is not there', l.name, l.level)
+        ELSE pg_catalog.format('role %I is %s without the privileges that come with it', r.rolname, l.level)
+    END AS problem,
+    CASE
+        WHEN r.oid IS NULL THEN pg_catalog.format(
+            'Make the role, and then SELECT webhook_grant(%L, %L). webhook_arm forgets its level.', l.name, l.level
+        )
+        ELSE pg_catalog.format(
+            'SELECT webhook_grant(%L, %L) gives them again. webhook_revoke ends the level.', r.rolname, l.level
+        )
+    END AS hint
+FROM webhook.level AS l
+LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = l.role
+WHERE l.role = 0
+   OR r.oid IS NOT NULL AND NOT EXISTS (
+      SELECT
+      FROM pg_catalog.pg_class AS c
+      CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
+      WHERE c.relname = 'webhooks'
+        AND c.relnamespace = 'webhook'::regnamespace
+        AND a.grantee = r.oid
+        AND a.privilege_type = 'SELECT'
+   );
+COMMENT ON VIEW webhook.level_problem IS 'private: levels of roles that have nothing of what comes with them';

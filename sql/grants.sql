@@ -68,3 +68,7 @@ GRANT EXECUTE ON FUNCTION webhook.capture() TO PUBLIC;
 -- Whoever may watch the server sees how the workers are; nothing there is of a webhook.
 GRANT SELECT ON webhook.workers TO pg_monitor;
 GRANT EXECUTE ON FUNCTION webhook.workers_status() TO pg_monitor;
+
+-- What pg_dump reads, so that whoever owns the database can make a dump of it.
+GRANT SELECT ON webhook.webhook, webhook.watch, webhook.level TO pg_database_owner;
+GRANT SELECT ON webhook.owner, webhook.emitter_role, webhook.watch_trigger, webhook.watch_payload TO pg_database_owner;

@@ -5,14 +5,17 @@
 SET LOCAL search_path = pg_catalog, pg_temp;
 
 CREATE TABLE webhook.level (
-    role         regrole PRIMARY KEY,
+    id           uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
+    -- 0 for one that was missing when a dump was restored: see dump.sql
+    role         oid NOT NULL,
+    -- what the role was called when it got its level; in a dump, what it is called
+    name         text NOT NULL,
     level        text NOT NULL,
     -- USAGE on the extension's schema came with the level, and goes with it.
     schema_usage boolean NOT NULL
 );
+CREATE UNIQUE INDEX level_role_key ON webhook.level (role) WHERE role <> 0;
 COMMENT ON TABLE webhook.level IS 'private: the levels of roles; the privileges that come with them do the work';
--- Elsewhere the number of a dropped role could be that of another one.
-SELECT pg_catalog.pg_extension_config_dump('webhook.level', 'WHERE role::oid IN (SELECT oid FROM pg_catalog.pg_roles)');
 
 -- A level that DROP OWNED has taken the privileges of is none. All levels come with SELECT on this view.
 CREATE VIEW webhook.held_level AS
@@ -32,7 +35,19 @@ COMMENT ON VIEW webhook.held_level IS 'private: the levels whose privileges the 
 CREATE VIEW webhook.administrator AS
 SELECT n.nspowner AS role FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'webhook'
 UNION ALL
-SELECT l.role::oid FROM webhook.held_level AS l WHERE l.level = 'admin';
+SELECT l.role
+FROM webhook.level AS l
+WHERE l.level = 'admin'
+  AND l.role <> 0
+  AND EXISTS (
+      SELECT
+      FROM pg_catalog.pg_class AS c
+      CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
+      WHERE c.relname = 'webhooks'
+        AND c.relnamespace = 'webhook'::regnamespace
+        AND a.grantee = l.role
+        AND a.privilege_type = 'SELECT'
+  );
 COMMENT ON VIEW webhook.administrator IS
     'private: the roles that manage all webhooks: the extension''s owner, and those whose level is admin';
 

@@ -23,7 +23,8 @@ CREATE TABLE webhook.webhook (
     signature_header      text,
     -- types of emitted events, with * for any characters
     event_types           text[] NOT NULL,
-    -- names, when they were named, of roles whose events it hears beside those of its owner and of members of it
+    -- names, when they were named or in a dump, of roles whose events it hears beside those of its owner and of members of
+    -- it
     emitters              text[] NOT NULL DEFAULT '{}',
     -- the domain that says which function is the transform: see src/pg/anchor.rs
     anchor                text,
@@ -36,7 +37,8 @@ CREATE TABLE webhook.webhook (
     rate_limit            integer,
     -- the domain whose owner it belongs to: see src/pg/anchor.rs
     owner                 text NOT NULL,
-    -- what that role was called when the webhook was made or given to it: a dump can end up with another one
+    -- what that role was called when the webhook was made or given to it, or is called in a dump, which can end up with
+    -- another one
     owner_name            text NOT NULL,
     created_at            timestamptz NOT NULL DEFAULT pg_catalog.now(),
     updated_at            timestamptz NOT NULL DEFAULT pg_catalog.now(),
@@ -73,18 +75,22 @@ COMMENT ON TABLE webhook.secret IS 'private: signing secrets and header values; 
 CREATE TABLE webhook.watch (
     -- the argument of its triggers
     id              uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
-    webhook         integer NOT NULL REFERENCES webhook.webhook ON DELETE CASCADE,
-    relation        regclass NOT NULL,
-    -- the table's name when it was watched, quoted: what to call it when it is gone
+    -- its uuid: where a dump is restored its id can be that of another one. Not REFERENCES: parallel jobs of pg_restore
+    -- may bring it later.
+    webhook         uuid NOT NULL,
+    -- 0 for one that was missing when a dump was restored: see dump.sql
+    relation        oid NOT NULL,
+    -- what the table was called when it was watched. In a dump, what it is called; no schema where it is gone.
+    schema_name     text,
     table_name      text NOT NULL,
     events          text[] NOT NULL,
     columns         text[],
     condition       text,
     -- what is sent of a row, as it was called when it was named; all of it where NULL
     payload_columns text[],
-    created_at      timestamptz NOT NULL DEFAULT pg_catalog.now(),
-    UNIQUE (webhook, relation)
+    created_at      timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
+CREATE INDEX watch_webhook_idx ON webhook.watch (webhook);
 COMMENT ON TABLE webhook.watch IS 'private: the tables that a webhook watches; the triggers on them do the work';
 
 -- Not dumped: parse trees and attribute numbers mean something else in another database. There a trigger counts
@@ -144,7 +150,3 @@ CREATE TABLE webhook.health (
     last_error      text
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE webhook.health IS 'private: how a webhook''s endpoint answers, written by the worker';
-
-SELECT pg_catalog.pg_extension_config_dump('webhook.webhook', 'WHERE deleted_at IS NULL');
-SELECT pg_catalog.pg_extension_config_dump('webhook.webhook_id_seq', '');
-SELECT pg_catalog.pg_extension_config_dump('webhook.watch', '');

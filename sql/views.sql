@@ -120,7 +120,7 @@ LEFT JOIN LATERAL (
             )
         ))
     ) AS tables
-    FROM webhook.watch AS v
+    FROM webhook.watched AS v
     JOIN pg_catalog.pg_class AS c ON c.oid = v.relation
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE v.webhook = w.id

@@ -32,7 +32,8 @@ extension_sql_file!("../sql/levels.sql", name = "levels", requires = ["api"]);
 extension_sql_file!("../sql/status.sql", name = "status", requires = ["levels"]);
 extension_sql_file!("../sql/check.sql", name = "check", requires = ["status"]);
 extension_sql_file!("../sql/views.sql", name = "views", requires = ["check"]);
-extension_sql_file!("../sql/replication.sql", name = "replication", requires = ["views"]);
+extension_sql_file!("../sql/dump.sql", name = "dump", requires = ["views"]);
+extension_sql_file!("../sql/replication.sql", name = "replication", requires = ["dump"]);
 extension_sql_file!("../sql/grants.sql", name = "grants", requires = ["replication"]);
 extension_sql_file!("../sql/finish.sql", name = "finish", requires = ["grants"], finalize);
 

@@ -7,6 +7,7 @@ use super::{install, on_behalf};
 use crate::domain::refusal::Refusal;
 use crate::log::retention;
 use crate::pg::spi::{self, Session, arg, sql};
+use crate::pg::trigger::{self, Firing};
 use crate::pg::wake;
 use crate::queue::cursor;
 use crate::registry::{self, level, transform};
@@ -38,6 +39,11 @@ fn webhook_arm() -> Result<bool, ErrorReport> {
 
 /// What was found by name counts by its number from now on; and in a `copy` triggers count as they are.
 fn record(session: &Session, copy: bool) {
+    for row in session.run(sql!("api/restore_triggers"), &[]).iter() {
+        trigger::set_firing(row.value(1), Firing::ALWAYS);
+    }
+    session.run(sql!("api/record_tables"), &[]);
+    session.run(sql!("api/record_levels"), &[]);
     session.run(sql!("api/record_triggers"), &[arg(copy)]);
     session.run(sql!("api/record_payloads"), &[]);
     session.run(sql!("api/record_emitters"), &[]);

@@ -32,12 +32,13 @@ pub fn next_here() -> i64 {
     next(sequence_named(c"delivery_id_seq"))
 }
 
-/// The next key of a webhook, from the sequence of its table. Leaves nothing in the session either, as
-/// `nextval()` would.
-pub fn next_webhook() -> i32 {
+/// The next key of a webhook, from the sequence of its table, behind `last`: a dump brings keys of its own. Leaves nothing
+/// in the session either, as `nextval()` would.
+pub fn next_webhook(last: i32) -> i32 {
     check_writing();
     let drawn = sequence::locked(sequence_named(c"webhook_id_seq"), |ledger| {
-        let key = i32::try_from(ledger.mark()).map_err(|_| UsedUp)?;
+        let free = ledger.mark().max(i64::from(last) + 1);
+        let key = i32::try_from(free).map_err(|_| UsedUp)?;
         ledger.raise(i64::from(key) + 1);
         Ok(key)
     });

@@ -130,14 +130,13 @@ pub fn add(
         &[
             arg(webhook.id),
             arg(relation),
-            arg(table.as_str()),
             arg(words(&spec.events)),
             arg(chosen(&spec.columns)),
             arg(spec.condition.clone()),
             arg(chosen(&spec.payload_columns)),
         ],
     );
-    let id = rows.first().map(|row| row.value::<Uuid>(1)).expect("the row that was inserted");
+    let id = rows.first().map(|row| row.value::<Uuid>(1)).ok_or_else(|| Refusal::gone(&table))?;
     let of = (id, relation, table.as_str());
     record_payload(session, of)?;
     Making::plan(session, of, &spec.events, spec.condition.as_deref(), &[])

@@ -13,7 +13,7 @@ use crate::domain::secret::Secret;
 use crate::domain::signature::{Scheme, Signer};
 use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::{ids, settings, subtransaction};
+use crate::pg::{ids, settings, snapshot, subtransaction};
 
 /// A webhook that has just been made.
 pub struct Created {
@@ -71,7 +71,7 @@ pub fn insert(
             arg(definition.max_concurrency.ok_or(Refusal::Null("max_concurrency"))?),
             arg(definition.rate_limit),
             arg(owner::anchor_of(session, caller.role)?),
-            arg(ids::next_webhook()),
+            arg(ids::next_webhook(last(session))),
             arg(caller.role),
         ],
     );
@@ -85,6 +85,12 @@ pub fn insert(
         emitter::set(session, &webhook, roles)?;
     }
     Ok(Created { webhook, uuid: row.value(2), created_at: row.value(3) })
+}
+
+/// The largest key that a webhook has, also where an old snapshot does not show it.
+fn last(session: &Session) -> i32 {
+    let rows = snapshot::with_latest(|| session.look_up(sql!("registry/last"), &[]));
+    rows.first().map_or(0, |row| row.value(1))
 }
 
 /// Changes what `definition` gives. To another URL stored header values go only with whoever has the rights of the

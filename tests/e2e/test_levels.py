@@ -63,7 +63,7 @@ def test_one_level_at_a_time_and_nothing_left_after_it(db, role):
     for level in ("viewer", "member", "admin"):
         db.run("SELECT webhook_grant(%s, %s)", ann, level)
         of[level] = held() - own
-        assert db.rows("SELECT role::text, level FROM webhook.level") == [(ann, level)]
+        assert db.rows("SELECT role::regrole::text, level FROM webhook.level") == [(ann, level)]
     assert of["viewer"] < of["member"] < of["admin"]
     only = {text.split(" on ")[1].split("(")[0] for text in of["admin"] - of["member"]}
     assert only == {"webhook_arm", "webhook_backlog_export", "webhook_backlog_import", "webhook_grant", "webhook_revoke", "webhook.unfinished"}
@@ -128,7 +128,7 @@ def test_who_may_change_levels(db, role, cluster):
         connection.execute(revoke, [greedy])
         connection.execute(revoke, [admin])
         assert refused(connection, grant, admin) == "42501"
-    assert db.rows("SELECT role::text, level FROM webhook.level") == [(member, "member")]
+    assert db.rows("SELECT role::regrole::text, level FROM webhook.level") == [(member, "member")]
 
 
 def test_arguments(db, role):
@@ -229,7 +229,7 @@ def test_levels_survive_a_dump(db, role, cluster, make_db, receiver):
         "psql", "-h", cluster.folder, "-U", "postgres", "-d", copy.name, "-v", "ON_ERROR_STOP=1", "-q", "-f", file,
     )
     assert copy.rows(EVERYTHING.replace("current_database()", f"'{db.name}'")) == before
-    assert copy.rows("SELECT role::text, level FROM webhook.level ORDER BY 2") == [(root, "admin"), (ann, "member")]
+    assert copy.rows("SELECT role::regrole::text, level FROM webhook.level ORDER BY 2") == [(root, "admin"), (ann, "member")]
     for name, seen in ((ann, 1), (root, 1)):
         with cluster.connect(copy.name, user=name) as connection:
             assert connection.execute("SELECT count(*) FROM webhook.webhooks").fetchone() == (seen,)

@@ -24,4 +24,12 @@ WHERE $1 IS NULL
       pg_has_role($2, s.owner, 'USAGE')
       OR EXISTS (SELECT FROM webhook.administrator AS l WHERE pg_has_role($2, l.role, 'USAGE'))
   )
+UNION ALL
+SELECT NULL, l.severity, l.problem, l.hint
+FROM webhook.level_problem AS l
+WHERE $1 IS NULL
+  AND (
+      pg_has_role($2, l.role, 'USAGE')
+      OR EXISTS (SELECT FROM webhook.administrator AS a WHERE pg_has_role($2, a.role, 'USAGE'))
+  )
 ORDER BY 1, 2, 3

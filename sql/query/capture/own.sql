@@ -3,7 +3,7 @@
 -- that is for the caller to see. No row where the watch is of another table, does not know the operation or had another
 -- condition when its trigger was made. $5 and $6 are this database: see source.sql.
 SELECT
-    v.webhook,
+    w.id,
     w.owner,
     v.payload_columns IS NOT NULL,
     v.columns,
@@ -14,7 +14,7 @@ SELECT
         WHERE x.indrelid = $2 AND x.indisprimary
     )
 FROM webhook.watch AS v
-JOIN webhook.webhook AS w ON w.id = v.webhook
+JOIN webhook.webhook AS w ON w.uuid = v.webhook
 LEFT JOIN webhook.watch_trigger AS r ON r.watch = v.id AND r.operation = $3
 WHERE v.id = $1
   AND v.relation = $2

@@ -18,5 +18,5 @@ SELECT
     w.name
 FROM webhook.watch_right AS q
 JOIN webhook.watch AS v ON v.id = q.watch
-JOIN webhook.webhook AS w ON w.id = v.webhook
+JOIN webhook.webhook AS w ON w.uuid = v.webhook
 WHERE q.watch = $1

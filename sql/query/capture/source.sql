@@ -26,9 +26,9 @@ WITH RECURSIVE up (relation, distance) AS (
 ), made AS (
     SELECT
         v.id AS watch,
-        v.webhook,
+        w.id AS webhook,
         w.owner,
-        v.relation::oid AS relation,
+        v.relation,
         v.columns,
         v.payload_columns,
         r.columns AS numbers,
@@ -36,7 +36,7 @@ WITH RECURSIVE up (relation, distance) AS (
     FROM fired AS f
     JOIN webhook.watched_trigger AS s ON s.watch = $1 AND s.operation = $6 AND s.name::name = f.tgname
     JOIN webhook.watch AS v ON v.id = s.watch
-    JOIN webhook.webhook AS w ON w.id = v.webhook
+    JOIN webhook.webhook AS w ON w.uuid = v.webhook
     LEFT JOIN webhook.watch_trigger AS r ON r.watch = s.watch AND r.operation = s.operation
     WHERE s.ours
       AND (

@@ -12,11 +12,11 @@ WITH ownerless AS (
     UPDATE webhook.webhook AS w SET deleted_at = now(), enabled = false
     FROM ownerless
     WHERE w.id = ownerless.id
-    RETURNING w.id, w.name
+    RETURNING w.id, w.uuid, w.name
 ), secret AS (
     DELETE FROM webhook.secret AS s USING gone WHERE s.webhook = gone.id
 ), watch AS (
-    DELETE FROM webhook.watch AS v USING gone WHERE v.webhook = gone.id RETURNING v.id, v.relation
+    DELETE FROM webhook.watch AS v USING gone WHERE v.webhook = gone.uuid RETURNING v.id, v.relation
 ), watch_trigger AS (
     -- In the worker's session foreign keys do nothing.
     DELETE FROM webhook.watch_trigger AS t USING watch WHERE t.watch = watch.id

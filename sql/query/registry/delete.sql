@@ -3,6 +3,6 @@
 WITH secret AS (
     DELETE FROM webhook.secret WHERE webhook = $1
 ), watch AS (
-    DELETE FROM webhook.watch WHERE webhook = $1
+    DELETE FROM webhook.watch WHERE webhook = (SELECT w.uuid FROM webhook.webhook AS w WHERE w.id = $1)
 )
 UPDATE webhook.webhook SET deleted_at = now(), enabled = false WHERE id = $1

@@ -1,1 +1,1 @@
-DELETE FROM webhook.level WHERE role = $1::regrole
+DELETE FROM webhook.level WHERE role = $1

@@ -15,7 +15,7 @@ WITH member AS (
               SELECT
               FROM unnest($1::oid[]) AS r (oid)
               WHERE r.oid IN (SELECT m.role FROM webhook.emitter AS m WHERE m.schema_usage)
-                 OR r.oid IN (SELECT l.role::oid FROM webhook.level AS l WHERE l.schema_usage)
+                 OR r.oid IN (SELECT l.role FROM webhook.level AS l WHERE l.schema_usage)
                  OR NOT EXISTS (
                      SELECT FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) AS a
                      WHERE a.grantee IN (0, r.oid) AND a.privilege_type = 'USAGE'

@@ -1,7 +1,7 @@
 -- A table that webhook $1 watches and that shares rows with relation $2: a partition of it, or that of
 -- which it is one.
 SELECT format('%I.%I', n.nspname, c.relname)
-FROM webhook.watch AS w
+FROM webhook.watched AS w
 JOIN pg_class AS c ON c.oid = w.relation
 JOIN pg_namespace AS n ON n.oid = c.relnamespace
 WHERE w.webhook = $1

@@ -2,8 +2,8 @@
 -- called now, and one of payload_columns that is gone what it was.
 SELECT
     v.id,
-    v.relation::oid,
-    CASE WHEN c.oid IS NULL THEN v.table_name ELSE format('%I.%I', n.nspname, c.relname) END,
+    v.relation,
+    CASE WHEN c.oid IS NULL THEN v.old_name ELSE format('%I.%I', n.nspname, c.relname) END,
     c.oid IS NULL,
     v.events,
     u.names,
@@ -13,7 +13,7 @@ SELECT
         FROM webhook.payload_column AS p
         WHERE p.watch = v.id
     )
-FROM webhook.watch AS v
+FROM webhook.watched AS v
 JOIN webhook.update_columns AS u ON u.watch = v.id
 LEFT JOIN pg_class AS c ON c.oid = v.relation
 LEFT JOIN pg_namespace AS n ON n.oid = c.relnamespace

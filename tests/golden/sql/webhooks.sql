@@ -26,7 +26,7 @@ CREATE VIEW triggers AS
 SELECT replace(pg_get_triggerdef(t.oid), v.id::text, 'uuid-of-' || w.name) AS definition
 FROM pg_trigger AS t
 JOIN webhook.watch AS v ON v.relation = t.tgrelid AND t.tgname LIKE '%' || v.id || '%'
-JOIN webhook.webhook AS w ON w.id = v.webhook;
+JOIN webhook.webhook AS w ON w.uuid = v.webhook;
 SELECT definition FROM triggers ORDER BY definition COLLATE "C";
 SELECT count(*) FROM pg_depend WHERE classid = 'pg_trigger'::regclass AND deptype = 'x';
 
