@@ -94,6 +94,20 @@ def make_db():
 
 
 @pytest.fixture
+def copy(make_db):
+    """Makes databases for dumps to be restored to."""
+    made = []
+
+    def make(server, name="copy"):
+        made.append(make_db(server, name, extension=False))
+        return made[-1]
+
+    yield make
+    for database in made:
+        database.drop()
+
+
+@pytest.fixture
 def receiver():
     """A receiver that answers 200 until told otherwise."""
     server = Receiver()

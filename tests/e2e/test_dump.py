@@ -1,0 +1,357 @@
+"""What a dump holds, whoever makes it and however it is restored: the same webhooks, the same events, nothing sent."""
+
+import itertools
+import re
+
+import psycopg
+import pytest
+
+from harness import Cluster, Receiver
+from harness.cluster import Database
+from harness.dumps import dump, feed, restore, run, text_of
+from harness.dumps import events as events_of
+
+# All tests use one database.
+pytestmark = pytest.mark.xdist_group("dump")
+
+# What is dumped: the roles that a server without them misses.
+ANN, APP, BOSS, READER, WRITER = "dump_ann", "dump_app", "dump_boss", "dump_reader", "dump_writer"
+
+DEFINITIONS = """
+    SELECT name, url, description, enabled, tables::text, event_types, emitters::text, format, signature, transform::text,
+        max_retries, timeout_seconds, retry_for, max_concurrency, rate_limit, owner::text, id, created_at
+    FROM webhook.webhooks ORDER BY name
+"""
+TRIGGERS = """
+    SELECT pg_get_triggerdef(t.oid), t.tgenabled FROM pg_trigger AS t
+    WHERE t.tgfoid = 'webhook.capture()'::regprocedure ORDER BY t.tgrelid::regclass::text, t.tgname
+"""
+LEVELS = "SELECT r.rolname, l.level FROM webhook.level AS l JOIN pg_roles AS r ON r.oid = l.role ORDER BY 1"
+CHECKS = "SELECT webhook, problem FROM webhook_check() ORDER BY 1, 2"
+NO_SECRET = "the webhook has no secret: it came with a dump, which holds none"
+
+CHANGES = """
+    SET LOCAL search_path = public;
+    INSERT INTO bills VALUES (1, 10, 'a', 'hidden'), (2, 200, NULL, 'hidden');
+    UPDATE bills SET total = 300 WHERE id = 1;
+    UPDATE bills SET remark = 'b' WHERE id = 2;
+    UPDATE bills SET secret = 'other';
+    DELETE FROM bills WHERE id = 1;
+    INSERT INTO logs VALUES (1, 'low'), (200, 'high');
+    SELECT webhook_emit('bill.paid', '{}');
+"""
+def events(db):
+    return events_of(db, CHANGES)
+
+
+def state(db):
+    with db.cluster.connect(db.name) as session:
+        return [session.execute(query).fetchall() for query in (DEFINITIONS, TRIGGERS, LEVELS)]
+
+
+@pytest.fixture(scope="module")
+def target():
+    server = Receiver()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def origin(cluster, target):
+    """A database of dump_boss with webhooks of dump_ann and of a superuser; what was named has been renamed since."""
+    db = Database(cluster, "origin")
+    before = {role: f"{role}_before" for role in (ANN, APP)}
+    for role in (*before.values(), BOSS, READER, WRITER):
+        db.run(f"CREATE ROLE {role} LOGIN")
+    db.run(f"ALTER DATABASE origin OWNER TO {BOSS}; GRANT pg_read_all_data TO {READER}; GRANT CREATE ON SCHEMA public TO {before[ANN]}")
+    db.run("SELECT webhook_grant(%s, 'member'), webhook_grant(%s, 'viewer')", before[ANN], BOSS)
+    with cluster.connect("origin", user=before[ANN]) as ann:
+        ann.execute(
+            "CREATE TABLE orders (gone int, id int PRIMARY KEY, total numeric, note text, secret text); ALTER TABLE orders DROP gone;"
+            "CREATE TABLE logs (id int, note text) PARTITION BY RANGE (id);"
+            "CREATE TABLE logs_low PARTITION OF logs FOR VALUES FROM (0) TO (100);"
+            "CREATE TABLE logs_high PARTITION OF logs DEFAULT;"
+            "CREATE FUNCTION shape(jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT $1 || '{\"shaped\": true}' $$;"
+            f"GRANT ALL ON orders, logs TO {WRITER}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {BOSS}"
+        )
+        create = ("SELECT webhook_create(%s, %s, %s, events => %s, columns => %s, condition => %s, payload_columns => %s,"
+                  " transform => %s, emitters => %s::regrole[])")
+        url = target.url("/")
+        for arguments in (
+            ("narrow", url, "orders", ["UPDATE"], ["note", "total"], "NEW.total > 100", ["note", "id"], None, None),
+            ("whole", url, "orders", None, None, None, None, "shape(jsonb)", None),
+            ("parted", url, "logs", ["INSERT"], None, "NEW.id > 0", None, None, None),
+            ("hears", url, None, ["bill.*"], None, None, None, None, [before[APP], "postgres"]),
+        ):
+            ann.execute(create, arguments)
+        ann.execute("SELECT webhook_pause('parted'), webhook_resume('parted')")
+    db.create("ours", url, table_name="orders", events=["DELETE"], format="truss", max_retries=3, rate_limit=5)
+    db.run("SELECT webhook_delete(webhook_create.id::text) FROM webhook_create('deleted', %s)", url)
+    db.run("ALTER TABLE orders RENAME note TO remark; ALTER TABLE orders RENAME TO bills")
+    for role, name in before.items():
+        db.run(f"ALTER ROLE {name} RENAME TO {role}")
+    yield db
+    db.drop()
+    with cluster.connect() as admin:
+        for role in (ANN, APP, BOSS, READER, WRITER):
+            admin.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+WAYS = {
+    "custom": (("-Fc",), ((),)),
+    "custom, at once": (("-Fc",), (("-1",),)),
+    "directory": (("-Fd", "-j2"), (("-j2",),)),
+    "sections": (("-Fc",), (("--section=pre-data",), ("--section=data",), ("--section=post-data",))),
+    "schema, then data": (("-Fc",), (("--schema-only",), ("--data-only",))),
+    "data without triggers": (("-Fc",), (("--schema-only",), ("--data-only", "--disable-triggers"))),
+    "inserts": (("-Fc", "--column-inserts"), ((),)),
+}
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_a_restored_database_is_as_the_original(origin, cluster, copy, how):
+    """Whatever has been renamed; and its own dump says the same, before it is armed and afterwards."""
+    made, restored = WAYS[how]
+    place = dump(origin, *made, name=re.sub(r"\W+", "_", how))
+    other = copy(cluster)
+    for options in restored:
+        assert restore(other, place, *options) == ""
+    if how == "data without triggers":
+        # Nothing has looked for the tables and roles.
+        assert {problem for _, problem in other.rows(CHECKS) if "was not there" in problem}
+        other.run("SELECT webhook_arm()")
+    assert state(other) == state(origin)
+    assert events(other) == events(origin)
+    assert text_of(other) == text_of(origin)
+    other.run("SELECT webhook_arm()")
+    assert state(other) == state(origin)
+    assert events(other) == events(origin)
+    assert text_of(other) == text_of(origin)
+    assert other.rows(CHECKS) == [(name, NO_SECRET) for name in ("hears", "narrow", "ours", "parted", "whole")]
+    # The next webhook finds a place for itself.
+    other.create("one more", "http://127.0.0.1:9/")
+
+
+@pytest.mark.parametrize("role", [BOSS, READER])
+def test_who_can_make_a_dump(origin, role):
+    """The owner of the database, and a member of pg_read_all_data: no superuser."""
+    assert text_of(origin, user=role) == text_of(origin)
+
+
+def test_who_owns_the_database_reads_what_a_dump_holds_and_no_more(origin, cluster):
+    with cluster.connect("origin", user=BOSS) as boss:
+        for table in ("webhook", "watch", "level", "owner", "emitter_role", "watch_trigger", "watch_payload"):
+            boss.execute(f"SELECT FROM webhook.{table}")
+        for table in ("secret", "event", "pending", "attempt", "emitter"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                boss.execute(f"SELECT FROM webhook.{table}")
+        for statement in ("DELETE FROM webhook.webhook", "UPDATE webhook.watch SET events = '{}'", "INSERT INTO webhook.level DEFAULT VALUES"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                boss.execute(statement)
+
+
+def test_nothing_is_sent_before_and_all_after(origin, cluster, copy, target):
+    """Nor by webhook_test; and what has no secret is named."""
+    other = copy(cluster)
+    feed(other, dump(origin))
+    other.wait_for_worker()
+    seen = len(target.requests)
+    other.run(f"GRANT CREATE ON DATABASE copy TO {ANN}")
+    with cluster.connect("copy", user=WRITER) as writer:
+        writer.execute("INSERT INTO bills VALUES (1, 200, 'a', 'x'); UPDATE bills SET remark = 'b'")
+    other.wait_for_status(3, "retrying")
+    error = "the webhook has no secret; give it one with webhook_update"
+    assert other.rows("SELECT DISTINCT error FROM webhook.attempts") == [(error,)]
+    assert other.value("SELECT error FROM webhook_test('whole')") == f"internal: {error}"
+    assert set(other.rows("SELECT health, health_reason FROM webhook.webhooks")) == {("broken", NO_SECRET)}
+    assert len(target.requests) == seen
+    other.run("SELECT webhook_arm(), webhook_rotate_secret(uuid::text) FROM webhook.webhook")
+    with cluster.connect("copy", user=WRITER) as writer:
+        writer.execute("INSERT INTO bills VALUES (2, 200, 'after', 'x'); UPDATE bills SET remark = 'later' WHERE id = 2; DELETE FROM bills")
+        writer.execute("INSERT INTO logs VALUES (1, 'low')")
+    with cluster.connect("copy", user="postgres") as postgres:
+        postgres.execute("SELECT webhook_emit('bill.paid', '{}')")
+    other.wait_for_status(0, "retrying", webhook="ours")
+    other.settled(timeout=60)
+    assert other.rows("SELECT webhook, event_type, error FROM webhook.deliveries WHERE status <> 'delivered' AND event_type <> 'TEST'") == []
+    assert other.rows("SELECT DISTINCT webhook FROM webhook.deliveries ORDER BY 1") == [
+        ("hears",), ("narrow",), ("ours",), ("parted",), ("whole",)
+    ]
+    assert other.rows(CHECKS) == []
+
+
+def test_a_dump_without_owners_and_privileges(origin, cluster, copy):
+    """Webhooks belong to whoever restores, and levels have nothing of what comes with them."""
+    other = copy(cluster)
+    assert restore(other, dump(origin, "-Fc"), "--no-owner", "--no-privileges") == ""
+    names = [row[0] for row in other.rows("SELECT name FROM webhook.webhooks WHERE owner = 'postgres'::regrole ORDER BY 1")]
+    assert names == ["hears", "narrow", "ours", "parted", "whole"]
+    assert state(other)[1] == state(origin)[1]
+    told = {problem for _, problem in other.rows(CHECKS)} - {NO_SECRET}
+    owned = f"the webhook came with a dump in which it belonged to role {ANN}, and belongs to role postgres here: it runs no transform and no cast"
+    levels = {f"role {ANN} is member without the privileges that come with it", f"role {BOSS} is viewer without the privileges that come with it"}
+    assert told == {owned, *levels}
+    other.run("SELECT webhook_update(id::text, owner => 'postgres') FROM webhook.webhooks")
+    other.run("SELECT webhook_rotate_secret(id::text) FROM webhook.webhooks")
+    for hint, in other.rows("SELECT hint FROM webhook_check()"):
+        other.run(hint.split(" gives ")[0])
+    assert other.rows(CHECKS) == []
+    with cluster.connect("copy", user=ANN) as ann:
+        ann.execute("SELECT webhook_create('mine', 'http://127.0.0.1:9/')")
+
+
+def test_a_server_without_the_roles_that_preloads_nothing(origin, own_cluster, copy):
+    """Each thing of theirs that cannot be is an error of its own; the webhooks are all there."""
+    bare = own_cluster(shared_preload_libraries="''")
+    other = copy(bare)
+    said = feed(other, dump(origin), check=False)
+    errors = {line.split("ERROR:  ")[1] for line in said.splitlines() if "ERROR: " in line}
+    assert errors == {f'role "{role}" does not exist' for role in (ANN, APP, BOSS, WRITER)}
+    assert [row[0] for row in other.rows("SELECT name FROM webhook.webhooks ORDER BY 1")] == ["hears", "narrow", "ours", "parted", "whole"]
+    assert state(other)[1] == state(origin)[1]
+    told = {problem for _, problem in other.rows(CHECKS)}
+    assert {f"role {ANN}, which is member in the dump, is not there", NO_SECRET} <= told
+    # What was a transform's is a dead letter.
+    assert [event[:2] for event in events(other)] == [event[:2] for event in events(origin)]
+    other.run("SELECT webhook_arm()")
+    other.run(f"CREATE ROLE {ANN}; GRANT SELECT ON webhook.webhooks TO {ANN}")
+    other.run("SELECT webhook_arm()")
+    assert other.rows(LEVELS) == []
+
+
+def test_a_database_with_webhooks_of_its_own(origin, cluster, copy):
+    other = copy(cluster)
+    other.run("CREATE EXTENSION pg_webhook; CREATE TABLE own (id int)")
+    for name in ("one", "two", "narrow"):
+        other.create(name, "http://127.0.0.1:9/", table_name="own")
+    before = other.rows("SELECT id, uuid, name FROM webhook.webhook ORDER BY id")
+    restore(other, dump(origin, "-Fc"))
+    assert other.rows("SELECT id, uuid, name FROM webhook.webhook WHERE uuid = ANY (%s) ORDER BY id", [row[1] for row in before]) == before
+    theirs = [row for row in state(other)[0] if row[3] and "own" not in (row[4] or "")]
+    assert theirs == state(origin)[0]
+    named = [event for event in events(other) if event[0] != "narrow" or "public.own" not in event[2]]
+    assert named == events(origin)
+    assert other.value("SELECT count(DISTINCT id) FROM webhook.webhook") == 8
+    other.create("one more", "http://127.0.0.1:9/")
+
+
+def test_a_database_with_webhooks_of_its_own_and_data_without_triggers(origin, cluster, copy):
+    """Nothing finds places then: an error, and nothing is changed. What was disabled is there again when it is armed."""
+    other = copy(cluster)
+    other.run("CREATE EXTENSION pg_webhook")
+    names = ("one", "two", "three")
+    for name in names:
+        other.create(name, "http://127.0.0.1:9/")
+    place = dump(origin, "-Fc", "-t", "webhook.*", "-e", "pg_webhook", name="ours")
+    said = restore(other, place, "--data-only", "--disable-triggers", check=False)
+    assert 'duplicate key value violates unique constraint "webhook_pkey"' in said
+    assert sorted(name for name, in other.rows("SELECT name FROM webhook.webhook")) == sorted(names)
+    other.run("SELECT webhook_arm()")
+    firing = "SELECT tgenabled FROM pg_trigger WHERE tgname = 'restore'"
+    assert other.rows(firing) == [("A",)] * 3
+    restore(other, place, "--data-only")
+    assert other.value("SELECT count(*) FROM webhook.webhook") == 8
+
+
+def test_a_dump_that_is_restored_twice(origin, cluster, copy):
+    """One message for each webhook, and nothing of it is changed."""
+    other = copy(cluster)
+    place = dump(origin)
+    feed(other, place)
+    before = state(other)
+    # As some tools do it: ordinary triggers do not fire.
+    said = feed(other, place, "-c", "SET session_replication_role = replica", check=False)
+    warnings = [line.split("WARNING:  ")[1] for line in said.splitlines() if "WARNING: " in line]
+    assert sorted(re.sub(r" \(.*?\)", "", line) for line in warnings) == [
+        f'webhook "{name}" of the dump is here already, and stays as it is' for name in ("hears", "narrow", "ours", "parted", "whole")
+    ]
+    assert not re.findall(r"(?m)ERROR: .*webhook (?!.*already exists).*$", said)
+    assert state(other) == before
+    assert events(other) == events(origin)
+    other.run("SELECT webhook_arm(), webhook_rotate_secret(uuid::text) FROM webhook.webhook")
+    # What has been changed here stays so.
+    other.run("SELECT webhook_delete('parted'), webhook_unwatch('narrow', 'bills')")
+    before = state(other)[0]
+    feed(other, place, check=False)
+    assert state(other)[0] == before
+    assert {name for name, _, _ in events(other)} == {"hears", "ours", "whole"}
+    # One that stands in the way of another one.
+    other.run("UPDATE webhook.webhook SET uuid = gen_random_uuid() WHERE name = 'hears'")
+    said = feed(other, place, check=False)
+    assert [line for line in said.splitlines() if 'webhook "hears"' in line and "is left out: its owner has another one of that name" in line]
+    assert other.value("SELECT count(*) FROM webhook.webhook WHERE deleted_at IS NULL") == 4
+
+
+def test_schema_only(origin, cluster, copy):
+    """Triggers without webhooks do nothing, which is said."""
+    other = copy(cluster)
+    restore(other, dump(origin, "-Fc"), "--schema-only")
+    assert other.rows(DEFINITIONS) == []
+    assert events(other) == []
+    told = other.rows("SELECT webhook, severity, problem FROM webhook_check()")
+    assert told and {(name, severity) for name, severity, _ in told} == {(None, "warning")}
+    assert all("belongs to no webhook, and does nothing" in problem for _, _, problem in told)
+
+
+def test_one_table(origin, cluster, copy):
+    """Its triggers come along, and are for nothing."""
+    place = dump(origin, "-t", "bills")
+    other = copy(cluster)
+    other.run("CREATE EXTENSION pg_webhook")
+    feed(other, place)
+    other.run("INSERT INTO bills VALUES (1, 200, 'a', 'x')")
+    assert other.value("SELECT count(*) FROM webhook.event") == 0
+    assert other.value("SELECT count(*) FROM webhook_check() WHERE problem LIKE '%%belongs to no webhook%%'") == 5
+
+
+def test_a_whole_server(origin, cluster, own_cluster, make_db):
+    place = cluster.folder / "all.sql"
+    run(cluster, "pg_dumpall", "-f", place, "--exclude-database=t*")
+    other = own_cluster()
+    run(other, "psql", "-X", "-q", "-d", "postgres", "-f", place, check=False)
+    with other.connect("origin") as session:
+        found = [session.execute(query).fetchall() for query in (DEFINITIONS, TRIGGERS, LEVELS)]
+    assert found == state(origin)
+
+
+def test_a_table_that_is_missing(origin, cluster, copy):
+    """It is said when the dump is restored and later; nothing that gets its name after the database is armed is taken for it."""
+    place = dump(origin, "-Fc", "-T", "bills", name="without")
+    other = copy(cluster)
+    said = restore(other, place, "--verbose", check=False)
+    assert said.count("WARNING:  table public.bills is not there") == 3
+    missing = [(name, "table public.bills was not there when a dump was restored") for name in ("narrow", "ours", "whole")]
+    assert [row for row in other.rows(CHECKS) if row[1] != NO_SECRET] == missing
+    watches = other.rows("SELECT id FROM webhook.watch WHERE relation = 0")
+    other.run("SELECT webhook_arm()")
+    make = "CREATE TABLE bills (id int PRIMARY KEY, total numeric, remark text, secret text);" + "".join(
+        f'CREATE TRIGGER "_webhook_{watch}_{operation}" AFTER {operation} ON bills FOR EACH ROW'
+        f" EXECUTE FUNCTION webhook.capture('{watch}');"
+        for (watch,), operation in itertools.product(watches, ("insert", "update", "delete"))
+    )
+    other.run(make)
+    other.run("SELECT webhook_arm()")
+    assert {event[0] for event in events(other)} == {"parted", "hears"}
+    hint = other.value("SELECT hint FROM webhook_check('narrow') WHERE problem LIKE 'table%%'")
+    other.run(re.search(r"SELECT webhook_unwatch.*\)", hint)[0])
+    assert [problem for name, problem in other.rows(CHECKS) if name == "narrow"] == [NO_SECRET]
+
+
+def test_what_is_gone_is_not_dumped_as_what_has_its_name_now(cluster, copy, people, db):
+    """A table, and a column that is sent."""
+    db.run("CREATE TABLE things (id int, note text, secret text); CREATE TABLE others (id int)")
+    db.create("columns", "http://127.0.0.1:9/", table_name="things", payload_columns=["note", "id"])
+    db.create("table", "http://127.0.0.1:9/", table_name="others")
+    db.run("ALTER TABLE things DROP note; ALTER TABLE things RENAME secret TO note")
+    db.run("DROP TABLE others; CREATE TABLE others (id int)")
+    other = copy(cluster)
+    feed(other, dump(db))
+    for watch, in other.rows("SELECT id FROM webhook.watch WHERE table_name = 'others'"):
+        other.run(f'CREATE TRIGGER "_webhook_{watch}_insert" AFTER INSERT ON others FOR EACH ROW EXECUTE FUNCTION webhook.capture(\'{watch}\')')
+    for _ in range(2):
+        other.run("INSERT INTO things VALUES (1, 'hidden'); INSERT INTO others VALUES (1)")
+        assert other.value("SELECT count(*) FROM webhook.event") == 0
+        assert [problem for _, problem in other.rows(CHECKS) if problem != NO_SECRET][:1] == [
+            'column "" of public.things, which is among payload_columns, has been dropped'
+        ]
+        other.run("SELECT webhook_arm()")
