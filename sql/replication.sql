@@ -69,7 +69,17 @@ FROM pg_catalog.pg_trigger AS t
 JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid AND c.relnamespace = 'webhook'::regnamespace
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 -- that of a partition goes with its parent's
-WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND t.tgfoid <> 'webhook.skip_applied()'::regprocedure
+WHERE NOT t.tgisinternal
+  AND t.tgparentid = 0
+  AND NOT EXISTS (
+      SELECT
+      FROM pg_catalog.pg_depend AS d
+      WHERE d.classid = 'pg_proc'::regclass
+        AND d.objid = t.tgfoid
+        AND d.refclassid = 'pg_extension'::regclass
+        AND d.deptype = 'e'
+        AND d.refobjid = (SELECT e.oid FROM pg_catalog.pg_extension AS e WHERE e.extname = 'pg_webhook')
+  )
 UNION ALL
 SELECT
     c.relowner,
