@@ -455,13 +455,5 @@ SELECT
 FROM webhook.level AS l
 LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = l.role
 WHERE l.role = 0
-   OR r.oid IS NOT NULL AND NOT EXISTS (
-      SELECT
-      FROM pg_catalog.pg_class AS c
-      CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
-      WHERE c.relname = 'webhooks'
-        AND c.relnamespace = 'webhook'::regnamespace
-        AND a.grantee = r.oid
-        AND a.privilege_type = 'SELECT'
-   );
+   OR r.oid IS NOT NULL AND NOT EXISTS (SELECT FROM webhook.held_level AS h WHERE h.id = l.id);
 COMMENT ON VIEW webhook.level_problem IS 'private: levels of roles that have nothing of what comes with them';
