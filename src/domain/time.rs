@@ -18,6 +18,16 @@ impl Timestamp {
         Duration::from_micros(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())
     }
 
+    /// Earlier by `duration`.
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(micros(duration)))
+    }
+
+    /// What it is called when the clock has been set by so many microseconds.
+    pub fn moved(self, step: i64) -> Self {
+        Self(self.0.saturating_add(step))
+    }
+
     /// Later by `duration`.
     pub fn after(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(micros(duration)))

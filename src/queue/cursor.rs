@@ -1,6 +1,7 @@
-//! The durable cursor, and the identity of the database that it belongs to.
+//! The durable cursor.
 
 use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Timestamp;
 use crate::pg::server;
 use crate::pg::spi::{Session, arg, sql};
 
@@ -16,6 +17,7 @@ pub fn begin(session: &Session) -> Option<Start> {
         suspect: row.get(3),
         suspicions: row.value(4),
         cautious: false,
+        worked: row.value(5),
     })
 }
 
@@ -29,6 +31,8 @@ pub struct Start {
     pub suspect: Option<i64>,
     /// How many of these runs have ended so.
     pub suspicions: i32,
+    /// When the one before was at work for the last time.
+    pub worked: Timestamp,
     /// Whether this run sends one event at a time.
     pub cautious: bool,
 }
@@ -51,11 +55,4 @@ pub fn condemn(session: &Session, delivery: i64, reason: &str) {
 /// Everything that `settled` sees is finished or in the slow lane.
 pub fn save(session: &Session, settled: &Snapshot) {
     session.run(sql!("queue/advance"), &[arg(settled.clone())]);
-}
-
-/// The installation's id and whether this database is the one that may send.
-pub fn installation(session: &Session) -> Option<(String, bool)> {
-    let (system, database) = (server::system_identifier() as i64, server::database());
-    let rows = session.read(sql!("queue/installation"), &[arg(system), arg(database)]);
-    rows.first().map(|row| (row.value(1), row.value(2)))
 }

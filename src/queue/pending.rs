@@ -172,3 +172,13 @@ pub fn finish(session: &Session, ids: Vec<i64>) {
         session.run(sql!("queue/finish"), &[arg(ids)]);
     }
 }
+
+/// The clock has been set by `step` microseconds: what waits is due after as long as before.
+pub fn follow(session: &Session, step: i64) {
+    session.run(sql!("queue/move"), &[arg(step), arg(0_i64)]);
+}
+
+/// For so many microseconds nobody could try: that does not count for how long retries last.
+pub fn pass_over(session: &Session, gap: i64) {
+    session.run(sql!("queue/move"), &[arg(0_i64), arg(gap)]);
+}

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from harness import wait_until
+from harness.clock import clock
 from harness.receiver import after, reply
 
 LARGEST = 2**53 - 1
@@ -220,11 +221,6 @@ def concurrently(work, count):
     assert not failed, failed
 
 
-def library():
-    """That which sets a program's clock; one of the packages that the tests ask for."""
-    return sorted(glob.glob("/usr/lib/*/faketime/libfaketime.so.1"))[0]
-
-
 def kill_the_server(server):
     """All of its processes, as a machine does that loses power: nobody gets to say or write anything."""
     postmaster = server.postmaster_pid()
@@ -249,7 +245,7 @@ def start(server, days=0):
     """Start with the clock set by so many days."""
     if not days:
         return server.start()
-    return server.start(LD_PRELOAD=library(), FAKETIME=f"{days:+d}d", FAKETIME_DONT_FAKE_MONOTONIC="1", FAKETIME_DONT_RESET="1")
+    return server.start(**clock(f"{days:+d}d"))
 
 
 def kill_a_backend(site):

@@ -5,5 +5,11 @@ UPDATE webhook.cursor AS c SET
     runs = CASE WHEN c.server_start = $1 THEN c.runs + 1 ELSE 1 END,
     suspect = NULL,
     accused = CASE WHEN c.server_start = $1 THEN array_remove(c.accused || c.suspect, NULL) ELSE '{}' END
-FROM (SELECT suspect FROM webhook.cursor FOR UPDATE) AS before
-RETURNING c.snap::text, c.runs, before.suspect, cardinality(array_positions(c.accused, before.suspect))
+FROM (SELECT suspect, at FROM webhook.cursor FOR UPDATE) AS before
+RETURNING
+    c.snap::text,
+    c.runs,
+    before.suspect,
+    cardinality(array_positions(c.accused, before.suspect)),
+    -- when the run before was at work for the last time, as far as anything says so
+    greatest(before.at, (SELECT max(greatest(h.last_success_at, h.last_failure_at)) FROM webhook.health AS h))

@@ -35,8 +35,10 @@ impl Schedule {
         let Exchange { started, took, result } = outcome.exchange;
         let wall = SystemTime::now();
         let started = Timestamp::from(started);
-        let first_attempt_at = flight.first_attempt_at.unwrap_or(started);
-        let elapsed = started.after(took).since(first_attempt_at);
+        // By the clock as it is now, which may have been set since the attempt began.
+        let ended = Timestamp::from(wall);
+        let first_attempt_at = flight.first_attempt_at.unwrap_or(ended.before(took));
+        let elapsed = ended.since(first_attempt_at);
         let history = History { attempts: outcome.attempt, elapsed };
         let verdict = verdict::judge(&result, history, &track.route.policy, wall, jitter);
         let trips = track.note(outcome.delivery, &result, started.after(took), now, jitter);
@@ -61,7 +63,7 @@ impl Schedule {
             verdict,
             next_at: match verdict {
                 Verdict::Delivered => None,
-                Verdict::Retry(wait) => Some(Timestamp::from(wall).after(wait)),
+                Verdict::Retry(wait) => Some(ended.after(wait)),
                 Verdict::Dead => Some(Timestamp::INFINITY),
             },
             orphan,
