@@ -124,7 +124,7 @@ test-all: ## Run all tests on each major
 
 # What touches PostgreSQL's C interface or its catalogs, and so may differ between majors; and what lies between the first,
 # which all tests are run on, and the last, if it differs at all. The attacks, a folder, come with these.
-CORE := capture payload_truth delivery security privileges levels crash worker_life majors
+CORE := capture payload_truth delivery security privileges levels crash worker_life majors pg_upgrade
 LAST := owners triggers removal rights_of_text foreign_code foreign_limits transforms
 
 .PHONY: test-core
@@ -140,7 +140,8 @@ test-core: lint golden ## Run what differs between majors
 test-ci: export CARGO_INCREMENTAL := 0
 test-ci: ## What CI runs: all tests on the first major, and on the others what differs
 	@$(MAKE) --no-print-directory test PG_MAJOR=$(firstword $(MAJORS))
-	@for major in $(wordlist 2,99,$(MAJORS)); do $(MAKE) --no-print-directory test-core PG_MAJOR=$$major; done
+	@for major in $(wordlist 2,99,$(MAJORS)); do \
+	    $(MAKE) --no-print-directory test-core PG_MAJOR=$$major BUILT=older; done
 
 .PHONY: lint
 lint: $(PGRX_HOME)/config.toml ## rustfmt and clippy, warnings are errors
@@ -158,8 +159,16 @@ golden: build ## The SQL surface against expected output
 	@echo "== golden tests"
 	@tests/with_room $(RUN) tests/golden/run
 
+# What a test of pg_upgrade upgrades from. Where nothing older has been built in the same run, that is the first major.
+.PHONY: older
+older: build
+ifneq ($(PG_MAJOR),$(firstword $(MAJORS)))
+	@$(if $(BUILT)$(and $(E2E),$(if $(findstring pg_upgrade,$(E2E)),,not)),:,$(MAKE) --no-print-directory build \
+	    PG_CONFIG= PG_MAJOR=$(firstword $(MAJORS)))
+endif
+
 .PHONY: e2e
-e2e: build $(VENV)/ready $(NODE)/ready ## Real servers, sockets, receivers and crashes
+e2e: build older $(VENV)/ready $(NODE)/ready ## Real servers, sockets, receivers and crashes
 	@echo "== end-to-end tests"
 	@tests/with_room $(RUN) $(VENV)/bin/pytest -q $(or $(E2E),tests/e2e) $(PYTEST)
 

@@ -17,7 +17,7 @@ from .places import BIN, RUN
 from .session import Session
 from .waiting import PATIENCE, wait_until
 
-INITDB = ["initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"]
+INITDB = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"]
 
 # Enough of a server for tests; durable, because that is what they are about.
 SETTINGS = {
@@ -38,16 +38,17 @@ SETTINGS = {
 
 
 @functools.cache
-def version():
+def version(bin):
     """What initdb says of itself."""
-    return subprocess.run([BIN / "initdb", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return subprocess.run([bin / "initdb", "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 class Cluster:
     """One server in a folder of its own, reached through a socket in that folder; its processes may
-    have `files` open (soft:hard, as prlimit takes it)."""
+    have `files` open (soft:hard, as prlimit takes it). `bin` is where its programs are, `initdb` what that is told besides."""
 
-    def __init__(self, name="cluster", files=None, **settings):
+    def __init__(self, name="cluster", files=None, bin=BIN, initdb=(), **settings):
+        self.bin, self._initdb = bin, [*INITDB, *initdb]
         self._make_folder(name)
         self._limited = ["prlimit", f"--nofile={files}"] if files else []
         subprocess.run([*self._as_user, "cp", "-a", self._initialised(), self.data], cwd="/", timeout=60, check=True)
@@ -67,7 +68,7 @@ class Cluster:
         """A cluster that begins with what the files of this one hold now, while it runs."""
         other = Cluster.__new__(Cluster)
         other._make_folder(name)
-        other._limited = self._limited
+        other.bin, other._limited = self.bin, self._limited
         self._run("pg_basebackup", "-D", other.data, "-h", self.folder, "-p", self.port, "-U", "postgres", "-c", "fast")
         other.configure(unix_socket_directories=f"'{other.folder}'")
         return other
@@ -79,18 +80,18 @@ class Cluster:
     def _initialised(self):
         """A data folder as initdb makes it, to be copied, which is ten times as fast. It is made once and stays
         for the next run, under a name that says how it was made. So all clusters have one system identifier."""
-        made_by = " ".join([*INITDB, version()])
+        made_by = " ".join([*self._initdb, version(self.bin)])
         template = RUN / f"initdb.{hashlib.sha256(made_by.encode()).hexdigest()[:12]}"
         with locked("initdb"):
             if not template.exists():
-                self._run(*INITDB, "-D", self.folder / "template")
+                self._run("initdb", *self._initdb, "-D", self.folder / "template")
                 (self.folder / "template").rename(template)
         return template
 
-    def _run(self, program, *arguments, check=True, timeout=120):
-        command = [*self._as_user, str(BIN / program), *map(str, arguments)]
+    def _run(self, program, *arguments, check=True, timeout=120, cwd="/"):
+        command = [*self._as_user, str(self.bin / program), *map(str, arguments)]
         done = subprocess.run(
-            command, env=self._environment(), cwd="/", timeout=timeout,
+            command, env=self._environment(), cwd=cwd, timeout=timeout,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )
         if check and done.returncode != 0:
@@ -106,7 +107,7 @@ class Cluster:
     def start(self, **environment):
         """Start and wait until connections are accepted."""
         env = {**self._environment(), **environment}
-        command = [*self._as_user, *self._limited, str(BIN / "pg_ctl"), "start", "-w", "-t", "60", "-D", str(self.data), "-l", str(self.log)]
+        command = [*self._as_user, *self._limited, str(self.bin / "pg_ctl"), "start", "-w", "-t", "60", "-D", str(self.data), "-l", str(self.log)]
         # Not PIPE: the server would inherit the pipe and keep it open.
         done = subprocess.run(command, env=env, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=90)
         if done.returncode != 0:

@@ -1,0 +1,137 @@
+"""pg_upgrade from each older major, with all that waits: the database is unarmed afterwards, and goes on when it is armed.
+
+Whoever has the webhooks is an ordinary role; a superuser upgrades and arms."""
+
+import pathlib
+import subprocess
+
+import pytest
+
+from harness import Cluster, wait_until
+from harness.cluster import Database
+from harness.locks import locked
+from harness.major import MAJOR, since
+from harness.places import BIN
+from harness.receiver import reply
+
+# Servers of older majors lie beside the one that is tested, where the extension has been built for them. `make e2e` sees to it
+# that the first one is there.
+FIRST = 15
+SERVERS = BIN.parent.parent
+OLDER = [major for major in range(FIRST, MAJOR) if (SERVERS / str(major) / "origin").exists()]
+
+WAITING = 10_000
+
+
+def server_of(major):
+    """The programs of a server that can be upgraded from."""
+    provide = pathlib.Path(__file__).parent.parent / "server" / "older"
+    with locked("older"):
+        done = subprocess.run([provide, SERVERS, str(major)], stdout=subprocess.PIPE, text=True, check=True)
+    return pathlib.Path(done.stdout.strip()) / "bin"
+
+
+def anchors_without_dependency(session):
+    """Domains of webhooks that would stay behind when the extension is dropped."""
+    return session.execute(
+        "SELECT count(*) FROM pg_type AS t WHERE t.typnamespace = 'webhook'::regnamespace AND t.typtype = 'd' AND NOT EXISTS ("
+        "SELECT FROM pg_depend AS d WHERE d.objid = t.oid AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'a')"
+    ).fetchone()[0]
+
+
+def filled(server, receiver):
+    """A database with a webhook on a partitioned table that has a transform, a condition, columns and a secret, many events
+    that wait and one that is dead; and one on a table without all that."""
+    with server.connect() as admin:
+        admin.execute("CREATE ROLE site_owner LOGIN")
+    db = Database(server, "site")
+    db.run("GRANT CREATE ON DATABASE site TO site_owner; SELECT webhook_grant('site_owner', 'member')")
+    with server.connect("site", user="site_owner") as owner:
+        owner.execute(
+            "CREATE SCHEMA app; CREATE TABLE app.items (id int, gone text, note text, PRIMARY KEY (id)) PARTITION BY RANGE (id);"
+            "ALTER TABLE app.items DROP gone;"
+            "CREATE TABLE app.items_1 PARTITION OF app.items FOR VALUES FROM (0) TO (1000000);"
+            "CREATE FUNCTION app.shape(p jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT p || '{\"shaped\": true}' $$;"
+            "CREATE TABLE app.plain (id int PRIMARY KEY)"
+        )
+        owner.execute(
+            "SELECT webhook_create('hook', %s, 'app.items', '{INSERT,UPDATE}', columns => '{note}', payload_columns => '{note,id}',"
+            " condition => 'NEW.note IS NOT NULL', transform => 'app.shape(jsonb)', headers => '{\"X-Token\": \"t\"}',"
+            " max_concurrency => 50, max_retries => 0)",
+            [receiver.url("/hook")],
+        )
+        owner.execute("SELECT webhook_create('plain', %s, 'app.plain')", [receiver.url("/plain")])
+        receiver.on("/hook", reply(500), reply(200))
+        owner.execute("INSERT INTO app.items VALUES (0, 'dead')")
+        db.wait_for_status(1, "dead")
+        owner.execute("SELECT webhook_pause('hook')")
+        owner.execute("INSERT INTO app.items SELECT n, 'x' FROM generate_series(1, %s::int) AS n", [WAITING // 2])
+        # Half of it is in the backlog, and half in the ring.
+        wait_until(lambda: db.value("SELECT count(*) FROM webhook.pending") == WAITING // 2 + 1, "the backlog")
+        server.reload(pg_webhook__enabled="off")
+        wait_until(lambda: db.value("SHOW pg_webhook.enabled") == "off", "the switch")
+        owner.execute("INSERT INTO app.items SELECT n, 'x' FROM generate_series(%s::int, %s::int) AS n", [WAITING // 2 + 1, WAITING])
+        ids = {row[0] for row in db.rows("SELECT event_id FROM webhook.deliveries WHERE status = 'pending'")}
+    db.close()
+    return ids
+
+
+@pytest.fixture
+def clusters():
+    """Makes servers."""
+    made = []
+
+    def make(name, bin, major, **settings):
+        initdb = ["--no-data-checksums"] if major >= 18 else []
+        made.append(Cluster(name, bin=bin, initdb=initdb, **settings))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.destroy()
+
+
+@since(FIRST + 1)
+@pytest.mark.parametrize("how", ["copy", "link"])
+@pytest.mark.parametrize("older", OLDER or [FIRST])
+def test_pg_upgrade_keeps_all_that_waits(clusters, receiver, older, how):
+    bin = server_of(older)
+    old = clusters("old", bin, older).start()
+    waiting = filled(old, receiver)
+    assert len(waiting) == WAITING
+    old.stop()
+    new = clusters("new", BIN, MAJOR)
+    upgrade = ["-b", bin, "-B", BIN, "-d", old.data, "-D", new.data, "-U", "postgres", "-s", new.folder, f"--{how}"]
+    for options in (["--check"], []):
+        done = new._run("pg_upgrade", *upgrade, *options, cwd=new.folder, check=False)
+        logs = [file.read_text()[-3000:] for file in new.data.glob("pg_upgrade_output.d/*/log/pg_upgrade_dump_*.log")]
+        assert done.returncode == 0, "\n".join([done.stdout, *logs])
+    new.start()
+    with new.connect("site") as judge, new.connect("site", user="site_owner") as owner:
+        state = lambda: judge.execute("SELECT state FROM webhook.worker").fetchone()[0]
+        wait_until(lambda: state() == "unarmed", lambda: f"the worker: {state()}")
+        assert new.log_lines("nothing is sent before webhook_arm")
+        told = owner.execute("SELECT webhook, severity, problem FROM webhook_check() ORDER BY 1").fetchall()
+        reason = "unarmed: the database is a copy of the one that the webhook was made in"
+        assert told == [("hook", "error", reason), ("plain", "error", reason)]
+        assert owner.execute("SELECT DISTINCT health FROM webhook.webhooks").fetchall() == [("unarmed",)]
+        owner.execute("SELECT webhook_resume('hook'); INSERT INTO app.plain VALUES (1)")
+        owner.execute("INSERT INTO app.items VALUES (%s, NULL)", [WAITING + 1])
+        owner.execute("UPDATE app.items SET note = 'y' WHERE id = %s", [WAITING + 1])
+        assert len(receiver.got()) == 1
+        assert judge.execute("SELECT webhook_arm(keep => true)").fetchone() == (True,)
+        assert anchors_without_dependency(judge) == 0
+        receiver.wait(1 + WAITING + 1, "/hook", timeout=120)
+        receiver.wait(1, "/plain")
+        arrived = [request.id for request in receiver.got("/hook")[1:]]
+        assert len(arrived) == WAITING + 1 and waiting < set(arrived), "each once, under its id"
+        assert all(b'"shaped"' in request.body for request in receiver.got("/hook"))
+        assert owner.execute("SELECT * FROM webhook_check()").fetchall() == []
+        assert owner.execute("SELECT DISTINCT health FROM webhook.webhooks").fetchall() == [("healthy",)]
+        # Triggers and roles count as they are: what is made of them anew is somebody else's.
+        owner.execute("INSERT INTO app.items VALUES (%s, 'z')", [WAITING + 2])
+        receiver.wait(1 + WAITING + 2, "/hook")
+        [dead] = owner.execute("SELECT webhook_replay(id) FROM webhook.dead_letters").fetchall()
+        receiver.wait(1 + WAITING + 3, "/hook")
+        judge.execute("DROP EXTENSION pg_webhook")
+        assert judge.execute("SELECT count(*) FROM pg_type WHERE typname ~ '^(owner|transform_of)_'").fetchone() == (0,)
