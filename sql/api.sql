@@ -206,13 +206,16 @@ $$what is wrong with a webhook, or with all that the caller may see, and what to
   or domain.
 Example: SELECT * FROM webhook_check('new-orders')$$;
 
-CREATE FUNCTION webhook_arm() RETURNS boolean
+CREATE FUNCTION webhook_arm(keep boolean DEFAULT false, new boolean DEFAULT false) RETURNS boolean
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_arm_wrapper';
 COMMENT ON FUNCTION webhook_arm IS
-$$lets a database send that is a copy of another one: until then its worker is "unarmed" and sends nothing. Forgets the
-  events and the log that came with the copy. False where the database was armed already. Triggers, columns and roles that
-  a dump has brought count from then on by what they are, not by their names. Webhooks that belong to another role than in the
-  dump run no transform and no cast until webhook_update with owner confirms it.
+$$lets webhooks send that came with a dump or a copy of another database: until then they are "unarmed", and what they
+  capture waits. Forgets the events and the log that came with the copy. False where nothing was unarmed.
+  keep: the original is gone. Nothing is forgotten, and what waits goes on under its ids.
+  new: the database is a copy of a whole server, which cannot be told from the original: it is an installation of its own
+  from now on. Forgets what came along: where pg_webhook.server has not told since when, all that there is.
+  Triggers, columns and roles that a dump has brought count from then on by what they are, not by their names. Webhooks that
+  belong to another role than in the dump run no transform and no cast until webhook_update with owner confirms it.
 Example: SELECT webhook_arm()$$;
 
 CREATE FUNCTION webhook_replay_all(

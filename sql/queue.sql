@@ -153,11 +153,22 @@ CREATE TABLE webhook.ring (
 INSERT INTO webhook.ring (slot, since) VALUES (0, pg_catalog.now());
 COMMENT ON TABLE webhook.ring IS 'private: the current slot of the ring';
 
--- One row: the database that this queue belongs to. In a copy it does not match, and nothing is sent.
+-- One row: the database that this queue belongs to. In a copy it does not match, and nothing is sent. Not dumped: a
+-- restored database is an installation of its own.
 CREATE TABLE webhook.installation (
     singleton         boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     id                text NOT NULL,
     system_identifier bigint NOT NULL,
-    database          oid NOT NULL
+    database          oid NOT NULL,
+    -- pg_webhook.server
+    server            text NOT NULL,
+    -- the transaction that has written this
+    since             xid8 NOT NULL
 );
 COMMENT ON TABLE webhook.installation IS 'private: the database that may send';
+
+-- In a copy, the first transaction that anything was captured in, or the worker came in: what older ones wrote came with the
+-- copy. One below webhook.installation.since is that of an earlier copy. A sequence, because a rollback must not take it
+-- back, and nobody wait for whoever has written it.
+CREATE SEQUENCE webhook.arrival_seq AS bigint;
+COMMENT ON SEQUENCE webhook.arrival_seq IS 'private: in a copy, the transaction that its own events begin with';

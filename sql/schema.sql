@@ -42,6 +42,8 @@ CREATE TABLE webhook.webhook (
     owner_name            text NOT NULL,
     created_at            timestamptz NOT NULL DEFAULT pg_catalog.now(),
     updated_at            timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    -- that it was made in, or armed in since: in another one it sends nothing
+    installation          text NOT NULL,
     -- A deleted webhook stays as a name for its deliveries until the log forgets them.
     deleted_at            timestamptz
 );

@@ -1,4 +1,4 @@
--- Where deliveries stand. Private: for all webhooks, whoever asks.
+-- Where deliveries stand, and what keeps them from being sent. Private: for all webhooks, whoever asks.
 
 CREATE VIEW webhook.delivery AS
 SELECT
@@ -138,3 +138,29 @@ JOIN webhook.webhook AS w ON w.id = d.webhook AND w.deleted_at IS NULL
 WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = d.id AND c.xid = d.xid)
   AND EXISTS (SELECT FROM webhook.administrator AS l WHERE pg_catalog.pg_has_role(l.role, 'USAGE'));
 COMMENT ON VIEW webhook.unfinished IS 'private: the rows of webhook_backlog_export, for an admin';
+-- As sql/query/queue/installation.sql asks it.
+CREATE VIEW webhook.home AS
+SELECT
+    i.id,
+    i.system_identifier = c.system_identifier AND i.database = d.oid AS is_database,
+    i.server = coalesce(pg_catalog.current_setting('pg_webhook.server', true), '') AS is_server
+FROM webhook.installation AS i
+CROSS JOIN pg_catalog.pg_control_system() AS c
+JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database();
+COMMENT ON VIEW webhook.home IS 'private: the installation, and whether it is that of this database and of this server';
+
+CREATE VIEW webhook.unarmed AS
+SELECT
+    w.id AS webhook,
+    'error' AS severity,
+    CASE
+        WHEN NOT h.is_database THEN 'unarmed: the database is a copy of the one that the webhook was made in'
+        WHEN NOT h.is_server THEN 'unarmed: pg_webhook.server is not as it was when the database was armed'
+        ELSE 'unarmed: the webhook came with a dump of another database'
+    END AS problem,
+    'Nothing is sent. webhook_arm() lets it send what has happened here since. Where the original is gone,'
+    ' webhook_arm(keep => true) lets it go on with all that waits.' AS hint
+FROM webhook.webhook AS w
+CROSS JOIN webhook.home AS h
+WHERE w.deleted_at IS NULL AND NOT (h.is_database AND h.is_server AND w.installation = h.id);
+COMMENT ON VIEW webhook.unarmed IS 'private: the webhooks that do not send before webhook_arm, and why';

@@ -83,11 +83,12 @@ SELECT
     CASE
         WHEN NOT w.enabled THEN 'disabled'
         WHEN x.reason IS NOT NULL THEN 'broken'
+        WHEN a.problem IS NOT NULL THEN 'unarmed'
         WHEN w.paused THEN 'paused'
         WHEN h.fail_count > 0 THEN 'failing'
         ELSE 'healthy'
     END AS health,
-    CASE WHEN w.enabled THEN x.reason END AS health_reason,
+    CASE WHEN w.enabled THEN nullif(pg_catalog.concat_ws('; ', x.reason, a.problem), '') END AS health_reason,
     coalesce(h.fail_count, 0) AS fail_count,
     h.last_success_at,
     h.last_failure_at,
@@ -130,10 +131,11 @@ LEFT JOIN LATERAL (
     FROM webhook.problem AS p
     WHERE p.webhook = w.id AND p.severity = 'error'
 ) AS x ON true
+LEFT JOIN webhook.unarmed AS a ON a.webhook = w.id
 LEFT JOIN webhook.backlog AS b ON b.webhook = w.id
 WHERE w.deleted_at IS NULL;
 COMMENT ON VIEW webhook.webhooks IS
-    'settings without secrets, and health: healthy, failing, paused, disabled, or broken, which health_reason explains';
+    'settings without secrets, and health: healthy, failing, paused, disabled, or broken or unarmed, which health_reason explains';
 
 CREATE VIEW webhook.dead_letters WITH (security_barrier) AS
 SELECT

@@ -3,36 +3,40 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{install, on_behalf};
+use super::on_behalf;
 use crate::domain::refusal::Refusal;
 use crate::log::retention;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::trigger::{self, Firing};
 use crate::pg::wake;
-use crate::queue::cursor;
+use crate::queue::installation;
 use crate::registry::{self, level, transform};
 
 #[pg_extern(sql = false)]
-fn webhook_arm() -> Result<bool, ErrorReport> {
+fn webhook_arm(keep: Option<bool>, new: Option<bool>) -> Result<bool, ErrorReport> {
+    let keep = keep.ok_or(Refusal::Null("keep"))?;
+    let new = new.ok_or(Refusal::Null("new"))?;
+    if keep && new {
+        return Err(Refusal::KeepAndNew.into());
+    }
     on_behalf(|caller| {
         spi::connect(|session| {
             level::administers(session, caller, "arm this database")?;
             transform::adopt_all(session);
-            if cursor::installation(session).is_some_and(|(_, armed)| armed) {
-                // A restored one is, and has nothing recorded.
-                record(session, false);
-                registry::changed();
-                return Ok(false);
+            let held = installation::find(session);
+            let copy = new || held.as_ref().is_none_or(|held| !held.is_here);
+            if copy {
+                if let Some(held) = held.as_ref().filter(|_| !keep) {
+                    installation::forget_what_came(session, held);
+                }
+                installation::claim(session, held.filter(|_| keep).map(|held| held.id))?;
             }
-            session.run(sql!("api/forget_installation"), &[]);
-            // Events and attempts are those of the database that this one was copied from, which sends them.
-            retention::forget(session);
-            session.run(sql!("api/restart_cursor"), &[]);
-            install::claim(session)?;
-            record(session, true);
+            let webhooks = session.run(sql!("api/arm"), &[]).count();
+            // A restored one is armed, and has nothing recorded.
+            record(session, copy);
             registry::changed();
             wake::launcher_at_commit();
-            Ok::<_, Refusal>(true)
+            Ok::<_, Refusal>(copy || webhooks > 0)
         })
     })
 }

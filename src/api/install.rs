@@ -4,20 +4,9 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::domain::refusal::Refusal;
-use crate::pg::spi::{self, Session, arg, sql};
-use crate::pg::{board, grant, random, server, wake};
-
-/// Makes this database the one that sends, under an id of its own.
-///
-/// # Errors
-///
-/// The server has no random bytes.
-pub fn claim(session: &Session) -> Result<(), Refusal> {
-    let id = random::bytes::<6>()?;
-    let (system, database) = (server::system_identifier() as i64, server::database());
-    session.run(sql!("api/install"), &[arg(hex::encode(id)), arg(system), arg(database)]);
-    Ok(())
-}
+use crate::pg::spi::{self, sql};
+use crate::pg::{board, grant, server, wake};
+use crate::queue::installation;
 
 /// A subscriber without our tables cannot be told to do without them.
 fn warn_of_publications(names: String) {
@@ -47,7 +36,7 @@ fn webhook_install() -> Result<(), ErrorReport> {
         {
             warn_of_publications(names);
         }
-        claim(session)
+        installation::claim(session, None)
     })?;
     if board::preloaded() {
         wake::launcher_at_commit();

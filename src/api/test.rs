@@ -75,6 +75,9 @@ impl Test {
         let (Some(route), Some(sender)) = (route, sender) else {
             return Err(Refusal::UnknownWebhook(own.name));
         };
+        if endpoint::unarmed(session, Some(own.id)) > 0 {
+            return Err(Refusal::Unarmed(own.name));
+        }
         let envelope = sender.envelope(Kind::Test, None);
         let draft = sender.draft(&envelope);
         // It leaves before the transaction commits, and may leave without.

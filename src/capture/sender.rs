@@ -11,7 +11,8 @@ use crate::domain::format::Format;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::{anchor, guc, identity, ids, memory, output, settings, snapshot, wake};
+use crate::pg::{anchor, arrival, guc, identity, ids, memory, output, server, settings, snapshot, wake};
+use crate::queue::installation;
 use crate::queue::ring::{self, NewEvent, Target};
 
 /// One webhook, as its events need it.
@@ -27,6 +28,8 @@ pub struct Sender {
     /// Where events go.
     pub target: Target,
     installation: String,
+    /// In a copy, the transaction that has written the installation.
+    copied: Option<i64>,
     uuid: String,
     name: String,
     format: Format,
@@ -94,8 +97,15 @@ impl Sender {
     }
 
     fn read(session: &Session, webhook: i32) -> Option<Self> {
-        let rows = session.look_up(sql!("capture/sender"), &[arg(webhook)]);
+        let args = [
+            arg(webhook),
+            arg(server::system_identifier() as i64),
+            arg(server::database()),
+            arg(settings::server()),
+        ];
+        let rows = session.look_up(sql!("capture/sender"), &args);
         let row = rows.first()?;
+        let copied: Option<i64> = row.get(15);
         let owner = anchor::role(&row.value::<String>(6), row.get(7))?;
         let anchor = row.get::<String>(5);
         // As webhook.owned says it.
@@ -118,7 +128,11 @@ impl Sender {
                 }
             }),
             unconfirmed,
-            installation: row.value(8),
+            installation: match copied {
+                Some(_) => installation::of_copy(&row.value::<String>(8)),
+                None => row.value(8),
+            },
+            copied,
             target: Target { slot: row.value(9), relation: row.value(10), sequence: row.value(11) },
         })
     }
@@ -229,6 +243,12 @@ impl Sender {
         table: Option<(&str, &str)>,
         stored: &Stored<'_>,
     ) {
+        let mut event_id = draft.repeats.as_deref();
+        // Of an event that happens in a copy it must be known that it has not come along, and what it is called.
+        if let Some(since) = self.copied {
+            arrival::note(since);
+            event_id = Some(&draft.event_id);
+        }
         let (payload, failure) = match stored {
             Stored::Body(body) => (&**body, None),
             Stored::Failed(body, failure) => (*body, Some(failure.as_str())),
@@ -239,7 +259,7 @@ impl Sender {
             webhook: self.webhook,
             event_type,
             table,
-            event_id: draft.repeats.as_deref(),
+            event_id,
             payload,
             failure,
         };

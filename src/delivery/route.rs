@@ -9,7 +9,7 @@ use crate::domain::verdict::RetryPolicy;
 pub struct Route {
     /// The key of its rows.
     pub webhook: i32,
-    /// Enabled and not paused.
+    /// Enabled, not paused, and not unarmed.
     pub sending: bool,
     /// How it retries.
     pub policy: RetryPolicy,

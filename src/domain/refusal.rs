@@ -277,6 +277,12 @@ pub enum Refusal {
     /// Only the extension's owner and admins may.
     #[error("permission denied to {0}")]
     MayNotAdminister(&'static str),
+    /// The original of a copy is gone, or it is not.
+    #[error("keep and new must not both be true")]
+    KeepAndNew,
+    /// It came with a dump or a copy of another database.
+    #[error("webhook \"{0}\" is unarmed")]
+    Unarmed(String),
     /// A number that is no role's.
     #[error("role {0} does not exist")]
     UnknownRole(u32),

@@ -89,11 +89,3 @@ fn empty(session: &Session, slot: i16) -> bool {
     }
     settled
 }
-
-/// Forgets all events and attempts, whatever has become of them.
-pub fn forget(session: &Session) {
-    let rows = session.read(sql!("log/queue"), &[]);
-    let tables: Vec<_> =
-        rows.iter().filter_map(|row| Table::open(row.value(1), Lock::Drop)).collect();
-    table::empty(&tables);
-}

@@ -87,6 +87,14 @@ pub fn replace<const COLUMNS: usize>(
     insert(relation, row);
 }
 
+/// Removes the row at `position`, which nobody else changes. Logical decoding sees no more of it than its key.
+///
+/// Raises an error where there is none.
+pub fn remove(relation: pg_sys::Oid, position: pg_sys::ItemPointerData) {
+    // SAFETY: in a transaction, with an open table.
+    with_relation(relation, |relation| unsafe { delete(relation, position) });
+}
+
 /// # Safety
 ///
 /// In a transaction; the relation is open.

@@ -3,6 +3,7 @@
 pub mod anchor;
 pub mod applied;
 mod array;
+pub mod arrival;
 pub mod backtrace;
 pub mod board;
 pub mod compat;

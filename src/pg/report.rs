@@ -60,6 +60,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::Level(_)
         | Refusal::Status(_)
         | Refusal::NoEvents
+        | Refusal::KeepAndNew
         | Refusal::NeedsTable(_)
         | Refusal::WhichTable(..)
         | Refusal::ColumnsWithoutUpdate => ERRCODE_INVALID_PARAMETER_VALUE,
@@ -83,6 +84,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::ConditionLost { .. }
         | Refusal::ConditionOfAnother { .. }
         | Refusal::Disturbed { .. }
+        | Refusal::Unarmed(_)
         | Refusal::Altered { .. }
         | Refusal::OtherType { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         Refusal::ConditionUnfit { .. } => ERRCODE_INVALID_OBJECT_DEFINITION,
@@ -177,6 +179,12 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
         Refusal::NoOperations => "Use webhook_unwatch to stop watching a table.",
         Refusal::Level(_) => return Some(one_of(Level::ALL.map(Level::name))),
         Refusal::MayNotAdminister(_) => "The owner of the extension and admins may.",
+        Refusal::KeepAndNew => {
+            "keep goes on as the original, which is gone; new makes an installation beside it."
+        }
+        Refusal::Unarmed(_) => {
+            "It came with a dump or a copy of another database. webhook_arm() lets it send."
+        }
         Refusal::WhichTable(..) => "Use webhook_unwatch and webhook_watch to change one of them.",
         Refusal::AlreadyWatched { .. } => {
             "Use webhook_update, or webhook_unwatch and webhook_watch in one transaction, to change how."

@@ -25,6 +25,7 @@ static BATCH_DELAY: GucSetting<i32> = GucSetting::<i32>::new(300);
 static MAX_WEBHOOKS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_PAYLOAD_BYTES: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
 static LOG_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * 24 * 60 * 60);
+static SERVER: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static LOG_LEVEL: GucSetting<LogLevel> = GucSetting::<LogLevel>::new(LogLevel::All);
 
 static SESSION_VARIABLES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
@@ -102,6 +103,11 @@ pub fn max_payload_bytes() -> usize {
 /// How long events and attempts are kept after their end.
 pub fn log_retention() -> Duration {
     Duration::from_secs(LOG_RETENTION.get().unsigned_abs().into())
+}
+
+/// What this server is called, so that a copy of it is not taken for it.
+pub fn server() -> String {
+    text(&SERVER)
 }
 
 /// Which attempts are logged.
@@ -239,6 +245,14 @@ pub fn define() {
         i32::MAX,
         GucContext::Sighup,
         GucFlags::UNIT_S,
+    );
+    GucRegistry::define_string_guc(
+        c"pg_webhook.server",
+        c"What this server is called. Where it is called otherwise than when it was armed, it sends nothing.",
+        c"Meant for a place that no copy of the data directory brings along.",
+        &SERVER,
+        GucContext::Sighup,
+        GucFlags::DISALLOW_IN_AUTO_FILE,
     );
     GucRegistry::define_enum_guc(
         c"pg_webhook.log_level",

@@ -45,6 +45,7 @@
 pub mod cursor;
 pub mod event;
 pub mod health;
+pub mod installation;
 pub mod pending;
 pub mod ring;
 pub mod schedule;

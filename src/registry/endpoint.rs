@@ -24,11 +24,18 @@ pub fn load(session: &Session, only: Option<i32>) -> Vec<Route> {
     rows.iter().map(route).collect()
 }
 
+/// How many webhooks came from another database and send nothing, or whether the one with this key did.
+pub fn unarmed(session: &Session, only: Option<i32>) -> i64 {
+    let rows = session.look_up(sql!("registry/unarmed"), &[arg(only)]);
+    rows.first().map_or(0, |row| row.value(1))
+}
+
 fn route(row: Row<'_>) -> Route {
     let (enabled, paused): (bool, bool) = (row.value(3), row.value(4));
     Route {
         webhook: row.value(1),
-        sending: enabled && !paused,
+        // What is unarmed waits as what is paused.
+        sending: enabled && !paused && row.value(19),
         policy: RetryPolicy {
             max_retries: row.get::<i32>(6).map(i32::unsigned_abs),
             base: seconds(row, 8),

@@ -21,6 +21,7 @@ pub mod trigger;
 pub mod watch;
 pub mod webhook;
 
+use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use pgrx::pg_sys;
@@ -42,10 +43,12 @@ pub fn relation() -> pg_sys::Oid {
 static RELATION: AtomicU32 = AtomicU32::new(0);
 static CHANGED: AtomicBool = AtomicBool::new(false);
 
-/// Learns of changes from now on. To be called once, in a transaction.
+/// Learns of changes from now on. In a transaction.
 pub fn listen() {
+    static LISTENING: Once = Once::new();
     RELATION.store(relation().into(), Ordering::Relaxed);
-    invalidation::on_relation(invalidated);
+    // The server has room for a few.
+    LISTENING.call_once(|| invalidation::on_relation(invalidated));
     set_changed();
 }
 

@@ -4,20 +4,23 @@
 //! to be sent ([`super::look`]), and waits. Turns are some milliseconds apart while there is work, so that
 //! batches form by themselves, and a first event after idleness is taken up at once.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use pgrx::prelude::*;
 
 use super::Exit;
 use super::look::Cancelled;
+use super::reminder::Reminder;
 use super::removing::Removing;
 use super::rest::POLL;
 use crate::delivery::client::{Client, Trust};
 use crate::delivery::files;
 use crate::delivery::lookup::Lookups;
 use crate::delivery::pool::Pool;
+use crate::domain::clock::Watch;
 use crate::domain::flow::Flow;
 use crate::domain::snapshot::Snapshot;
+use crate::domain::time::Timestamp;
 use crate::domain::window::Windows;
 use crate::log::attempt::Log;
 use crate::log::retention;
@@ -28,6 +31,7 @@ use crate::pg::txn::{self, TxnError};
 use crate::pg::{interrupt, settings};
 use crate::queue::cursor::{self, Start};
 use crate::queue::event::{Settlement, Spill};
+use crate::queue::pending;
 use crate::queue::schedule::Schedule;
 use crate::registry::{self, owner};
 
@@ -43,6 +47,12 @@ pub(super) struct Leader {
     pub(super) extension: Extension,
     pub(super) entry: &'static Entry,
     pub(super) installation: String,
+    /// This database is not that installation any more.
+    pub(super) displaced: bool,
+    /// Webhooks of another installation, which send nothing.
+    pub(super) unarmed: i64,
+    reminder: Reminder,
+    clock: Watch,
     pub(super) lookups: Lookups,
     pub(super) client: Client,
     pub(super) pool: Pool,
@@ -118,6 +128,10 @@ impl Leader {
             extension,
             entry,
             installation,
+            displaced: false,
+            unarmed: 0,
+            reminder: Reminder::default(),
+            clock: Watch::new(Timestamp::from(SystemTime::now()), now),
             lookups,
             client,
             pool,
@@ -158,7 +172,10 @@ impl Leader {
             let began = Instant::now();
             interrupt::finish(|| self.last_words());
             if self.pool.is_broken() {
-                return self.start_again();
+                return self.start_again("a delivery thread has panicked");
+            }
+            if self.displaced {
+                return self.start_again("this database is armed anew or unarmed");
             }
             if let Some(exit) = self.leave() {
                 return exit;
@@ -201,6 +218,10 @@ impl Leader {
     }
 
     fn turn(&mut self, again: bool, now: Instant) -> Result<(), TxnError> {
+        // Before anything is judged by the clock as it is now.
+        if let Some(step) = self.clock.step(Timestamp::from(SystemTime::now()), now) {
+            self.follow_clock(step)?;
+        }
         self.collect();
         if self.entry.take_cancelled() {
             self.cancelled = Cancelled::Perhaps;
@@ -232,7 +253,26 @@ impl Leader {
         if self.untidy.is_some_and(|due| now >= due) {
             self.tidy()?;
         }
+        if self.unarmed > 0 && self.reminder.is_due(now) {
+            log!(
+                "pg_webhook: {} webhooks came with a dump of another database: they send nothing before webhook_arm()",
+                self.unarmed
+            );
+        }
         self.removing.work(self.extension, now)
+    }
+
+    /// What has been judged by the clock as it was goes to the database first, and is moved there with all that waits.
+    fn follow_clock(&mut self, step: i64) -> Result<(), TxnError> {
+        self.flush()?;
+        txn::run(self.extension, |session| pending::follow(session, step))?;
+        log!("pg_webhook: the clock has been set by {} seconds", step / 1_000_000);
+        self.schedule.follow_clock(step);
+        self.clock.settled();
+        // What is due is looked for anew.
+        registry::set_changed();
+        self.entry.wake();
+        Ok(())
     }
 
     /// Takes away what webhooks have left that ended with their owners; later, where somebody is in the way.
@@ -293,8 +333,8 @@ impl Leader {
     }
 
     /// As after a crash, so that an event that is to blame for it is found in the end.
-    fn start_again(&mut self) -> Exit {
-        log!("pg_webhook: a delivery thread has panicked; starting again");
+    fn start_again(&mut self, reason: &str) -> Exit {
+        log!("pg_webhook: {reason}; starting again");
         report(self.write_down());
         Exit::Failed
     }

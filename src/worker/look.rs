@@ -9,9 +9,11 @@ use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::time::Timestamp;
 use crate::domain::verdict::Verdict;
 use crate::pg::spi::Session;
+use crate::pg::state::State;
 use crate::pg::txn::{self, TxnError};
 use crate::pg::{settings, snapshot, wal};
 use crate::queue::event::{Event, Origin, Settlement, Spill};
+use crate::queue::installation;
 use crate::queue::pending;
 use crate::queue::ring::{self, Handled};
 use crate::queue::schedule::Decision;
@@ -74,8 +76,12 @@ impl Leader {
             log!("pg_webhook: webhook \"{name}\" is deleted, because its owner is gone");
             self.untidy = Some(Instant::now());
         }
+        let installation = installation::find(session);
+        self.displaced = installation.is_none_or(|it| !it.is_here || it.id != self.installation);
+        self.unarmed = endpoint::unarmed(session, None);
+        self.entry.set_state(if self.unarmed > 0 { State::Unarmed } else { State::Running });
         let mut routes = endpoint::load(session, None);
-        if !settings::enabled() {
+        if !settings::enabled() || self.displaced {
             routes.iter_mut().for_each(|route| route.sending = false);
         }
         let recalled = self.schedule.set_routes(routes, &self.client, Instant::now());

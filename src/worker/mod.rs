@@ -8,6 +8,7 @@ mod leader;
 mod leave;
 mod look;
 mod places;
+mod reminder;
 mod removing;
 mod rest;
 mod start;

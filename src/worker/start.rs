@@ -1,19 +1,23 @@
 //! The start of a database's worker: what its session needs, and whether it may send at all.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use pgrx::prelude::*;
 
 use super::leader::{LONGEST_PAUSE, Leader, SHORTEST_PAUSE};
+use super::reminder::Reminder;
 use super::{Exit, caution};
-use crate::domain::time::Timestamp;
+use crate::domain::clock::NOTICED;
+use crate::domain::time::{Timestamp, micros};
 use crate::log::attempt::Log;
 use crate::pg::board::{self, Entry};
 use crate::pg::identity::Extension;
+use crate::pg::spi::Session;
 use crate::pg::state::{Leave, State, Visit};
 use crate::pg::txn::{self, TxnError};
-use crate::pg::{compat, guc, interrupt, lock, memory, server};
-use crate::queue::{cursor, ring};
+use crate::pg::{arrival, compat, guc, interrupt, lock, memory, server};
+use crate::queue::cursor::{self, Start};
+use crate::queue::{installation, pending, ring};
 use crate::registry;
 
 /// The version of this code; that of the tables and functions must be the same.
@@ -82,23 +86,39 @@ pub(super) fn run(database: pg_sys::Oid) -> Exit {
     }
 }
 
+/// What a look at what an earlier run has left comes to.
+enum Left {
+    /// A run begins.
+    Begun { installation: String, start: Start, slot: i16, log: Log },
+    /// This database is a copy. Nothing of it is touched.
+    Copy,
+    /// A row of ours has been removed by hand.
+    Incomplete,
+}
+
 /// Reads what an earlier run has left. Waits where this database must not send.
 fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
     let mut pause = SHORTEST_PAUSE;
+    let mut reminder = Reminder::default();
     loop {
-        let state = txn::run(extension, |session| {
-            let (id, armed) = cursor::installation(session)?;
-            registry::listen();
-            let mut start = cursor::begin(session)?;
-            start.cautious = caution::judge(session, &start);
-            Some((id, armed, start, ring::current_slot(session)?, Log::open(session)))
-        });
-        match state {
-            Ok(Some((installation, true, start, slot, log))) => {
+        interrupt::reload_if_asked();
+        // Whoever arms the database later wakes again.
+        entry.take_wake();
+        match txn::run(extension, look) {
+            Ok(Left::Begun { installation, start, slot, log }) => {
                 return Leader::new(extension, entry, installation, start, slot, log);
             }
-            Ok(Some((_, false, ..))) => entry.set_state(State::Unarmed),
-            Ok(None) => entry.set_error("a row of webhook.cursor, ring or installation is missing"),
+            Ok(Left::Copy) => {
+                entry.set_state(State::Unarmed);
+                if reminder.is_due(Instant::now()) {
+                    log!(
+                        "pg_webhook: this database is a copy: nothing is sent before webhook_arm()"
+                    );
+                }
+            }
+            Ok(Left::Incomplete) => {
+                entry.set_error("a row of webhook.cursor, ring or installation is missing");
+            }
             Err(TxnError::ExtensionGone) => {
                 entry.set_state(State::Absent);
                 return Err(Exit::Finished);
@@ -115,5 +135,37 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
         }
         interrupt::wait(None, pause);
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn look(session: &Session) -> Left {
+    let Some(installation) = installation::find(session) else {
+        return Left::Incomplete;
+    };
+    if !installation.is_here {
+        if arrival::noted(installation.since).is_none() {
+            arrival::note(installation.since);
+        }
+        return Left::Copy;
+    }
+    registry::listen();
+    let begin = || {
+        let mut start = cursor::begin(session)?;
+        start.cautious = caution::judge(session, &start);
+        resume(session, start.worked, Timestamp::from(SystemTime::now()));
+        let (slot, log) = (ring::current_slot(session)?, Log::open(session));
+        Some(Left::Begun { installation: installation.id, start, slot, log })
+    };
+    begin().unwrap_or(Left::Incomplete)
+}
+
+/// Where the clock has been set back since, what waits would be due too late; where it has gone on, or has been set forward,
+/// which is all one, no retry ends because nobody could try.
+fn resume(session: &Session, worked: Timestamp, now: Timestamp) {
+    let gap = now.0.saturating_sub(worked.0);
+    if gap < -micros(NOTICED) {
+        pending::follow(session, gap);
+    } else if gap > micros(NOTICED) {
+        pending::pass_over(session, gap);
     }
 }

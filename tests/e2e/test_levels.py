@@ -153,7 +153,7 @@ def test_a_role_with_a_name_like_a_statement(db):
     quoted = '"' + name.replace('"', '""') + '"'
     db.run(f"CREATE ROLE {quoted}")
     db.run("SELECT webhook_grant(%s::regrole, 'admin')", quoted)
-    assert db.value("SELECT has_function_privilege(%s, 'webhook_arm()', 'EXECUTE')", name)
+    assert db.value("SELECT has_function_privilege(%s, 'webhook_arm(boolean, boolean)', 'EXECUTE')", name)
     db.run("SELECT webhook_revoke(%s::regrole, 'admin')", quoted)
     assert db.value("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'postgres'")
     db.run(f"DROP ROLE {quoted}")  # which nothing depends on

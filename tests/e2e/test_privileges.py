@@ -263,7 +263,7 @@ def test_an_admin_can_give_no_more_than_levels(db, people):
     """No grant option, no role of its own making that has rights elsewhere, none of the tables."""
     admin, nobody = people["admin"], f"{db.name}_nobody"
     for grant in (
-        "EXECUTE ON FUNCTION webhook_arm()", "SELECT ON webhook.webhooks", "USAGE ON SCHEMA webhook",
+        "EXECUTE ON FUNCTION webhook_arm(boolean, boolean)", "SELECT ON webhook.webhooks", "USAGE ON SCHEMA webhook",
     ):
         admin.execute(f"GRANT {grant} TO {nobody}")  # a warning
     assert refused(people["nobody"], "SELECT webhook_arm()") == "42501"

@@ -1,6 +1,10 @@
 -- What is wrong, as far as role $2 may know of it: with webhook $1 only, where that is given.
 SELECT w.name, p.severity, p.problem, p.hint
-FROM webhook.problem AS p
+FROM (
+    SELECT o.webhook, o.severity, o.problem, o.hint FROM webhook.problem AS o
+    UNION ALL
+    SELECT u.webhook, u.severity, u.problem, u.hint FROM webhook.unarmed AS u
+) AS p
 JOIN webhook.owned AS w ON w.id = p.webhook
 WHERE w.deleted_at IS NULL
   AND ($1 IS NULL OR w.id = $1)

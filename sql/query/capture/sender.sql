@@ -1,4 +1,5 @@
--- What events of webhook $1 need, wherever they come from. No row where it is deleted.
+-- What events of webhook $1 need, wherever they come from. No row where it is deleted. $2, $3 and $4 are this database:
+-- see queue/installation.sql.
 SELECT
     w.enabled,
     w.uuid::text,
@@ -13,7 +14,8 @@ SELECT
     'webhook.delivery_id_seq'::regclass::oid,
     w.on_transform_error = 'fail',
     w.owner_name,
-    o.confirmed
+    o.confirmed,
+    CASE WHEN NOT (i.system_identifier = $2 AND i.database = $3 AND i.server = $4) THEN i.since::text::bigint END
 FROM webhook.webhook AS w
 LEFT JOIN webhook.owner AS o ON o.anchor = w.owner
 CROSS JOIN webhook.ring AS r

@@ -17,8 +17,10 @@ SELECT
     w.format,
     w.signature_header,
     s.previous_key,
-    floor(extract(epoch FROM s.previous_until))::bigint
+    floor(extract(epoch FROM s.previous_until))::bigint,
+    w.installation = i.id
 FROM webhook.owned AS w
+CROSS JOIN webhook.installation AS i
 LEFT JOIN webhook.secret AS s ON s.webhook = w.id
 LEFT JOIN webhook.health AS h ON h.webhook = w.id
 WHERE w.deleted_at IS NULL

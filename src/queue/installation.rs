@@ -1,0 +1,71 @@
+//! The installation: the database that sends, and how a copy of it is known.
+//!
+//! A webhook sends only in the installation that it carries, and only while that is where it was made: in a server of
+//! that number, in a database of that number, under that setting `pg_webhook.server`. A dump loses the installation and
+//! keeps what webhooks carry; a copy keeps the installation and changes one of the numbers, or the setting.
+
+use sha2::{Digest, Sha256};
+
+use crate::domain::refusal::Refusal;
+use crate::pg::spi::{Session, arg, sql};
+use crate::pg::{arrival, heap, random, server, settings, snapshot};
+
+/// Bytes of an id.
+const ID: usize = 6;
+
+/// The installation that the database holds.
+pub struct Installation {
+    /// The random part of its events' ids.
+    pub id: String,
+    /// It is that of this database. Otherwise this is a copy, and sends nothing.
+    pub is_here: bool,
+    /// The transaction that has written it.
+    pub since: i64,
+}
+
+/// The installation; `None` where the row has been removed by hand.
+pub fn find(session: &Session) -> Option<Installation> {
+    let (system, database) = (server::system_identifier() as i64, server::database());
+    let args = [arg(system), arg(database), arg(settings::server())];
+    let rows = session.read(sql!("queue/installation"), &args);
+    let row = rows.first()?;
+    Some(Installation { id: row.value(1), is_here: row.value(2), since: row.value(3) })
+}
+
+/// Makes this database the one that sends, under the id `id` or one of its own.
+///
+/// # Errors
+///
+/// The server has no random bytes.
+pub fn claim(session: &Session, id: Option<String>) -> Result<(), Refusal> {
+    let id = match id {
+        Some(id) => id,
+        None => hex::encode(random::bytes::<ID>()?),
+    };
+    let (system, database) = (server::system_identifier() as i64, server::database());
+    let args = [arg(id), arg(system), arg(database), arg(settings::server())];
+    session.run(sql!("api/install"), &args);
+    Ok(())
+}
+
+/// What a copy of the installation `id` that is not armed calls itself: the original draws ids beside it.
+pub fn of_copy(id: &str) -> String {
+    let (system, database) = (server::system_identifier(), u32::from(server::database()));
+    let mut digest = Sha256::new();
+    digest.update(id);
+    digest.update(system.to_be_bytes());
+    digest.update(database.to_be_bytes());
+    digest.update(settings::server());
+    hex::encode(&digest.finalize()[..ID])
+}
+
+/// Forgets what has come along with a copy. Where nobody has noted when that was made, all that there is.
+pub fn forget_what_came(session: &Session, copied: &Installation) {
+    let arrived = match arrival::noted(copied.since) {
+        Some(arrived) => arrived,
+        None => snapshot::top_xid(),
+    };
+    let came = session.run(sql!("api/came_along"), &[arg(arrived)]);
+    came.iter().for_each(|row| heap::remove(row.value(1), row.value(2)));
+    session.run(sql!("api/forget_backlog"), &[arg(arrived)]);
+}
