@@ -125,7 +125,7 @@ test-all: ## Run all tests on each major
 # What touches PostgreSQL's C interface or its catalogs, and so may differ between majors; and what lies between the first,
 # which all tests are run on, and the last, if it differs at all. The attacks, a folder, come with these.
 CORE := capture payload_truth delivery security privileges levels crash worker_life majors pg_upgrade
-LAST := owners triggers removal rights_of_text foreign_code foreign_limits transforms
+LAST := owners triggers removal rights_of_text foreign_code foreign_limits transforms logical_replication dump
 
 .PHONY: test-core
 test-core: LINTED := --lib

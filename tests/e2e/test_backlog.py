@@ -16,11 +16,10 @@ EXPORT = "SELECT * FROM webhook_backlog_export()"
 IMPORT = "SELECT webhook_backlog_import(m), count(*) FROM moving AS m GROUP BY 1 ORDER BY 1"
 
 
-def restored(origin, make_db, name, extension=False):
+def restored(origin, make_db, name):
     """A database with the definitions of `origin`, in its server."""
-    copy = make_db(origin.cluster, name, extension)
-    dump = subprocess.run([BIN / "pg_dump", "-d", origin.cluster.dsn(origin.name)], capture_output=True, text=True, check=True).stdout
-    subprocess.run([BIN / "psql", "-qX", "-d", copy.cluster.dsn(copy.name)], input=dump, text=True, check=True, stdout=subprocess.DEVNULL)
+    copy = make_db(origin.cluster, name, extension=False)
+    dump_into(origin, copy)
     copy.run("SELECT webhook_arm()")
     copy.wait_for_worker()
     for (webhook,) in copy.rows("SELECT id FROM webhook.webhooks"):
@@ -28,7 +27,14 @@ def restored(origin, make_db, name, extension=False):
     return copy
 
 
-def carry(origin, copy, change=lambda line: line):
+def dump_into(origin, copy, *options):
+    dump = [BIN / "pg_dump", *options, "-d", origin.cluster.dsn(origin.name)]
+    text = subprocess.run(dump, capture_output=True, text=True, check=True).stdout
+    restore = [BIN / "psql", "-qX", "-v", "ON_ERROR_STOP=1", "-d", copy.cluster.dsn(copy.name)]
+    subprocess.run(restore, input=text, text=True, check=True, stdout=subprocess.DEVNULL)
+
+
+def carry(origin, copy):
     """As psql's \\copy does it; by way of a table, as the recipe does."""
     copy.run(f"CREATE TABLE moving AS {EXPORT} WITH NO DATA")
     with origin.connection.cursor().copy(f"COPY ({EXPORT}) TO STDOUT") as out:
@@ -96,7 +102,8 @@ def test_what_waits_goes_on_elsewhere(waiting, make_db, receiver):
     assert (dead.id, dead.body.decode()) == (of["dead"][2], of["dead"][6])
     assert broken.id == of["broken"][2] and json.loads(broken.body)["mended"]
     # What has ended is not taken up again.
-    wait_until(lambda: copy.statuses().get("pending", 0) == 0 and not copy.rows("SELECT FROM webhook.pending WHERE webhook = (SELECT id FROM webhook.webhook WHERE name = 'paused')"), "the end")
+    left = "SELECT count(*) FROM webhook.pending AS p JOIN webhook.webhook AS w ON w.id = p.webhook WHERE w.name = 'paused'"
+    wait_until(lambda: copy.value(left) == 0, "the end")
     assert copy.rows(IMPORT) == [(False, 4)]
     copy.drop()
 
@@ -188,10 +195,7 @@ def test_an_upgrade_by_logical_replication(servers, receiver):
 
     # The definitions, and the rows by replication.
     upgraded = Database(new, "shop", extension=False)
-    dump = subprocess.run(
-        [BIN / "pg_dump", "--exclude-table-data=public.*", "-d", old.dsn("shop")], capture_output=True, text=True, check=True
-    ).stdout
-    subprocess.run([BIN / "psql", "-qX", "-v", "ON_ERROR_STOP=1", "-d", new.dsn("shop")], input=dump, text=True, check=True, stdout=subprocess.DEVNULL)
+    dump_into(origin, upgraded, "--exclude-table-data=public.*")
     upgraded.run("SELECT webhook_arm()")
     for name in ("orders", "dead"):
         upgraded.run("SELECT webhook_update(%s, secret => %s)", name, SECRET)

@@ -39,13 +39,17 @@ def databases(server):
 
     yield make
     for database in reversed(made):
-        for (name,) in database.rows("SELECT subname FROM pg_subscription WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"):
+        for (name,) in database.rows(SUBSCRIPTIONS):
             database.run(f"ALTER SUBSCRIPTION {name} DISABLE")
             database.run(f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)")
             database.run(f"DROP SUBSCRIPTION {name}")
     for database in made:
         drop_slots(database)
         database.drop()
+
+
+SUBSCRIPTIONS = """
+    SELECT s.subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = current_database()"""
 
 
 def drop_slots(database):
@@ -176,7 +180,8 @@ def test_a_subscriber_keeps_what_it_has(databases, receiver, kind):
     wait_for_rows(subscriber, last)
     wait_for_no_lag(publisher, subscriber)
     assert kept(subscriber) == before
-    assert not [line for line in publisher.cluster.log_lines("ERROR|FATAL|PANIC") if subscriber.name in line or publisher.name in line]
+    errors = publisher.cluster.log_lines("ERROR|FATAL|PANIC")
+    assert not [line for line in errors if subscriber.name in line or publisher.name in line]
     by = dict(subscriber.rows("SELECT by, array_agg(DISTINCT what) FROM touched GROUP BY by"))
     assert not [who for who in by if "replication" in who], by
     # It sends what is its own.
@@ -258,7 +263,8 @@ def test_logical_decoding_sees_no_bodies(databases, receiver):
     db.wait_for_status(2, webhook="hook")
     db.wait_for_status(2, "dead")
     wait_until(lambda: db.value("SELECT count(*) FROM webhook.pending WHERE attempts > 1") >= 1, "a second attempt")
-    wait_until(lambda: db.value("SELECT count(*) FROM webhook.pending WHERE webhook = (SELECT id FROM webhook.webhook WHERE name = 'paused')") == 2, "what is paused to be in the backlog")
+    paused = "SELECT count(*) FROM webhook.pending AS p JOIN webhook.webhook AS w ON w.id = p.webhook WHERE w.name = 'paused'"
+    wait_until(lambda: db.value(paused) == 2, "what is paused to be in the backlog")
     db.run("SELECT webhook_cancel(id) FROM webhook.deliveries WHERE status = 'pending' AND webhook = 'paused'")
     wait_until(lambda: db.value("SELECT bool_and(settled) FROM webhook.closed"), "what is cancelled to be put away")
     db.run("SELECT webhook_replay(id) FROM webhook.deliveries WHERE status = 'delivered'")

@@ -3,6 +3,7 @@
 import pytest
 
 from harness import wait_until
+from harness.people import People
 from harness.receiver import reply
 
 # As scripts put it on every table that there is.
@@ -130,7 +131,6 @@ def test_a_webhook_that_is_forgotten_leaves_nothing(own_cluster, make_db, receiv
 
 @pytest.fixture
 def people_of():
-    from harness.people import People
     made = []
 
     def make(db):
