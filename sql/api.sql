@@ -280,7 +280,7 @@ AS 'SELECT u.* FROM webhook.unfinished AS u ORDER BY u.id';
 COMMENT ON FUNCTION webhook_backlog_export IS
 $$what has not been delivered: events that wait and dead letters (next_attempt_at is null), of all webhooks, with their ids
   and bodies, for webhook_backlog_import in another database. What is under way at this moment is among them.
-Example: CREATE TABLE moving AS SELECT * FROM webhook_backlog_export()$$;
+Example: SELECT webhook, id, next_attempt_at, payload FROM webhook_backlog_export()$$;
 SET LOCAL check_function_bodies = on;
 
 CREATE FUNCTION webhook_backlog_import("row" record) RETURNS boolean
