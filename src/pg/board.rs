@@ -42,6 +42,8 @@ pub struct Entry {
     /// The worker has come so far as to work.
     worked: AtomicBool,
     pid: AtomicI32,
+    /// The same of the last one, which may be on its way out.
+    last_pid: AtomicI32,
     started: AtomicI64,
     /// Since when `state` is what it is.
     since: AtomicI64,
@@ -292,6 +294,7 @@ impl Entry {
             state: AtomicU8::new(0),
             worked: AtomicBool::new(false),
             pid: AtomicI32::new(0),
+            last_pid: AtomicI32::new(0),
             started: AtomicI64::new(0),
             since: AtomicI64::new(0),
             leave: AtomicU8::new(0),
@@ -404,6 +407,7 @@ impl Entry {
         self.leave.store(Leave::Stay as u8, Ordering::SeqCst);
         self.due.store(Timestamp::INFINITY.0, Ordering::SeqCst);
         self.process.store(own_process(), Ordering::SeqCst);
+        self.last_pid.store(server::pid(), Ordering::SeqCst);
         self.pid.store(server::pid(), Ordering::SeqCst);
         self.set_state(State::Starting);
     }
@@ -431,6 +435,12 @@ impl Entry {
         if matches!(self.state(), State::Starting | State::Running) {
             self.set_state(State::Stopped);
         }
+    }
+
+    /// Whether a process of a worker is still among the server's.
+    pub fn has_process(&self) -> bool {
+        let pid = self.last_pid.load(Ordering::SeqCst);
+        pid != 0 && server::has_process(pid)
     }
 
     /// Asks the worker to leave.
@@ -464,9 +474,9 @@ impl Entry {
         Timestamp(self.due.load(Ordering::SeqCst))
     }
 
-    /// Brings that forward.
-    pub fn set_due(&self, due: Timestamp) {
-        self.due.fetch_min(due.0, Ordering::SeqCst);
+    /// It may need one at once.
+    pub fn set_due_now(&self) {
+        self.due.store(0, Ordering::SeqCst);
     }
 
     /// Says whether the worker has nothing to do. The launcher hears of it where others wait.

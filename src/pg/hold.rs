@@ -165,7 +165,7 @@ fn take(entry: &'static Entry) {
     }
     entry.ask_to_leave(Leave::AtOnce);
     let began = Instant::now();
-    while entry.pid().is_some() && began.elapsed() < PATIENCE {
+    while entry.has_process() && began.elapsed() < PATIENCE {
         pgrx::check_for_interrupts!();
         std::thread::sleep(STEP);
     }

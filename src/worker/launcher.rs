@@ -59,6 +59,8 @@ struct Launcher {
     write_again: Instant,
     /// The database that a worker is in to see whether it has the extension.
     visiting: Option<pg_sys::Oid>,
+    /// When the settings were last read.
+    reloaded: Timestamp,
     /// Said in the log that there are too few slots.
     complained: bool,
     /// Said in the log that the board is full.
@@ -76,13 +78,15 @@ pub fn run() {
         written,
         write_again: Instant::now(),
         visiting: None,
+        reloaded: Timestamp::from(SystemTime::now()),
         complained: false,
         overflowed: false,
     };
     loop {
         if interrupt::reload_if_asked() {
             // What is set now may give the resting ones something to do.
-            board::entries().for_each(|entry| entry.set_due(Timestamp(0)));
+            launcher.reloaded = Timestamp::from(SystemTime::now());
+            board::entries().for_each(Entry::set_due_now);
         }
         board::take_launcher_wake();
         let wait = launcher.look();
@@ -115,6 +119,7 @@ impl Launcher {
         };
         self.visiting = self.visiting.filter(under_way);
         let mut wanting = Vec::new();
+        let now = Instant::now();
         for database in &present {
             let entry = board::find(database.oid);
             if !database.connectable {
@@ -122,29 +127,33 @@ impl Launcher {
                 stays.inspect(|entry| entry.ask_to_leave(Leave::Soon));
                 continue;
             }
-            let known = self.known.entry(database.oid).or_insert_with(Database::new);
+            let known = self.known.entry(database.oid).or_default();
             if known.is_at_work(entry) {
                 continue;
             }
             if known.worker.take().is_some() {
                 self.ended(database, entry);
             }
-            let known = self.known.entry(database.oid).or_insert_with(Database::new);
+            let known = self.known.entry(database.oid).or_default();
             match known.wants(board::find(database.oid), &mut next) {
                 true => {
-                    let since = *known.wants_since.get_or_insert_with(Instant::now);
+                    let since = *known.wants_since.get_or_insert(now);
                     let rank = self.hint.get(&database.oid).copied().unwrap_or(usize::MAX);
                     wanting.push(Wanting { oid: database.oid, since, rank });
                 }
                 false => known.wants_since = None,
             }
         }
+        // Before the last visit nobody knows all that the file should say.
+        let all_known = wanting.iter().all(|database| board::find(database.oid).is_some());
         let waiting = self.serve(wanting);
         self.complain(&waiting);
         if places::make_room(&waiting) {
             next = next.min(LOOK_WAITING);
         }
-        self.write_hint(&mut next);
+        if all_known && self.visiting.is_none() {
+            self.write_hint(&mut next);
+        }
         next
     }
 
@@ -192,7 +201,13 @@ impl Launcher {
                 known.visited = true;
                 self.release(entry);
             }
-            State::Resting | State::Unarmed => known.failures = 0,
+            State::Resting | State::Unarmed => {
+                known.failures = 0;
+                // It may not have known them.
+                if entry.started() <= self.reloaded.0 {
+                    entry.set_due_now();
+                }
+            }
             state => {
                 if worked {
                     known.failures = 0;
@@ -309,8 +324,8 @@ impl Launcher {
     }
 }
 
-impl Database {
-    fn new() -> Self {
+impl Default for Database {
+    fn default() -> Self {
         Self {
             worker: None,
             failures: 0,
@@ -319,7 +334,9 @@ impl Database {
             wants_since: None,
         }
     }
+}
 
+impl Database {
     /// A worker of it runs, or is asked for and not on the board yet.
     fn is_at_work(&self, entry: Option<&Entry>) -> bool {
         entry.is_some_and(|entry| entry.pid().is_some()) || self.is_starting()

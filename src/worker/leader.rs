@@ -74,7 +74,8 @@ pub(super) struct Leader {
     /// The slot that attempts are logged to.
     pub(super) slot: i16,
     pub(super) log: Log,
-    retention_asked: Instant,
+    /// `None`: not yet in this run, which may be a short one.
+    retention_asked: Option<Instant>,
     retention_blocked: bool,
     /// When to take away what webhooks have left that ended with their owners, if there may be any.
     pub(super) untidy: Option<Instant>,
@@ -146,7 +147,7 @@ impl Leader {
             cursor_written: now,
             slot,
             log,
-            retention_asked: now,
+            retention_asked: None,
             retention_blocked: false,
             untidy: Some(now),
             began: now,
@@ -246,8 +247,9 @@ impl Leader {
             self.flush()?;
         }
         self.calm_down(now)?;
-        if now.duration_since(self.retention_asked) >= retention::interval() {
-            self.retention_asked = now;
+        let asked = self.retention_asked;
+        if asked.is_none_or(|asked| now.duration_since(asked) >= retention::interval()) {
+            self.retention_asked = Some(now);
             self.retain()?;
         }
         if self.untidy.is_some_and(|due| now >= due) {
