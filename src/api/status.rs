@@ -79,6 +79,7 @@ fn code(error: &str) -> Option<String> {
     if error.is_empty() {
         return None;
     }
-    let code = error.rsplit_once("(ERRCODE_").and_then(|(_, code)| code.strip_suffix(')'));
-    Some(code.unwrap_or("INTERNAL_ERROR").to_ascii_lowercase())
+    let last = error.rsplit_once('(').and_then(|(_, last)| last.strip_suffix(')'));
+    let code = last.and_then(|last| last.strip_prefix("ERRCODE"));
+    Some(code.unwrap_or("internal_error").trim_start_matches('_').to_ascii_lowercase())
 }
