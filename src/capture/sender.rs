@@ -11,7 +11,9 @@ use crate::domain::format::Format;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::{anchor, arrival, guc, identity, ids, memory, output, server, settings, snapshot, wake};
+use crate::pg::{
+    anchor, arrival, guc, identity, ids, memory, output, server, settings, snapshot, wake,
+};
 use crate::queue::installation;
 use crate::queue::ring::{self, NewEvent, Target};
 
