@@ -121,12 +121,13 @@ CREATE FUNCTION webhook.restore_watch() RETURNS trigger
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    -- A webhook that was here before stays as it is, as restore_webhook says. One that has just been restored has no secret.
+    -- A webhook that was here before stays as it is, as restore_webhook says. One that has just been restored is of another
+    -- installation.
     IF EXISTS (SELECT FROM webhook.watch AS v WHERE v.id = NEW.id)
         OR EXISTS (
             SELECT FROM webhook.webhook AS w
-            LEFT JOIN webhook.secret AS s ON s.webhook = w.id
-            WHERE w.uuid = NEW.webhook AND (w.deleted_at IS NOT NULL OR s.signing_key IS NOT NULL)
+            WHERE w.uuid = NEW.webhook
+              AND (w.deleted_at IS NOT NULL OR w.installation IN (SELECT i.id FROM webhook.installation AS i))
         )
     THEN
         RETURN NULL;

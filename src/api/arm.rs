@@ -5,7 +5,6 @@ use pgrx::prelude::*;
 
 use super::on_behalf;
 use crate::domain::refusal::Refusal;
-use crate::log::retention;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::trigger::{self, Firing};
 use crate::pg::wake;
@@ -29,11 +28,13 @@ fn webhook_arm(keep: Option<bool>, new: Option<bool>) -> Result<bool, ErrorRepor
                 if let Some(held) = held.as_ref().filter(|_| !keep) {
                     installation::forget_what_came(session, held);
                 }
-                installation::claim(session, held.filter(|_| keep).map(|held| held.id))?;
+                let id = held.as_ref().filter(|_| keep).map(|held| held.id.clone());
+                installation::claim(session, id)?;
             }
             let webhooks = session.run(sql!("api/arm"), &[]).count();
-            // A restored one is armed, and has nothing recorded.
-            record(session, copy);
+            // A restored one has nothing recorded; and what is recorded in a server that is called otherwise is that of
+            // this database.
+            record(session, held.is_none_or(|held| !held.is_database));
             registry::changed();
             wake::launcher_at_commit();
             Ok::<_, Refusal>(copy || webhooks > 0)

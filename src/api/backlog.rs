@@ -6,7 +6,8 @@ use pgrx::prelude::*;
 use super::on_behalf;
 use crate::domain::refusal::Refusal;
 use crate::pg::composite::{self, Record};
-use crate::pg::spi::{self, Arg, sql};
+use crate::pg::settings;
+use crate::pg::spi::{self, Arg, Session, arg, sql};
 use crate::registry::{self, level};
 
 /// The columns of webhook_backlog_export with their types, in the order of the statement's parameters, and which are
@@ -32,6 +33,30 @@ const COLUMNS: [(&str, &str, pg_sys::Oid, bool); 18] = [
     ("key", "bigint", pg_sys::INT8OID, false),
 ];
 
+/// Where in these the columns are that not every value will do for.
+const LIMITED: [usize; 7] = [1, 9, 10, 11, 12, 3, 7];
+
+/// What a value that is none of a delivery's would stop: the arithmetic of times, a header, memory.
+fn judge(session: &Session, values: &[Arg]) -> Result<(), Refusal> {
+    let most = settings::max_payload_bytes();
+    let mut args: Vec<Arg> = LIMITED.iter().map(|at| values[*at]).collect();
+    args.push(arg(i64::try_from(most).unwrap_or(i64::MAX)));
+    let rows = session.run(sql!("api/out_of_range"), &args);
+    let Some(column) = rows.first().and_then(|row| row.get::<String>(1)) else {
+        return Ok(());
+    };
+    let out_of = |argument, least, most| Refusal::OutOfRange { argument, least, most };
+    Err(match column.as_str() {
+        "id" => out_of("id", "1", "9007199254740991"),
+        "created_at" => out_of("created_at", "1970", "2200"),
+        "next_attempt_at" => out_of("next_attempt_at", "1970", "2200"),
+        "first_attempt_at" => out_of("first_attempt_at", "1970", "2200"),
+        "attempts" => out_of("attempts", "0", "1000000"),
+        "event_id" => Refusal::NotAnEventId,
+        _ => Refusal::TooLarge(most),
+    })
+}
+
 #[pg_extern(sql = false)]
 fn webhook_backlog_import(row: Option<Record<'_>>) -> Result<bool, ErrorReport> {
     on_behalf(|caller| {
@@ -47,6 +72,7 @@ fn webhook_backlog_import(row: Option<Record<'_>>) -> Result<bool, ErrorReport> 
                 }
                 args.push(value);
             }
+            judge(session, &args)?;
             let found = session.run(sql!("api/imported"), &args[..1]);
             let webhook = found.first().expect("a row in any case");
             if webhook.get::<i32>(1).is_none() {

@@ -30,6 +30,9 @@ pub enum Refusal {
         /// Its largest value.
         most: &'static str,
     },
+    /// It is sent as a header.
+    #[error("event_id must be 1 to 200 visible ASCII characters")]
+    NotAnEventId,
     /// A text argument.
     #[error("{argument} is longer than {most} bytes")]
     TooLong {

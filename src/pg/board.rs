@@ -53,6 +53,8 @@ pub struct Entry {
     idle_since: AtomicI64,
     /// When a database whose worker has left needs one again, unless somebody wakes it before.
     due: AtomicI64,
+    /// Its worker has left because there was nothing to do before `due`.
+    resting: AtomicBool,
     /// The process whose statement needs the database without a worker; 0 where there is none.
     holder: AtomicI32,
     in_flight: AtomicU32,
@@ -300,6 +302,7 @@ impl Entry {
             leave: AtomicU8::new(0),
             idle_since: AtomicI64::new(0),
             due: AtomicI64::new(Timestamp::INFINITY.0),
+            resting: AtomicBool::new(false),
             holder: AtomicI32::new(0),
             in_flight: AtomicU32::new(0),
             threads: AtomicU32::new(0),
@@ -323,7 +326,7 @@ impl Entry {
             self.forget_worker();
             self.set_state(State::Stopped);
             self.set_error("");
-            for flag in [&self.wake, &self.changed, &self.cancelled, &self.worked] {
+            for flag in [&self.wake, &self.changed, &self.cancelled, &self.worked, &self.resting] {
                 flag.store(false, Ordering::SeqCst);
             }
             self.due.store(Timestamp::INFINITY.0, Ordering::SeqCst);
@@ -412,12 +415,19 @@ impl Entry {
         self.set_state(State::Starting);
     }
 
-    /// A worker has been asked for. Until it says what it does, it has failed if it ends.
-    pub fn starts(&self) {
-        self.take_announcement();
+    /// A worker is asked for. Until it says what it does, it has failed if it ends. Returns whether it had been announced.
+    pub fn starts(&self) -> bool {
+        let announced = self.take_announcement();
+        self.resting.store(false, Ordering::SeqCst);
         if self.state() != State::VersionMismatch {
             self.set_state(State::Starting);
         }
+        announced
+    }
+
+    /// As [`announce`], by the launcher, which looks anyway.
+    pub fn announce(&self) {
+        self.announced.store(true, Ordering::SeqCst);
     }
 
     /// A worker is needed and has no slot.
@@ -435,6 +445,11 @@ impl Entry {
         if matches!(self.state(), State::Starting | State::Running) {
             self.set_state(State::Stopped);
         }
+    }
+
+    /// The worker's process is gone. Its number can be another one's from now on.
+    pub fn forget_process(&self) {
+        self.last_pid.store(0, Ordering::SeqCst);
     }
 
     /// Whether a process of a worker is still among the server's.
@@ -464,9 +479,15 @@ impl Entry {
     /// The worker is about to leave; there is nothing to do before `due`, unless somebody wakes it.
     pub fn rest(&self, due: Timestamp) {
         self.due.store(due.0, Ordering::SeqCst);
+        self.resting.store(true, Ordering::SeqCst);
         if self.state() != State::Unarmed {
             self.set_state(State::Resting);
         }
+    }
+
+    /// Whether it needs a worker only when it is due or woken.
+    pub fn is_resting(&self) -> bool {
+        self.resting.load(Ordering::SeqCst)
     }
 
     /// When the database needs a worker again.
@@ -505,7 +526,8 @@ impl Entry {
 
     /// Ends what [`Self::hold`] began.
     pub fn end_hold(&self) {
-        self.holder.store(0, Ordering::SeqCst);
+        // Where the database has been dropped meanwhile, the entry may be another one's.
+        let _ = self.holder.compare_exchange(server::pid(), 0, Ordering::SeqCst, Ordering::SeqCst);
         wake_launcher();
     }
 

@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const STEP: Duration = Duration::from_millis(2);
 
 thread_local! {
-    /// What the transaction of this session holds.
-    static HELD: Cell<Option<&'static Entry>> = const { Cell::new(None) };
+    /// What the transaction of this session holds, and which part of it does.
+    static HELD: Cell<Option<(&'static Entry, pg_sys::SubTransactionId)>> = const { Cell::new(None) };
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -71,10 +71,8 @@ pub unsafe extern "C-unwind" fn before(
         } else if is_a(node, pg_sys::NodeTag::T_CreatedbStmt) && alone() {
             let statement = &*node.cast::<pg_sys::CreatedbStmt>();
             wake::databases_at_commit();
-            let Some(name) = option(statement.options, c"template") else {
-                return;
-            };
-            (name, Needs::Copying)
+            let template = option(statement.options, c"template");
+            (template.unwrap_or(c"template1".as_ptr()), Needs::Copying)
         } else {
             return;
         };
@@ -151,18 +149,21 @@ fn creates(role: pg_sys::Oid) -> bool {
 /// Keeps workers out of the database until the transaction ends, and waits for the one that is in it.
 fn take(entry: &'static Entry) {
     end();
-    // Where another session is at it already, the server refuses or does what it would without us.
-    if !entry.hold() {
-        return;
-    }
-    HELD.set(Some(entry));
-    if !REGISTERED.replace(true) {
-        // SAFETY: the callbacks live as long as the library, which is never unloaded.
+    if !REGISTERED.get() {
+        // SAFETY: the callbacks live as long as the library, which is never unloaded. A callback that is registered twice,
+        // because there was no memory for the other one, does nothing the second time.
         unsafe {
             pg_sys::RegisterXactCallback(Some(at_end), std::ptr::null_mut());
             pg_sys::RegisterSubXactCallback(Some(at_end_of_part), std::ptr::null_mut());
         }
+        REGISTERED.set(true);
     }
+    // Where another session is at it already, the server refuses or does what it would without us.
+    if !entry.hold() {
+        return;
+    }
+    // SAFETY: main thread in a transaction; reads a variable of the process.
+    HELD.set(Some((entry, unsafe { pg_sys::GetCurrentSubTransactionId() })));
     entry.ask_to_leave(Leave::AtOnce);
     let began = Instant::now();
     while entry.has_process() && began.elapsed() < PATIENCE {
@@ -172,7 +173,7 @@ fn take(entry: &'static Entry) {
 }
 
 fn end() {
-    if let Some(entry) = HELD.take() {
+    if let Some((entry, _)) = HELD.take() {
         entry.end_hold();
     }
 }
@@ -185,14 +186,19 @@ unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut c_voi
     }
 }
 
-/// A statement that has failed within a transaction that goes on.
+/// Where the statement was part of what is rolled back, in a transaction that goes on.
 unsafe extern "C-unwind" fn at_end_of_part(
     event: pg_sys::SubXactEvent::Type,
-    _: pg_sys::SubTransactionId,
-    _: pg_sys::SubTransactionId,
+    part: pg_sys::SubTransactionId,
+    parent: pg_sys::SubTransactionId,
     _: *mut c_void,
 ) {
-    if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
-        end();
+    use pg_sys::SubXactEvent::*;
+    match HELD.get() {
+        Some((entry, held)) if held == part && event == SUBXACT_EVENT_COMMIT_SUB => {
+            HELD.set(Some((entry, parent)));
+        }
+        Some((_, held)) if held == part && event == SUBXACT_EVENT_ABORT_SUB => end(),
+        _ => {}
     }
 }

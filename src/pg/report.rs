@@ -45,6 +45,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
     match refusal {
         Refusal::Null(_) => ERRCODE_NULL_VALUE_NOT_ALLOWED,
         Refusal::OutOfRange { .. }
+        | Refusal::NotAnEventId
         | Refusal::TooLong { .. }
         | Refusal::TooManyWords { .. }
         | Refusal::Name(_)

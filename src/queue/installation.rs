@@ -21,6 +21,8 @@ pub struct Installation {
     pub is_here: bool,
     /// The transaction that has written it.
     pub since: i64,
+    /// It is that of this database, whatever `pg_webhook.server` says.
+    pub is_database: bool,
 }
 
 /// The installation; `None` where the row has been removed by hand.
@@ -29,7 +31,12 @@ pub fn find(session: &Session) -> Option<Installation> {
     let args = [arg(system), arg(database), arg(settings::server())];
     let rows = session.read(sql!("queue/installation"), &args);
     let row = rows.first()?;
-    Some(Installation { id: row.value(1), is_here: row.value(2), since: row.value(3) })
+    Some(Installation {
+        id: row.value(1),
+        is_here: row.value(2),
+        since: row.value(3),
+        is_database: row.value(4),
+    })
 }
 
 /// Makes this database the one that sends, under the id `id` or one of its own.

@@ -129,6 +129,10 @@ impl Launcher {
             }
             let known = self.known.entry(database.oid).or_default();
             if known.is_at_work(entry) {
+                // It is about to begin or to end, and the server may say so to somebody else.
+                if entry.is_none_or(|entry| entry.pid().is_none()) {
+                    next = next.min(LOOK_WAITING);
+                }
                 continue;
             }
             if known.worker.take().is_some() {
@@ -194,6 +198,7 @@ impl Launcher {
             }
             return;
         };
+        entry.forget_process();
         let worked = entry.take_worked();
         match entry.state() {
             State::Absent => {
@@ -201,7 +206,7 @@ impl Launcher {
                 known.visited = true;
                 self.release(entry);
             }
-            State::Resting | State::Unarmed => {
+            _ if entry.is_resting() => {
                 known.failures = 0;
                 // It may not have known them.
                 if entry.started() <= self.reloaded.0 {
@@ -265,6 +270,8 @@ impl Launcher {
 
     /// `false` where no slot is free.
     fn start(&mut self, oid: pg_sys::Oid, entry: Option<&Entry>) -> bool {
+        // Before it can begin: what is announced from then on is for whoever comes after it.
+        let announced = entry.is_some_and(Entry::starts);
         let started = BackgroundWorkerBuilder::new("pg_webhook worker")
             .set_library("pg_webhook")
             .set_function("webhook_worker_main")
@@ -274,13 +281,15 @@ impl Launcher {
             .set_notify_pid(server::pid())
             .load_dynamic();
         let (Ok(worker), Some(known)) = (started, self.known.get_mut(&oid)) else {
+            if let Some(entry) = entry.filter(|_| announced) {
+                entry.announce();
+            }
             return false;
         };
         known.worker = Some(worker);
         known.wants_since = None;
-        match entry {
-            Some(entry) => entry.starts(),
-            None => self.visiting = Some(oid),
+        if entry.is_none() {
+            self.visiting = Some(oid);
         }
         true
     }
@@ -357,13 +366,11 @@ impl Database {
             // Whoever holds it wakes the launcher.
             Some(entry) if entry.is_held() => return false,
             Some(entry) if entry.is_announced() => Duration::ZERO,
-            Some(entry) => match entry.state() {
-                State::Unarmed => return false,
-                State::Resting if entry.is_woken() => Duration::ZERO,
-                State::Resting => entry.due().since(Timestamp::from(SystemTime::now())),
-                _ => self.not_before.saturating_duration_since(Instant::now()),
-            },
-            None => self.not_before.saturating_duration_since(Instant::now()),
+            Some(entry) if entry.is_resting() && entry.is_woken() => Duration::ZERO,
+            Some(entry) if entry.is_resting() => {
+                entry.due().since(Timestamp::from(SystemTime::now()))
+            }
+            _ => self.not_before.saturating_duration_since(Instant::now()),
         };
         if !wait.is_zero() {
             *next = (*next).min(wait);

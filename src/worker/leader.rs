@@ -95,7 +95,10 @@ pub(super) struct Leader {
     /// Events and their transactions, as they are read.
     pub(super) events: Flow,
     pub(super) transactions: Flow,
-    errors: u32,
+    /// Somebody has woken this run, or its start did, and no look has succeeded since: there may be events that only a
+    /// look finds, and nobody wakes for them again.
+    pub(super) behind: bool,
+    pub(super) errors: u32,
     /// Since when it has been making its place free although it had work.
     pub(super) leaving: Option<Instant>,
 }
@@ -161,6 +164,7 @@ impl Leader {
             removing: Removing::new(now),
             events: Flow::new(now),
             transactions: Flow::new(now),
+            behind: true,
             errors: 0,
             leaving: None,
         })
@@ -168,7 +172,6 @@ impl Leader {
 
     /// The loop.
     pub(super) fn lead(&mut self) -> Exit {
-        let mut again = true;
         loop {
             let began = Instant::now();
             interrupt::finish(|| self.last_words());
@@ -188,9 +191,8 @@ impl Leader {
                 registry::set_changed();
                 self.delay = Duration::ZERO;
             }
-            match self.turn(again, began) {
+            match self.turn(began) {
                 Ok(()) => {
-                    again = false;
                     if std::mem::take(&mut self.errors) > 0 {
                         log!("pg_webhook: working again");
                         self.entry.set_error("");
@@ -201,7 +203,7 @@ impl Leader {
                     return Exit::Finished;
                 }
                 Err(TxnError::Failed(message)) => {
-                    again = true;
+                    self.behind = true;
                     self.delay = Duration::ZERO;
                     self.trouble(&message);
                     continue;
@@ -218,7 +220,7 @@ impl Leader {
         }
     }
 
-    fn turn(&mut self, again: bool, now: Instant) -> Result<(), TxnError> {
+    fn turn(&mut self, now: Instant) -> Result<(), TxnError> {
         // Before anything is judged by the clock as it is now.
         if let Some(step) = self.clock.step(Timestamp::from(SystemTime::now()), now) {
             self.follow_clock(step)?;
@@ -235,9 +237,10 @@ impl Leader {
                 self.cancelled = Cancelled::Perhaps;
             }
             // Taken in any case: whoever comes later wakes again.
-            let woken = self.entry.take_wake();
-            if woken || again || polling || self.look_is_due() {
+            self.behind |= self.entry.take_wake();
+            if self.behind || polling || self.look_is_due() {
                 self.look()?;
+                self.behind = false;
                 self.looked = now;
                 self.delay = self.batch_delay(now);
             }

@@ -32,6 +32,7 @@ impl Leader {
         let written =
             self.settlements.is_empty() && self.spills.is_empty() && self.doubled.is_empty();
         written
+            && !self.behind
             && !self.has_work()
             && !self.entry.is_woken()
             && !self.entry.is_asked()
@@ -48,6 +49,8 @@ impl Leader {
                 self.entry.stay();
                 None
             }
+            // Otherwise one that has to leave each time before its first look would never send anything.
+            Leave::Soon if self.behind && self.errors == 0 => None,
             Leave::Soon => {
                 let now = Instant::now();
                 if self.leaving.is_none() {
@@ -98,7 +101,8 @@ impl Leader {
             retention::due_in(session)
         })?;
         let (now, clock) = (Instant::now(), Timestamp::from(SystemTime::now()));
-        if settings::enabled() && (self.schedule.len() > 0 || self.windows.unread()) {
+        let unfinished = self.behind || self.schedule.len() > 0 || self.windows.unread();
+        if settings::enabled() && unfinished {
             return Ok(Some(Duration::ZERO));
         }
         let sending = settings::enabled().then(|| self.schedule.next_wake(now, clock)).flatten();

@@ -106,6 +106,7 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
         entry.take_wake();
         match txn::run(extension, look) {
             Ok(Left::Begun { installation, start, slot, log }) => {
+                entry.set_idle(false);
                 return Leader::new(extension, entry, installation, start, slot, log);
             }
             Ok(Left::Copy) => {

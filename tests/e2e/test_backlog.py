@@ -118,12 +118,19 @@ def test_an_id_that_another_delivery_has(waiting, make_db, receiver):
     ids = copy.rows("SELECT id, event_id FROM webhook.dead_letters ORDER BY id")
     assert len(ids) == len(dict(ids)) == 4
     assert sum(event.endswith("_other") for _, event in ids) == 2
+    assert copy.rows(IMPORT) == [(False, 4)], "it is known although its id is another one"
     copy.drop()
 
 
 REFUSED = {
     "unknown-webhook": ("SET webhook = gen_random_uuid()", "42704", "webhook .* does not exist"),
     "no-payload": ("SET payload = NULL", "22004", "payload must not be null"),
+    "no-id": ("SET id = 0", "22023", "id must be between 1 and 9007199254740991"),
+    "far-time": ("SET next_attempt_at = '294276-12-31'", "22023", "next_attempt_at must be between 1970 and 2200"),
+    "no-time": ("SET created_at = '-infinity'", "22023", "created_at must be between"),
+    "attempts": ("SET attempts = -1", "22023", "attempts must be between 0 and 1000000"),
+    "two-headers": ("SET event_id = E'a\\r\\nx-other: b'", "22023", "event_id must be 1 to 200 visible ASCII characters"),
+    "large": ("SET payload = repeat('x', 1048577)", "54000", "larger than 1048576 bytes"),
     "no-webhook": ("SET webhook = NULL", "22004", "webhook must not be null"),
 }
 

@@ -78,21 +78,21 @@ def test_what_a_dump_has_brought_sends_nothing_before_it_is_armed(db, cluster, r
         owner.execute("SELECT webhook_update('hook', secret => 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw')")
         assert health(owner) == ("unarmed", "unarmed: the webhook came with a dump of another database")
         assert owner.execute("SELECT webhook, severity FROM webhook_check()").fetchall() == [("hook", "error")]
-        for call in ("SELECT webhook_test('hook')", "SELECT webhook_invoke('hook', i) FROM (SELECT 1 AS id) AS i"):
-            with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match='webhook "hook" is unarmed'):
-                owner.execute(call)
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match='webhook "hook" is unarmed'):
+            owner.execute("SELECT webhook_test('hook')")
         owner.execute("SELECT webhook_create('new', %s, 'items')", [receiver.url("/new")])
         assert health(owner, "new") == ("healthy", None)
         owner.execute("INSERT INTO items VALUES (1), (2)")
+        owner.execute("SELECT webhook_invoke('hook', i) FROM (SELECT 3 AS id) AS i")
         receiver.wait(2, "/new")
         wait_until(lambda: cluster.log_lines(r"1 webhooks came with a dump of another database"), "the log to say so")
         wait_for_state(other.connection, "unarmed")
-        assert other.statuses() == {"delivered": 2, "pending": 2} and not receiver.got("/old")
+        assert other.statuses() == {"delivered": 2, "pending": 3} and not receiver.got("/old")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             owner.execute("SELECT webhook_arm()")
     assert other.value("SELECT webhook_arm()") is True
-    receiver.wait(2, "/old")
-    assert sorted(records(receiver, "/old")) == [1, 2], "what it has captured there has waited"
+    receiver.wait(3, "/old")
+    assert sorted(records(receiver, "/old")) == [1, 2, 3], "what it has captured there has waited"
     wait_for_state(other.connection, "running")
     assert other.value("SELECT webhook_arm()") is False
     assert other.rows("SELECT * FROM webhook_check()") == []
@@ -331,6 +331,21 @@ def test_a_server_that_is_called_otherwise_stops_and_goes_on(site, receiver):
     server.reload(pg_webhook__server="'one'")
     receiver.wait(4)
     assert records(receiver) == [1, 2, 3, 4]
+
+
+def test_what_somebody_has_replaced_is_no_trigger_of_ours_under_another_name_of_the_server(site):
+    """Nothing has been copied: triggers count as they were made."""
+    site.create("large", "http://127.0.0.1:9/", table_name="items", events=["INSERT"], condition="NEW.id > 1000")
+    name, watch = site.judge.rows("""
+        SELECT t.tgname, v.id FROM webhook.watched AS v JOIN webhook.webhook AS w ON w.id = v.webhook
+        JOIN pg_trigger AS t ON t.tgrelid = v.relation AND t.tgname LIKE '%%' || v.id || '%%' WHERE w.name = 'large'
+    """)[0]
+    site.run(f'CREATE OR REPLACE TRIGGER "{name}" AFTER INSERT ON items FOR EACH ROW EXECUTE FUNCTION webhook.capture(%s)' % f"'{watch}'")
+    site.cluster.reload(pg_webhook__server="'two'")
+    wait_for_state(site.judge.connection, "unarmed")
+    assert site.judge.value("SELECT webhook_arm(keep => true)") is True
+    site.run("INSERT INTO items VALUES (10)")
+    assert site.judge.value("SELECT count(*) FROM webhook.event AS e JOIN webhook.webhook AS w ON w.id = e.webhook WHERE w.name = 'large'") == 0
 
 
 def test_an_unarmed_database_stays_so_and_says_so_once_an_hour(site):

@@ -185,6 +185,21 @@ def test_no_commit_is_lost_that_races_with_leaving_and_coming(four, receiver):
 
 
 @pytest.mark.xdist_group("crowded")
+def test_no_commit_is_lost_whose_worker_is_sent_away(four, crowded, receiver):
+    """At any moment of its coming, by a statement that then fails; nothing wakes it again."""
+    server, _ = crowded
+    db, pace = four[0], random.Random(1)
+    with server.connect() as admin:
+        for _ in range(60):
+            before = arrived(receiver, db)
+            insert(db)
+            admin.execute("SELECT set_config('statement_timeout', %s, false)", [f"{pace.randrange(1, 40)}ms"])
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                admin.execute(f"ALTER DATABASE {db.name} RENAME TO renamed")
+            wait_until(lambda: arrived(receiver, db) > before, lambda: f"an event of {db.name}: {workers(db)}", 10)
+
+
+@pytest.mark.xdist_group("crowded")
 def test_an_extension_that_is_created_by_a_prepared_transaction_is_served(crowded, receiver):
     server, _ = crowded
     db = Database(server, "prepared", extension=False)
@@ -411,7 +426,8 @@ def test_a_hundred_databases_on_eight_slots(receiver):
             for name in names[100:]:
                 admin.execute(f"CREATE DATABASE {name} TEMPLATE origin STRATEGY file_copy")
             full = "256 others have the extension already"
-            wait_until(lambda: server.log_lines(full), "the log to say so", 120)
+            states = "SELECT state, count(*) FROM webhook.workers GROUP BY 1"
+            wait_until(lambda: server.log_lines(full), lambda: f"the log to say so: {sessions[0].execute(states).fetchall()}", 120)
             assert len(server.log_lines(full)) == 1
             states = [server.connect(name).execute("SELECT state FROM webhook.worker").fetchone()[0] for name in names[100:]]
             assert states.count("no place") == 1

@@ -15,5 +15,10 @@ WITH given AS (
       AND NOT EXISTS (SELECT FROM webhook.event AS e WHERE e.id = $2 AND e.xid = $3)
       AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = $2 AND c.xid = $3)
       AND NOT EXISTS (SELECT FROM webhook.attempt AS a WHERE a.delivery = $2 AND a.xid = $3 AND a.verdict <> 'retry')
+), renewed AS (
+    -- By this an import that is repeated knows it.
+    INSERT INTO webhook.closed (delivery, xid, how, settled)
+    SELECT $2, $3, 'renewed', true FROM given WHERE given.id <> $2
+    ON CONFLICT DO NOTHING
 )
 SELECT webhook.put('pending', given) FROM given

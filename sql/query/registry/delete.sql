@@ -5,4 +5,4 @@ WITH secret AS (
 ), watch AS (
     DELETE FROM webhook.watch WHERE webhook = (SELECT w.uuid FROM webhook.webhook AS w WHERE w.id = $1)
 )
-UPDATE webhook.webhook SET deleted_at = now(), enabled = false WHERE id = $1
+UPDATE webhook.webhook SET deleted_at = now(), enabled = false, url = '', description = NULL WHERE id = $1

@@ -399,7 +399,7 @@ def test_a_role_of_the_schemas_name_finds_nothing_to_own(stage):
     session = stage.cluster.connect(stage.database.name, user="webhook")
     session.execute('SET search_path = "$user", public')
     for statement in ("CREATE TABLE t (id int)", "CREATE DOMAIN owner_x AS boolean", "SELECT * FROM secret",
-        "INSERT INTO level VALUES ('webhook', 'admin', true)",
+        "INSERT INTO level (role, name, level, schema_usage) VALUES ('webhook'::regrole, 'webhook', 'admin', true)",
                       "DELETE FROM webhook", "SELECT nextval('delivery_id_seq')",
                       "CREATE OR REPLACE FUNCTION capture() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -32,6 +32,8 @@ def dump(db, *options, user="postgres", name="dump"):
 def text_of(db, *options, user="postgres"):
     """A plain dump, without what is made up for each."""
     text = run(db.cluster, "pg_dump", *options, db.name, user=user).stdout
+    for installation, in db.rows("SELECT DISTINCT installation FROM webhook.webhook"):
+        text = text.replace(installation, "installation")
     return [line for line in text.splitlines() if "restrict " not in line]
 
 
