@@ -251,6 +251,8 @@ pub fn enter_worker(entry: &'static Entry, now: i64) {
     let address = pg_sys::Datum::from(std::ptr::from_ref(entry));
     // SAFETY: the callback gets the address of an entry in shared memory, which is mapped until after it has run.
     unsafe { pg_sys::before_shmem_exit(Some(leave), address) };
+    // The server says that it has begun before it is on the board, and whoever else is to be visited waits for that.
+    wake_launcher();
 }
 
 unsafe extern "C-unwind" fn leave(_code: i32, entry: pg_sys::Datum) {

@@ -78,11 +78,11 @@ pub unsafe extern "C-unwind" fn before(
         };
         wake::databases_at_commit();
         let database = pg_sys::get_database_oid(name, true);
-        let entry = board::find(database).filter(|_| database != pg_sys::InvalidOid);
-        let Some(entry) = entry.filter(|entry| entry.database() != server::database()) else {
-            return;
-        };
-        if may(database, needs) {
+        let elsewhere = database != pg_sys::InvalidOid && database != server::database();
+        if elsewhere
+            && let Some(entry) = board::find(database)
+            && may(database, needs)
+        {
             take(entry);
         }
     }
