@@ -21,24 +21,7 @@ COMMENT ON TABLE webhook.level IS 'private: the levels of roles; the privileges 
 CREATE VIEW webhook.held_level AS
 SELECT l.*
 FROM webhook.level AS l
-WHERE EXISTS (
-    SELECT
-    FROM pg_catalog.pg_class AS c
-    CROSS JOIN LATERAL pg_catalog.aclexplode(c.relacl) AS a
-    WHERE c.relname = 'webhooks'
-      AND c.relnamespace = 'webhook'::regnamespace
-      AND a.grantee = l.role::oid
-      AND a.privilege_type = 'SELECT'
-);
-COMMENT ON VIEW webhook.held_level IS 'private: the levels whose privileges the roles still have';
-
-CREATE VIEW webhook.administrator AS
-SELECT n.nspowner AS role FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'webhook'
-UNION ALL
-SELECT l.role
-FROM webhook.level AS l
-WHERE l.level = 'admin'
-  AND l.role <> 0
+WHERE l.role <> 0
   AND EXISTS (
       SELECT
       FROM pg_catalog.pg_class AS c
@@ -48,6 +31,12 @@ WHERE l.level = 'admin'
         AND a.grantee = l.role
         AND a.privilege_type = 'SELECT'
   );
+COMMENT ON VIEW webhook.held_level IS 'private: the levels whose privileges the roles still have';
+
+CREATE VIEW webhook.administrator AS
+SELECT n.nspowner AS role FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'webhook'
+UNION ALL
+SELECT l.role FROM webhook.held_level AS l WHERE l.level = 'admin';
 COMMENT ON VIEW webhook.administrator IS
     'private: the roles that manage all webhooks: the extension''s owner, and those whose level is admin';
 

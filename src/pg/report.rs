@@ -101,7 +101,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::MayNotGive { .. }
         | Refusal::MayNotAdminister(_)
         | Refusal::ByForeignCode => ERRCODE_INSUFFICIENT_PRIVILEGE,
-        Refusal::PrivilegesInUse(_) => ERRCODE_LOCK_NOT_AVAILABLE,
+        Refusal::PrivilegesInUse(_) | Refusal::OwnerInUse { .. } => ERRCODE_LOCK_NOT_AVAILABLE,
         Refusal::UnknownColumn { .. } | Refusal::NotOfABacklog { .. } => ERRCODE_UNDEFINED_COLUMN,
         Refusal::NoThread(_) | Refusal::NoRandomBytes => ERRCODE_INSUFFICIENT_RESOURCES,
     }

@@ -128,13 +128,14 @@ def test_a_restored_table_has_other_numbers(db, cluster, make_db):
     other = make_db(cluster, extension=False)
     cluster._run("psql", "-h", cluster.folder, "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-f", file, other.name)
     other.run(SECRETS)
-    other.run("INSERT INTO items VALUES (1, 'a', 'x')")
-    assert records(other) == [{"note": "a", "id": 1}]
-    other.run("SELECT webhook_arm()")
-    other.run("ALTER TABLE items RENAME note TO remark; ALTER TABLE items RENAME secret TO note")
-    other.run("INSERT INTO items VALUES (2, 'b', 'x')")
-    assert records(other)[-1] == {"remark": "b", "id": 2}
-    other.run("ALTER TABLE items DROP remark")
+    with cluster.connect(other.name, user=db.owner) as owner:
+        owner.execute("INSERT INTO items VALUES (1, 'a', 'x')")
+        assert records(other) == [{"note": "a", "id": 1}]
+        other.run("SELECT webhook_arm()")
+        owner.execute("ALTER TABLE items RENAME note TO remark; ALTER TABLE items RENAME secret TO note")
+        owner.execute("INSERT INTO items VALUES (2, 'b', 'x')")
+        assert records(other)[-1] == {"remark": "b", "id": 2}
+        owner.execute("ALTER TABLE items DROP remark")
     other.run("SELECT webhook_arm()")
     assert len(problems(other)) == 1
     other.drop()

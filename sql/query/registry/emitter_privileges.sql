@@ -10,7 +10,7 @@ WITH dropped AS (
         EXISTS (SELECT FROM webhook.heard AS h WHERE h.role = r.oid) AS named,
         l.level
     FROM pg_roles AS r
-    LEFT JOIN webhook.level AS l ON l.role = r.oid
+    LEFT JOIN webhook.held_level AS l ON l.role = r.oid
     WHERE r.oid = ANY ($1)
 ), home AS (
     SELECT
@@ -55,7 +55,9 @@ WITH dropped AS (
     RETURNING role.oid, role.name, role.level, e.schema_usage, e.execute
 ), kept AS (
     -- It goes with the level from now on.
-    UPDATE webhook.level AS l SET schema_usage = true FROM taken WHERE l.role = taken.oid AND taken.schema_usage
+    UPDATE webhook.level AS l SET schema_usage = true
+    FROM taken
+    WHERE l.role = taken.oid AND taken.schema_usage AND taken.level IS NOT NULL
 )
 SELECT format('GRANT USAGE ON SCHEMA %I TO %I', home.nspname, needed.name)
 FROM needed
