@@ -50,6 +50,20 @@ fn the_tests_behind_the_promises_exist() {
     }
 }
 
+/// A paragraph that ends with a colon counts with the one after it, its list.
+#[test]
+fn every_promise_names_its_tests() {
+    let promises = read("docs/guarantees.md").replace(":\n\n", ":\n");
+    let mut seen = 0;
+    for paragraph in promises.split("\n\n").filter(|paragraph| !paragraph.starts_with('#')) {
+        let names_one =
+            quoted(paragraph).any(|word| word.starts_with("test_") || word.starts_with("src/"));
+        assert!(names_one || paragraph.starts_with("Each promise names"), "{paragraph}");
+        seen += 1;
+    }
+    assert!(seen > 30);
+}
+
 #[test]
 fn every_sqlstate_is_documented() {
     // A programming error, those that are caught or let through, and what a NOTICE has.

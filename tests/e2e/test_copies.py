@@ -399,6 +399,32 @@ def test_a_synchronous_standby_loses_nothing(site, copy_of, receiver):
     no_id_twice(receiver)
 
 
+def test_an_asynchronous_standby_loses_what_the_server_lost(site, copy_of, receiver):
+    """Rows that it never had are gone with their events, which were sent; of what it has nothing is missing."""
+    server = site.cluster
+    standby = copy_of(server, standby=True).start()
+    site.run("INSERT INTO items SELECT n FROM generate_series(4, 50) AS n")
+    follows(standby, server)
+    standby.reload(primary_conninfo="''")
+    with server.connect() as admin:
+        wait_until(lambda: admin.execute("SELECT FROM pg_stat_replication").fetchone() is None, "the standby to be cut off")
+    resume(server, site)
+    site.run("INSERT INTO items SELECT n FROM generate_series(51, 60) AS n")
+    wait_until(lambda: len(set(ids(receiver))) == 60, lambda: f"all to arrive: {len(set(ids(receiver)))}")
+    server.crash()
+    standby.promote()
+    with standby.connect(site.name, user=site.owner) as owner:
+        assert owner.execute("SELECT max(id) FROM items").fetchone() == (50,)
+        owner.execute("INSERT INTO items SELECT n FROM generate_series(71, 90) AS n")
+    before = len(receiver.got())
+    resume(standby, site)
+    again = {3, *range(4, 51), *range(71, 91)}
+    wait_until(lambda: again <= set(records(receiver)[before:]), lambda: f"all to arrive: {records(receiver)[before:]}")
+    assert set(records(receiver)[before:]) == again
+    assert set(records(receiver)) == {*range(1, 61), *range(71, 91)}
+    no_id_twice(receiver)
+
+
 def test_a_point_in_time_goes_on_from_there(site, copy_of, receiver):
     server = site.cluster
     restored = copy_of(server, restore_command=f"'cp {server.data}/pg_wal/%f %p'", recovery_target_name="'here'", recovery_target_action="promote")
