@@ -242,22 +242,62 @@ WHERE s.ours AND s.unchanged;
 COMMENT ON VIEW webhook.copied_trigger IS
     'private: the triggers of watches on the tables below the watched ones, where they are disabled or fire in a replica only';
 
+-- A migration that makes a table anew leaves the watch with the one that it was on, or with none. Which one is meant is for
+-- somebody to say.
+CREATE VIEW webhook.replaced_table AS
+SELECT
+    v.id AS watch,
+    pg_catalog.format('%I.%I', n.nspname, c.relname) AS table_name,
+    EXISTS (SELECT FROM webhook.watch AS o WHERE o.webhook = v.webhook AND o.relation = c.oid) AS watched,
+    pg_catalog.format(
+        'SELECT webhook_watch(%L, %L, events => %L, columns => %L, condition => %L, payload_columns => %L)',
+        w.name, pg_catalog.format('%I.%I', n.nspname, c.relname), v.events, v.columns, v.condition, v.payload_columns
+    ) AS remedy
+FROM webhook.watch AS v
+JOIN webhook.webhook AS w ON w.uuid = v.webhook
+JOIN pg_catalog.pg_namespace AS n ON n.nspname = v.schema_name::name
+JOIN pg_catalog.pg_class AS c
+    ON c.relname = v.table_name::name AND c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'f') AND c.oid <> v.relation;
+COMMENT ON VIEW webhook.replaced_table IS 'private: tables that have the names that watched ones had when they were watched';
+
 -- One arm for each cause. What has severity error keeps events from being captured: it makes a webhook "broken".
 CREATE VIEW webhook.problem AS
 SELECT
     v.webhook,
     'error' AS severity,
-    pg_catalog.format(
-        CASE v.relation WHEN 0 THEN 'table %s was not there when a dump was restored' ELSE 'table %s has been dropped' END,
-        v.old_name
+    pg_catalog.concat(
+        pg_catalog.format(
+            CASE v.relation WHEN 0 THEN 'table %s was not there when a dump was restored' ELSE 'table %s has been dropped' END,
+            v.old_name
+        ),
+        CASE WHEN r.watch IS NOT NULL THEN ', and another one has its name' END
     ) AS problem,
-    pg_catalog.format(
-        'Watch another one with webhook_watch or webhook_update, or end this with SELECT webhook_unwatch(%L, %s).',
-        w.name, v.relation
+    pg_catalog.concat(
+        coalesce(r.remedy || ' watches that one', 'Watch another one with webhook_watch or webhook_update'),
+        pg_catalog.format(', or end this with SELECT webhook_unwatch(%L, %s).', w.name, v.relation)
     ) AS hint
 FROM webhook.watched AS v
 JOIN webhook.webhook AS w ON w.id = v.webhook
+LEFT JOIN webhook.replaced_table AS r ON r.watch = v.id
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = v.relation)
+  AND r.watched IS NOT TRUE
+UNION ALL
+SELECT
+    v.webhook,
+    'error',
+    pg_catalog.format('table %s is called %I.%I now, and another one has its name', v.old_name, n.nspname, c.relname),
+    pg_catalog.concat(
+        r.remedy, ' watches that one.',
+        pg_catalog.format(
+            ' SELECT webhook_unwatch(%L, %L) ends this, and webhook_update(.., table_name => %L) says that it is the one that is meant.',
+            w.name, pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.format('%I.%I', n.nspname, c.relname)
+        )
+    )
+FROM webhook.watched AS v
+JOIN webhook.webhook AS w ON w.id = v.webhook
+JOIN webhook.replaced_table AS r ON r.watch = v.id AND NOT r.watched
+JOIN pg_catalog.pg_class AS c ON c.oid = v.relation
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 UNION ALL
 SELECT
     s.webhook,

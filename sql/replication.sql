@@ -98,5 +98,43 @@ WHERE c.relnamespace = 'webhook'::regnamespace
       SELECT
       FROM pg_catalog.pg_trigger AS t
       WHERE t.tgrelid = c.oid AND t.tgfoid = 'webhook.skip_applied()'::regprocedure AND t.tgenabled = 'R'
-  );
+  )
+UNION ALL
+SELECT
+    c.relowner,
+    'error',
+    pg_catalog.format('table %I.%I is not stored as a heap', n.nspname, c.relname),
+    pg_catalog.format(
+        'Whatever writes to it fails, a change of a watched table or delivery. ALTER TABLE %I.%I SET ACCESS METHOD heap',
+        n.nspname, c.relname
+    )
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_am AS m ON m.oid = c.relam AND m.amname <> 'heap'
+WHERE c.relnamespace = 'webhook'::regnamespace AND c.relkind = 'r'
+UNION ALL
+SELECT
+    c.relowner,
+    'error',
+    pg_catalog.format('table %I.%I is unlogged', n.nspname, c.relname),
+    pg_catalog.format(
+        'A crash of the server takes what is in it, and a standby does not have it. ALTER TABLE %I.%I SET LOGGED',
+        n.nspname, c.relname
+    )
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relnamespace = 'webhook'::regnamespace AND c.relkind = 'r' AND c.relpersistence = 'u'
+UNION ALL
+-- What uses them has the rights of the schema's owner.
+SELECT
+    c.relowner,
+    'warning',
+    pg_catalog.format(
+        'table %I.%I belongs to role %s, and schema webhook to role %s',
+        n.nspname, c.relname, c.relowner::regrole, n.nspowner::regrole
+    ),
+    pg_catalog.format('ALTER TABLE %I.%I OWNER TO %s', n.nspname, c.relname, n.nspowner::regrole)
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+WHERE c.relnamespace = 'webhook'::regnamespace AND c.relkind IN ('r', 'p') AND c.relowner <> n.nspowner;
 COMMENT ON VIEW webhook.surrounding IS 'private: what others have made that concerns the tables of pg_webhook';

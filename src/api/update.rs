@@ -75,7 +75,10 @@ fn webhook_update(
         };
         let mut definition = Definition { emitters, owner, ..Definition::check(given)? };
         let mut tables = watch::list(session, own.id);
-        tables.retain(|watched| !watched.dropped);
+        // Another table may be watched in the place of one that is gone, as that was.
+        if table_name.is_none() || tables.iter().any(|watched| !watched.dropped) {
+            tables.retain(|watched| !watched.dropped);
+        }
         let has_table = table_name.is_some() || !tables.is_empty();
         if let Some(events) = events_of(events, has_table)? {
             definition.event_types = Some(events.types);
@@ -115,6 +118,9 @@ fn rewatch(
         let spec = given.complete(None)?;
         return watch::add(session, caller, own, relation, &spec).map(Some);
     };
+    if relation == Some(watched.relation) {
+        watch::mean(session, &watched);
+    }
     let relation = relation.unwrap_or(watched.relation);
     if relation == watched.relation {
         return watch::change(session, caller, own, &watched, given);

@@ -219,6 +219,11 @@ fn record_payload(
     }
 }
 
+/// The table that is watched is the one that is meant, whatever has the name by now that it had.
+pub fn mean(session: &Session, watched: &Watched) {
+    session.run(sql!("registry/mean"), &[arg(watched.id)]);
+}
+
 /// Stops watching a table.
 pub fn remove(session: &Session, caller: &Caller, watched: &Watched) {
     session.run(sql!("registry/unwatch"), &[arg(watched.id)]);

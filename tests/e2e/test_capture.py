@@ -1030,7 +1030,10 @@ RENAMED = (
     "a change after a column, the table or its schema has been renamed, or the table moved to another schema",
     "as the change, with the new name",
 )
-REPLACED = ("a change of a table that has been dropped and created again", "none")
+REPLACED = (
+    "a change of a table that has been created in the place of the watched one, which has been dropped or renamed",
+    "none, until it is watched; `webhook_check` says so",
+)
 RENAMED_COLUMN = (
     "a change after a column that `columns`, `payload_columns` or `condition` names has been renamed",
     "as the change: they mean the column by its new name",

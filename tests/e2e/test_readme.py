@@ -32,7 +32,8 @@ def test_the_grants_for_an_application(cluster, make_db, receiver):
     db.run("DROP ROLE IF EXISTS app")
     db.run("CREATE ROLE app LOGIN")
     try:
-        for statement in statements(blocks("sql")[1]):
+        [grants] = [block for block in blocks("sql") if block.startswith("SELECT webhook_grant")]
+        for statement in statements(grants):
             db.run(statement)
         db.run("CREATE TABLE mine (id int PRIMARY KEY); ALTER TABLE mine OWNER TO app")
         with cluster.connect(db.name, user="app") as app:

@@ -163,6 +163,9 @@ def test_how_triggers_fire_survives_every_change(items):
     ):
         items.run(f"SELECT webhook_update('hook', {statement})")
         assert items.rows(firing)[:1] and [row for row in items.rows(firing) if "truncate" not in row[1]] == before, statement
+    for arguments in ("", "new => true"):
+        items.judge.run(f"SELECT webhook_arm({arguments})")
+        assert items.rows(firing) == before
 
 
 @pytest.mark.parametrize("condition", [None, "NEW.id > 0"])
@@ -284,8 +287,9 @@ def test_a_dropped_table_is_said_to_be_gone(items):
     """Until it is watched again under its number, or no longer."""
     items.create("hook", URL, table_name="items", events=["INSERT"])
     items.run("DROP TABLE items; CREATE TABLE items (id int)")
-    assert problems(items.connection) == ["table public.items has been dropped"]
-    assert items.rows("SELECT health, health_reason FROM webhook.webhooks") == [("broken", "table public.items has been dropped")]
+    reason = "table public.items has been dropped, and another one has its name"
+    assert problems(items.connection) == [reason]
+    assert items.rows("SELECT health, health_reason FROM webhook.webhooks") == [("broken", reason)]
     items.run("SELECT webhook_watch('hook', 'items', '{INSERT}')")
     assert problems(items.connection) == []
     items.run("INSERT INTO items VALUES (1)")
