@@ -251,10 +251,12 @@ SELECT
     EXISTS (SELECT FROM webhook.watch AS o WHERE o.webhook = v.webhook AND o.relation = c.oid) AS watched,
     pg_catalog.format(
         'SELECT webhook_watch(%L, %L, events => %L, columns => %L, condition => %L, payload_columns => %L)',
-        w.name, pg_catalog.format('%I.%I', n.nspname, c.relname), v.events, v.columns, v.condition, v.payload_columns
+        w.name, pg_catalog.format('%I.%I', n.nspname, c.relname), v.events, u.names, v.condition,
+        (SELECT pg_catalog.array_agg(coalesce(p.name, p.named) ORDER BY p.position) FROM webhook.payload_column AS p WHERE p.watch = v.id)
     ) AS remedy
 FROM webhook.watch AS v
 JOIN webhook.webhook AS w ON w.uuid = v.webhook
+JOIN webhook.update_columns AS u ON u.watch = v.id
 JOIN pg_catalog.pg_namespace AS n ON n.nspname = v.schema_name::name
 JOIN pg_catalog.pg_class AS c
     ON c.relname = v.table_name::name AND c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'f') AND c.oid <> v.relation;
@@ -285,12 +287,13 @@ UNION ALL
 SELECT
     v.webhook,
     'error',
-    pg_catalog.format('table %s is called %I.%I now, and another one has its name', v.old_name, n.nspname, c.relname),
+    pg_catalog.format('table %s is called %s now, and another one has its name', v.old_name, k.name),
+    -- in this order, because the old one may be a partition of the other by now
     pg_catalog.concat(
-        r.remedy, ' watches that one.',
+        pg_catalog.format('SELECT webhook_unwatch(%L, %L); ', w.name, k.name),
+        r.remedy,
         pg_catalog.format(
-            ' SELECT webhook_unwatch(%L, %L) ends this, and webhook_update(.., table_name => %L) says that it is the one that is meant.',
-            w.name, pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.format('%I.%I', n.nspname, c.relname)
+            ' watches that one instead. webhook_update(.., table_name => %L) says that it is the old one that is meant.', k.name
         )
     )
 FROM webhook.watched AS v
@@ -298,6 +301,7 @@ JOIN webhook.webhook AS w ON w.id = v.webhook
 JOIN webhook.replaced_table AS r ON r.watch = v.id AND NOT r.watched
 JOIN pg_catalog.pg_class AS c ON c.oid = v.relation
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name) AS k
 UNION ALL
 SELECT
     s.webhook,

@@ -48,6 +48,11 @@ REPLACED = {
     "in one transaction": ["BEGIN; DROP TABLE items; " + ANOTHER.format("items") + "; COMMIT"],
     "swapped": ["BEGIN; " + ANOTHER.format("new") + "; ALTER TABLE items RENAME TO old; ALTER TABLE new RENAME TO items; COMMIT"],
     "swapped and dropped": [ANOTHER.format("new"), "ALTER TABLE items RENAME TO old", "ALTER TABLE new RENAME TO items", "DROP TABLE old"],
+    "partitioned": [
+        "BEGIN; ALTER TABLE items RENAME TO old; ALTER INDEX items_pkey RENAME TO old_pkey;"
+        + ANOTHER.format("items") + " PARTITION BY RANGE (id);"
+        "ALTER TABLE items ATTACH PARTITION old FOR VALUES FROM (0) TO (100); COMMIT",
+    ],
     "in another schema": ["CREATE SCHEMA was", "ALTER TABLE items SET SCHEMA was", ANOTHER.format("items")],
 }
 
@@ -61,12 +66,22 @@ def test_a_table_that_another_one_replaces(mine, how):
     [(severity, problem, hint)] = check(mine)
     assert severity == "error" and "another one has its name" in problem
     assert health(mine) == ("broken", problem)
-    mine.run(hint[hint.index("SELECT webhook_watch"):hint.index(" watches that one")])
+    mine.run(hint[:hint.index(" watches that one")])
     assert watched(mine)["public.items"] == before
     mine.run("INSERT INTO items VALUES (0, 'no', 'x'), (1, 'yes', 'x')")
     assert records(mine) == [{"id": 1, "note": "yes"}]
     assert check(mine) == []
     assert health(mine)[0] != "broken"
+
+
+def test_a_table_is_replaced_after_its_columns_were_renamed(mine):
+    mine.run("SELECT webhook_update('hook', condition => '')")
+    mine.run("ALTER TABLE items RENAME note TO remark")
+    mine.run(REPLACED["swapped"][0].replace("note", "remark"))
+    [(_, _, hint)] = check(mine)
+    mine.run(hint[:hint.index(" watches that one")])
+    mine.run("INSERT INTO items VALUES (1, 'a', 'x'); UPDATE items SET remark = 'b'; UPDATE items SET secret = 'y'")
+    assert records(mine) == [{"id": 1, "remark": "a"}, {"id": 1, "remark": "b"}]
 
 
 def test_a_swapped_table_may_stay_the_watched_one(mine):
