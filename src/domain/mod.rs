@@ -7,6 +7,7 @@ pub mod address;
 pub mod backoff;
 pub mod batching;
 pub mod breaker;
+pub mod brief;
 pub mod clock;
 pub mod envelope;
 pub mod event;
