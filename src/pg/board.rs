@@ -5,66 +5,26 @@
 //! Entries are claimed one at a time, by whoever knows that the database has the extension, and given back by
 //! the launcher when the database or the extension is gone.
 
+mod entry;
+mod holds;
+mod visits;
+
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, Ordering, fence};
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use pgrx::prelude::*;
 use pgrx::{AssertPGRXSharedMemory, PgAtomic, pg_shmem_init};
 
-use super::compat;
-use super::server;
-use super::state::{Leave, State, Visit};
-use crate::domain::ids::Clock;
-use crate::domain::time::Timestamp;
+pub use self::entry::Entry;
+pub use self::holds::Hold;
+use self::holds::Holds;
+use self::visits::Visits;
+use super::state::{Leave, Visit};
+use super::{compat, server};
 
 /// Databases of one server that can have the extension and a worker. An entry takes 512 bytes, and to find one
 /// is to compare so many numbers, once in a session.
 pub const DATABASES: usize = 256;
-
-/// Bytes kept of a worker's last error.
-const ERROR: usize = 200;
-
-/// One database.
-pub struct Entry {
-    database: AtomicU32,
-    /// Process number of the worker plus one; 0 where there is none.
-    process: AtomicI32,
-    /// Set by whoever has something for the worker, cleared by the worker before it looks.
-    wake: AtomicBool,
-    /// Definitions have changed.
-    changed: AtomicBool,
-    /// Deliveries have been cancelled.
-    cancelled: AtomicBool,
-    /// Asks the launcher to look whether this database needs a worker.
-    announced: AtomicBool,
-    state: AtomicU8,
-    /// The worker has come so far as to work.
-    worked: AtomicBool,
-    pid: AtomicI32,
-    /// The same of the last one, which may be on its way out.
-    last_pid: AtomicI32,
-    started: AtomicI64,
-    /// Since when `state` is what it is.
-    since: AtomicI64,
-    /// How the launcher, or who changes the database, wants the worker to leave: a [`Leave`].
-    leave: AtomicU8,
-    /// Since when the worker has had nothing to do; 0 while it has.
-    idle_since: AtomicI64,
-    /// When a database whose worker has left needs one again, unless somebody wakes it before.
-    due: AtomicI64,
-    /// Its worker has left because there was nothing to do before `due`.
-    resting: AtomicBool,
-    /// The process whose statement needs the database without a worker; 0 where there is none.
-    holder: AtomicI32,
-    in_flight: AtomicU32,
-    threads: AtomicU32,
-    /// Odd while `error` is being written.
-    error_version: AtomicU32,
-    error: [AtomicU8; ERROR],
-    /// Of delivery ids.
-    ids: Clock,
-}
 
 const _: () = assert!(!std::mem::needs_drop::<Board>());
 
@@ -77,9 +37,8 @@ struct Board {
     launcher_woken: AtomicBool,
     /// Databases wait for a worker that has no slot.
     waiting: AtomicBool,
-    /// The database that was visited last, and what was found there: a [`Visit`].
-    visited: AtomicU32,
-    visit: AtomicU8,
+    visits: Visits,
+    holds: Holds,
     entries: [Entry; DATABASES],
 }
 
@@ -111,8 +70,8 @@ impl Board {
             launcher: AtomicI32::new(0),
             launcher_woken: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
-            visited: AtomicU32::new(0),
-            visit: AtomicU8::new(0),
+            visits: Visits::new(),
+            holds: Holds::new(),
             entries: std::array::from_fn(|_| Entry::new()),
         }
     }
@@ -128,7 +87,7 @@ pub fn find(database: pg_sys::Oid) -> Option<&'static Entry> {
         return None;
     }
     let oid = u32::from(database);
-    board().entries.iter().find(|entry| entry.database.load(Ordering::Acquire) == oid)
+    board().entries.iter().find(|entry| entry.database.load(Ordering::SeqCst) == oid)
 }
 
 /// The entry of `database`, a free one if need be; `None` where the board is full or absent.
@@ -151,7 +110,7 @@ fn claim(database: pg_sys::Oid) -> Option<&'static Entry> {
     }
     exclusively(|| {
         let claimed = find(database).or_else(|| find(pg_sys::InvalidOid))?;
-        claimed.database.store(database.into(), Ordering::Release);
+        claimed.database.store(database.into(), Ordering::SeqCst);
         Some(claimed)
     })
 }
@@ -233,16 +192,67 @@ pub fn set_waiting(waiting: bool) {
     board().waiting.store(waiting, Ordering::SeqCst);
 }
 
+/// Whether they do.
+fn are_waiting() -> bool {
+    board().waiting.load(Ordering::SeqCst)
+}
+
+/// This process is to work in `database` or to visit it, and is not connected yet. `false` where somebody needs the
+/// database without it.
+///
+/// Both sides write before they read. So whoever begins a hold at this moment finds this process here, or the hold is found
+/// here; where it begins later, it is found by [`Entry::leave`], which a worker asks between its coming onto the board and
+/// its first wait, and whoever holds wakes the one that is on the board then.
+pub fn arrive(database: pg_sys::Oid) -> bool {
+    let entry = find(database);
+    match entry {
+        Some(entry) => entry.arrive(),
+        None => board().visits.begin(database),
+    }
+    if !is_held(database) {
+        return true;
+    }
+    match entry {
+        Some(entry) => entry.rest_until_now(),
+        None => note_visit(database, Visit::Held),
+    }
+    false
+}
+
+/// Keeps workers out of `database` for this process, until [`end_hold`] or the end of the process, and asks the one that is
+/// there to leave. `None` where too many do that.
+pub fn hold(database: pg_sys::Oid) -> Option<&'static Hold> {
+    let hold = board().holds.begin(database)?;
+    if let Some(entry) = find(database) {
+        entry.ask_to_leave(Leave::AtOnce);
+    }
+    Some(hold)
+}
+
+/// Ends what [`hold`] began.
+pub fn end_hold(hold: &Hold) {
+    hold.end();
+    wake_launcher();
+}
+
+/// Whether somebody needs `database` without a worker.
+pub fn is_held(database: pg_sys::Oid) -> bool {
+    board().holds.has(database)
+}
+
+/// Whether a worker's process is in `database`, or about to connect to it.
+pub fn has_worker(database: pg_sys::Oid) -> bool {
+    board().visits.are_in(database) || find(database).is_some_and(Entry::has_process)
+}
+
 /// What this process has found in `database`, which has no entry.
 pub fn note_visit(database: pg_sys::Oid, found: Visit) {
-    board().visit.store(found as u8, Ordering::SeqCst);
-    board().visited.store(database.into(), Ordering::SeqCst);
+    board().visits.note(database, found);
 }
 
 /// What the last visit has found, if it was in `database` and came to its end.
 pub fn take_visit(database: pg_sys::Oid) -> Option<Visit> {
-    let visited = board().visited.swap(0, Ordering::SeqCst);
-    (visited == u32::from(database)).then(|| Visit::from_u8(board().visit.load(Ordering::SeqCst)))
+    board().visits.take(database)
 }
 
 /// This process is the worker of `entry`, until it ends.
@@ -262,10 +272,6 @@ unsafe extern "C-unwind" fn leave(_code: i32, entry: pg_sys::Datum) {
     wake_launcher();
 }
 
-fn now() -> i64 {
-    Timestamp::from(SystemTime::now()).0
-}
-
 fn own_process() -> i32 {
     compat::process_number() + 1
 }
@@ -283,343 +289,5 @@ fn set_latch_of(process: i32) {
             let proc = (*pg_sys::ProcGlobal).allProcs.add(process as usize - 1);
             pg_sys::SetLatch(&raw mut (*proc).procLatch);
         }
-    }
-}
-
-impl Entry {
-    fn new() -> Self {
-        Self {
-            database: AtomicU32::new(0),
-            process: AtomicI32::new(0),
-            wake: AtomicBool::new(false),
-            changed: AtomicBool::new(false),
-            cancelled: AtomicBool::new(false),
-            announced: AtomicBool::new(false),
-            state: AtomicU8::new(0),
-            worked: AtomicBool::new(false),
-            pid: AtomicI32::new(0),
-            last_pid: AtomicI32::new(0),
-            started: AtomicI64::new(0),
-            since: AtomicI64::new(0),
-            leave: AtomicU8::new(0),
-            idle_since: AtomicI64::new(0),
-            due: AtomicI64::new(Timestamp::INFINITY.0),
-            resting: AtomicBool::new(false),
-            holder: AtomicI32::new(0),
-            in_flight: AtomicU32::new(0),
-            threads: AtomicU32::new(0),
-            error_version: AtomicU32::new(0),
-            error: std::array::from_fn(|_| AtomicU8::new(0)),
-            ids: Clock::default(),
-        }
-    }
-
-    /// Whose entry this is.
-    pub fn database(&self) -> pg_sys::Oid {
-        self.database.load(Ordering::Acquire).into()
-    }
-
-    /// Gives the entry back, unless the database has announced itself again.
-    pub fn release(&self) {
-        exclusively(|| {
-            if self.announced.load(Ordering::SeqCst) {
-                return;
-            }
-            self.forget_worker();
-            self.set_state(State::Stopped);
-            self.set_error("");
-            for flag in [&self.wake, &self.changed, &self.cancelled, &self.worked, &self.resting] {
-                flag.store(false, Ordering::SeqCst);
-            }
-            self.due.store(Timestamp::INFINITY.0, Ordering::SeqCst);
-            self.holder.store(0, Ordering::SeqCst);
-            self.ids.forget();
-            self.database.store(0, Ordering::SeqCst);
-        });
-    }
-
-    /// The clock of its delivery ids.
-    pub fn ids(&self) -> &Clock {
-        &self.ids
-    }
-
-    /// Wakes the worker, once for any number of calls until it looks; where there is none, the launcher.
-    ///
-    /// A worker that leaves at this moment does not look any more. But it is off the board before it wakes the
-    /// launcher, which finds the wake then.
-    pub fn wake(&self) {
-        // A look first, so that many who commit do not take the cache line from each other; the fence keeps
-        // it behind what the worker is to find.
-        fence(Ordering::SeqCst);
-        if !self.wake.load(Ordering::Relaxed) && !self.wake.swap(true, Ordering::SeqCst) {
-            match self.process.load(Ordering::SeqCst) {
-                0 => wake_launcher(),
-                process => set_latch_of(process),
-            }
-        }
-    }
-
-    /// Whether somebody has woken the worker. To be asked before it looks for work: whoever comes later
-    /// wakes it again.
-    pub fn take_wake(&self) -> bool {
-        self.wake.swap(false, Ordering::SeqCst)
-    }
-
-    /// Whether somebody has woken the worker since it last took the wake.
-    pub fn is_woken(&self) -> bool {
-        self.wake.load(Ordering::SeqCst)
-    }
-
-    /// Has the worker read the definitions at its next look.
-    pub fn set_changed(&self) {
-        self.changed.store(true, Ordering::Release);
-    }
-
-    /// Whether they have changed since the last call.
-    pub fn take_changed(&self) -> bool {
-        self.changed.swap(false, Ordering::SeqCst)
-    }
-
-    /// Has the worker look for cancelled deliveries.
-    pub fn set_cancelled(&self) {
-        self.cancelled.store(true, Ordering::Release);
-    }
-
-    /// Whether there have been any since the last call.
-    pub fn take_cancelled(&self) -> bool {
-        self.cancelled.swap(false, Ordering::SeqCst)
-    }
-
-    /// Whether the worker has been told anything else than that there may be events. It may have taken the
-    /// wake before.
-    pub fn is_asked(&self) -> bool {
-        self.changed.load(Ordering::SeqCst) || self.cancelled.load(Ordering::SeqCst)
-    }
-
-    /// Takes the announcement.
-    pub fn take_announcement(&self) -> bool {
-        self.announced.swap(false, Ordering::SeqCst)
-    }
-
-    /// Whether there is one.
-    pub fn is_announced(&self) -> bool {
-        self.announced.load(Ordering::SeqCst)
-    }
-
-    fn enter(&self, now: i64) {
-        self.started.store(now, Ordering::Relaxed);
-        self.idle_since.store(0, Ordering::SeqCst);
-        self.leave.store(Leave::Stay as u8, Ordering::SeqCst);
-        self.due.store(Timestamp::INFINITY.0, Ordering::SeqCst);
-        self.process.store(own_process(), Ordering::SeqCst);
-        self.last_pid.store(server::pid(), Ordering::SeqCst);
-        self.pid.store(server::pid(), Ordering::SeqCst);
-        self.set_state(State::Starting);
-    }
-
-    /// A worker is asked for. Until it says what it does, it has failed if it ends. Returns whether it had been announced.
-    pub fn starts(&self) -> bool {
-        let announced = self.take_announcement();
-        self.resting.store(false, Ordering::SeqCst);
-        if self.state() != State::VersionMismatch {
-            self.set_state(State::Starting);
-        }
-        announced
-    }
-
-    /// As [`announce`], by the launcher, which looks anyway.
-    pub fn announce(&self) {
-        self.announced.store(true, Ordering::SeqCst);
-    }
-
-    /// A worker is needed and has no slot.
-    pub fn want_slot(&self) {
-        if self.state() != State::VersionMismatch {
-            self.set_state(State::NoSlot);
-        }
-    }
-
-    /// The worker is gone; its state says why.
-    pub fn forget_worker(&self) {
-        self.process.store(0, Ordering::SeqCst);
-        self.pid.store(0, Ordering::SeqCst);
-        self.set_load(0, 0);
-        if matches!(self.state(), State::Starting | State::Running) {
-            self.set_state(State::Stopped);
-        }
-    }
-
-    /// The worker's process is gone. Its number can be another one's from now on.
-    pub fn forget_process(&self) {
-        self.last_pid.store(0, Ordering::SeqCst);
-    }
-
-    /// Whether a process of a worker is still among the server's.
-    pub fn has_process(&self) -> bool {
-        let pid = self.last_pid.load(Ordering::SeqCst);
-        pid != 0 && server::has_process(pid)
-    }
-
-    /// Asks the worker to leave.
-    pub fn ask_to_leave(&self, how: Leave) {
-        self.leave.fetch_max(how as u8, Ordering::SeqCst);
-        set_latch_of(self.process.load(Ordering::SeqCst));
-    }
-
-    /// Whether and how the worker has been asked to leave.
-    pub fn leave(&self) -> Leave {
-        let asked = Leave::from_u8(self.leave.load(Ordering::SeqCst));
-        if self.is_held() { Leave::AtOnce } else { asked }
-    }
-
-    /// The worker has something to do and does not leave, unless it has to.
-    pub fn stay(&self) {
-        let (idle, stay) = (Leave::IfIdle as u8, Leave::Stay as u8);
-        let _ = self.leave.compare_exchange(idle, stay, Ordering::SeqCst, Ordering::SeqCst);
-    }
-
-    /// The worker is about to leave; there is nothing to do before `due`, unless somebody wakes it.
-    pub fn rest(&self, due: Timestamp) {
-        self.due.store(due.0, Ordering::SeqCst);
-        self.resting.store(true, Ordering::SeqCst);
-        if self.state() != State::Unarmed {
-            self.set_state(State::Resting);
-        }
-    }
-
-    /// Whether it needs a worker only when it is due or woken.
-    pub fn is_resting(&self) -> bool {
-        self.resting.load(Ordering::SeqCst)
-    }
-
-    /// When the database needs a worker again.
-    pub fn due(&self) -> Timestamp {
-        Timestamp(self.due.load(Ordering::SeqCst))
-    }
-
-    /// It may need one at once.
-    pub fn set_due_now(&self) {
-        self.due.store(0, Ordering::SeqCst);
-    }
-
-    /// Says whether the worker has nothing to do. The launcher hears of it where others wait.
-    pub fn set_idle(&self, idle: bool) {
-        let was = self.idle_since.load(Ordering::Relaxed) != 0;
-        if was != idle {
-            self.idle_since.store(if idle { now() } else { 0 }, Ordering::SeqCst);
-            if idle && board().waiting.load(Ordering::SeqCst) {
-                wake_launcher();
-            }
-        }
-    }
-
-    /// Since when it has had nothing to do, in microseconds of `timestamptz`; `None` while it has.
-    pub fn idle_since(&self) -> Option<i64> {
-        Some(self.idle_since.load(Ordering::SeqCst)).filter(|since| *since != 0)
-    }
-
-    /// Keeps workers out of the database until [`Self::end_hold`] or the end of this process. `false` where somebody
-    /// else does already.
-    pub fn hold(&self) -> bool {
-        let pid = server::pid();
-        self.is_held();
-        self.holder.compare_exchange(0, pid, Ordering::SeqCst, Ordering::SeqCst).is_ok()
-    }
-
-    /// Ends what [`Self::hold`] began.
-    pub fn end_hold(&self) {
-        // Where the database has been dropped meanwhile, the entry may be another one's.
-        let _ = self.holder.compare_exchange(server::pid(), 0, Ordering::SeqCst, Ordering::SeqCst);
-        wake_launcher();
-    }
-
-    /// Whether somebody who is alive holds the database.
-    pub fn is_held(&self) -> bool {
-        let holder = self.holder.load(Ordering::SeqCst);
-        if holder == 0 {
-            return false;
-        }
-        let lives = server::has_process(holder);
-        if !lives {
-            let _ = self.holder.compare_exchange(holder, 0, Ordering::SeqCst, Ordering::SeqCst);
-        }
-        lives
-    }
-
-    /// Process id of the worker, if it runs.
-    pub fn pid(&self) -> Option<i32> {
-        Some(self.pid.load(Ordering::Acquire)).filter(|pid| *pid != 0)
-    }
-
-    /// Since when, in microseconds of `timestamptz`.
-    pub fn started(&self) -> i64 {
-        self.started.load(Ordering::Relaxed)
-    }
-
-    /// What it is doing.
-    pub fn state(&self) -> State {
-        State::from_u8(self.state.load(Ordering::Acquire))
-    }
-
-    /// Whether a worker has been running since the last call.
-    pub fn take_worked(&self) -> bool {
-        self.worked.swap(false, Ordering::AcqRel)
-    }
-
-    /// What it is doing from now on.
-    pub fn set_state(&self, state: State) {
-        if state == State::Running {
-            self.worked.store(true, Ordering::Release);
-        }
-        if self.state.swap(state as u8, Ordering::SeqCst) != state as u8 {
-            self.since.store(now(), Ordering::Relaxed);
-        }
-    }
-
-    /// Since when it has been doing that, in microseconds of `timestamptz`.
-    pub fn since(&self) -> i64 {
-        self.since.load(Ordering::Relaxed)
-    }
-
-    /// Threads, and requests in flight.
-    pub fn load(&self) -> (u32, u32) {
-        (self.threads.load(Ordering::Relaxed), self.in_flight.load(Ordering::Relaxed))
-    }
-
-    /// Publishes the same.
-    pub fn set_load(&self, threads: usize, in_flight: usize) {
-        self.threads.store(threads as u32, Ordering::Relaxed);
-        self.in_flight.store(in_flight as u32, Ordering::Relaxed);
-    }
-
-    /// The worker's last error, empty where there was none.
-    pub fn error(&self) -> String {
-        for _ in 0..1000 {
-            let before = self.error_version.load(Ordering::Acquire);
-            let bytes: Vec<u8> = self
-                .error
-                .iter()
-                .map(|byte| byte.load(Ordering::Acquire))
-                .take_while(|b| *b != 0)
-                .collect();
-            if before.is_multiple_of(2) && before == self.error_version.load(Ordering::Acquire) {
-                return String::from_utf8_lossy(&bytes).into_owned();
-            }
-        }
-        String::new()
-    }
-
-    /// Publishes it, cut to what fits.
-    pub fn set_error(&self, message: &str) {
-        let mut end = message.len().min(ERROR);
-        while !message.is_char_boundary(end) {
-            end -= 1;
-        }
-        self.error_version.fetch_add(1, Ordering::AcqRel);
-        let bytes = message.as_bytes()[..end].iter().copied().chain(std::iter::repeat(0));
-        for (slot, byte) in self.error.iter().zip(bytes) {
-            slot.store(byte, Ordering::Release);
-        }
-        self.error_version.fetch_add(1, Ordering::AcqRel);
     }
 }

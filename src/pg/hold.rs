@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 use pgrx::is_a;
 use pgrx::prelude::*;
 
-use super::board::{self, Entry};
-use super::state::Leave;
+use super::board::{self, Hold};
 use super::{server, wake};
 
 /// How long to wait for the worker. It answers in milliseconds, unless it waits for a lock, for at most 2 s. The
@@ -25,7 +24,7 @@ const STEP: Duration = Duration::from_millis(2);
 
 thread_local! {
     /// What the transaction of this session holds, and which part of it does.
-    static HELD: Cell<Option<(&'static Entry, pg_sys::SubTransactionId)>> = const { Cell::new(None) };
+    static HELD: Cell<Option<(&'static Hold, pg_sys::SubTransactionId)>> = const { Cell::new(None) };
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -79,11 +78,9 @@ pub unsafe extern "C-unwind" fn before(
         wake::databases_at_commit();
         let database = pg_sys::get_database_oid(name, true);
         let elsewhere = database != pg_sys::InvalidOid && database != server::database();
-        if elsewhere
-            && let Some(entry) = board::find(database)
-            && may(database, needs)
-        {
-            take(entry);
+        // Also where no worker has been seen yet: one may be about to look whether the extension is there.
+        if elsewhere && may(database, needs) {
+            take(database);
         }
     }
 }
@@ -147,7 +144,7 @@ fn creates(role: pg_sys::Oid) -> bool {
 }
 
 /// Keeps workers out of the database until the transaction ends, and waits for the one that is in it.
-fn take(entry: &'static Entry) {
+fn take(database: pg_sys::Oid) {
     end();
     if !REGISTERED.get() {
         // SAFETY: the callbacks live as long as the library, which is never unloaded. A callback that is registered twice,
@@ -158,23 +155,21 @@ fn take(entry: &'static Entry) {
         }
         REGISTERED.set(true);
     }
-    // Where another session is at it already, the server refuses or does what it would without us.
-    if !entry.hold() {
+    let Some(hold) = board::hold(database) else {
         return;
-    }
+    };
     // SAFETY: main thread in a transaction; reads a variable of the process.
-    HELD.set(Some((entry, unsafe { pg_sys::GetCurrentSubTransactionId() })));
-    entry.ask_to_leave(Leave::AtOnce);
+    HELD.set(Some((hold, unsafe { pg_sys::GetCurrentSubTransactionId() })));
     let began = Instant::now();
-    while entry.has_process() && began.elapsed() < PATIENCE {
+    while board::has_worker(database) && began.elapsed() < PATIENCE {
         pgrx::check_for_interrupts!();
         std::thread::sleep(STEP);
     }
 }
 
 fn end() {
-    if let Some((entry, _)) = HELD.take() {
-        entry.end_hold();
+    if let Some((hold, _)) = HELD.take() {
+        board::end_hold(hold);
     }
 }
 
@@ -195,8 +190,8 @@ unsafe extern "C-unwind" fn at_end_of_part(
 ) {
     use pg_sys::SubXactEvent::*;
     match HELD.get() {
-        Some((entry, held)) if held == part && event == SUBXACT_EVENT_COMMIT_SUB => {
-            HELD.set(Some((entry, parent)));
+        Some((hold, held)) if held == part && event == SUBXACT_EVENT_COMMIT_SUB => {
+            HELD.set(Some((hold, parent)));
         }
         Some((_, held)) if held == part && event == SUBXACT_EVENT_ABORT_SUB => end(),
         _ => {}

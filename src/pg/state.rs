@@ -56,12 +56,18 @@ pub enum Visit {
     Absent = 0,
     /// The extension, and no entry on the board is free.
     Full = 1,
+    /// Nothing: a statement needs the database without it.
+    Held = 2,
 }
 
 impl Visit {
     /// The one of that number.
     pub fn from_u8(value: u8) -> Self {
-        if value == Self::Full as u8 { Self::Full } else { Self::Absent }
+        match value {
+            1 => Self::Full,
+            2 => Self::Held,
+            _ => Self::Absent,
+        }
     }
 }
 

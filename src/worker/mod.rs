@@ -1,8 +1,10 @@
 //! The processes: a launcher for the server and a worker for each database that has the extension.
 
 mod caution;
+mod complaints;
 mod flush;
 mod hint;
+mod known;
 mod launcher;
 mod leader;
 mod leave;

@@ -50,11 +50,18 @@ const SESSION: [(&std::ffi::CStr, &std::ffi::CStr); 18] = [
 
 /// Runs in `database` until it has nothing to do there or fails.
 pub(super) fn run(database: pg_sys::Oid) -> Exit {
+    if !board::arrive(database) {
+        return Exit::Finished;
+    }
     server::connect_to(database);
     interrupt::reload_if_asked();
     memory::return_large_blocks();
     let session = SESSION.iter().chain(&compat::TIMEOUTS);
     session.for_each(|(name, value)| guc::fix(name, value));
+    // Whoever announces the database does so when CREATE EXTENSION is visible. An announcement from before the launcher asked
+    // for this worker was taken then, so this look, which comes later, sees the extension. One from after that is kept: it
+    // outlives `Absent`, the entry is not given back, and the launcher starts another worker. One that dies before this look
+    // leaves the state that the launcher has set, `Starting`, which is as good as an announcement.
     let Some((extension, version)) = txn::installed() else {
         match board::find(database) {
             Some(entry) => entry.set_state(State::Absent),
@@ -87,7 +94,7 @@ pub(super) fn run(database: pg_sys::Oid) -> Exit {
 }
 
 /// What a look at what an earlier run has left comes to.
-enum Left {
+enum Found {
     /// A run begins.
     Begun { installation: String, start: Start, slot: i16, log: Log },
     /// This database is a copy. Nothing of it is touched.
@@ -105,11 +112,11 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
         // Whoever arms the database later wakes again.
         entry.take_wake();
         match txn::run(extension, look) {
-            Ok(Left::Begun { installation, start, slot, log }) => {
+            Ok(Found::Begun { installation, start, slot, log }) => {
                 entry.set_idle(false);
                 return Leader::new(extension, entry, installation, start, slot, log);
             }
-            Ok(Left::Copy) => {
+            Ok(Found::Copy) => {
                 entry.set_state(State::Unarmed);
                 if reminder.is_due(Instant::now()) {
                     log!(
@@ -117,7 +124,7 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
                     );
                 }
             }
-            Ok(Left::Incomplete) => {
+            Ok(Found::Incomplete) => {
                 entry.set_error("a row of webhook.cursor, ring or installation is missing");
             }
             Err(TxnError::ExtensionGone) => {
@@ -139,15 +146,15 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
     }
 }
 
-fn look(session: &Session) -> Left {
+fn look(session: &Session) -> Found {
     let Some(installation) = installation::find(session) else {
-        return Left::Incomplete;
+        return Found::Incomplete;
     };
     if !installation.is_here {
         if arrival::noted(installation.since).is_none() {
             arrival::note(installation.since);
         }
-        return Left::Copy;
+        return Found::Copy;
     }
     registry::listen();
     let begin = || {
@@ -155,9 +162,9 @@ fn look(session: &Session) -> Left {
         start.cautious = caution::judge(session, &start);
         resume(session, start.worked, Timestamp::from(SystemTime::now()));
         let (slot, log) = (ring::current_slot(session)?, Log::open(session));
-        Some(Left::Begun { installation: installation.id, start, slot, log })
+        Some(Found::Begun { installation: installation.id, start, slot, log })
     };
-    begin().unwrap_or(Left::Incomplete)
+    begin().unwrap_or(Found::Incomplete)
 }
 
 /// Where the clock has been set back since, what waits would be due too late; where it has gone on, or has been set forward,
