@@ -300,6 +300,10 @@ CREATE FUNCTION webhook.workers_status()
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_workers_status_wrapper';
 COMMENT ON FUNCTION webhook.workers_status IS 'private: the rows of webhook.workers';
 
+CREATE FUNCTION webhook.is_database(system_identifier bigint, database oid) RETURNS boolean
+    LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_is_database_wrapper';
+COMMENT ON FUNCTION webhook.is_database IS 'private: whether this is the database of that number, in the server of that number';
+
 CREATE FUNCTION webhook.next_id() RETURNS bigint
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_next_id_wrapper';
 COMMENT ON FUNCTION webhook.next_id IS 'private: the id of a delivery that is to be written';

@@ -62,6 +62,8 @@ CREATE TABLE webhook.pending (
     -- where in the ring it was
     event_slot       smallint,
     key              bigint,
+    -- The transaction that has imported it; then xid is one of another database.
+    imported         xid8,
     PRIMARY KEY (webhook, next_at, id)
 ) WITH (
     autovacuum_vacuum_scale_factor = 0.02,
@@ -139,10 +141,21 @@ CREATE TABLE webhook.cursor (
     runs            integer NOT NULL DEFAULT 0,
     -- The delivery that is under way alone, and those that were when one of these runs ended.
     suspect         bigint,
-    accused         bigint[] NOT NULL DEFAULT '{}'
+    accused         bigint[] NOT NULL DEFAULT '{}',
+    -- By how many microseconds the clock has been set since. The times of webhook.pending, and of webhook.absence, are by
+    -- the clock as it was before.
+    step            bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10);
 INSERT INTO webhook.cursor (snap, at) VALUES (pg_catalog.pg_current_snapshot(), pg_catalog.now());
 COMMENT ON TABLE webhook.cursor IS 'private: how far the worker is, at most a second old';
+
+-- Few rows: see src/domain/timeline.rs.
+CREATE TABLE webhook.absence (
+    began timestamptz NOT NULL,
+    ended timestamptz PRIMARY KEY
+);
+COMMENT ON TABLE webhook.absence IS
+    'private: when there was no worker although something was due; that does not count for how long retries last';
 
 -- One row: the slot that events are written to.
 CREATE TABLE webhook.ring (

@@ -28,7 +28,7 @@ SELECT
     pg_catalog.round(coalesce(a.duration_us, p.duration_us) / 1000.0, 3) AS latency_ms,
     coalesce(a.error, p.error, d.failure) AS error,
     d.created_at,
-    CASE WHEN w.deleted_at IS NULL AND c.delivery IS NULL THEN nullif(p.next_at, 'infinity') END AS next_attempt_at,
+    CASE WHEN w.deleted_at IS NULL AND c.delivery IS NULL THEN nullif(p.next_at, 'infinity') + s.step END AS next_attempt_at,
     CASE
         WHEN a.verdict = 'delivered' THEN a.started_at + pg_catalog.make_interval(secs => a.duration_us / 1e6)
     END AS delivered_at
@@ -42,7 +42,9 @@ FROM (
     WHERE NOT EXISTS (SELECT FROM webhook.event AS e WHERE e.xid = q.xid AND e.id = q.id)
 ) AS d
 CROSS JOIN LATERAL (
-    SELECT pg_catalog.pg_visible_in_snapshot(d.xid, (SELECT k.snap FROM webhook.cursor AS k)) AS behind
+    SELECT
+        pg_catalog.pg_visible_in_snapshot(d.xid, (SELECT k.snap FROM webhook.cursor AS k)) AS behind,
+        (SELECT k.step * interval '1 microsecond' FROM webhook.cursor AS k) AS step
 ) AS s
 JOIN webhook.webhook AS w ON w.id = d.webhook
 -- A delivery that is finished has one attempt that says so; one that waits is in the slow lane.
@@ -117,8 +119,19 @@ SELECT
 FROM (
     SELECT
         p.id, p.xid, p.webhook, p.event_id, p.event_type, p.schema_name, p.table_name, p.payload, p.failure, p.created_at,
-        p.next_at, p.first_attempt_at, p.attempts, p.status_code, p.duration_us, p.error, p.response_body, p.key
+        p.next_at + k.step * interval '1 microsecond' AS next_at,
+        -- less what nobody has tried it in: see src/domain/timeline.rs
+        p.first_attempt_at + k.step * interval '1 microsecond' + coalesce(
+            (
+                SELECT pg_catalog.sum(a.ended - greatest(a.began, p.next_at))
+                FROM webhook.absence AS a
+                WHERE a.ended - greatest(a.began, p.next_at) > interval '10 seconds'
+            ),
+            interval '0'
+        ) AS first_attempt_at,
+        p.attempts, p.status_code, p.duration_us, p.error, p.response_body, p.key
     FROM webhook.pending AS p
+    CROSS JOIN webhook.cursor AS k
     UNION ALL
     -- what the worker has not come to
     SELECT
@@ -138,15 +151,15 @@ JOIN webhook.webhook AS w ON w.id = d.webhook AND w.deleted_at IS NULL
 WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = d.id AND c.xid = d.xid)
   AND EXISTS (SELECT FROM webhook.administrator AS l WHERE pg_catalog.pg_has_role(l.role, 'USAGE'));
 COMMENT ON VIEW webhook.unfinished IS 'private: the rows of webhook_backlog_export, for an admin';
--- As sql/query/queue/installation.sql asks it.
 CREATE VIEW webhook.home AS
-SELECT
-    i.id,
-    i.system_identifier = c.system_identifier AND i.database = d.oid AS is_database,
-    i.server = coalesce(pg_catalog.current_setting('pg_webhook.server', true), '') AS is_server
+SELECT i.id, i.since, h.is_database, h.is_server, h.is_database AND h.is_server AS is_here
 FROM webhook.installation AS i
-CROSS JOIN pg_catalog.pg_control_system() AS c
-JOIN pg_catalog.pg_database AS d ON d.datname = pg_catalog.current_database();
+CROSS JOIN LATERAL (
+    SELECT
+        webhook.is_database(i.system_identifier, i.database) AS is_database,
+        i.server = coalesce(pg_catalog.current_setting('pg_webhook.server', true), '') AS is_server
+    OFFSET 0
+) AS h;
 COMMENT ON VIEW webhook.home IS 'private: the installation, and whether it is that of this database and of this server';
 
 CREATE VIEW webhook.unarmed AS
@@ -162,5 +175,5 @@ SELECT
     ' webhook_arm(keep => true) lets it go on with all that waits.' AS hint
 FROM webhook.webhook AS w
 CROSS JOIN webhook.home AS h
-WHERE w.deleted_at IS NULL AND NOT (h.is_database AND h.is_server AND w.installation = h.id);
+WHERE w.deleted_at IS NULL AND NOT (h.is_here AND w.installation = h.id);
 COMMENT ON VIEW webhook.unarmed IS 'private: the webhooks that do not send before webhook_arm, and why';

@@ -10,6 +10,7 @@ use crate::capture::transform::Failure;
 use crate::domain::refusal::Refusal;
 use crate::domain::status::Status;
 use crate::pg::composite::Record;
+use crate::pg::identity::Caller;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::{heap, ids, table, wake};
 use crate::registry::managed;
@@ -40,7 +41,12 @@ fn webhook_replay(delivery_id: Option<i64>) -> Result<Option<i64>, ErrorReport> 
             if original.test {
                 return Err(Refusal::ReplayOfTest(original.id));
             }
-            if let Some(replay) = Transformation::find(session, original.id, original.transaction) {
+            let (id, transaction) = (original.id, original.transaction);
+            if let Some(replay) = Transformation::find(session, caller, id, transaction) {
+                if !replay.may_run {
+                    let (part, webhook) = ("transform's input", original.webhook);
+                    return Err(Refusal::MayNotBring { part, webhook });
+                }
                 return match replay.repeat(session, Again::Always) {
                     Ok(copy) => Ok(copy.flatten()),
                     Err(failure) => replay.sender.raise(failure),
@@ -74,6 +80,7 @@ fn webhook_replay_all(
                 rows.iter().map(|row| (row.value(1), row.value(2))).collect();
             let replayed = session.run(sql!("api/replay_all"), &args()).count();
             let again = transform_all(
+                caller,
                 &failed,
                 if status == Status::Dead { Again::Once } else { Again::Always },
             );
@@ -91,14 +98,18 @@ enum Again {
     Once,
 }
 
-/// Replays deliveries whose transform has failed; those that fail again stay as they are. Returns how many it was.
-fn transform_all(deliveries: &[(i64, i64)], again: Again) -> usize {
+/// Replays deliveries whose transform has failed; those that fail again, or that the caller may not have transformed, stay
+/// as they are. Returns how many it was.
+fn transform_all(caller: &Caller, deliveries: &[(i64, i64)], again: Again) -> usize {
     let mut failures = Vec::new();
     let mut done = 0;
     for (id, transaction) in deliveries {
         // Each with memory of its own.
         let repeated = spi::connect(|session| {
-            let found = Transformation::find(session, *id, *transaction)?;
+            let found = Transformation::find(session, caller, *id, *transaction)?;
+            if !found.may_run {
+                return None;
+            }
             found.repeat(session, again).transpose()
         });
         match repeated {
@@ -127,11 +138,14 @@ struct Transformation {
     table: Option<(String, String)>,
     event_id: String,
     payload: String,
+    /// Whether the transform may run over it because of that caller.
+    may_run: bool,
 }
 
 impl Transformation {
-    fn find(session: &Session, id: i64, transaction: i64) -> Option<Self> {
-        let rows = session.run(sql!("api/untransformed"), &[arg(id), arg(transaction)]);
+    fn find(session: &Session, caller: &Caller, id: i64, transaction: i64) -> Option<Self> {
+        let args = [arg(id), arg(transaction), arg(caller.role)];
+        let rows = session.run(sql!("api/untransformed"), &args);
         let row = rows.first()?;
         Some(Self {
             id,
@@ -141,6 +155,7 @@ impl Transformation {
             table: row.get(3).zip(row.get(4)),
             event_id: row.value(5),
             payload: row.value(6),
+            may_run: row.value(7),
         })
     }
 

@@ -1,4 +1,4 @@
-//! The worker of this database, and those of all, as the board shows them.
+//! The worker of this database, and those of all, as the board shows them; and which database this is.
 
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::iter::TableIterator;
@@ -82,4 +82,10 @@ fn code(error: &str) -> Option<String> {
     let last = error.rsplit_once('(').and_then(|(_, last)| last.strip_suffix(')'));
     let code = last.and_then(|last| last.strip_prefix("ERRCODE"));
     Some(code.unwrap_or("internal_error").trim_start_matches('_').to_ascii_lowercase())
+}
+
+#[pg_extern(sql = false)]
+fn webhook_is_database(system_identifier: Option<i64>, database: Option<pg_sys::Oid>) -> bool {
+    system_identifier == Some(server::system_identifier() as i64)
+        && database == Some(server::database())
 }

@@ -21,7 +21,7 @@ use crate::domain::event::Operation;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::table::Table;
 use crate::pg::trigger::Form;
-use crate::pg::{compat, identity, server, snapshot};
+use crate::pg::{compat, identity, snapshot};
 use crate::registry::{self, trigger as made};
 
 /// Triggers that a backend remembers: about 5 kB for each and so 20 MB at most, but for long conditions. With more than that
@@ -65,7 +65,8 @@ struct Known {
 impl Known {
     /// A statement keeps the triggers that it began with, whatever they are in the catalog by now.
     fn is(&self, trigger: &Fired) -> bool {
-        self.name.as_c_str() == trigger.name
+        self.source.as_ref().is_none_or(|source| source.sender.is_current())
+            && self.name.as_c_str() == trigger.name
             && self.argument.as_c_str() == trigger.argument
             && self.condition.as_deref() == trigger.condition
             && self.form == trigger.form
@@ -214,7 +215,7 @@ fn sender(session: &Session, webhook: i32) -> Option<Rc<Sender>> {
     let known = SOURCES.with_borrow(|sources| {
         let mut senders =
             sources.values().filter_map(|known| known.source.as_ref()).map(|source| &source.sender);
-        senders.find(|sender| sender.webhook == webhook).cloned()
+        senders.find(|sender| sender.webhook == webhook && sender.is_current()).cloned()
     });
     known.or_else(|| Sender::load(session, webhook).map(Rc::new))
 }
@@ -242,8 +243,6 @@ unsafe fn own(
         arg(trigger.relation),
         arg(trigger.operation.as_str()),
         arg(hash(trigger)),
-        arg(server::system_identifier() as i64),
-        arg(server::database()),
         arg(trigger.form.function),
     ];
     let rows = session.look_up(sql!("capture/own"), &args);
@@ -292,8 +291,6 @@ fn of_above(session: &Session, trigger: &Fired, watch: Uuid) -> Option<Watched> 
         arg(trigger.name.to_string_lossy().into_owned()),
         arg(hash(trigger)),
         arg(trigger.operation.as_str()),
-        arg(server::system_identifier() as i64),
-        arg(server::database()),
     ];
     let rows = session.look_up(sql!("capture/source"), &args);
     let row = rows.first()?;

@@ -11,9 +11,7 @@ use crate::domain::format::Format;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::{
-    anchor, arrival, guc, identity, ids, memory, output, server, settings, snapshot, wake,
-};
+use crate::pg::{anchor, arrival, guc, identity, ids, memory, output, settings, snapshot, wake};
 use crate::queue::installation;
 use crate::queue::ring::{self, NewEvent, Target};
 
@@ -30,6 +28,8 @@ pub struct Sender {
     /// Where events go.
     pub target: Target,
     installation: String,
+    /// What this server was called when that was read.
+    server: String,
     /// In a copy, the transaction that has written the installation.
     copied: Option<i64>,
     uuid: String,
@@ -99,13 +99,7 @@ impl Sender {
     }
 
     fn read(session: &Session, webhook: i32) -> Option<Self> {
-        let args = [
-            arg(webhook),
-            arg(server::system_identifier() as i64),
-            arg(server::database()),
-            arg(settings::server()),
-        ];
-        let rows = session.look_up(sql!("capture/sender"), &args);
+        let rows = session.look_up(sql!("capture/sender"), &[arg(webhook)]);
         let row = rows.first()?;
         let copied: Option<i64> = row.get(15);
         let owner = anchor::role(&row.value::<String>(6), row.get(7))?;
@@ -130,6 +124,7 @@ impl Sender {
                 }
             }),
             unconfirmed,
+            server: settings::server(),
             installation: match copied {
                 Some(_) => installation::of_copy(&row.value::<String>(8)),
                 None => row.value(8),
@@ -142,6 +137,11 @@ impl Sender {
     /// The role as which what a user has written may run, if any.
     pub fn runs_as(&self) -> Option<pg_sys::Oid> {
         self.unconfirmed.is_none().then_some(self.owner)
+    }
+
+    /// Whether it is still a copy of an installation, or still none. Of the setting that says so nobody is told.
+    pub fn is_current(&self) -> bool {
+        settings::is_server(&self.server)
     }
 
     /// The envelope for events of `kind`.

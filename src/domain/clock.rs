@@ -7,22 +7,22 @@ use super::time::{Timestamp, micros};
 /// Less than this is left to the back-off: clocks are corrected by so much all the time.
 pub const NOTICED: Duration = Duration::from_secs(10);
 
-/// Compares the clock with one that nobody sets.
+/// How far the clock has been set, by one that nobody sets.
 #[derive(Debug)]
-pub struct Watch {
+pub struct Steps {
     seen: (Timestamp, Instant),
     /// In microseconds.
     step: i64,
 }
 
-impl Watch {
+impl Steps {
     /// Begins at `wall`, which is `now`.
     pub fn new(wall: Timestamp, now: Instant) -> Self {
         Self { seen: (wall, now), step: 0 }
     }
 
-    /// By how many microseconds the clock has been set since [`Self::settled`]; `None` where that is not worth anything.
-    pub fn step(&mut self, wall: Timestamp, now: Instant) -> Option<i64> {
+    /// By how many microseconds the clock has been set since [`Self::settled`]; `None` where that is too little to matter.
+    pub fn look(&mut self, wall: Timestamp, now: Instant) -> Option<i64> {
         let (before, at) = std::mem::replace(&mut self.seen, (wall, now));
         let passed = micros(now.saturating_duration_since(at));
         let step = wall.0.saturating_sub(before.0).saturating_sub(passed);
@@ -33,7 +33,7 @@ impl Watch {
         Some(self.step).filter(|step| *step != 0)
     }
 
-    /// What waits has been moved by that.
+    /// That is written down.
     pub fn settled(&mut self) {
         self.step = 0;
     }
@@ -49,14 +49,14 @@ mod tests {
     fn tells_steps_from_time_that_passes() {
         let began = Instant::now();
         let now = |seconds| began + Duration::from_secs(seconds);
-        let mut watch = Watch::new(Timestamp(0), began);
-        assert_eq!(watch.step(Timestamp(3600 * SECOND), now(3600)), None);
-        assert_eq!(watch.step(Timestamp(3609 * SECOND), now(3600)), None, "corrected");
-        assert_eq!(watch.step(Timestamp(3618 * SECOND), now(3600)), None, "and again");
-        assert_eq!(watch.step(Timestamp(7219 * SECOND), now(3601)), Some(3600 * SECOND));
-        assert_eq!(watch.step(Timestamp(7220 * SECOND), now(3602)), Some(3600 * SECOND), "still");
-        assert_eq!(watch.step(Timestamp(20 * SECOND), now(3602)), Some(-3600 * SECOND));
-        watch.settled();
-        assert_eq!(watch.step(Timestamp(21 * SECOND), now(3603)), None);
+        let mut steps = Steps::new(Timestamp(0), began);
+        assert_eq!(steps.look(Timestamp(3600 * SECOND), now(3600)), None);
+        assert_eq!(steps.look(Timestamp(3609 * SECOND), now(3600)), None, "corrected");
+        assert_eq!(steps.look(Timestamp(3618 * SECOND), now(3600)), None, "and again");
+        assert_eq!(steps.look(Timestamp(7219 * SECOND), now(3601)), Some(3600 * SECOND));
+        assert_eq!(steps.look(Timestamp(7220 * SECOND), now(3602)), Some(3600 * SECOND), "still");
+        assert_eq!(steps.look(Timestamp(20 * SECOND), now(3602)), Some(-3600 * SECOND));
+        steps.settled();
+        assert_eq!(steps.look(Timestamp(21 * SECOND), now(3603)), None);
     }
 }

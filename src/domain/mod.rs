@@ -26,6 +26,7 @@ pub mod signature;
 pub mod snapshot;
 pub mod status;
 pub mod time;
+pub mod timeline;
 pub mod url;
 pub mod verdict;
 pub mod verification;

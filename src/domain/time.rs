@@ -23,9 +23,12 @@ impl Timestamp {
         Self(self.0.saturating_sub(micros(duration)))
     }
 
-    /// What it is called when the clock has been set by so many microseconds.
+    /// What it is called when the clock has been set by so many microseconds. Before and after every time stays so.
     pub fn moved(self, step: i64) -> Self {
-        Self(self.0.saturating_add(step))
+        match self.0 {
+            i64::MIN | i64::MAX => self,
+            at => Self(at.saturating_add(step)),
+        }
     }
 
     /// Later by `duration`.

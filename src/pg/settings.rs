@@ -110,6 +110,15 @@ pub fn server() -> String {
     text(&SERVER)
 }
 
+/// Whether it is called that.
+pub fn is_server(name: &str) -> bool {
+    // SAFETY: main thread; the value is a string or null, and looked at at once.
+    let value = unsafe { *SERVER.as_ptr() };
+    // SAFETY: as above.
+    value.is_null() && name.is_empty()
+        || !value.is_null() && unsafe { CStr::from_ptr(value) }.to_string_lossy() == name
+}
+
 /// Which attempts are logged.
 pub fn log_level() -> LogLevel {
     LOG_LEVEL.get()

@@ -2,6 +2,7 @@
 
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
+use crate::domain::timeline::{Absence, Timeline};
 use crate::pg::server;
 use crate::pg::spi::{Session, arg, sql};
 
@@ -18,6 +19,7 @@ pub fn begin(session: &Session) -> Option<Start> {
         suspicions: row.value(4),
         cautious: false,
         worked: row.value(5),
+        timeline: Timeline { step: row.value(6), absences: absences(session) },
     })
 }
 
@@ -33,6 +35,8 @@ pub struct Start {
     pub suspicions: i32,
     /// When the one before was at work for the last time.
     pub worked: Timestamp,
+    /// How times of the slow lane are read.
+    pub timeline: Timeline,
     /// Whether this run sends one event at a time.
     pub cautious: bool,
 }
@@ -52,7 +56,24 @@ pub fn condemn(session: &Session, delivery: i64, reason: &str) {
     session.run(sql!("queue/condemn"), &[arg(delivery), arg(reason)]);
 }
 
-/// Everything that `settled` sees is finished or in the slow lane.
-pub fn save(session: &Session, settled: &Snapshot) {
-    session.run(sql!("queue/advance"), &[arg(settled.clone())]);
+/// The worker is at work, and everything that `settled` sees is finished or in the slow lane.
+pub fn save(session: &Session, settled: Option<&Snapshot>) {
+    session.run(sql!("queue/advance"), &[arg(settled.cloned())]);
+}
+
+/// The clock has been set by `step` microseconds.
+pub fn follow_clock(session: &Session, step: i64) {
+    session.run(sql!("queue/follow_clock"), &[arg(step)]);
+}
+
+fn absences(session: &Session) -> Vec<Absence> {
+    let rows = session.read(sql!("queue/absences"), &[]);
+    rows.iter().map(|row| Absence { from: row.value(1), until: row.value(2) }).collect()
+}
+
+/// Those that there are from now on.
+pub fn save_absences(session: &Session, absences: &[Absence]) {
+    let (from, until): (Vec<Timestamp>, Vec<Timestamp>) =
+        absences.iter().map(|absence| (absence.from, absence.until)).unzip();
+    session.run(sql!("queue/save_absences"), &[arg(from), arg(until)]);
 }

@@ -27,9 +27,7 @@ pub struct Installation {
 
 /// The installation; `None` where the row has been removed by hand.
 pub fn find(session: &Session) -> Option<Installation> {
-    let (system, database) = (server::system_identifier() as i64, server::database());
-    let args = [arg(system), arg(database), arg(settings::server())];
-    let rows = session.read(sql!("queue/installation"), &args);
+    let rows = session.read(sql!("queue/installation"), &[]);
     let row = rows.first()?;
     Some(Installation {
         id: row.value(1),

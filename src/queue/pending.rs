@@ -7,6 +7,7 @@ use super::ring;
 use super::track::Claim;
 use crate::domain::snapshot::Xid8;
 use crate::domain::time::{self, Timestamp};
+use crate::domain::timeline::Timeline;
 use crate::pg::spi::{Arg, Row, Session, arg, sql};
 
 /// Before every time.
@@ -16,15 +17,17 @@ const BEGINNING: Timestamp = Timestamp(i64::MIN);
 /// claims become what has been read for them.
 pub fn claim(
     session: &Session,
+    timeline: &Timeline,
     claims: &mut [Claim],
     now: Timestamp,
     installation: &str,
 ) -> Vec<(Timestamp, Event)> {
     let webhooks: Vec<i32> = claims.iter().map(|claim| claim.webhook).collect();
     let positions = claims.iter().map(|claim| claim.after.unwrap_or((BEGINNING, i64::MIN)));
-    let (times, ids): (Vec<Timestamp>, Vec<i64>) = positions.unzip();
+    let (times, ids): (Vec<Timestamp>, Vec<i64>) =
+        positions.map(|(at, id)| (timeline.stored(at), id)).unzip();
     let limits: Vec<i64> = claims.iter().map(|claim| claim.limit).collect();
-    let args = [arg(webhooks), arg(times), arg(ids), arg(limits), arg(now)];
+    let args = [arg(webhooks), arg(times), arg(ids), arg(limits), arg(timeline.stored(now))];
     let rows = session.read(sql!("queue/claim"), &args);
     let mut bytes = 0;
     let mut found: Vec<(Timestamp, Event)> = Vec::with_capacity(rows.count());
@@ -33,22 +36,24 @@ pub fn claim(
             cut(claims, &found);
             break;
         }
-        let event = event(row, installation);
+        let due: Timestamp = row.value(2);
+        let event = event(row, timeline, due, installation);
         bytes += event.body.as_ref().map_or(0, String::len);
-        found.push((row.value(2), event));
+        found.push((timeline.of_stored(due), event));
     }
     found
 }
 
-fn event(row: Row<'_>, installation: &str) -> Event {
+fn event(row: Row<'_>, timeline: &Timeline, due: Timestamp, installation: &str) -> Event {
     let id = row.value(3);
+    let first_attempt_at = row.get(6).map(|at| timeline.first_attempt(at, due));
     Event {
         id,
         xid: row.value(4),
         webhook: row.value(1),
         origin: Origin::Pending { slot: row.get(9) },
         attempts: row.value::<i32>(5).unsigned_abs(),
-        first_attempt_at: row.get(6),
+        first_attempt_at: first_attempt_at.map(|at| timeline.of_stored(at)),
         event_id: row.get(7).unwrap_or_else(|| ring::event_id(installation, id)),
         body: row.get(8),
         failure: None,
@@ -66,11 +71,19 @@ fn cut(claims: &mut [Claim], found: &[(Timestamp, Event)]) {
 /// For each webhook the earliest event that is not due at `now`.
 pub fn next_due(
     session: &Session,
+    timeline: &Timeline,
     webhooks: &[i32],
     now: Timestamp,
 ) -> Vec<(i32, Option<Timestamp>)> {
-    let rows = session.read(sql!("queue/next_due"), &[arg(webhooks.to_vec()), arg(now)]);
-    rows.iter().map(|row| (row.value(1), row.get(2))).collect()
+    let args = [arg(webhooks.to_vec()), arg(timeline.stored(now))];
+    let rows = session.read(sql!("queue/next_due"), &args);
+    let due = |row: Row<'_>| row.get(2).map(|at| timeline.of_stored(at));
+    rows.iter().map(|row| (row.value(1), due(row))).collect()
+}
+
+/// When the first of all that waits is due, or was, as it is stored.
+pub fn earliest(session: &Session) -> Option<Timestamp> {
+    session.read(sql!("queue/earliest"), &[]).first()?.get(1)
 }
 
 /// An event that waits in the slow lane.
@@ -101,30 +114,31 @@ pub struct Last {
 
 /// Moves events of the ring, each from its slot and transaction, to the slow lane. Returns how many
 /// were moved: fewer than asked for where somebody has removed rows of the ring by hand.
-pub fn suspend(session: &Session, events: &[(Spill, Waiting)]) -> usize {
+pub fn suspend(session: &Session, timeline: &Timeline, events: &[(Spill, Waiting)]) -> usize {
     if events.is_empty() {
         return 0;
     }
-    let mut args = columns(events.iter().map(|(_, waiting)| waiting));
+    let mut args = columns(timeline, events.iter().map(|(_, waiting)| waiting));
     args.push(arg(events.iter().map(|(spill, _)| spill.slot).collect::<Vec<_>>()));
     args.push(arg(events.iter().map(|(spill, _)| spill.xid).collect::<Vec<_>>()));
     session.run(sql!("queue/suspend"), &args).count()
 }
 
 /// Writes when events of the slow lane are due again.
-pub fn postpone(session: &Session, events: &[Waiting]) {
+pub fn postpone(session: &Session, timeline: &Timeline, events: &[Waiting]) {
     if !events.is_empty() {
-        session.run(sql!("queue/postpone"), &columns(events.iter()));
+        session.run(sql!("queue/postpone"), &columns(timeline, events.iter()));
     }
 }
 
 /// An array for each column.
-fn columns<'a>(events: impl Iterator<Item = &'a Waiting> + Clone) -> Vec<Arg> {
+fn columns<'a>(timeline: &Timeline, events: impl Iterator<Item = &'a Waiting> + Clone) -> Vec<Arg> {
+    let stored = |at| timeline.stored(at);
     let last = || events.clone().map(|waiting| waiting.last.as_ref());
     vec![
         arg(events.clone().map(|waiting| waiting.id).collect::<Vec<_>>()),
-        arg(events.clone().map(|waiting| waiting.next_at).collect::<Vec<_>>()),
-        arg(last().map(|last| last.map(|l| l.first_attempt_at)).collect::<Vec<_>>()),
+        arg(events.clone().map(|waiting| stored(waiting.next_at)).collect::<Vec<_>>()),
+        arg(last().map(|last| last.map(|l| stored(l.first_attempt_at))).collect::<Vec<_>>()),
         arg(last().map(|last| last.map_or(0, |l| l.attempt as i32)).collect::<Vec<_>>()),
         arg(last().map(|last| last.map(|l| l.status_code)).collect::<Vec<_>>()),
         arg(last().map(|last| last.map(|l| time::micros(l.took))).collect::<Vec<_>>()),
@@ -171,14 +185,4 @@ pub fn finish(session: &Session, ids: Vec<i64>) {
     if !ids.is_empty() {
         session.run(sql!("queue/finish"), &[arg(ids)]);
     }
-}
-
-/// The clock has been set by `step` microseconds: what waits is due after as long as before.
-pub fn follow(session: &Session, step: i64) {
-    session.run(sql!("queue/move"), &[arg(step), arg(0_i64)]);
-}
-
-/// For so many microseconds nobody could try: that does not count for how long retries last.
-pub fn pass_over(session: &Session, gap: i64) {
-    session.run(sql!("queue/move"), &[arg(0_i64), arg(gap)]);
 }

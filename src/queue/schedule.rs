@@ -316,9 +316,11 @@ impl Schedule {
         let Some(track) = self.tracks.get_mut(&webhook) else {
             return Vec::new();
         };
-        track.look_again();
         let mut messages = track.lane.as_ref().map_or_else(|_| Vec::new(), |lane| lane.take_back());
         messages.extend(self.outbox.remove(&webhook).unwrap_or_default());
+        if !messages.is_empty() {
+            track.look_again();
+        }
         for message in &messages {
             track.breaker.unsent(message.delivery, now);
         }

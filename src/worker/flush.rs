@@ -86,10 +86,13 @@ impl Leader {
         let cursor = self.cursor.as_ref().filter(|_| rarely && self.progressed);
         let healths = self.schedule.take_health(now);
         let (settlements, spills) = (&self.settlements, &self.spills);
+        let timeline = &self.timeline;
         let nothing_waits = settlements.is_empty() && spills.is_empty() && self.doubled.is_empty();
         if nothing_waits && healths.is_empty() && cursor.is_none() {
             return Ok(());
         }
+        // Also where the cursor stays: by that the next run knows how long there was none.
+        let marks = cursor.is_some() || rarely && !settlements.is_empty();
         let clock = Timestamp::from(SystemTime::now());
         if !spills.is_empty() {
             self.schedule.spill_at(clock);
@@ -98,7 +101,7 @@ impl Leader {
         let cleared = settlements.iter().any(|s| Some(s.delivery) == self.suspect);
         let written = txn::run(self.extension, |session| {
             self.log.write(self.slot, settlements);
-            let mut moved = pending::suspend(session, &suspensions);
+            let mut moved = pending::suspend(session, timeline, &suspensions);
             let mut doubled = self.doubled.clone();
             if moved < suspensions.len() {
                 let taken = pending::taken(session, &suspensions);
@@ -109,14 +112,14 @@ impl Leader {
             if !doubled.is_empty() {
                 wake::worker_at_commit();
             }
-            pending::postpone(session, &postponements(settlements));
+            pending::postpone(session, timeline, &postponements(settlements));
             pending::finish(session, delivered(settlements));
             health::write(session, &healths);
             let disabled = health::disable(session, gone(settlements));
             if !disabled.is_empty() {
                 registry::changed();
             }
-            if let Some(cursor) = cursor {
+            if marks {
                 cursor::save(session, cursor);
             }
             if cleared {
@@ -147,10 +150,12 @@ impl Leader {
         if cleared {
             self.suspect = None;
         }
+        if marks {
+            self.cursor_written = now;
+        }
         if cursor.is_some() {
             self.cursor = None;
             self.progressed = false;
-            self.cursor_written = now;
         }
         self.forget();
         Ok(())

@@ -17,10 +17,11 @@ use crate::delivery::client::{Client, Trust};
 use crate::delivery::files;
 use crate::delivery::lookup::Lookups;
 use crate::delivery::pool::Pool;
-use crate::domain::clock::Watch;
+use crate::domain::clock::Steps;
 use crate::domain::flow::Flow;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
+use crate::domain::timeline::Timeline;
 use crate::domain::window::Windows;
 use crate::log::attempt::Log;
 use crate::log::retention;
@@ -31,7 +32,6 @@ use crate::pg::txn::{self, TxnError};
 use crate::pg::{interrupt, settings};
 use crate::queue::cursor::{self, Start};
 use crate::queue::event::{Settlement, Spill};
-use crate::queue::pending;
 use crate::queue::schedule::Schedule;
 use crate::registry::{self, owner};
 
@@ -52,7 +52,8 @@ pub(super) struct Leader {
     /// Webhooks of another installation, which send nothing.
     pub(super) unarmed: i64,
     reminder: Reminder,
-    clock: Watch,
+    steps: Steps,
+    pub(super) timeline: Timeline,
     pub(super) lookups: Lookups,
     pub(super) client: Client,
     pub(super) pool: Pool,
@@ -135,7 +136,8 @@ impl Leader {
             displaced: false,
             unarmed: 0,
             reminder: Reminder::default(),
-            clock: Watch::new(Timestamp::from(SystemTime::now()), now),
+            steps: Steps::new(Timestamp::from(SystemTime::now()), now),
+            timeline: start.timeline,
             lookups,
             client,
             pool,
@@ -222,7 +224,7 @@ impl Leader {
 
     fn turn(&mut self, now: Instant) -> Result<(), TxnError> {
         // Before anything is judged by the clock as it is now.
-        if let Some(step) = self.clock.step(Timestamp::from(SystemTime::now()), now) {
+        if let Some(step) = self.steps.look(Timestamp::from(SystemTime::now()), now) {
             self.follow_clock(step)?;
         }
         self.collect();
@@ -267,13 +269,14 @@ impl Leader {
         self.removing.work(self.extension, now)
     }
 
-    /// What has been judged by the clock as it was goes to the database first, and is moved there with all that waits.
+    /// What has been judged by the clock as it was is written by that clock.
     fn follow_clock(&mut self, step: i64) -> Result<(), TxnError> {
         self.flush()?;
-        txn::run(self.extension, |session| pending::follow(session, step))?;
+        txn::run(self.extension, |session| cursor::follow_clock(session, step))?;
         log!("pg_webhook: the clock has been set by {} seconds", step / 1_000_000);
+        self.timeline.step = self.timeline.step.saturating_add(step);
         self.schedule.follow_clock(step);
-        self.clock.settled();
+        self.steps.settled();
         // What is due is looked for anew.
         registry::set_changed();
         self.entry.wake();

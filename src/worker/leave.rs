@@ -94,7 +94,7 @@ impl Leader {
         }
         let cursor = self.cursor.as_ref();
         let turning = txn::run(self.extension, |session| {
-            if let Some(cursor) = cursor {
+            if cursor.is_some() {
                 cursor::save(session, cursor);
             }
             cursor::calm(session);

@@ -126,7 +126,8 @@ impl Leader {
         if claims.is_empty() {
             return;
         }
-        let mut found = pending::claim(session, &mut claims, clock, &self.installation);
+        let mut found =
+            pending::claim(session, &self.timeline, &mut claims, clock, &self.installation);
         let mut exhausted = Vec::new();
         for claim in &claims {
             let (own, others) =
@@ -137,7 +138,7 @@ impl Leader {
             }
         }
         if !exhausted.is_empty() {
-            for (webhook, due) in pending::next_due(session, &exhausted, clock) {
+            for (webhook, due) in pending::next_due(session, &self.timeline, &exhausted, clock) {
                 self.schedule.set_next_due(webhook, due);
             }
         }

@@ -9,6 +9,7 @@ use super::reminder::Reminder;
 use super::{Exit, caution};
 use crate::domain::clock::NOTICED;
 use crate::domain::time::{Timestamp, micros};
+use crate::domain::timeline::Absence;
 use crate::log::attempt::Log;
 use crate::pg::board::{self, Entry};
 use crate::pg::identity::Extension;
@@ -160,20 +161,24 @@ fn look(session: &Session) -> Found {
     let begin = || {
         let mut start = cursor::begin(session)?;
         start.cautious = caution::judge(session, &start);
-        resume(session, start.worked, Timestamp::from(SystemTime::now()));
+        resume(session, &mut start, Timestamp::from(SystemTime::now()));
         let (slot, log) = (ring::current_slot(session)?, Log::open(session));
         Some(Found::Begun { installation: installation.id, start, slot, log })
     };
     begin().unwrap_or(Found::Incomplete)
 }
 
-/// Where the clock has been set back since, what waits would be due too late; where it has gone on, or has been set forward,
-/// which is all one, no retry ends because nobody could try.
-fn resume(session: &Session, worked: Timestamp, now: Timestamp) {
-    let gap = now.0.saturating_sub(worked.0);
+/// A clock that has been set back since the run before is followed. One that has gone on, or has been set forward, which
+/// nobody can tell apart, has left time in which nobody tried.
+fn resume(session: &Session, start: &mut Start, now: Timestamp) {
+    let timeline = &mut start.timeline;
+    let gap = now.0.saturating_sub(start.worked.0);
     if gap < -micros(NOTICED) {
-        pending::follow(session, gap);
+        cursor::follow_clock(session, gap);
+        timeline.step = timeline.step.saturating_add(gap);
     } else if gap > micros(NOTICED) {
-        pending::pass_over(session, gap);
+        let absence = Absence { from: timeline.stored(start.worked), until: timeline.stored(now) };
+        timeline.add(absence, pending::earliest(session));
+        cursor::save_absences(session, &timeline.absences);
     }
 }

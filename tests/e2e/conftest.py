@@ -9,6 +9,7 @@ from harness import Cluster, Receiver
 from harness.cluster import Database
 from harness.locks import turn
 from harness.people import People
+from harness.receiver import reply
 
 # Tests wait for most of their time, so there are more of them at once than processors.
 PROCESSES = 8
@@ -127,3 +128,41 @@ def make_receiver():
     yield make
     for server in receivers:
         server.close()
+
+
+@pytest.fixture
+def site(own_cluster, make_db, receiver):
+    """A server called `one` with a database of a webhook, of which one event has been delivered, one is dead and one waits."""
+    server = own_cluster(pg_webhook__server="'one'", wal_log_hints="on", wal_keep_size="'256MB'")
+    db = make_db(server, "site").hand_over()
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    db.create("hook", receiver.url("/"), table_name="items", max_retries=0)
+    receiver.on("/", reply(200), reply(500))
+    db.run("INSERT INTO items VALUES (1)")
+    db.wait_for_status(1, "delivered")
+    db.run("INSERT INTO items VALUES (2)")
+    db.wait_for_status(1, "dead")
+    receiver.on("/", reply(200))
+    db.run("SELECT webhook_pause('hook')")
+    db.run("INSERT INTO items VALUES (3)")
+    db.wait_for_status(1, "pending")
+    return db
+
+
+@pytest.fixture
+def copy_of():
+    """Makes copies of servers."""
+    made = []
+
+    def make(server, standby=False, **settings):
+        other = server.copy()
+        made.append(other)
+        if standby:
+            (other.data / "standby.signal").touch()
+            settings["primary_conninfo"] = f"'host={server.folder} port={server.port} user=postgres'"
+        other.configure(**settings)
+        return other
+
+    yield make
+    for other in made:
+        other.destroy()

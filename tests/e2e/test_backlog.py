@@ -8,6 +8,7 @@ import pytest
 
 from harness import Cluster, wait_until
 from harness.cluster import Database
+from harness.copies import copy_database
 from harness.places import BIN
 from harness.receiver import reply
 
@@ -120,6 +121,68 @@ def test_an_id_that_another_delivery_has(waiting, make_db, receiver):
     assert sum(event.endswith("_other") for _, event in ids) == 2
     assert copy.rows(IMPORT) == [(False, 4)], "it is known although its id is another one"
     copy.drop()
+
+
+def test_an_id_of_the_ring_and_one_to_come(db, receiver):
+    """Neither is taken for another delivery's, nor becomes that later."""
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    db.create("hook", receiver.url("/"), table_name="items")
+    db.run("INSERT INTO items VALUES (1)")
+    db.wait_for_status(1)
+    db.create("paused", receiver.url("/paused"))
+    db.run("SELECT webhook_pause('paused')")
+    db.run(f"CREATE TABLE moving AS {EXPORT} WITH NO DATA")
+    for number, given in enumerate(("(SELECT id FROM webhook.deliveries)", "9007199254740991")):
+        db.run(f"""
+            INSERT INTO moving (webhook, id, transaction, event_id, event_type, payload, created_at, next_attempt_at, attempts)
+            SELECT w.id, {given}, '3', 'evt_{number}', 'MANUAL', '{{}}', now(), now(), 0 FROM webhook.webhooks AS w WHERE name = 'paused'
+        """)
+    assert db.rows(IMPORT) == [(True, 2)]
+    assert db.rows(IMPORT) == [(False, 2)]
+    ids = [row[0] for row in db.rows("SELECT id FROM webhook.deliveries")]
+    assert len(ids) == len(set(ids)) == 3 and max(ids) < 9007199254740991
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_copy_that_is_armed_keeps_what_was_imported_there(own_cluster, make_db, receiver, keep):
+    """And forgets, where it does, what had been imported in the original: whatever the transactions were elsewhere."""
+    server = own_cluster()
+    db = make_db(server, "origin")
+    db.create("hook", receiver.url("/"), events=["any.*"])
+    db.run("SELECT webhook_pause('hook')")
+    db.run(f"CREATE TABLE moving AS {EXPORT} WITH NO DATA")
+
+    def take_over(session, name, transaction):
+        session.execute("TRUNCATE moving")
+        session.execute(f"""
+            INSERT INTO moving (webhook, id, transaction, event_id, event_type, payload, created_at, next_attempt_at, attempts)
+            SELECT w.id, {transaction}, '{transaction}', '{name}', 'any.thing', '{{}}', now(), now(), 0 FROM webhook.webhooks AS w
+        """)
+        assert session.execute(IMPORT).fetchall() == [(True, 1)]
+
+    take_over(db.connection, "before", 999999999999)
+    db.close()
+    copy_database(server, "origin", "copy")
+    with server.connect("copy") as copy:
+        wait_until(lambda: copy.execute("SELECT state FROM webhook.worker").fetchone() == ("unarmed",), "the worker")
+        take_over(copy, "since", 3)
+        assert copy.execute("SELECT webhook_arm(keep => %s)", [keep]).fetchone() == (True,)
+        waiting = [row[0] for row in copy.execute("SELECT event_id FROM webhook.deliveries ORDER BY 1")]
+        assert waiting == (["before", "since"] if keep else ["since"])
+
+
+def test_an_admin_brings_no_body_for_the_transform_of_another_role(waiting, people):
+    """It runs over that for those alone who have the rights as which it runs."""
+    db, admin = waiting, people("adm", "admin")
+    db.run(f"CREATE TABLE moving AS {EXPORT}; UPDATE moving SET transaction = '1', event_id = 'evt_made', payload = '{{}}'")
+    db.run(f"GRANT SELECT ON moving TO PUBLIC; CREATE OR REPLACE FUNCTION broken(jsonb) RETURNS jsonb LANGUAGE sql RETURN $1")
+    [(taken,)] = admin.rows("SELECT webhook_backlog_import(m) FROM moving AS m WHERE failure IS NOT NULL")
+    assert taken
+    made = db.value("SELECT id FROM webhook.dead_letters WHERE event_id = 'evt_made'")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        admin.run("SELECT webhook_replay(%s)", made)
+    assert admin.value("SELECT webhook_replay_all('broken')") == 1, "the one that has not been imported"
+    assert db.value("SELECT webhook_replay(%s)", made) is not None
 
 
 REFUSED = {

@@ -1,12 +1,17 @@
 """A clock that is set by a day, either way: what waits waits for as long as before, and no retry ends by it."""
 
+import time
+
 import pytest
 
-from harness.clock import clock
+from harness import wait_until
+from harness.clock import Clock
 from harness.receiver import reply
 
 # The first wait of a delivery that fails; the second is twice as long, and jitter moves either by a fifth.
 BACKOFF = 3
+
+DAY = 24 * 60 * 60
 
 
 @pytest.fixture
@@ -19,12 +24,20 @@ def site(own_cluster, make_db, receiver):
     return db
 
 
-def begin_anew(db, how, environment):
+def begin_anew(db, how, seconds):
+    """With a clock that is that far from the machine's."""
     server = db.cluster
     server.stop(how)
-    server.start(**environment)
-    db.judge.connection = server.connect(db.name)
-    db.connection = server.connect(db.name, user=db.owner)
+    go_by(db, seconds)
+
+
+def go_by(db, seconds):
+    clock = Clock(db.cluster)
+    clock.set(seconds)
+    db.cluster.start(**clock.environment())
+    db.judge.connection = db.cluster.connect(db.name)
+    db.connection = db.cluster.connect(db.name, user=db.owner)
+    return clock
 
 
 def check(db, receiver, slack):
@@ -36,10 +49,81 @@ def check(db, receiver, slack):
 
 
 @pytest.mark.parametrize("how", ["fast", "immediate"])
-@pytest.mark.parametrize("offset", ["+1d", "-1d"])
-def test_a_clock_that_is_set_while_the_server_is_down(site, receiver, offset, how):
+@pytest.mark.parametrize("days", [1, -1])
+def test_a_clock_that_is_set_while_the_server_is_down(site, receiver, days, how):
     site.run("INSERT INTO items VALUES (1)")
     site.wait_for_status(1, "retrying")
-    begin_anew(site, how, clock(offset))
+    begin_anew(site, how, days * DAY)
+    site.wait_for_worker()
+    began = site.judge.value("SELECT extract(epoch FROM at)::float FROM webhook.cursor")
+    assert abs(began - time.time() - days * DAY) < 60, "the worker goes by that clock"
     # A start takes a while, and the wait may begin anew.
     check(site, receiver, slack=BACKOFF + 10)
+
+
+def test_a_clock_that_is_set_while_the_worker_runs(site, receiver):
+    """A day forward, and after the next attempt two days back; and a start after that follows nothing once more."""
+    site.cluster.stop()
+    clock = go_by(site, 0)
+    site.wait_for_worker()
+    site.run("INSERT INTO items VALUES (1)")
+    site.wait_for_status(1, "retrying")
+    clock.set(DAY)
+    receiver.wait(2)
+    wait_until(lambda: site.value("SELECT attempts FROM webhook.deliveries") == 2, "the second attempt to be written")
+    clock.set(-DAY)
+    wait_until(lambda: site.cluster.log_lines("clock has been set by -17"), "the worker to notice")
+    [(due,)] = site.rows("SELECT extract(epoch FROM next_attempt_at - clock_timestamp())::float FROM webhook.deliveries")
+    assert due < 2 * 1.2 * BACKOFF
+    check(site, receiver, slack=5)
+    assert len(site.cluster.log_lines("clock has been set by")) == 2
+    receiver.on("/", reply(500), reply(200))
+    site.run("INSERT INTO items VALUES (2)")
+    site.wait_for_status(1, "retrying")
+    begin_anew(site, "fast", -DAY)
+    receiver.wait(5)
+    site.wait_for_status(2)
+    assert receiver.got()[4].time - receiver.got()[3].time > 0.8 * BACKOFF - 0.5, "it waits as long as it had to"
+
+
+# --- how long retries last, where nobody tries -----------------------------------------------------------
+
+
+@pytest.fixture
+def patient(own_cluster, make_db, receiver):
+    """A database whose webhook tries again after an hour, and for four."""
+    db = make_db(own_cluster(), "site").hand_over()
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    db.create("hook", receiver.url("/"), table_name="items", retry_backoff_seconds=3600, retry_for="4 hours")
+    receiver.default(reply(500))
+    db.run("INSERT INTO items VALUES (1)")
+    db.wait_for_status(1, "retrying")
+    return db
+
+
+def lasted(db):
+    """For how many seconds the only delivery is tried, as far as that counts."""
+    [(seconds,)] = db.judge.rows("SELECT extract(epoch FROM clock_timestamp() - first_attempt_at) FROM webhook_backlog_export()")
+    return float(seconds)
+
+
+def test_a_worker_that_is_back_in_time_was_not_away(patient):
+    """However long there was none before something was due."""
+    begin_anew(patient, "fast", 2500)
+    patient.wait_for_worker()
+    assert 2500 <= lasted(patient) < 2600
+
+
+@pytest.mark.parametrize("how", ["fast", "immediate"])
+def test_no_retry_ends_while_nobody_can_try(patient, receiver, how):
+    """Nor by two times of that, between which it was not tried."""
+    patient.cluster.configure(pg_webhook__enabled="off")
+    begin_anew(patient, how, DAY)
+    patient.wait_for_worker()
+    assert 2500 < lasted(patient) < 4500, "an hour was the wait"
+    patient.cluster.configure(pg_webhook__enabled="on")
+    begin_anew(patient, how, 2 * DAY)
+    receiver.wait(2)
+    wait_until(lambda: patient.value("SELECT attempts FROM webhook.deliveries") == 2, "the second attempt to be written")
+    assert patient.statuses() == {"retrying": 1}
+    assert 2500 < lasted(patient) < 4500

@@ -1,5 +1,8 @@
--- Of transactions before $1.
+-- Of transactions before $1. What has been imported since stays, whatever the transaction was that wrote it elsewhere, and
+-- what somebody has done about it.
 WITH pending AS (
-    DELETE FROM webhook.pending AS p WHERE p.xid < $1
+    DELETE FROM webhook.pending AS p WHERE coalesce(p.imported, p.xid) < $1
 )
-DELETE FROM webhook.closed AS c WHERE c.xid < $1
+DELETE FROM webhook.closed AS c
+WHERE c.xid < $1
+  AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = c.delivery AND p.xid = c.xid AND p.imported >= $1)

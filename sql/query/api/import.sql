@@ -1,14 +1,29 @@
 -- Writes a delivery of another database into the slow lane, unless it is there already, or has ended here. By the id and
--- the transaction together it is the same one. Where its id is that of another one it gets a new one.
+-- the transaction together it is the same one. Where its id is that of another one, or
+-- could become that, it gets a new one. Those of the ring that have been tried, or are to be, are found without reading it.
 WITH given AS (
     SELECT
         w.id AS webhook,
-        CASE WHEN $9 IS NULL THEN coalesce($11, 'infinity') ELSE 'infinity' END AS next_at,
-        CASE WHEN EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = $2) THEN webhook.next_id() ELSE $2 END AS id,
-        $3 AS xid, $10 AS created_at, $12 AS first_attempt_at, $13 AS attempts,
+        CASE WHEN $9 IS NULL THEN coalesce($11, 'infinity') ELSE 'infinity' END - s.step AS next_at,
+        CASE
+            WHEN n.id <= $2
+                OR EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = $2)
+                OR EXISTS (SELECT FROM webhook.attempt AS a WHERE a.delivery = $2)
+                OR EXISTS (
+                    SELECT
+                    FROM webhook.cursor AS k
+                    JOIN webhook.event AS e ON e.xid >= pg_snapshot_xmin(k.snap) AND e.id = $2
+                )
+                THEN n.id
+            ELSE $2
+        END AS id,
+        $3 AS xid, $10 AS created_at, $12 - s.step AS first_attempt_at, $13 AS attempts,
         $14 AS status_code, $15 AS duration_us, $16 AS error, $17 AS response_body,
-        $5 AS event_type, $6 AS schema_name, $7 AS table_name, $4 AS event_id, $8 AS payload, $9 AS failure, $18 AS key
+        $5 AS event_type, $6 AS schema_name, $7 AS table_name, $4 AS event_id, $8 AS payload, $9 AS failure, $18 AS key,
+        pg_current_xact_id() AS imported
     FROM webhook.webhook AS w
+    CROSS JOIN (SELECT k.step * interval '1 microsecond' AS step FROM webhook.cursor AS k) AS s
+    CROSS JOIN (SELECT webhook.next_id() AS id OFFSET 0) AS n
     WHERE w.uuid = $1
       AND w.deleted_at IS NULL
       AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = $2 AND p.xid = $3)

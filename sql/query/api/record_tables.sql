@@ -1,6 +1,11 @@
 -- Watches that a dump has brought without their webhook are forgotten.
 WITH orphaned AS (
     DELETE FROM webhook.watch AS v WHERE NOT EXISTS (SELECT FROM webhook.webhook AS w WHERE w.uuid = v.webhook AND w.deleted_at IS NULL)
+    RETURNING v.id
+), watch_trigger AS (
+    DELETE FROM webhook.watch_trigger AS t USING orphaned WHERE t.watch = orphaned.id
+), watch_payload AS (
+    DELETE FROM webhook.watch_payload AS p USING orphaned WHERE p.watch = orphaned.id
 )
 -- Tables that were missing when a dump was restored, and are there now. One that is not yet is gone, so that nothing else
 -- is taken for it later.

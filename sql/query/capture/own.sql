@@ -1,7 +1,7 @@
--- What a trigger of function $7 on relation $2 is for, when it fires for operation $3 with a WHEN of the hash $4 (NULL for
+-- What a trigger of function $5 on relation $2 is for, when it fires for operation $3 with a WHEN of the hash $4 (NULL for
 -- none), where it has the watch $1 as its argument and is otherwise as pg_webhook makes the triggers of a watched table:
 -- that is for the caller to see. No row where the watch is of another table, does not know the operation or had another
--- condition when its trigger was made. $5 and $6 are this database: see source.sql.
+-- condition when its trigger was made: see source.sql.
 SELECT
     w.id,
     w.owner,
@@ -19,9 +19,9 @@ LEFT JOIN webhook.watch_trigger AS r ON r.watch = v.id AND r.operation = $3
 WHERE v.id = $1
   AND v.relation = $2
   AND $3 = ANY (v.events)
-  AND $7 = 'webhook.capture()'::regprocedure
+  AND $5 = 'webhook.capture()'::regprocedure
   AND (
       r.watch IS NULL
       OR r.condition IS NOT DISTINCT FROM $4
-      OR NOT EXISTS (SELECT FROM webhook.installation AS i WHERE i.system_identifier = $5 AND i.database = $6)
+      OR NOT EXISTS (SELECT FROM webhook.home AS h WHERE h.is_database)
   )

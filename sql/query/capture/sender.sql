@@ -1,5 +1,4 @@
--- What events of webhook $1 need, wherever they come from. No row where it is deleted. $2, $3 and $4 are this database:
--- see queue/installation.sql.
+-- What events of webhook $1 need, wherever they come from. No row where it is deleted.
 SELECT
     w.enabled,
     w.uuid::text,
@@ -8,16 +7,16 @@ SELECT
     w.anchor,
     w.owner,
     o.type,
-    i.id,
+    h.id,
     r.slot,
     format('webhook.event_%s', r.slot)::regclass::oid,
     'webhook.delivery_id_seq'::regclass::oid,
     w.on_transform_error = 'fail',
     w.owner_name,
     o.confirmed,
-    CASE WHEN NOT (i.system_identifier = $2 AND i.database = $3 AND i.server = $4) THEN i.since::text::bigint END
+    CASE WHEN NOT h.is_here THEN h.since::text::bigint END
 FROM webhook.webhook AS w
 LEFT JOIN webhook.owner AS o ON o.anchor = w.owner
 CROSS JOIN webhook.ring AS r
-CROSS JOIN webhook.installation AS i
+CROSS JOIN webhook.home AS h
 WHERE w.id = $1 AND w.deleted_at IS NULL

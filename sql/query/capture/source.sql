@@ -1,8 +1,7 @@
 -- What trigger $3 of relation $2, which is not watched itself but is a part of a table that is, is for, when it fires for
 -- operation $6 by the name $4 with a WHEN of the hash $5 (NULL for none), and has the watch $1 as its argument. Always one
 -- row: the relations that it depends on, and NULLs where the trigger is not one that pg_webhook has made, or has become
--- another. $7 and $8 are this database: where they are not the installation's, trees are written differently, and their
--- hashes do not count.
+-- another. In a copy of another database trees are written differently, and their hashes do not count.
 WITH RECURSIVE up (relation, distance) AS (
     SELECT $2, 0
     UNION
@@ -41,9 +40,7 @@ WITH RECURSIVE up (relation, distance) AS (
     WHERE s.ours
       AND (
           s.unchanged
-          OR NOT EXISTS (
-              SELECT FROM webhook.installation AS i WHERE i.system_identifier = $7 AND i.database = $8
-          )
+          OR NOT EXISTS (SELECT FROM webhook.home AS h WHERE h.is_database)
       )
       AND v.relation <> $2
       AND v.relation IN (SELECT relation FROM up)

@@ -11,5 +11,6 @@ RETURNING
     c.runs,
     before.suspect,
     cardinality(array_positions(c.accused, before.suspect)),
-    -- when the run before was at work for the last time, as far as anything says so
-    greatest(before.at, (SELECT max(greatest(h.last_success_at, h.last_failure_at)) FROM webhook.health AS h))
+    -- when the run before was at work for the last time
+    before.at,
+    c.step

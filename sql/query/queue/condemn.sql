@@ -4,7 +4,7 @@ WITH waiting AS (
     RETURNING
         p.webhook, 'infinity'::timestamptz AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts,
         p.status_code, p.duration_us, $2 AS error, p.response_body,
-        p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key
+        p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key, p.imported
 ), fresh AS (
     SELECT
         e.webhook, 'infinity'::timestamptz AS next_at, e.id, e.xid, e.created_at, 0 AS attempts,

@@ -1,5 +1,2 @@
--- The installation, and whether it is this database: $1 is the number of the server, $2 that of the database, $3 the setting
--- pg_webhook.server. Since which transaction.
-SELECT id, i.is_database AND server = $3, since::text::bigint, i.is_database
-FROM webhook.installation
-CROSS JOIN LATERAL (SELECT system_identifier = $1 AND database = $2 AS is_database) AS i
+-- The installation, whether it is this database, and that of this server; and since which transaction.
+SELECT h.id, h.is_here, h.since::text::bigint, h.is_database FROM webhook.home AS h

@@ -18,7 +18,6 @@ WITH ownerless AS (
 ), watch AS (
     DELETE FROM webhook.watch AS v USING gone WHERE v.webhook = gone.uuid RETURNING v.id, v.relation
 ), watch_trigger AS (
-    -- In the worker's session foreign keys do nothing.
     DELETE FROM webhook.watch_trigger AS t USING watch WHERE t.watch = watch.id
 ), watch_payload AS (
     DELETE FROM webhook.watch_payload AS p USING watch WHERE p.watch = watch.id

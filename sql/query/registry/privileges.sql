@@ -29,8 +29,8 @@ WITH member AS (
         'EXECUTE',
         format('FUNCTION %s', p.oid::regprocedure),
         CASE
-            WHEN p.oid = 'webhook.worker_status()'::regprocedure OR p.proname = 'webhook_check' THEN 'viewer'
-            WHEN p.oid = 'webhook.workers_status()'::regprocedure THEN 'admin'
+            WHEN p.oid IN (k.worker, k.home) OR p.proname = 'webhook_check' THEN 'viewer'
+            WHEN p.oid = k.workers THEN 'admin'
             WHEN p.proname IN (
                 'webhook_arm', 'webhook_grant', 'webhook_revoke', 'webhook_backlog_export', 'webhook_backlog_import'
             ) THEN 'admin'
@@ -38,7 +38,14 @@ WITH member AS (
         END
     FROM member AS m
     JOIN pg_proc AS p ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
-    WHERE p.oid IN ('webhook.worker_status()'::regprocedure, 'webhook.workers_status()'::regprocedure)
+    -- what those who read views call by that
+    CROSS JOIN (
+        SELECT
+            'webhook.worker_status()'::regprocedure::oid,
+            'webhook.is_database(bigint, oid)'::regprocedure::oid,
+            'webhook.workers_status()'::regprocedure::oid
+    ) AS k (worker, home, workers)
+    WHERE p.oid IN (k.worker, k.home, k.workers)
        OR starts_with(p.proname::text, 'webhook_')
 ), ranked (levels) AS (
     SELECT ARRAY['viewer', 'member', 'admin']

@@ -1,0 +1,1 @@
+SELECT began, ended FROM webhook.absence ORDER BY ended

@@ -1,0 +1,111 @@
+"""Failovers: it is the same installation, and goes on."""
+
+from harness import wait_until
+from harness.copies import ids, records, resume, state
+
+
+def follows(standby, server):
+    """Wait until a standby has all that is on disk."""
+    with server.connect() as admin, standby.connect() as there:
+        written = admin.execute("SELECT pg_current_wal_flush_lsn()").fetchone()
+        wait_until(lambda: there.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", written).fetchone()[0], "replay")
+
+
+def no_id_twice(receiver):
+    """With another body."""
+    bodies = {}
+    for request in receiver.got():
+        assert bodies.setdefault(request.id, request.body) == request.body
+
+
+def test_a_synchronous_standby_loses_nothing(site, copy_of, receiver):
+    server = site.cluster
+    standby = copy_of(server, standby=True).start()
+    server.reload(synchronous_standby_names="'*'")
+    with server.connect() as admin:
+        wait_until(lambda: admin.execute("SELECT sync_state FROM pg_stat_replication").fetchone() == ("sync",), "the standby")
+    site.run("INSERT INTO items SELECT n FROM generate_series(4, 100) AS n")
+    with standby.connect(site.name) as there:
+        assert there.execute("SELECT health FROM webhook.webhooks").fetchone() == ("paused",)
+    server.crash()
+    standby.configure(synchronous_standby_names="''")
+    standby.promote()
+    resume(standby, site, insert=101)
+    wait_until(lambda: len(set(ids(receiver))) == 101, lambda: f"all to arrive: {len(set(ids(receiver)))}")
+    assert set(records(receiver)) == set(range(1, 102))
+    no_id_twice(receiver)
+
+
+def test_an_asynchronous_standby_loses_what_the_server_lost(site, copy_of, receiver):
+    """Rows that it never had are gone with their events, which were sent; of what it has nothing is missing."""
+    server = site.cluster
+    standby = copy_of(server, standby=True).start()
+    site.run("INSERT INTO items SELECT n FROM generate_series(4, 50) AS n")
+    follows(standby, server)
+    standby.reload(primary_conninfo="''")
+    with server.connect() as admin:
+        wait_until(lambda: admin.execute("SELECT FROM pg_stat_replication").fetchone() is None, "the standby to be cut off")
+    resume(server, site)
+    site.run("INSERT INTO items SELECT n FROM generate_series(51, 60) AS n")
+    wait_until(lambda: len(set(ids(receiver))) == 60, lambda: f"all to arrive: {len(set(ids(receiver)))}")
+    server.crash()
+    standby.promote()
+    with standby.connect(site.name, user=site.owner) as owner:
+        assert owner.execute("SELECT max(id) FROM items").fetchone() == (50,)
+        owner.execute("INSERT INTO items SELECT n FROM generate_series(71, 90) AS n")
+    before = len(receiver.got())
+    resume(standby, site)
+    again = {3, *range(4, 51), *range(71, 91)}
+    wait_until(lambda: again <= set(records(receiver)[before:]), lambda: f"all to arrive: {records(receiver)[before:]}")
+    assert set(records(receiver)[before:]) == again
+    assert set(records(receiver)) == {*range(1, 61), *range(71, 91)}
+    no_id_twice(receiver)
+
+
+def test_a_point_in_time_goes_on_from_there(site, copy_of, receiver):
+    server = site.cluster
+    restored = copy_of(server, restore_command=f"'cp {server.data}/pg_wal/%f %p'", recovery_target_name="'here'", recovery_target_action="promote")
+    (restored.data / "recovery.signal").touch()
+    site.run("INSERT INTO items VALUES (4)")
+    site.judge.run("SELECT pg_create_restore_point('here')")
+    site.run("SELECT webhook_resume('hook')")
+    site.run("INSERT INTO items SELECT n FROM generate_series(5, 50) AS n")
+    receiver.wait(50)
+    site.judge.run("SELECT pg_switch_wal()")
+    server.crash()
+    restored.start()
+    with restored.connect(site.name) as there:
+        wait_until(lambda: not there.execute("SELECT pg_is_in_recovery()").fetchone()[0], "the end of recovery")
+        resume(restored, site)
+        with restored.connect(site.name, user=site.owner) as owner:
+            owner.execute("INSERT INTO items SELECT n FROM generate_series(105, 150) AS n")
+        wait_until(lambda: {3, 4, *range(105, 151)} <= set(records(receiver)[50:]), lambda: f"all to arrive: {records(receiver)[50:]}")
+    assert set(records(receiver)) == {*range(1, 51), *range(105, 151)}
+    no_id_twice(receiver)
+
+
+def test_a_rewound_server_goes_on_as_the_other_one(site, copy_of, receiver):
+    """What it had written alone is lost, as its rows are, and was sent while it had them."""
+    server = site.cluster
+    other = copy_of(server, standby=True).start()
+    follows(other, server)
+    other.promote()
+    resume(server, site, insert=10)
+    wait_until(lambda: 10 in records(receiver), "the event of the old one")
+    resume(other, site, insert=20)
+    wait_until(lambda: 20 in records(receiver), "the event of the new one")
+    server.stop()
+    server._run("pg_rewind", "-D", server.data, "--source-server", other.dsn())
+    server.configure(unix_socket_directories=f"'{server.folder}'", primary_conninfo=f"'host={other.folder} port={other.port} user=postgres'")
+    (server.data / "standby.signal").touch()
+    server.start()
+    follows(server, other)
+    before = len(receiver.got())
+    other.crash()
+    server.promote()
+    resume(server, site, insert=30)
+    wait_until(lambda: 30 in records(receiver)[before:], "the event of the one that has been rewound")
+    with server.connect(site.name) as there:
+        wait_until(lambda: state(there) == "running", "the worker")
+        assert there.execute("SELECT count(*) FROM items WHERE id IN (10, 20, 30)").fetchone() == (2,)
+    no_id_twice(receiver)

@@ -1,0 +1,135 @@
+"""Copies of a whole server: told by pg_webhook.server, or by whoever arms them. Whoever has the webhook is an ordinary role."""
+
+import shutil
+
+import psycopg
+import pytest
+
+from harness import wait_until
+from harness.copies import health, records, resume, wait_for_state
+
+
+def test_a_copy_of_a_server_that_is_called_otherwise_is_unarmed(site, copy_of, receiver):
+    other = copy_of(site.cluster, pg_webhook__server="'two'").start()
+    with other.connect(site.name) as copy:
+        wait_for_state(copy, "unarmed")
+        resume(other, site, insert=4)
+        reason = "unarmed: pg_webhook.server is not as it was when the database was armed"
+        assert health(copy) == ("unarmed", reason)
+        assert copy.execute("SELECT webhook_arm()").fetchone() == (True,)
+        receiver.wait(3, timeout=5)
+        assert records(receiver) == [1, 2, 4]
+        assert copy.execute("SELECT count(*) FROM webhook.deliveries").fetchone() == (1,)
+        wait_for_state(copy, "running")
+    # It is called so when it starts again.
+    other.stop()
+    other.start()
+    resume(other, site, insert=5)
+    resume(site.cluster, site)
+    receiver.wait(5)
+    assert sorted(records(receiver)) == [1, 2, 3, 4, 5]
+    by_installation = {}
+    for request, record in zip(receiver.got(), records(receiver)):
+        by_installation.setdefault(request.id.split("_")[1], []).append(record)
+    assert sorted(map(sorted, by_installation.values())) == [[1, 2, 3], [4], [5]]
+
+
+def test_a_copy_of_a_server_gets_an_installation_of_its_own(site, copy_of, receiver):
+    """Where nothing tells it from the original, all that is there when it is armed is the original's."""
+    other = copy_of(site.cluster, pg_webhook__enabled="off").start()
+    with other.connect(site.name) as copy:
+        wait_for_state(copy, "running")
+        resume(other, site, insert=4)
+        assert copy.execute("SELECT webhook_arm()").fetchone() == (False,)
+        assert copy.execute("SELECT webhook_arm(new => true)").fetchone() == (True,)
+        assert copy.execute("SELECT count(*) FROM webhook.deliveries").fetchone() == (0,)
+        other.reload(pg_webhook__enabled="on")
+        resume(other, site, insert=5)
+        [_, _, request] = receiver.wait(3)
+        assert records(receiver) == [1, 2, 5]
+        assert request.id.split("_")[1] != receiver.got()[0].id.split("_")[1]
+
+
+def test_a_copy_whose_original_is_gone_may_be_called_otherwise(site, copy_of, receiver):
+    other = copy_of(site.cluster, pg_webhook__server="'two'")
+    site.cluster.crash()
+    other.start()
+    with other.connect(site.name) as copy:
+        wait_for_state(copy, "unarmed")
+        resume(other, site, insert=4)
+        assert copy.execute("SELECT webhook_arm(keep => true)").fetchone() == (True,)
+        receiver.wait(4, timeout=5)
+        assert sorted(records(receiver)) == [1, 2, 3, 4]
+        assert len({request.id.split("_")[1] for request in receiver.got() if b'"id":4}' not in request.body}) == 1
+        assert copy.execute("SELECT count(*) FROM webhook.dead_letters").fetchone() == (1,)
+
+
+def test_a_server_that_is_called_otherwise_stops_and_goes_on(site, receiver):
+    """Also while it runs. Nobody can set it in the data directory by SQL, or for himself."""
+    server = site.cluster
+    resume(server, site)
+    receiver.wait(3)
+    server.reload(pg_webhook__server="'two'")
+    wait_for_state(site.judge.connection, "unarmed")
+    before = len(receiver.got())
+    site.run("INSERT INTO items VALUES (4)")
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+        site.run("SELECT webhook_test('hook')")
+    for statement in ("SET pg_webhook.server = 'one'", "ALTER SYSTEM SET pg_webhook.server = 'one'"):
+        with pytest.raises(psycopg.errors.CantChangeRuntimeParam):
+            site.judge.run(statement)
+    assert len(receiver.got()) == before
+    server.reload(pg_webhook__server="'one'")
+    receiver.wait(4)
+    assert records(receiver) == [1, 2, 3, 4]
+
+
+def test_a_session_notices_that_the_server_is_called_otherwise(site):
+    """A long one, which has captured before: what it writes then is that of a copy, and known by the id of one."""
+    server = site.cluster
+    site.run("INSERT INTO items VALUES (4)")
+    known_by = "SELECT split_part(event_id, '_', 2) FROM webhook.deliveries ORDER BY id DESC LIMIT 1"
+    own = site.value(known_by)
+
+    def becomes(name):
+        server.reload(pg_webhook__server=f"'{name}'")
+        wait_until(lambda: site.value("SELECT current_setting('pg_webhook.server')") == name, "the setting")
+
+    becomes("two")
+    site.run("INSERT INTO items VALUES (5)")
+    assert site.value(known_by) != own
+    assert site.judge.value("SELECT last_value FROM webhook.arrival_seq") > 1, "it has been noted"
+    becomes("one")
+    site.run("INSERT INTO items VALUES (6)")
+    assert site.value(known_by) == own
+
+
+def test_what_somebody_has_replaced_is_no_trigger_of_ours_under_another_name_of_the_server(site):
+    """Nothing has been copied: triggers count as they were made."""
+    site.create("large", "http://127.0.0.1:9/", table_name="items", events=["INSERT"], condition="NEW.id > 1000")
+    name, watch = site.judge.rows("""
+        SELECT t.tgname, v.id FROM webhook.watched AS v JOIN webhook.webhook AS w ON w.id = v.webhook
+        JOIN pg_trigger AS t ON t.tgrelid = v.relation AND t.tgname LIKE '%%' || v.id || '%%' WHERE w.name = 'large'
+    """)[0]
+    site.run(f'CREATE OR REPLACE TRIGGER "{name}" AFTER INSERT ON items FOR EACH ROW EXECUTE FUNCTION webhook.capture(%s)' % f"'{watch}'")
+    site.cluster.reload(pg_webhook__server="'two'")
+    wait_for_state(site.judge.connection, "unarmed")
+    assert site.judge.value("SELECT webhook_arm(keep => true)") is True
+    site.run("INSERT INTO items VALUES (10)")
+    assert site.judge.value("SELECT count(*) FROM webhook.event AS e JOIN webhook.webhook AS w ON w.id = e.webhook WHERE w.name = 'large'") == 0
+
+
+def test_an_unarmed_database_stays_so_and_says_so_once_an_hour(site):
+    """Its worker looks every now and then: nothing is used up by that."""
+    server = site.cluster
+    server.stop()
+    server.configure(pg_webhook__server="'two'")
+    before = len(server.log_text())
+    server.start()
+    with server.connect(site.name) as judge:
+        wait_for_state(judge, "unarmed")
+        worker = judge.execute("SELECT pid FROM webhook.worker").fetchone()
+        for _ in range(100):
+            server._run("pg_ctl", "kill", "HUP", worker[0])
+        assert judge.execute("SELECT state, pid FROM webhook.worker").fetchone() == ("unarmed", *worker)
+    assert len(server.log_lines("nothing is sent before webhook_arm", before)) == 1
