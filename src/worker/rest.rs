@@ -19,7 +19,7 @@ const CLAIMING: Duration = Duration::from_millis(50);
 /// How often is seen to what cannot wait for a batch. Nobody wakes the leader meanwhile.
 const STEP: Duration = Duration::from_millis(5);
 
-/// How often the queue is looked at without a wake: two-phase commits announce nothing.
+/// How often the queue is looked at without a wake: whoever is killed between its commit and its wake announces nothing.
 pub(super) const POLL: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether a lane without room is behind by now: nothing tells.

@@ -1,11 +1,11 @@
 """Copies of a whole server: told by pg_webhook.server, or by whoever arms them. Whoever has the webhook is an ordinary role."""
 
-import shutil
+import subprocess
 
 import psycopg
 import pytest
 
-from harness import wait_until
+from harness import Cluster, wait_until
 from harness.copies import health, records, resume, wait_for_state
 
 
@@ -71,14 +71,12 @@ def test_a_server_that_is_called_otherwise_stops_and_goes_on(site, receiver):
     receiver.wait(3)
     server.reload(pg_webhook__server="'two'")
     wait_for_state(site.judge.connection, "unarmed")
-    before = len(receiver.got())
     site.run("INSERT INTO items VALUES (4)")
     with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
         site.run("SELECT webhook_test('hook')")
     for statement in ("SET pg_webhook.server = 'one'", "ALTER SYSTEM SET pg_webhook.server = 'one'"):
         with pytest.raises(psycopg.errors.CantChangeRuntimeParam):
             site.judge.run(statement)
-    assert len(receiver.got()) == before
     server.reload(pg_webhook__server="'one'")
     receiver.wait(4)
     assert records(receiver) == [1, 2, 3, 4]
@@ -133,3 +131,38 @@ def test_an_unarmed_database_stays_so_and_says_so_once_an_hour(site):
             server._run("pg_ctl", "kill", "HUP", worker[0])
         assert judge.execute("SELECT state, pid FROM webhook.worker").fetchone() == ("unarmed", *worker)
     assert len(server.log_lines("nothing is sent before webhook_arm", before)) == 1
+
+
+def test_copied_files_of_a_server_that_was_stopped(site, receiver):
+    """Beside the original, on another port: it is the same installation, which nothing tells apart, and what both have both
+    send under the same ids; armed as a new one it has an id of its own, and nothing of the original's."""
+    server = site.cluster
+    server.configure(pg_webhook__server="''")
+    server.stop()
+    other = Cluster.__new__(Cluster)
+    other._make_folder("files")
+    other.bin, other._limited, other.port = server.bin, server._limited, server.port + 1
+    subprocess.run([*server._as_user, "cp", "-a", server.data, other.data], cwd="/", check=True)
+    other.configure(unix_socket_directories=f"'{other.folder}'", port=other.port, pg_webhook__enabled="off")
+    try:
+        server.start()
+        other.start()
+        with server.connect(site.name) as original:
+            # It was called one before.
+            assert original.execute("SELECT webhook_arm(keep => true)").fetchone() == (True,)
+        resume(server, site)
+        receiver.wait(3)
+        with other.connect(site.name) as copy:
+            assert copy.execute("SELECT webhook_arm(keep => true)").fetchone() == (True,)
+            assert copy.execute("SELECT (SELECT system_identifier FROM pg_control_system()) = i.system_identifier FROM webhook.installation AS i").fetchone() == (True,)
+            wait_for_state(copy, "running")
+            resume(other, site)
+            other.reload(pg_webhook__enabled="on")
+            receiver.wait(4)
+            assert records(receiver) == [1, 2, 3, 3] and receiver.got()[2].id == receiver.got()[3].id
+            assert copy.execute("SELECT webhook_arm(new => true)").fetchone() == (True,)
+            resume(other, site, insert=5)
+            receiver.wait(5)
+            assert records(receiver)[4] == 5 and receiver.got()[4].id.split("_")[1] != receiver.got()[3].id.split("_")[1]
+    finally:
+        other.destroy()
