@@ -4,8 +4,9 @@
 //! one that has run for longest, once somebody has waited for some seconds: no database waits for as long as another one has
 //! work.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use crate::domain::time::Timestamp;
 use crate::pg::board::{self, Entry};
 use crate::pg::state::Leave;
 
@@ -29,7 +30,16 @@ pub(super) fn make_room(waiting: &[Instant]) -> bool {
     idle.iter().take(needed).for_each(|entry| entry.ask_to_leave(Leave::IfIdle));
     let impatient = waiting.iter().filter(|since| since.elapsed() >= PATIENCE).count();
     let more = impatient.saturating_sub(leaving.len() + idle.len());
+    busy.retain(|entry| has_had_a_turn(entry));
     busy.sort_by_key(|entry| entry.started());
     busy.iter().take(more).for_each(|entry| entry.ask_to_leave(Leave::Soon));
     true
+}
+
+/// One that has just come would leave before it has sent anything, and wait behind all others again. A clock that was set
+/// back keeps nobody in its place.
+fn has_had_a_turn(entry: &Entry) -> bool {
+    let now = Timestamp::from(SystemTime::now());
+    let since = Timestamp(entry.started());
+    since > now || now.since(since) >= PATIENCE
 }

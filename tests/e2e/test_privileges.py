@@ -160,7 +160,7 @@ def test_what_the_table_says():
             every = name == "view webhook.workers"
             assert admin in ("S", "-") and member == viewer == ("-" if every else admin), name
         else:
-            looks = ("function webhook.worker_status()", "function webhook.is_database(bigint,oid)", "function public.webhook_check(text)")
+            looks = ("function webhook.worker_status()", "function public.webhook_check(text)")
             assert (viewer == "X") == (name in looks), name
 
 
@@ -276,7 +276,7 @@ def test_an_admin_can_give_no_more_than_levels(db, people):
         SELECT c.oid, c.relacl FROM pg_class AS c WHERE relnamespace <> 'webhook'::regnamespace
         UNION ALL SELECT oid, nspacl FROM pg_namespace WHERE nspname <> 'webhook'
         UNION ALL SELECT oid, datacl FROM pg_database
-        UNION ALL SELECT oid, proacl FROM pg_proc WHERE NOT starts_with(proname, 'webhook_') AND proname NOT IN ('worker_status', 'workers_status', 'is_database')
+        UNION ALL SELECT oid, proacl FROM pg_proc WHERE NOT starts_with(proname, 'webhook_') AND proname NOT IN ('worker_status', 'workers_status')
         UNION ALL SELECT roleid, ARRAY[]::aclitem[] FROM pg_auth_members
         UNION ALL SELECT oid, ARRAY[]::aclitem[] FROM pg_authid WHERE rolsuper OR rolcreaterole OR rolbypassrls
         ORDER BY 1

@@ -29,7 +29,7 @@ WITH member AS (
         'EXECUTE',
         format('FUNCTION %s', p.oid::regprocedure),
         CASE
-            WHEN p.oid IN (k.worker, k.home) OR p.proname = 'webhook_check' THEN 'viewer'
+            WHEN p.oid = k.worker OR p.proname = 'webhook_check' THEN 'viewer'
             WHEN p.oid = k.workers THEN 'admin'
             WHEN p.proname IN (
                 'webhook_arm', 'webhook_grant', 'webhook_revoke', 'webhook_backlog_export', 'webhook_backlog_import'
@@ -42,10 +42,9 @@ WITH member AS (
     CROSS JOIN (
         SELECT
             'webhook.worker_status()'::regprocedure::oid,
-            'webhook.is_database(bigint, oid)'::regprocedure::oid,
             'webhook.workers_status()'::regprocedure::oid
-    ) AS k (worker, home, workers)
-    WHERE p.oid IN (k.worker, k.home, k.workers)
+    ) AS k (worker, workers)
+    WHERE p.oid IN (k.worker, k.workers)
        OR starts_with(p.proname::text, 'webhook_')
 ), ranked (levels) AS (
     SELECT ARRAY['viewer', 'member', 'admin']
