@@ -17,7 +17,7 @@ const SLOTS: i16 = 8;
 /// What a turn came to.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// The current slot is young.
+    /// The current slot is young, and has room.
     NotDue,
     /// The slot that would be next holds events that are not settled.
     Blocked,
@@ -25,8 +25,14 @@ pub enum Turn {
     Turned(i16),
 }
 
-/// How often to ask, for the retention as it is set now.
+/// How often to ask, for the retention as it is set now. What is written meanwhile is how much larger than its share a slot
+/// becomes.
 pub fn interval() -> Duration {
+    again().min(Duration::from_secs(5))
+}
+
+/// How long to wait until a slot that could not be emptied is tried again, where nothing else needs the worker.
+fn again() -> Duration {
     (period() / 4).clamp(Duration::from_secs(1), Duration::from_secs(60))
 }
 
@@ -39,16 +45,16 @@ fn period() -> Duration {
 ///
 /// Raises an error where the slot cannot be locked at once: somebody reads it.
 pub fn turn(session: &Session) -> Turn {
-    let Some((slot, age, settled)) = state(session) else {
+    let Some(ring) = state(session) else {
         return Turn::Blocked;
     };
-    if age < period() {
+    if ring.due_in() > Duration::ZERO {
         return Turn::NotDue;
     }
-    if !settled {
+    if !ring.settled {
         return Turn::Blocked;
     }
-    let next = (slot + 1) % SLOTS;
+    let next = (ring.slot + 1) % SLOTS;
     if !empty(session, next) {
         return Turn::Blocked;
     }
@@ -61,19 +67,39 @@ pub fn turn(session: &Session) -> Turn {
 /// How long until it is time.
 pub fn due_in(session: &Session) -> Duration {
     // A slot that could not be emptied is tried again.
-    let age = state(session).map_or(Duration::ZERO, |(_, age, _)| age);
-    period().saturating_sub(age).max(interval())
+    state(session).map_or(Duration::ZERO, |ring| ring.due_in()).max(again())
 }
 
-/// The current slot, its age, and whether the next one is settled. In a snapshot of its own.
-fn state(session: &Session) -> Option<(i16, Duration, bool)> {
+/// The ring as it is now.
+struct Ring {
+    /// The current slot.
+    slot: i16,
+    /// Since it became that.
+    age: Duration,
+    /// Of its tables, in bytes.
+    size: u64,
+    /// Nothing in the next slot waits.
+    settled: bool,
+}
+
+impl Ring {
+    /// How long until it is to be turned.
+    fn due_in(&self) -> Duration {
+        let full = self.size >= settings::log_max_size() / SLOTS as u64;
+        if full { Duration::ZERO } else { period().saturating_sub(self.age) }
+    }
+}
+
+/// In a snapshot of its own.
+fn state(session: &Session) -> Option<Ring> {
     let rows = session.run(sql!("log/ring"), &[]);
     let row = rows.first()?;
-    Some((
-        row.value(1),
-        Duration::from_secs(row.value::<i64>(2).max(0).unsigned_abs()),
-        row.value(3),
-    ))
+    Some(Ring {
+        slot: row.value(1),
+        age: Duration::from_secs(row.value::<i64>(2).max(0).unsigned_abs()),
+        size: row.value::<i64>(3).unsigned_abs(),
+        settled: row.value(4),
+    })
 }
 
 /// A writer that still uses the slot holds a lock on it until it commits. So once the lock is ours,
@@ -83,7 +109,7 @@ fn empty(session: &Session, slot: i16) -> bool {
     let rows = session.read(sql!("log/slot"), &[arg(slot)]);
     let tables: Vec<_> =
         rows.iter().filter_map(|row| Table::open(row.value(1), Lock::Drop)).collect();
-    let settled = state(session).is_some_and(|(_, _, settled)| settled);
+    let settled = state(session).is_some_and(|ring| ring.settled);
     if settled {
         table::empty(&tables);
     }

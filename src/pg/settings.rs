@@ -25,6 +25,8 @@ static BATCH_DELAY: GucSetting<i32> = GucSetting::<i32>::new(300);
 static MAX_WEBHOOKS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_PAYLOAD_BYTES: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
 static LOG_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * 24 * 60 * 60);
+/// In megabytes: a week at some 75 events a second with bodies of 420 bytes. With more it is the age that gives way, not the disk.
+static LOG_MAX_SIZE: GucSetting<i32> = GucSetting::<i32>::new(32 * 1024);
 static SERVER: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static LOG_LEVEL: GucSetting<LogLevel> = GucSetting::<LogLevel>::new(LogLevel::All);
 
@@ -103,6 +105,11 @@ pub fn max_payload_bytes() -> usize {
 /// How long events and attempts are kept after their end.
 pub fn log_retention() -> Duration {
     Duration::from_secs(LOG_RETENTION.get().unsigned_abs().into())
+}
+
+/// Bytes that events and attempts may take before they are kept for less than their time.
+pub fn log_max_size() -> u64 {
+    u64::from(LOG_MAX_SIZE.get().unsigned_abs()) * 1024 * 1024
 }
 
 /// What this server is called, so that a copy of it is not taken for it.
@@ -254,6 +261,16 @@ pub fn define() {
         i32::MAX,
         GucContext::Sighup,
         GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_webhook.log_max_size",
+        c"How large the log may grow before it is cut by an eighth earlier than log_retention says.",
+        c"Events that are not finished are kept beyond it.",
+        &LOG_MAX_SIZE,
+        16,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_MB,
     );
     GucRegistry::define_string_guc(
         c"pg_webhook.server",

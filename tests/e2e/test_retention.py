@@ -61,6 +61,16 @@ def test_a_turn_forgets_the_oldest_and_keeps_the_rest(server, make_db, receiver)
     assert len(receiver.got()) == SLOTS
 
 
+def test_the_log_of_a_database_at_rest_turns(server, make_db, receiver):
+    db = prepare(server, make_db, receiver)
+    db.run("INSERT INTO items VALUES (1)")
+    db.wait_for_status(1)
+    before = slot(db)
+    age(db)
+    # Nobody wakes the worker.
+    wait_until(lambda: slot(db) != before, "the ring to turn", interval=0.1)
+
+
 def test_what_waits_outlives_its_slot(server, make_db, receiver):
     receiver.default(reply(500))
     db = prepare(server, make_db, receiver, max_retries=0)
@@ -108,11 +118,48 @@ def test_an_open_transaction_keeps_its_slot(server, make_db, receiver):
     assert ids(db) == {2}
 
 
+def test_what_is_open_in_another_database_holds_up_nothing(server, make_db, receiver):
+    db = prepare(server, make_db, receiver)
+    other = make_db(server, extension=False)
+    # Each keeps the server's oldest transaction where it is.
+    other.run("BEGIN; SELECT pg_current_xact_id(); PREPARE TRANSACTION 'forgotten'")
+    try:
+        with other.connect(autocommit=False) as session:
+            session.execute("SELECT pg_current_xact_id()")
+            for i in range(SLOTS + 1):
+                db.run("INSERT INTO items VALUES (%s)", i)
+                wait_until(lambda: len(receiver.got()) > i, "the event")
+                assert turn(db) == (i + 1) % SLOTS
+    finally:
+        other.run("ROLLBACK PREPARED 'forgotten'")
+    assert ids(db) == set(range(2, SLOTS + 1))
+
+
 def lock_refused(db):
     """Somebody waits for the slot that the open transaction has written to."""
     return db.value(
         "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'webhook.event_0'::regclass"
     )
+
+
+def test_the_log_turns_before_its_time_where_it_is_full(own_cluster, make_db, receiver):
+    server = own_cluster(pg_webhook__log_max_size="16MB")
+    db = make_db(server).hand_over()
+    db.run("CREATE TABLE items (id int PRIMARY KEY, note text)")
+    db.create("hook", receiver.url("/"), table_name="items")
+
+    def write(first, last):
+        # Bodies of some 350 kB, of which compression leaves more than half.
+        db.run("INSERT INTO items SELECT n, string_agg(md5(random()::text), '')"
+               " FROM generate_series(%s::int, %s::int) AS n, generate_series(1, 11000) GROUP BY n", first, last)
+
+    write(1, 15)
+    wait_until(lambda: slot(db.judge) == 1, "the ring to turn")
+    # One that is there and is not full stays.
+    db.run("INSERT INTO items VALUES (16, 'small')")
+    db.wait_for_status(16)
+    assert {json.loads(r.body)["record"]["id"] for r in receiver.got()} == set(range(1, 17))
+    assert slot(db.judge) == 1
 
 
 @pytest.mark.xdist_group("busy")
