@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from harness import wait_until
-from harness.clock import clock
+from harness.clock import Clock
 from harness.receiver import after, reply
 
 LARGEST = 2**53 - 1
@@ -245,7 +245,9 @@ def start(server, days=0):
     """Start with the clock set by so many days."""
     if not days:
         return server.start()
-    return server.start(**clock(f"{days:+d}d"))
+    clock = Clock(server)
+    clock.set(days * 24 * 3600)
+    return server.start(**clock.environment())
 
 
 def kill_a_backend(site):

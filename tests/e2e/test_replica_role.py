@@ -33,7 +33,7 @@ def test_delete(watching):
 
 def test_another_table_in_the_place_of_a_dropped_one(watching):
     watching.run("DROP TABLE items")
-    watching.run("SELECT webhook_update('hook', table_name => 'others', events => '{INSERT}', payload_columns => '{id}')")
+    watching.run("SELECT webhook_update('hook', table_name => 'others', events => '{INSERT}', payload_columns => '{id}', condition => 'NEW.id > 1')")
     assert left(watching) == [1, 1, 1]
 
 

@@ -51,7 +51,8 @@ RIGHTS = """
     FROM pg_default_acl
 """
 
-#: What a statement may leave behind in a session.
+#: What a statement may leave behind in a session. Of advisory locks those that SQL functions take: one of ours is held for the
+#: first webhook of a role until the transaction ends.
 STATE = """
     SELECT
         current_user::text, session_user::text,
@@ -62,7 +63,7 @@ STATE = """
         pg_my_temp_schema(),
         (SELECT array_agg(channel ORDER BY channel) FROM pg_listening_channels() AS channel),
         (SELECT array_agg((classid, objid, objsubid)::text ORDER BY classid, objid, objsubid)
-         FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory')
+         FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory' AND objsubid IN (1, 2))
 """
 
 SPIED = re.compile(r"spied: (\w+) as (\w+)")
