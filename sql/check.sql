@@ -243,19 +243,21 @@ COMMENT ON VIEW webhook.copied_trigger IS
     'private: the triggers of watches on the tables below the watched ones, where they are disabled or fire in a replica only';
 
 -- A migration that makes a table anew leaves the watch with the one that it was on, or with none. Which one is meant is for
--- somebody to say.
+-- somebody to say. A statement is proposed only where the webhook's owner could run it: whoever does brings its condition to
+-- that table.
 CREATE VIEW webhook.replaced_table AS
 SELECT
     v.id AS watch,
     pg_catalog.format('%I.%I', n.nspname, c.relname) AS table_name,
     EXISTS (SELECT FROM webhook.watch AS o WHERE o.webhook = v.webhook AND o.relation = c.oid) AS watched,
-    pg_catalog.format(
+    c.relowner AS owner,
+    CASE WHEN pg_catalog.has_table_privilege(w.role, c.oid, 'TRIGGER') THEN pg_catalog.format(
         'SELECT webhook_watch(%L, %L, events => %L, columns => %L, condition => %L, payload_columns => %L)',
-        w.name, pg_catalog.format('%I.%I', n.nspname, c.relname), v.events, u.names, v.condition,
+        w.uuid, pg_catalog.format('%I.%I', n.nspname, c.relname), v.events, u.names, v.condition,
         (SELECT pg_catalog.array_agg(coalesce(p.name, p.named) ORDER BY p.position) FROM webhook.payload_column AS p WHERE p.watch = v.id)
-    ) AS remedy
+    ) END AS remedy
 FROM webhook.watch AS v
-JOIN webhook.webhook AS w ON w.uuid = v.webhook
+JOIN webhook.owned AS w ON w.uuid = v.webhook
 JOIN webhook.update_columns AS u ON u.watch = v.id
 JOIN pg_catalog.pg_namespace AS n ON n.nspname = v.schema_name::name
 JOIN pg_catalog.pg_class AS c
@@ -276,7 +278,7 @@ SELECT
     ) AS problem,
     pg_catalog.concat(
         coalesce(r.remedy || ' watches that one', 'Watch another one with webhook_watch or webhook_update'),
-        pg_catalog.format(', or end this with SELECT webhook_unwatch(%L, %s).', w.name, v.relation)
+        pg_catalog.format(', or end this with SELECT webhook_unwatch(%L, %s).', w.uuid, v.relation)
     ) AS hint
 FROM webhook.watched AS v
 JOIN webhook.webhook AS w ON w.id = v.webhook
@@ -286,15 +288,13 @@ WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = v.relation)
 UNION ALL
 SELECT
     v.webhook,
-    'error',
+    -- Somebody else's is hardly the one that is meant, and the old one is captured.
+    CASE WHEN r.owner = c.relowner THEN 'error' ELSE 'warning' END,
     pg_catalog.format('table %s is called %s now, and another one has its name', v.old_name, k.name),
     -- in this order, because the old one may be a partition of the other by now
     pg_catalog.concat(
-        pg_catalog.format('SELECT webhook_unwatch(%L, %L); ', w.name, k.name),
-        r.remedy,
-        pg_catalog.format(
-            ' watches that one instead. webhook_update(.., table_name => %L) says that it is the old one that is meant.', k.name
-        )
+        pg_catalog.format('SELECT webhook_unwatch(%L, %L); ', w.uuid, k.name) || r.remedy || ' watches that one instead. ',
+        pg_catalog.format('webhook_update(.., table_name => %L) says that it is the old one that is meant.', k.name)
     )
 FROM webhook.watched AS v
 JOIN webhook.webhook AS w ON w.id = v.webhook

@@ -122,11 +122,12 @@ FROM (
         p.next_at + k.step * interval '1 microsecond' AS next_at,
         -- less what nobody has tried it in: see src/domain/timeline.rs
         p.first_attempt_at + k.step * interval '1 microsecond' + coalesce(
-            (
+            -- An infinite time cannot be subtracted before PostgreSQL 17.
+            CASE WHEN p.next_at < 'infinity' THEN (
                 SELECT pg_catalog.sum(a.ended - greatest(a.began, p.next_at))
                 FROM webhook.absence AS a
                 WHERE a.ended - greatest(a.began, p.next_at) > interval '10 seconds'
-            ),
+            ) END,
             interval '0'
         ) AS first_attempt_at,
         p.attempts, p.status_code, p.duration_us, p.error, p.response_body, p.key

@@ -74,6 +74,20 @@ def test_a_table_that_another_one_replaces(mine, how):
     assert health(mine)[0] != "broken"
 
 
+def test_a_table_of_somebody_elses_breaks_nothing(mine):
+    """Whoever may create one in the schema can give it a name that a watched one had."""
+    mine.run("ALTER TABLE items RENAME TO sales")
+    mine.judge.run("CREATE ROLE squatter; GRANT CREATE ON SCHEMA public TO squatter")
+    mine.judge.run("SET ROLE squatter; CREATE TABLE items (id int PRIMARY KEY, note text); RESET ROLE")
+    [(severity, problem, hint)] = check(mine)
+    assert severity == "warning" and "another one has its name" in problem
+    assert "webhook_watch" not in hint, "whoever ran it would bring the condition to a table that the owner has no right on"
+    assert health(mine) == ("healthy", None)
+    mine.run("INSERT INTO sales VALUES (1, 'a', 'x')")
+    assert records(mine) == [{"id": 1, "note": "a"}]
+    mine.judge.run("DROP OWNED BY squatter; DROP ROLE squatter")
+
+
 def test_a_table_is_replaced_after_its_columns_were_renamed(mine):
     mine.run("SELECT webhook_update('hook', condition => '')")
     mine.run("ALTER TABLE items RENAME note TO remark")
