@@ -82,8 +82,8 @@ $(TREE)/origin: always | packages $(HOME_DIR)
 
 $(PGRX_HOME)/config.toml: $(TREE)/origin
 	@if [ "$$(cargo pgrx --version 2>/dev/null)" != "cargo-pgrx $(PGRX)" ]; then \
-	    echo "== installing cargo-pgrx $(PGRX) (about five minutes, once)"; \
-	    cargo install --quiet --locked cargo-pgrx --version =$(PGRX); \
+	    echo "== installing cargo-pgrx $(PGRX) (about two minutes, once)"; \
+	    cargo install --quiet --debug --locked cargo-pgrx --version =$(PGRX); \
 	fi
 	@mkdir -p $(PGRX_HOME) && cargo pgrx init --pg$(PG_MAJOR) $(SERVER) >/dev/null
 
