@@ -135,6 +135,8 @@ $$;
 CREATE TABLE webhook.cursor (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     snap            pg_snapshot NOT NULL,
+    -- What the clock showed when the worker was last there: at most a second ago while it works, a minute while something
+    -- waits.
     at              timestamptz NOT NULL,
     -- Runs of the worker since this start of the server that have not ended well.
     server_start    timestamptz,
@@ -142,8 +144,8 @@ CREATE TABLE webhook.cursor (
     -- The delivery that is under way alone, and those that were when one of these runs ended.
     suspect         bigint,
     accused         bigint[] NOT NULL DEFAULT '{}',
-    -- By how many microseconds the clock has been set since. The times of webhook.pending, and of webhook.absence, are by
-    -- the clock as it was before.
+    -- By how many microseconds it had been set by then; written with it. The times of webhook.pending, and of
+    -- webhook.absence, are by the clock as it was before: see src/domain/clock.rs.
     step            bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10);
 INSERT INTO webhook.cursor (snap, at) VALUES (pg_catalog.pg_current_snapshot(), pg_catalog.now());

@@ -1,8 +1,8 @@
-//! The times of the slow lane, which mean the same whatever becomes of the clock and of the worker.
+//! The times in which nobody could try, by which no retry ends.
 //!
-//! They are written by the clock as it was when the queue was made: how far it has been set since is kept apart. So a clock
-//! that is set changes no row. Nor does a time in which nobody could try, which is left out where a row is read that has
-//! been due in it: that row has not been written since, because whatever is written is due later.
+//! They are, as all that is due, in the time of the queue ([`super::clock`]). Such a time changes no row: it is left out
+//! where a row is read that has been due in it. That row has not been written since, because whatever is written is due
+//! later.
 
 use super::clock::NOTICED;
 use super::time::{Timestamp, micros};
@@ -19,28 +19,15 @@ pub struct Absence {
     pub until: Timestamp,
 }
 
-/// How times of the slow lane are read and written.
+/// How times of the slow lane are read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Timeline {
-    /// By how many microseconds the clock has been set since the queue was made.
-    pub step: i64,
     /// The oldest first.
     pub absences: Vec<Absence>,
 }
 
 impl Timeline {
-    /// As `at` is stored.
-    pub fn stored(&self, at: Timestamp) -> Timestamp {
-        at.moved(self.step.saturating_neg())
-    }
-
-    /// What is stored as `at`.
-    pub fn of_stored(&self, at: Timestamp) -> Timestamp {
-        at.moved(self.step)
-    }
-
-    /// When the first attempt was, less what the event, which has been due since `due`, has waited for somebody to try. All
-    /// of it as stored.
+    /// When the first attempt was, less what the event, which has been due since `due`, has waited for somebody to try.
     pub fn first_attempt(&self, at: Timestamp, due: Timestamp) -> Timestamp {
         let waited = self.absences.iter().map(|absence| absence.since(due));
         at.moved(waited.fold(0, i64::saturating_add))
@@ -61,6 +48,11 @@ impl Timeline {
 }
 
 impl Absence {
+    /// Not where it is too short to tell from a worker that came in time.
+    pub fn matters(&self) -> bool {
+        self.since(self.from) > 0
+    }
+
     /// Of it, the microseconds after `due`; none where that is too little to tell from a worker that came in time.
     fn since(&self, due: Timestamp) -> i64 {
         let waited = self.until.0.saturating_sub(self.from.max(due).0);
@@ -82,7 +74,7 @@ mod tests {
 
     #[test]
     fn counts_what_was_due_and_nobody_tried() {
-        let line = Timeline { step: 0, absences: vec![absence(100, 200), absence(300, 400)] };
+        let line = Timeline { absences: vec![absence(100, 200), absence(300, 400)] };
         let first = |due| line.first_attempt(at(10), at(due));
         assert_eq!(first(50), at(210), "both");
         assert_eq!(first(150), at(160), "half of one, and the other");
@@ -90,15 +82,6 @@ mod tests {
         assert_eq!(first(391), at(10), "in time");
         assert_eq!(first(500), at(10));
         assert_eq!(line.first_attempt(at(10), Timestamp::INFINITY), at(10));
-    }
-
-    #[test]
-    fn a_clock_that_is_set_changes_nothing_that_is_stored() {
-        let line = Timeline { step: -86_400_000_000, absences: Vec::new() };
-        assert_eq!(line.of_stored(line.stored(at(5))), at(5));
-        assert_eq!(line.of_stored(at(86_400)), at(0));
-        assert_eq!(line.stored(Timestamp::INFINITY), Timestamp::INFINITY);
-        assert_eq!(line.stored(Timestamp(i64::MIN)), Timestamp(i64::MIN));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The durable cursor.
 
+use crate::domain::clock::Reading;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::domain::timeline::{Absence, Timeline};
@@ -18,8 +19,8 @@ pub fn begin(session: &Session) -> Option<Start> {
         suspect: row.get(3),
         suspicions: row.value(4),
         cautious: false,
-        worked: row.value(5),
-        timeline: Timeline { step: row.value(6), absences: absences(session) },
+        left: Reading { at: row.value(5), step: row.value(6) },
+        timeline: Timeline { absences: absences(session) },
     })
 }
 
@@ -33,8 +34,8 @@ pub struct Start {
     pub suspect: Option<i64>,
     /// How many of these runs have ended so.
     pub suspicions: i32,
-    /// When the one before was at work for the last time.
-    pub worked: Timestamp,
+    /// Of the clock, when the one before was at work for the last time.
+    pub left: Reading,
     /// How times of the slow lane are read.
     pub timeline: Timeline,
     /// Whether this run sends one event at a time.
@@ -57,13 +58,14 @@ pub fn condemn(session: &Session, delivery: i64, reason: &str) {
 }
 
 /// The worker is at work, and everything that `settled` sees is finished or in the slow lane.
-pub fn save(session: &Session, settled: Option<&Snapshot>) {
-    session.run(sql!("queue/advance"), &[arg(settled.cloned())]);
+pub fn save(session: &Session, settled: Option<&Snapshot>, clock: Reading) {
+    let args = [arg(settled.cloned()), arg(clock.at), arg(clock.step)];
+    session.run(sql!("queue/advance"), &args);
 }
 
-/// The clock has been set by `step` microseconds.
-pub fn follow_clock(session: &Session, step: i64) {
-    session.run(sql!("queue/follow_clock"), &[arg(step)]);
+/// The worker is there, which is written where anything waits.
+pub fn mark(session: &Session, clock: Reading) {
+    session.run(sql!("queue/mark"), &[arg(clock.at), arg(clock.step)]);
 }
 
 fn absences(session: &Session) -> Vec<Absence> {

@@ -52,7 +52,7 @@ pub struct Event {
     pub origin: Origin,
     /// Attempts made.
     pub attempts: u32,
-    /// When the first of them began.
+    /// When the first of them began, in the time of the queue.
     pub first_attempt_at: Option<Timestamp>,
     /// The public id.
     pub event_id: String,
@@ -104,13 +104,13 @@ pub struct Settlement {
     pub started: Timestamp,
     /// How long it took.
     pub took: Duration,
-    /// When the delivery's first attempt began.
+    /// When the delivery's first attempt began, in the time of the queue.
     pub first_attempt_at: Timestamp,
     /// The answer, or why there is none.
     pub result: Result<Answer, Failure>,
     /// What follows.
     pub verdict: Verdict,
-    /// When the delivery is due again; at infinity when it is dead.
+    /// When the delivery is due again, in the time of the queue; at infinity when it is dead.
     pub next_at: Option<Timestamp>,
     /// The answer asks that the webhook be disabled.
     pub gone: bool,

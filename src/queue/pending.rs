@@ -1,4 +1,4 @@
-//! The slow lane.
+//! The slow lane. All that is due there is in the time of the queue, see [`crate::domain::clock`].
 
 use std::time::Duration;
 
@@ -24,10 +24,9 @@ pub fn claim(
 ) -> Vec<(Timestamp, Event)> {
     let webhooks: Vec<i32> = claims.iter().map(|claim| claim.webhook).collect();
     let positions = claims.iter().map(|claim| claim.after.unwrap_or((BEGINNING, i64::MIN)));
-    let (times, ids): (Vec<Timestamp>, Vec<i64>) =
-        positions.map(|(at, id)| (timeline.stored(at), id)).unzip();
+    let (times, ids): (Vec<Timestamp>, Vec<i64>) = positions.unzip();
     let limits: Vec<i64> = claims.iter().map(|claim| claim.limit).collect();
-    let args = [arg(webhooks), arg(times), arg(ids), arg(limits), arg(timeline.stored(now))];
+    let args = [arg(webhooks), arg(times), arg(ids), arg(limits), arg(now)];
     let rows = session.read(sql!("queue/claim"), &args);
     let mut bytes = 0;
     let mut found: Vec<(Timestamp, Event)> = Vec::with_capacity(rows.count());
@@ -39,7 +38,7 @@ pub fn claim(
         let due: Timestamp = row.value(2);
         let event = event(row, timeline, due, installation);
         bytes += event.body.as_ref().map_or(0, String::len);
-        found.push((timeline.of_stored(due), event));
+        found.push((due, event));
     }
     found
 }
@@ -53,7 +52,7 @@ fn event(row: Row<'_>, timeline: &Timeline, due: Timestamp, installation: &str) 
         webhook: row.value(1),
         origin: Origin::Pending { slot: row.get(9) },
         attempts: row.value::<i32>(5).unsigned_abs(),
-        first_attempt_at: first_attempt_at.map(|at| timeline.of_stored(at)),
+        first_attempt_at,
         event_id: row.get(7).unwrap_or_else(|| ring::event_id(installation, id)),
         body: row.get(8),
         failure: None,
@@ -71,17 +70,15 @@ fn cut(claims: &mut [Claim], found: &[(Timestamp, Event)]) {
 /// For each webhook the earliest event that is not due at `now`.
 pub fn next_due(
     session: &Session,
-    timeline: &Timeline,
     webhooks: &[i32],
     now: Timestamp,
 ) -> Vec<(i32, Option<Timestamp>)> {
-    let args = [arg(webhooks.to_vec()), arg(timeline.stored(now))];
+    let args = [arg(webhooks.to_vec()), arg(now)];
     let rows = session.read(sql!("queue/next_due"), &args);
-    let due = |row: Row<'_>| row.get(2).map(|at| timeline.of_stored(at));
-    rows.iter().map(|row| (row.value(1), due(row))).collect()
+    rows.iter().map(|row| (row.value(1), row.get(2))).collect()
 }
 
-/// When the first of all that waits is due, or was, as it is stored.
+/// When the first of all that waits is due, or was.
 pub fn earliest(session: &Session) -> Option<Timestamp> {
     session.read(sql!("queue/earliest"), &[]).first()?.get(1)
 }
@@ -114,31 +111,30 @@ pub struct Last {
 
 /// Moves events of the ring, each from its slot and transaction, to the slow lane. Returns how many
 /// were moved: fewer than asked for where somebody has removed rows of the ring by hand.
-pub fn suspend(session: &Session, timeline: &Timeline, events: &[(Spill, Waiting)]) -> usize {
+pub fn suspend(session: &Session, events: &[(Spill, Waiting)]) -> usize {
     if events.is_empty() {
         return 0;
     }
-    let mut args = columns(timeline, events.iter().map(|(_, waiting)| waiting));
+    let mut args = columns(events.iter().map(|(_, waiting)| waiting));
     args.push(arg(events.iter().map(|(spill, _)| spill.slot).collect::<Vec<_>>()));
     args.push(arg(events.iter().map(|(spill, _)| spill.xid).collect::<Vec<_>>()));
     session.run(sql!("queue/suspend"), &args).count()
 }
 
 /// Writes when events of the slow lane are due again.
-pub fn postpone(session: &Session, timeline: &Timeline, events: &[Waiting]) {
+pub fn postpone(session: &Session, events: &[Waiting]) {
     if !events.is_empty() {
-        session.run(sql!("queue/postpone"), &columns(timeline, events.iter()));
+        session.run(sql!("queue/postpone"), &columns(events.iter()));
     }
 }
 
 /// An array for each column.
-fn columns<'a>(timeline: &Timeline, events: impl Iterator<Item = &'a Waiting> + Clone) -> Vec<Arg> {
-    let stored = |at| timeline.stored(at);
+fn columns<'a>(events: impl Iterator<Item = &'a Waiting> + Clone) -> Vec<Arg> {
     let last = || events.clone().map(|waiting| waiting.last.as_ref());
     vec![
         arg(events.clone().map(|waiting| waiting.id).collect::<Vec<_>>()),
-        arg(events.clone().map(|waiting| stored(waiting.next_at)).collect::<Vec<_>>()),
-        arg(last().map(|last| last.map(|l| stored(l.first_attempt_at))).collect::<Vec<_>>()),
+        arg(events.clone().map(|waiting| waiting.next_at).collect::<Vec<_>>()),
+        arg(last().map(|last| last.map(|l| l.first_attempt_at)).collect::<Vec<_>>()),
         arg(last().map(|last| last.map_or(0, |l| l.attempt as i32)).collect::<Vec<_>>()),
         arg(last().map(|last| last.map(|l| l.status_code)).collect::<Vec<_>>()),
         arg(last().map(|last| last.map(|l| time::micros(l.took))).collect::<Vec<_>>()),

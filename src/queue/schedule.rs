@@ -253,13 +253,6 @@ impl Schedule {
         self.tracks.values_mut().for_each(|track| track.waits_from(clock));
     }
 
-    /// The clock has been set by `step` microseconds.
-    pub fn follow_clock(&mut self, step: i64) {
-        for flight in self.flights.values_mut() {
-            flight.first_attempt_at = flight.first_attempt_at.map(|at| at.moved(step));
-        }
-    }
-
     /// The messages in memory.
     pub fn deliveries(&self) -> Vec<i64> {
         self.flights.keys().copied().collect()

@@ -1,6 +1,6 @@
 //! Writing down what has happened: one transaction for all that has come in.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
@@ -34,10 +34,11 @@ impl Leader {
         let room = MOST.saturating_sub(self.settlements.len());
         let mut outcomes = self.pool.collect(room);
         outcomes.extend(self.schedule.take_untried());
-        let now = Instant::now();
+        let (now, clock) = (Instant::now(), self.time());
         for outcome in outcomes {
             let jitter = fastrand::f64() * 2.0 - 1.0;
-            let Some((settlement, spills)) = self.schedule.judge(outcome, now, jitter) else {
+            let Some((settlement, spills)) = self.schedule.judge(outcome, now, clock, jitter)
+            else {
                 continue;
             };
             self.settlements.push(settlement);
@@ -82,18 +83,19 @@ impl Leader {
     /// Writes everything that waits. After an error it still waits.
     pub(super) fn flush(&mut self) -> Result<(), TxnError> {
         let now = Instant::now();
+        let reading = self.read_clock();
         let rarely = now.duration_since(self.cursor_written) >= RARELY;
         let cursor = self.cursor.as_ref().filter(|_| rarely && self.progressed);
         let healths = self.schedule.take_health(now);
         let (settlements, spills) = (&self.settlements, &self.spills);
-        let timeline = &self.timeline;
         let nothing_waits = settlements.is_empty() && spills.is_empty() && self.doubled.is_empty();
         if nothing_waits && healths.is_empty() && cursor.is_none() {
             return Ok(());
         }
         // Also where the cursor stays: by that the next run knows how long there was none.
-        let marks = cursor.is_some() || rarely && !settlements.is_empty();
-        let clock = Timestamp::from(SystemTime::now());
+        let waits = !settlements.is_empty() || !spills.is_empty();
+        let marks = cursor.is_some() || rarely && waits;
+        let clock = reading.time();
         if !spills.is_empty() {
             self.schedule.spill_at(clock);
         }
@@ -101,7 +103,7 @@ impl Leader {
         let cleared = settlements.iter().any(|s| Some(s.delivery) == self.suspect);
         let written = txn::run(self.extension, |session| {
             self.log.write(self.slot, settlements);
-            let mut moved = pending::suspend(session, timeline, &suspensions);
+            let mut moved = pending::suspend(session, &suspensions);
             let mut doubled = self.doubled.clone();
             if moved < suspensions.len() {
                 let taken = pending::taken(session, &suspensions);
@@ -112,7 +114,7 @@ impl Leader {
             if !doubled.is_empty() {
                 wake::worker_at_commit();
             }
-            pending::postpone(session, timeline, &postponements(settlements));
+            pending::postpone(session, &postponements(settlements));
             pending::finish(session, delivered(settlements));
             health::write(session, &healths);
             let disabled = health::disable(session, gone(settlements));
@@ -120,7 +122,7 @@ impl Leader {
                 registry::changed();
             }
             if marks {
-                cursor::save(session, cursor);
+                cursor::save(session, cursor, reading);
             }
             if cleared {
                 cursor::suspect(session, None);
@@ -152,6 +154,7 @@ impl Leader {
         }
         if marks {
             self.cursor_written = now;
+            self.marked = Some(now);
         }
         if cursor.is_some() {
             self.cursor = None;

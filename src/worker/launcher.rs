@@ -19,7 +19,7 @@ use super::complaints::Complaints;
 use super::hint::Hint;
 use super::known::Known;
 use super::places;
-use crate::domain::clock::Steps;
+use crate::domain::clock::{Clock, Reading};
 use crate::domain::time::Timestamp;
 use crate::pg::board::{self, Entry};
 use crate::pg::state::{Leave, State, Visit};
@@ -41,7 +41,7 @@ struct Launcher {
     visiting: Option<pg_sys::Oid>,
     /// When the settings were last read.
     reloaded: Instant,
-    clock: Steps,
+    clock: Clock,
     complaints: Complaints,
 }
 
@@ -55,7 +55,7 @@ pub fn run() {
         hint: Hint::read(),
         visiting: None,
         reloaded: now,
-        clock: Steps::new(Timestamp::from(SystemTime::now()), now),
+        clock: Clock::new(Reading { at: Timestamp::from(SystemTime::now()), step: 0 }, now),
         complaints: Complaints::default(),
     };
     loop {
@@ -87,7 +87,6 @@ impl Launcher {
     /// The resting ones are due by a clock that somebody has set: each is asked anew.
     fn follow_clock(&mut self) {
         if self.clock.look(Timestamp::from(SystemTime::now()), Instant::now()).is_some() {
-            self.clock.settled();
             board::entries().for_each(Entry::set_due_now);
         }
     }

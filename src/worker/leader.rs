@@ -4,7 +4,7 @@
 //! to be sent ([`super::look`]), and waits. Turns are some milliseconds apart while there is work, so that
 //! batches form by themselves, and a first event after idleness is taken up at once.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
@@ -17,10 +17,9 @@ use crate::delivery::client::{Client, Trust};
 use crate::delivery::files;
 use crate::delivery::lookup::Lookups;
 use crate::delivery::pool::Pool;
-use crate::domain::clock::Steps;
+use crate::domain::clock::Clock;
 use crate::domain::flow::Flow;
 use crate::domain::snapshot::Snapshot;
-use crate::domain::time::Timestamp;
 use crate::domain::timeline::Timeline;
 use crate::domain::window::Windows;
 use crate::log::attempt::Log;
@@ -52,7 +51,7 @@ pub(super) struct Leader {
     /// Webhooks of another installation, which send nothing.
     pub(super) unarmed: i64,
     reminder: Reminder,
-    steps: Steps,
+    pub(super) clock: Clock,
     pub(super) timeline: Timeline,
     pub(super) lookups: Lookups,
     pub(super) client: Client,
@@ -72,6 +71,8 @@ pub(super) struct Leader {
     /// Events have been read or settled since the cursor was written.
     pub(super) progressed: bool,
     pub(super) cursor_written: Instant,
+    /// When it was last written down that the worker is there, or was no need to; `None`: it is to be.
+    pub(super) marked: Option<Instant>,
     /// The slot that attempts are logged to.
     pub(super) slot: i16,
     pub(super) log: Log,
@@ -115,6 +116,7 @@ impl Leader {
         entry: &'static Entry,
         installation: String,
         start: Start,
+        clock: Clock,
         slot: i16,
         log: Log,
     ) -> Result<Self, Exit> {
@@ -136,7 +138,7 @@ impl Leader {
             displaced: false,
             unarmed: 0,
             reminder: Reminder::default(),
-            steps: Steps::new(Timestamp::from(SystemTime::now()), now),
+            clock,
             timeline: start.timeline,
             lookups,
             client,
@@ -150,6 +152,7 @@ impl Leader {
             cursor: None,
             progressed: false,
             cursor_written: now,
+            marked: Some(now),
             slot,
             log,
             retention_asked: None,
@@ -192,6 +195,8 @@ impl Leader {
             if self.entry.take_changed() {
                 registry::set_changed();
                 self.delay = Duration::ZERO;
+                // Somebody may have imported what waits.
+                self.marked = None;
             }
             match self.turn(began) {
                 Ok(()) => {
@@ -223,10 +228,7 @@ impl Leader {
     }
 
     fn turn(&mut self, now: Instant) -> Result<(), TxnError> {
-        // Before anything is judged by the clock as it is now.
-        if let Some(step) = self.steps.look(Timestamp::from(SystemTime::now()), now) {
-            self.follow_clock(step)?;
-        }
+        self.read_clock();
         self.collect();
         if self.entry.take_cancelled() {
             self.cancelled = Cancelled::Perhaps;
@@ -251,6 +253,7 @@ impl Leader {
         if self.flush_wait(Instant::now()) == Some(Duration::ZERO) {
             self.flush()?;
         }
+        self.mark(now)?;
         self.calm_down(now)?;
         let asked = self.retention_asked;
         if asked.is_none_or(|asked| now.duration_since(asked) >= retention::interval()) {
@@ -267,20 +270,6 @@ impl Leader {
             );
         }
         self.removing.work(self.extension, now)
-    }
-
-    /// What has been judged by the clock as it was is written by that clock.
-    fn follow_clock(&mut self, step: i64) -> Result<(), TxnError> {
-        self.flush()?;
-        txn::run(self.extension, |session| cursor::follow_clock(session, step))?;
-        log!("pg_webhook: the clock has been set by {} seconds", step / 1_000_000);
-        self.timeline.step = self.timeline.step.saturating_add(step);
-        self.schedule.follow_clock(step);
-        self.steps.settled();
-        // What is due is looked for anew.
-        registry::set_changed();
-        self.entry.wake();
-        Ok(())
     }
 
     /// Takes away what webhooks have left that ended with their owners; later, where somebody is in the way.
@@ -348,7 +337,14 @@ impl Leader {
     }
 
     fn last_words(&mut self) {
-        report(self.write_down().and_then(|()| txn::run(self.extension, cursor::calm)));
+        let written = self.write_down().and_then(|()| {
+            let reading = self.read_clock();
+            txn::run(self.extension, |session| {
+                cursor::save(session, None, reading);
+                cursor::calm(session);
+            })
+        });
+        report(written);
     }
 
     /// Writes down what has been brought so far. What is still under way will be repeated.

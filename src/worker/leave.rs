@@ -92,15 +92,14 @@ impl Leader {
         if let Some(settled) = self.windows.advance() {
             self.cursor = Some(settled.clone());
         }
+        let reading = self.read_clock();
         let cursor = self.cursor.as_ref();
         let turning = txn::run(self.extension, |session| {
-            if cursor.is_some() {
-                cursor::save(session, cursor);
-            }
+            cursor::save(session, cursor, reading);
             cursor::calm(session);
             retention::due_in(session)
         })?;
-        let (now, clock) = (Instant::now(), Timestamp::from(SystemTime::now()));
+        let (now, clock) = (Instant::now(), self.time());
         let unfinished = self.behind || self.schedule.len() > 0 || self.windows.unread();
         if settings::enabled() && unfinished {
             return Ok(Some(Duration::ZERO));

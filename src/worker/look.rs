@@ -121,7 +121,7 @@ impl Leader {
     }
 
     fn claim(&mut self, session: &Session) {
-        let (now, clock) = (Instant::now(), Timestamp::from(SystemTime::now()));
+        let (now, clock) = (Instant::now(), self.time());
         let mut claims = self.schedule.claims(now, clock);
         if claims.is_empty() {
             return;
@@ -138,7 +138,7 @@ impl Leader {
             }
         }
         if !exhausted.is_empty() {
-            for (webhook, due) in pending::next_due(session, &self.timeline, &exhausted, clock) {
+            for (webhook, due) in pending::next_due(session, &exhausted, clock) {
                 self.schedule.set_next_due(webhook, due);
             }
         }
@@ -217,7 +217,7 @@ impl Leader {
             attempt: 0,
             started: at,
             took: Duration::ZERO,
-            first_attempt_at: at,
+            first_attempt_at: self.time(),
             result: Err(Failure::new(ErrorClass::Internal, reason)),
             verdict: Verdict::Dead,
             next_at: Some(Timestamp::INFINITY),

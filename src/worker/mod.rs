@@ -1,6 +1,7 @@
 //! The processes: a launcher for the server and a worker for each database that has the extension.
 
 mod caution;
+mod clock;
 mod complaints;
 mod flush;
 mod hint;

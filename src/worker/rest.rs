@@ -1,12 +1,11 @@
 //! When the leader works and how long it waits.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::leader::Leader;
 use super::look::Cancelled;
 use crate::delivery::pool::OUTCOMES;
 use crate::domain::batching;
-use crate::domain::time::Timestamp;
 use crate::pg::{interrupt, settings};
 
 /// The time between two turns is ten times what the last one took, within these bounds: many small turns
@@ -93,7 +92,7 @@ impl Leader {
             return Duration::ZERO;
         }
         let now = Instant::now();
-        let clock = Timestamp::from(SystemTime::now());
+        let clock = self.time();
         let enabled = settings::enabled();
         let schedule = if enabled { self.schedule.next_wake(now, clock) } else { None };
         let poll = POLL.saturating_sub(self.polled.elapsed());
@@ -120,9 +119,8 @@ impl Leader {
     }
 
     pub(super) fn look_is_due(&self) -> bool {
-        let clock = Timestamp::from(SystemTime::now());
         self.has_more()
             || settings::enabled()
-                && self.schedule.next_wake(Instant::now(), clock) == Some(Duration::ZERO)
+                && self.schedule.next_wake(Instant::now(), self.time()) == Some(Duration::ZERO)
     }
 }

@@ -7,8 +7,8 @@ use pgrx::prelude::*;
 use super::leader::{LONGEST_PAUSE, Leader, SHORTEST_PAUSE};
 use super::reminder::Reminder;
 use super::{Exit, caution};
-use crate::domain::clock::NOTICED;
-use crate::domain::time::{Timestamp, micros};
+use crate::domain::clock::Clock;
+use crate::domain::time::Timestamp;
 use crate::domain::timeline::Absence;
 use crate::log::attempt::Log;
 use crate::pg::board::{self, Entry};
@@ -97,7 +97,7 @@ pub(super) fn run(database: pg_sys::Oid) -> Exit {
 /// What a look at what an earlier run has left comes to.
 enum Found {
     /// A run begins.
-    Begun { installation: String, start: Start, slot: i16, log: Log },
+    Begun { installation: String, start: Start, clock: Clock, slot: i16, log: Log },
     /// This database is a copy. Nothing of it is touched.
     Copy,
     /// A row of ours has been removed by hand.
@@ -113,9 +113,9 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
         // Whoever arms the database later wakes again.
         entry.take_wake();
         match txn::run(extension, look) {
-            Ok(Found::Begun { installation, start, slot, log }) => {
+            Ok(Found::Begun { installation, start, clock, slot, log }) => {
                 entry.set_idle(false);
-                return Leader::new(extension, entry, installation, start, slot, log);
+                return Leader::new(extension, entry, installation, start, clock, slot, log);
             }
             Ok(Found::Copy) => {
                 entry.set_state(State::Unarmed);
@@ -161,24 +161,22 @@ fn look(session: &Session) -> Found {
     let begin = || {
         let mut start = cursor::begin(session)?;
         start.cautious = caution::judge(session, &start);
-        resume(session, &mut start, Timestamp::from(SystemTime::now()));
+        let clock = resume(session, &mut start);
         let (slot, log) = (ring::current_slot(session)?, Log::open(session));
-        Some(Found::Begun { installation: installation.id, start, slot, log })
+        Some(Found::Begun { installation: installation.id, start, clock, slot, log })
     };
     begin().unwrap_or(Found::Incomplete)
 }
 
-/// A clock that has been set back since the run before is followed. One that has gone on, or has been set forward, which
-/// nobody can tell apart, has left time in which nobody tried.
-fn resume(session: &Session, start: &mut Start, now: Timestamp) {
-    let timeline = &mut start.timeline;
-    let gap = now.0.saturating_sub(start.worked.0);
-    if gap < -micros(NOTICED) {
-        cursor::follow_clock(session, gap);
-        timeline.step = timeline.step.saturating_add(gap);
-    } else if gap > micros(NOTICED) {
-        let absence = Absence { from: timeline.stored(start.worked), until: timeline.stored(now) };
-        timeline.add(absence, pending::earliest(session));
-        cursor::save_absences(session, &timeline.absences);
+/// Goes on where the run before has left the clock, and writes down how long there was nobody.
+fn resume(session: &Session, start: &mut Start) -> Clock {
+    let (wall, now) = (Timestamp::from(SystemTime::now()), Instant::now());
+    let reading = start.left.resumed(wall);
+    let absence = Absence { from: start.left.time(), until: reading.time() };
+    if absence.matters() {
+        start.timeline.add(absence, pending::earliest(session));
+        cursor::save_absences(session, &start.timeline.absences);
     }
+    cursor::save(session, None, reading);
+    Clock::new(reading, now)
 }

@@ -86,6 +86,40 @@ def test_a_clock_that_is_set_while_the_worker_runs(site, receiver):
     assert receiver.got()[4].time - receiver.got()[3].time > 0.8 * BACKOFF - 0.5, "it waits as long as it had to"
 
 
+@pytest.mark.parametrize("days", [1, -1])
+def test_a_clock_that_is_set_at_the_moment_of_a_stop(site, receiver, days):
+    """Before the worker has seen it: it waits for something else."""
+    site.cluster.stop()
+    clock = go_by(site, 0)
+    site.wait_for_worker()
+    site.run("INSERT INTO items VALUES (1)")
+    site.wait_for_status(1, "retrying")
+    clock.set(days * DAY)
+    begin_anew(site, "fast", days * DAY)
+    receiver.wait(2)
+    wait_until(lambda: site.value("SELECT attempts FROM webhook.deliveries") == 2, "the second attempt to be written")
+    assert site.statuses() == {"retrying": 1}
+
+
+def test_what_cannot_be_written_while_the_clock_is_set(site, receiver):
+    """Events on their way to the slow lane are due when they came, by the clock of then."""
+    site.cluster.stop()
+    clock = go_by(site, 0)
+    site.wait_for_worker()
+    receiver.on("/", reply(200))
+    site.run("SELECT webhook_pause('hook')")
+    with site.cluster.connect(site.name, autocommit=False) as other:
+        other.execute("LOCK TABLE webhook.pending IN SHARE MODE")
+        site.run("INSERT INTO items VALUES (1)")
+        wait_until(lambda: site.cluster.log_lines("lock timeout"), "the worker to fail")
+        clock.set(DAY)
+        tries = "SELECT count(*) FROM pg_locks WHERE relation = 'webhook.pending'::regclass AND waitstart > now() - interval '1 hour'"
+        wait_until(lambda: site.judge.value(tries), "the worker to try again by that clock")
+    site.run("SELECT webhook_resume('hook')")
+    receiver.wait(1)
+    site.wait_for_status(1)
+
+
 # --- how long retries last, where nobody tries -----------------------------------------------------------
 
 
@@ -133,3 +167,47 @@ def test_no_retry_ends_while_nobody_can_try(patient, receiver, how):
     wait_until(lambda: patient.value("SELECT attempts FROM webhook.deliveries") == 2, "the second attempt to be written")
     assert patient.statuses() == {"retrying": 1, "dead": 1, "cancelled": 1}
     assert 2500 < lasted(patient) < 4500
+
+
+# --- while there is nothing to do -------------------------------------------------------------------------
+
+
+def let_worker_mark(db):
+    """The worker does what it does now and then."""
+    waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'webhook.cursor'::regclass AND NOT granted"
+    with db.cluster.connect(db.name, autocommit=False) as other:
+        other.execute("LOCK TABLE webhook.cursor IN SHARE MODE")
+        db.judge.run("SELECT pg_reload_conf()")
+        wait_until(lambda: db.judge.value(waiting), "the worker")
+    # When it has ended that.
+    with db.cluster.connect(db.name, autocommit=False) as other:
+        other.execute("LOCK TABLE webhook.cursor IN SHARE MODE")
+
+
+def test_a_clock_that_is_set_back_after_a_long_rest_and_before_a_crash(patient, receiver):
+    """It is not taken for a shorter time in which there was nobody. Where nothing waits, nobody has to know."""
+    patient.cluster.stop()
+    clock = go_by(patient, 0)
+    patient.wait_for_worker()
+    left = "SELECT extract(epoch FROM next_attempt_at - clock_timestamp())::float FROM webhook.deliveries WHERE status = 'retrying'"
+    before = patient.value(left)
+    clock.passes(1000)
+    let_worker_mark(patient)
+    clock.set(-600)
+    patient.cluster.stop("immediate")
+    clock.set(1000 - 600)
+    clock.passes(0)
+    patient.cluster.start(**clock.environment())
+    patient.judge.connection = patient.cluster.connect(patient.name)
+    patient.connection = patient.cluster.connect(patient.name, user=patient.owner)
+    patient.wait_for_worker()
+    assert -60 < patient.value(left) - (before - 1000) < 60, "an hour less the rest"
+    patient.run("SELECT webhook_cancel(id) FROM webhook.deliveries WHERE status = 'retrying'")
+    patient.wait_for_status(1, "cancelled")
+    version = "SELECT xmin::text, step FROM webhook.cursor"
+    clock.passes(100)
+    let_worker_mark(patient)
+    settled = patient.judge.rows(version)
+    clock.passes(200)
+    let_worker_mark(patient)
+    assert patient.judge.rows(version) == settled, "an idle database writes nothing"

@@ -1,2 +1,2 @@
 -- The run goes well, or has ended well.
-UPDATE webhook.cursor SET at = now(), runs = 0, suspect = NULL, accused = '{}'
+UPDATE webhook.cursor SET runs = 0, suspect = NULL, accused = '{}'

@@ -22,12 +22,13 @@ impl Schedule {
         std::mem::take(&mut self.untried)
     }
 
-    /// Judges an outcome. The message stays in memory until [`Self::settled`]. Also returns what must
-    /// leave the lane because the breaker opened.
+    /// Judges an outcome, at `clock` in the time of the queue. The message stays in memory until [`Self::settled`]. Also
+    /// returns what must leave the lane because the breaker opened.
     pub fn judge(
         &mut self,
         outcome: Outcome,
         now: Instant,
+        clock: Timestamp,
         jitter: f64,
     ) -> Option<(Settlement, Vec<Spill>)> {
         let flight = self.flights.get(&outcome.delivery)?.clone();
@@ -35,10 +36,8 @@ impl Schedule {
         let Exchange { started, took, result } = outcome.exchange;
         let wall = SystemTime::now();
         let started = Timestamp::from(started);
-        // By the clock as it is now, which may have been set since the attempt began.
-        let ended = Timestamp::from(wall);
-        let first_attempt_at = flight.first_attempt_at.unwrap_or(ended.before(took));
-        let elapsed = ended.since(first_attempt_at);
+        let first_attempt_at = flight.first_attempt_at.unwrap_or(clock.before(took));
+        let elapsed = clock.since(first_attempt_at);
         let history = History { attempts: outcome.attempt, elapsed };
         let verdict = verdict::judge(&result, history, &track.route.policy, wall, jitter);
         let trips = track.note(outcome.delivery, &result, started.after(took), now, jitter);
@@ -63,7 +62,7 @@ impl Schedule {
             verdict,
             next_at: match verdict {
                 Verdict::Delivered => None,
-                Verdict::Retry(wait) => Some(ended.after(wait)),
+                Verdict::Retry(wait) => Some(clock.after(wait)),
                 Verdict::Dead => Some(Timestamp::INFINITY),
             },
             orphan,

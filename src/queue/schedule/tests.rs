@@ -70,7 +70,7 @@ fn trip(schedule: &mut Schedule, webhook: i32, now: Instant) {
     for id in 0..i64::from(TRIPS_AT) {
         schedule.take_outbox();
         let (settlement, _) =
-            schedule.judge(outcome(id, webhook, None), now, 0.0).expect("a settlement");
+            schedule.judge(outcome(id, webhook, None), now, NOW, 0.0).expect("a settlement");
         assert!(matches!(settlement.verdict, Verdict::Retry(_)));
         schedule.settled(&settlement);
     }
@@ -83,7 +83,7 @@ fn a_delivered_event_leaves_the_memory_when_that_is_written() {
     assert_eq!(schedule.offer(event(5, 1), now), Decision::Taken);
     assert_eq!(handed_over(&mut schedule), [5]);
     let (settlement, spills) =
-        schedule.judge(outcome(5, 1, Some(204)), now, 0.0).expect("a settlement");
+        schedule.judge(outcome(5, 1, Some(204)), now, NOW, 0.0).expect("a settlement");
     assert_eq!((settlement.verdict, settlement.next_at), (Verdict::Delivered, None));
     assert!(spills.is_empty());
     assert_eq!(schedule.len(), 1, "until it is written");
@@ -96,9 +96,9 @@ fn an_outcome_counts_once() {
     let now = Instant::now();
     let mut schedule = schedule(vec![route(1)], now);
     schedule.offer(event(5, 1), now);
-    let (settlement, _) = schedule.judge(outcome(5, 1, Some(200)), now, 0.0).expect("first");
+    let (settlement, _) = schedule.judge(outcome(5, 1, Some(200)), now, NOW, 0.0).expect("first");
     schedule.settled(&settlement);
-    assert!(schedule.judge(outcome(5, 1, Some(200)), now, 0.0).is_none());
+    assert!(schedule.judge(outcome(5, 1, Some(200)), now, NOW, 0.0).is_none());
 }
 
 #[test]
@@ -150,7 +150,8 @@ fn at_the_end_of_what_waits_new_events_go_straight_on() {
     let rows = (1..=claim.limit).map(|id| waiting(id, 1)).collect();
     assert!(!schedule.claimed(&claim, rows, now));
     for id in 1..=claim.limit {
-        let (settlement, _) = schedule.judge(outcome(id, 1, Some(200)), now, 0.0).expect("known");
+        let (settlement, _) =
+            schedule.judge(outcome(id, 1, Some(200)), now, NOW, 0.0).expect("known");
         schedule.settled(&settlement);
     }
     let claim = schedule.claims(now, NOW).pop().expect("the rest");
@@ -170,7 +171,8 @@ fn a_full_claim_goes_on_behind_its_last_row() {
     assert!(!schedule.claimed(&claim, rows, now), "there may be more");
     assert!(schedule.claims(now, NOW).is_empty(), "no room");
     for id in 1..=claim.limit {
-        let (settlement, _) = schedule.judge(outcome(id, 1, Some(200)), now, 0.0).expect("known");
+        let (settlement, _) =
+            schedule.judge(outcome(id, 1, Some(200)), now, NOW, 0.0).expect("known");
         schedule.settled(&settlement);
     }
     let next = schedule.claims(now, NOW).pop().expect("a claim");
@@ -214,7 +216,7 @@ fn what_has_been_claimed_is_not_passed_again() {
 
     // An attempt fails, and its row is due 5 s later.
     schedule.offer(event(5, 1), now);
-    let (failed, _) = schedule.judge(outcome(5, 1, None), now, 0.0).expect("a settlement");
+    let (failed, _) = schedule.judge(outcome(5, 1, None), now, NOW, 0.0).expect("a settlement");
     let due = failed.next_at.expect("a retry");
     schedule.settled(&failed);
     schedule.set_next_due(1, Some(due));
@@ -251,7 +253,7 @@ fn a_broken_endpoint_gets_one_probe() {
     assert_eq!(claim.limit, 1);
     schedule.claimed(&claim, vec![waiting(0, 1)], later);
     assert!(schedule.claims(later, NOW).is_empty(), "the probe is under way");
-    schedule.judge(outcome(0, 1, Some(200)), later, 0.0).expect("known");
+    schedule.judge(outcome(0, 1, Some(200)), later, NOW, 0.0).expect("known");
     let claim = schedule.claims(later, NOW).pop().expect("a claim");
     assert!(claim.limit > 1, "closed again");
 }
@@ -268,7 +270,8 @@ fn when_the_breaker_opens_the_lane_is_emptied() {
     for id in 10..20 {
         schedule.offer(event(id, 1), now);
     }
-    let judged = tried.map(|id| schedule.judge(outcome(id, 1, None), now, 0.0).expect("known"));
+    let judged =
+        tried.map(|id| schedule.judge(outcome(id, 1, None), now, NOW, 0.0).expect("known"));
     let spilled: Vec<Vec<Spill>> = judged.map(|(_, spills)| spills).collect();
     let (last, before) = spilled.split_last().expect("some");
     assert!(before.iter().all(Vec::is_empty));
@@ -300,7 +303,7 @@ fn an_endpoint_that_cannot_be_used_is_an_outcome() {
     schedule.offer(event(5, 1), now);
     assert!(schedule.take_outbox().is_empty());
     let outcome = schedule.take_untried().pop().expect("an outcome");
-    let (settlement, _) = schedule.judge(outcome, now, 0.0).expect("known");
+    let (settlement, _) = schedule.judge(outcome, now, NOW, 0.0).expect("known");
     assert!(matches!(settlement.verdict, Verdict::Retry(_)));
 }
 

@@ -1,5 +1,6 @@
 // Loaded into a server (LD_PRELOAD) it sets the clock: by as many seconds as the file says that CLOCK_FILE names, from the
-// moment on in which it says so. What sleeps or waits sleeps by the machine's clock.
+// moment on in which it says so. A second number says how many seconds have passed besides, by all clocks. What sleeps or
+// waits sleeps by the machine's clock.
 
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -11,23 +12,28 @@
 #include <time.h>
 #include <unistd.h>
 
-static volatile const int64_t *offset;
+// How far the clock is set, and what has passed.
+static volatile const int64_t *seconds;
 
 __attribute__((constructor)) static void begin(void) {
     const char *name = getenv("CLOCK_FILE");
     int file = name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
     if (file < 0)
         return;
-    void *memory = mmap(NULL, sizeof(int64_t), PROT_READ, MAP_SHARED, file, 0);
+    void *memory = mmap(NULL, 2 * sizeof(int64_t), PROT_READ, MAP_SHARED, file, 0);
     close(file);
     if (memory != MAP_FAILED)
-        offset = memory;
+        seconds = memory;
 }
 
 int clock_gettime(clockid_t clock, struct timespec *time) {
     int done = syscall(SYS_clock_gettime, clock, time);
-    if (done == 0 && offset && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
-        time->tv_sec += *offset;
+    if (done != 0 || !seconds)
+        return done;
+    if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)
+        time->tv_sec += seconds[0] + seconds[1];
+    if (clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_COARSE)
+        time->tv_sec += seconds[1];
     return done;
 }
 

@@ -16,11 +16,19 @@ class Clock:
     def __init__(self, cluster):
         self._file = cluster.folder / "clock"
         self.set(0)
+        self.passes(0)
 
     def set(self, seconds):
+        self._write(0, seconds)
+
+    def passes(self, seconds):
+        """So much time has passed, which is more than has."""
+        self._write(8, seconds)
+
+    def _write(self, at, seconds):
         # In place: servers have the file in their memory.
         file = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o644)
-        os.pwrite(file, seconds.to_bytes(8, "little", signed=True), 0)
+        os.pwrite(file, seconds.to_bytes(8, "little", signed=True), at)
         os.close(file)
 
     def environment(self):
