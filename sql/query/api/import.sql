@@ -1,10 +1,11 @@
 -- Writes a delivery of another database into the slow lane, unless it is there already, or has ended here. By the id and
 -- the transaction together it is the same one. Where its id is that of another one, or
 -- could become that, it gets a new one. Those of the ring that have been tried, or are to be, are found without reading it.
+-- What has been due is due now: nobody could try since then, so that time does not count for how long retries last.
 WITH given AS (
     SELECT
         w.id AS webhook,
-        CASE WHEN $9 IS NULL THEN coalesce($11, 'infinity') ELSE 'infinity' END - s.step AS next_at,
+        CASE WHEN $9 IS NULL AND $11 IS NOT NULL THEN greatest($11, s.now) ELSE 'infinity' END - s.step AS next_at,
         CASE
             WHEN n.id <= $2
                 OR EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = $2)
@@ -17,12 +18,12 @@ WITH given AS (
                 THEN n.id
             ELSE $2
         END AS id,
-        $3 AS xid, $10 AS created_at, $12 - s.step AS first_attempt_at, $13 AS attempts,
+        $3 AS xid, $10 AS created_at, $12 + greatest(s.now - $11, interval '0') - s.step AS first_attempt_at, $13 AS attempts,
         $14 AS status_code, $15 AS duration_us, $16 AS error, $17 AS response_body,
         $5 AS event_type, $6 AS schema_name, $7 AS table_name, $4 AS event_id, $8 AS payload, $9 AS failure, $18 AS key,
         pg_current_xact_id() AS imported
     FROM webhook.webhook AS w
-    CROSS JOIN (SELECT k.step * interval '1 microsecond' AS step FROM webhook.cursor AS k) AS s
+    CROSS JOIN (SELECT k.step * interval '1 microsecond' AS step, clock_timestamp() AS now FROM webhook.cursor AS k) AS s
     CROSS JOIN (SELECT webhook.next_id() AS id OFFSET 0) AS n
     WHERE w.uuid = $1
       AND w.deleted_at IS NULL
