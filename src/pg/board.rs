@@ -21,6 +21,7 @@ use self::holds::Holds;
 use self::visits::Visits;
 use super::state::{Leave, Visit};
 use super::{compat, server};
+use crate::domain::time::Timestamp;
 
 /// Databases of one server that can have the extension and a worker. An entry takes 512 bytes, and to find one
 /// is to compare so many numbers, once in a session.
@@ -213,7 +214,7 @@ pub fn arrive(database: pg_sys::Oid) -> bool {
         return true;
     }
     match entry {
-        Some(entry) => entry.rest_until_now(),
+        Some(entry) => entry.rest(Timestamp(0)),
         None => note_visit(database, Visit::Held),
     }
     false

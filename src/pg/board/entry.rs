@@ -273,13 +273,6 @@ impl Entry {
         Timestamp(self.due.load(Ordering::SeqCst))
     }
 
-    /// The worker leaves before it has begun.
-    pub(super) fn rest_until_now(&self) {
-        self.set_due_now();
-        self.resting.store(true, Ordering::SeqCst);
-        self.set_state(State::Resting);
-    }
-
     /// It may need one at once.
     pub fn set_due_now(&self) {
         self.due.store(0, Ordering::SeqCst);
