@@ -25,7 +25,11 @@ CREATE FUNCTION webhook_create(
     max_concurrency integer DEFAULT 10,
     rate_limit integer DEFAULT NULL,
     on_transform_error text DEFAULT 'dead',
-    emitters regrole[] DEFAULT NULL
+    emitters regrole[] DEFAULT NULL,
+    max_backlog integer DEFAULT NULL,
+    max_backlog_bytes bigint DEFAULT NULL,
+    max_backlog_age interval DEFAULT NULL,
+    dead_letter_retention interval DEFAULT NULL
 ) RETURNS TABLE (id uuid, name text, url text, secret text, enabled boolean, created_at timestamptz)
     LANGUAGE c AS 'MODULE_PATHNAME', 'webhook_create_wrapper';
 COMMENT ON FUNCTION webhook_create IS
@@ -38,6 +42,9 @@ $$registers a webhook and installs the row triggers it needs. The secret is show
   standard, sha256, hex, timestamped or none. columns: UPDATE counts only where one of them changes.
   condition: an SQL expression over OLD and NEW. max_retries: attempts after the first, no limit where null or -1.
   max_concurrency: requests at once. rate_limit: requests that start in any second, no limit where null or 0.
+  max_backlog, max_backlog_bytes, max_backlog_age: how many events may wait, how many bytes of bodies, and for how long;
+  beyond these the oldest become dead letters. dead_letter_retention: how long those are kept. Where null, and in
+  webhook_update where 0, it is what the server's settings of these names say.
 Example: SELECT * FROM webhook_create('new-orders', 'https://example.com/hook', 'orders', '{INSERT}', condition => 'NEW.total > 100')$$;
 
 CREATE FUNCTION webhook_update(
@@ -65,7 +72,11 @@ CREATE FUNCTION webhook_update(
     rate_limit integer DEFAULT NULL,
     on_transform_error text DEFAULT NULL,
     emitters regrole[] DEFAULT NULL,
-    owner regrole DEFAULT NULL
+    owner regrole DEFAULT NULL,
+    max_backlog integer DEFAULT NULL,
+    max_backlog_bytes bigint DEFAULT NULL,
+    max_backlog_age interval DEFAULT NULL,
+    dead_letter_retention interval DEFAULT NULL
 ) RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'webhook_update_wrapper';
 COMMENT ON FUNCTION webhook_update IS
@@ -103,7 +114,7 @@ Example: SELECT webhook_delete('new-orders')$$;
 CREATE FUNCTION webhook_pause(webhook text) RETURNS void
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_pause_wrapper';
 COMMENT ON FUNCTION webhook_pause IS
-$$stops sending. Events are captured and kept until webhook_resume.
+$$stops sending. Events are captured and kept until webhook_resume, as far as max_backlog and its like let them wait.
 Example: SELECT webhook_pause('new-orders')$$;
 
 CREATE FUNCTION webhook_resume(webhook text) RETURNS void

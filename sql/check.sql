@@ -264,6 +264,21 @@ JOIN pg_catalog.pg_class AS c
     ON c.relname = v.table_name::name AND c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'f') AND c.oid <> v.relation;
 COMMENT ON VIEW webhook.replaced_table IS 'private: tables that have the names that watched ones had when they were watched';
 
+-- Told for a week, in which somebody should have looked.
+CREATE VIEW webhook.reached_bound AS
+SELECT
+    h.webhook,
+    'warning' AS severity,
+    pg_catalog.format(
+        'a bound has been reached: %s events have become dead letters so far, and %s dead letters have ended; the last at %s: %s',
+        h.shed, h.expired, pg_catalog.date_trunc('second', h.bound_at), h.bound
+    ) AS problem,
+    'webhook_replay_all sends dead letters again. How much may wait, and for how long dead letters are kept, is up to'
+    ' max_backlog, max_backlog_bytes, max_backlog_age and dead_letter_retention, of webhook_update or of the server.' AS hint
+FROM webhook.health AS h
+WHERE h.bound_at > pg_catalog.now() - interval '7 days';
+COMMENT ON VIEW webhook.reached_bound IS 'private: webhooks of which more than they may have has waited';
+
 -- One arm for each cause. What has severity error keeps events from being captured: it makes a webhook "broken".
 CREATE VIEW webhook.problem AS
 SELECT
@@ -432,7 +447,9 @@ WHERE w.deleted_at IS NULL
   AND EXISTS (
       SELECT FROM webhook.owned AS o
       WHERE o.role = w.role AND o.name = w.name AND o.id <> w.id AND o.deleted_at IS NULL
-  );
+  )
+UNION ALL
+SELECT b.webhook, b.severity, b.problem, b.hint FROM webhook.reached_bound AS b;
 COMMENT ON VIEW webhook.problem IS 'private: what is wrong with each webhook';
 
 -- Those that could not be dropped while they or their table were in use, those that wait for the worker to drop them, and

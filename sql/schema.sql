@@ -35,6 +35,11 @@ CREATE TABLE webhook.webhook (
     retry_for             interval NOT NULL,
     max_concurrency       integer NOT NULL,
     rate_limit            integer,
+    -- What may wait, and for how long dead letters are kept; NULL for what the server's settings say.
+    max_backlog           integer,
+    max_backlog_bytes     bigint,
+    max_backlog_age       interval,
+    dead_letter_retention interval,
     -- the domain whose owner it belongs to: see src/pg/anchor.rs
     owner                 text NOT NULL,
     -- what that role was called when the webhook was made or given to it, or is called in a dump, which can end up with
@@ -149,6 +154,12 @@ CREATE TABLE webhook.health (
     fail_count      integer NOT NULL DEFAULT 0,
     last_success_at timestamptz,
     last_failure_at timestamptz,
-    last_error      text
+    last_error      text,
+    -- events that a bound has made dead letters, and dead letters that one has ended
+    shed            bigint NOT NULL DEFAULT 0,
+    expired         bigint NOT NULL DEFAULT 0,
+    -- the last of these bounds, and when
+    bound           text,
+    bound_at        timestamptz
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE webhook.health IS 'private: how a webhook''s endpoint answers, written by the worker';

@@ -79,6 +79,10 @@ SELECT
     w.retry_for,
     w.max_concurrency,
     w.rate_limit,
+    w.max_backlog,
+    w.max_backlog_bytes,
+    w.max_backlog_age,
+    w.dead_letter_retention,
     w.role::regrole AS owner,
     CASE
         WHEN NOT w.enabled THEN 'disabled'
@@ -88,12 +92,14 @@ SELECT
         WHEN h.fail_count > 0 THEN 'failing'
         ELSE 'healthy'
     END AS health,
-    CASE WHEN w.enabled THEN nullif(pg_catalog.concat_ws('; ', x.reason, a.problem), '') END AS health_reason,
+    CASE WHEN w.enabled THEN nullif(pg_catalog.concat_ws('; ', x.reason, a.problem, r.problem), '') END AS health_reason,
     coalesce(h.fail_count, 0) AS fail_count,
     h.last_success_at,
     h.last_failure_at,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN h.last_error END AS last_error,
     coalesce(b.count, 0) AS pending,
+    coalesce(h.shed, 0) AS shed,
+    coalesce(h.expired, 0) AS expired,
     w.created_at,
     w.updated_at
 FROM webhook.visible AS w
@@ -132,10 +138,11 @@ LEFT JOIN LATERAL (
     WHERE p.webhook = w.id AND p.severity = 'error'
 ) AS x ON true
 LEFT JOIN webhook.unarmed AS a ON a.webhook = w.id
+LEFT JOIN webhook.reached_bound AS r ON r.webhook = w.id
 LEFT JOIN webhook.backlog AS b ON b.webhook = w.id
 WHERE w.deleted_at IS NULL;
 COMMENT ON VIEW webhook.webhooks IS
-    'settings without secrets, and health: healthy, failing, paused, disabled, or broken or unarmed, which health_reason explains';
+    'settings without secrets, and health: healthy, failing, paused, disabled, or broken or unarmed, which health_reason explains; it also says for a week when a bound of what waits has been reached';
 
 CREATE VIEW webhook.dead_letters WITH (security_barrier) AS
 SELECT
@@ -159,7 +166,7 @@ FROM webhook.visible AS w
 JOIN webhook.dead AS p ON p.webhook = w.id
 WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid);
 COMMENT ON VIEW webhook.dead_letters IS
-    'deliveries that are dead and that nobody has replayed or cancelled; kept until somebody does';
+    'deliveries that are dead and that nobody has replayed or cancelled; kept until somebody does, or for dead_letter_retention';
 
 CREATE VIEW webhook.stats WITH (security_barrier) AS
 SELECT

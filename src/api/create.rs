@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use super::{elsewhere, events_of, generated_secret, roles, with_triggers, words};
 use crate::domain::refusal::Refusal;
 use crate::pg::json::Json;
-use crate::registry::definition::{Definition, Given};
+use crate::registry::definition::{Bounds, Definition, Given};
 use crate::registry::{self, watch, webhook};
 
 #[pg_extern(sql = false)]
@@ -37,6 +37,10 @@ fn webhook_create(
     rate_limit: Option<i32>,
     on_transform_error: Option<&str>,
     emitters: Option<Array<'_, pg_sys::Oid>>,
+    max_backlog: Option<i32>,
+    max_backlog_bytes: Option<i64>,
+    max_backlog_age: Option<Interval>,
+    dead_letter_retention: Option<Interval>,
 ) -> Result<
     TableIterator<
         'static,
@@ -69,6 +73,7 @@ fn webhook_create(
         retry_for,
         max_concurrency,
         rate_limit,
+        bounds: Bounds { max_backlog, max_backlog_bytes, max_backlog_age, dead_letter_retention },
     };
     let events = events_of(events, table_name.is_some())?;
     let (operations, types) = events.map(|events| (events.operations, events.types)).unzip();

@@ -9,7 +9,7 @@ use crate::domain::refusal::Refusal;
 use crate::pg::identity::Caller;
 use crate::pg::json::Json;
 use crate::pg::spi::Session;
-use crate::registry::definition::{Definition, Given};
+use crate::registry::definition::{Bounds, Definition, Given};
 use crate::registry::making::Making;
 use crate::registry::{self, emitter, managed, watch, webhook};
 
@@ -41,6 +41,10 @@ fn webhook_update(
     on_transform_error: Option<&str>,
     emitters: Option<Array<'_, pg_sys::Oid>>,
     owner: Option<pg_sys::Oid>,
+    max_backlog: Option<i32>,
+    max_backlog_bytes: Option<i64>,
+    max_backlog_age: Option<Interval>,
+    dead_letter_retention: Option<Interval>,
 ) -> Result<(), ErrorReport> {
     let given = Given {
         name,
@@ -60,6 +64,7 @@ fn webhook_update(
         retry_for,
         max_concurrency,
         rate_limit,
+        bounds: Bounds { max_backlog, max_backlog_bytes, max_backlog_age, dead_letter_retention },
     };
     let mut watched = watch::Given {
         events: None,

@@ -6,6 +6,7 @@
 pub mod address;
 pub mod backoff;
 pub mod batching;
+pub mod bounds;
 pub mod breaker;
 pub mod brief;
 pub mod clock;

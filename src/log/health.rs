@@ -20,6 +20,41 @@ pub fn write(session: &Session, healths: &[Health]) {
     );
 }
 
+/// What a bound has done to a webhook's backlog.
+pub struct Reached {
+    /// Whose.
+    pub webhook: i32,
+    /// Events that are dead letters now.
+    pub shed: i64,
+    /// Dead letters that have ended.
+    pub expired: i64,
+    /// Which one, the last of them where there are several.
+    pub bound: String,
+}
+
+impl Reached {
+    /// Nothing yet.
+    pub fn new(webhook: i32) -> Self {
+        Self { webhook, shed: 0, expired: 0, bound: String::new() }
+    }
+}
+
+/// Adds to what has been counted.
+pub fn reach(session: &Session, reached: &[Reached]) {
+    if reached.is_empty() {
+        return;
+    }
+    session.run(
+        sql!("log/bound"),
+        &[
+            arg(reached.iter().map(|it| it.webhook).collect::<Vec<_>>()),
+            arg(reached.iter().map(|it| it.shed).collect::<Vec<_>>()),
+            arg(reached.iter().map(|it| it.expired).collect::<Vec<_>>()),
+            arg(reached.iter().map(|it| it.bound.clone()).collect::<Vec<_>>()),
+        ],
+    );
+}
+
 /// Disables webhooks whose endpoints are gone; returns the names of those that were enabled.
 pub fn disable(session: &Session, webhooks: Vec<i32>) -> Vec<String> {
     if webhooks.is_empty() {

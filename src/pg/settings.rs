@@ -27,6 +27,15 @@ static MAX_PAYLOAD_BYTES: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
 static LOG_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * 24 * 60 * 60);
 /// In megabytes: a week at some 75 events a second with bodies of 420 bytes. With more it is the age that gives way, not the disk.
 static LOG_MAX_SIZE: GucSetting<i32> = GucSetting::<i32>::new(32 * 1024);
+/// Of one webhook: two weeks at some 75 events a second, which with bodies of 420 bytes are 38 GB. Nobody who is away for that
+/// long loses anything; with less, a busy webhook would.
+static MAX_BACKLOG: GucSetting<i32> = GucSetting::<i32>::new(100_000_000);
+/// In megabytes.
+static MAX_BACKLOG_BYTES: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
+/// Twice the longest `retry_for`, so that retries end by that and what is paused has two months.
+static MAX_BACKLOG_AGE: GucSetting<i32> = GucSetting::<i32>::new(60 * 24 * 60 * 60);
+/// A quarter: whoever looks at dead letters once a month has seen each of them several times.
+static DEAD_LETTER_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(90 * 24 * 60 * 60);
 static SERVER: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static LOG_LEVEL: GucSetting<LogLevel> = GucSetting::<LogLevel>::new(LogLevel::All);
 
@@ -110,6 +119,26 @@ pub fn log_retention() -> Duration {
 /// Bytes that events and attempts may take before they are kept for less than their time.
 pub fn log_max_size() -> u64 {
     u64::from(LOG_MAX_SIZE.get().unsigned_abs()) * 1024 * 1024
+}
+
+/// Events of a webhook that may wait, and dead letters that it may have.
+pub fn max_backlog() -> u64 {
+    MAX_BACKLOG.get().unsigned_abs().into()
+}
+
+/// Bytes of their bodies, of either.
+pub fn max_backlog_bytes() -> u64 {
+    u64::from(MAX_BACKLOG_BYTES.get().unsigned_abs()) * 1024 * 1024
+}
+
+/// How long they may wait.
+pub fn max_backlog_age() -> Duration {
+    Duration::from_secs(MAX_BACKLOG_AGE.get().unsigned_abs().into())
+}
+
+/// How long dead letters are kept.
+pub fn dead_letter_retention() -> Duration {
+    Duration::from_secs(DEAD_LETTER_RETENTION.get().unsigned_abs().into())
 }
 
 /// What this server is called, so that a copy of it is not taken for it.
@@ -271,6 +300,46 @@ pub fn define() {
         i32::MAX,
         GucContext::Sighup,
         GucFlags::UNIT_MB,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_webhook.max_backlog",
+        c"Events of a webhook that may wait, unless it says otherwise.",
+        c"Beyond it the oldest become dead letters, and of as many dead letters the oldest end.",
+        &MAX_BACKLOG,
+        1,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"pg_webhook.max_backlog_bytes",
+        c"Bytes of bodies of a webhook's events that may wait, unless it says otherwise.",
+        c"Beyond it the oldest become dead letters, and of as many bytes of dead letters the oldest end.",
+        &MAX_BACKLOG_BYTES,
+        1,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_MB,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_webhook.max_backlog_age",
+        c"How long events may wait before they become dead letters, unless their webhook says otherwise.",
+        c"",
+        &MAX_BACKLOG_AGE,
+        60,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_webhook.dead_letter_retention",
+        c"How long dead letters are kept, unless their webhook says otherwise.",
+        c"",
+        &DEAD_LETTER_RETENTION,
+        60,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
     );
     GucRegistry::define_string_guc(
         c"pg_webhook.server",

@@ -42,6 +42,7 @@
 //!    other: the one that is read later is *renewed*, written once more under another id, and a row in
 //!    `webhook.closed` says so of what it was.
 
+pub mod bounds;
 pub mod cursor;
 pub mod event;
 pub mod health;

@@ -258,6 +258,11 @@ impl Schedule {
         self.flights.keys().copied().collect()
     }
 
+    /// Whether this one is among them.
+    pub fn has(&self, delivery: i64) -> bool {
+        self.flights.contains_key(&delivery)
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.flights.len()

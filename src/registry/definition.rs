@@ -25,6 +25,12 @@ const LONGEST_DESCRIPTION: usize = 10_000;
 /// Days that `retry_for` may last.
 const LONGEST_RETRY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
+/// Bytes of bodies that `max_backlog_bytes` may allow: more than a disk has, and far from where sums end.
+const LARGEST_BACKLOG: i64 = 1 << 50;
+
+/// How long events may be allowed to wait, and dead letters to be kept.
+const LONGEST_KEPT: Duration = Duration::from_secs(3660 * 24 * 60 * 60);
+
 /// Checked settings; `None` is a setting that was not given.
 #[derive(Default)]
 pub struct Definition {
@@ -68,6 +74,21 @@ pub struct Definition {
     pub max_concurrency: Option<i32>,
     /// Up to 10000; 0 for no limit.
     pub rate_limit: Option<i32>,
+    /// Of what may wait; 0 for what the server's settings say.
+    pub bounds: Bounds,
+}
+
+/// Bounds of what waits, as they are given; 0 for what the server's settings say.
+#[derive(Default)]
+pub struct Bounds {
+    /// Events.
+    pub max_backlog: Option<i32>,
+    /// Of their bodies.
+    pub max_backlog_bytes: Option<i64>,
+    /// Up to ten years.
+    pub max_backlog_age: Option<Interval>,
+    /// Up to ten years.
+    pub dead_letter_retention: Option<Interval>,
 }
 
 /// What was typed, before it is checked.
@@ -89,6 +110,7 @@ pub struct Given<'a> {
     pub retry_for: Option<Interval>,
     pub max_concurrency: Option<i32>,
     pub rate_limit: Option<i32>,
+    pub bounds: Bounds,
 }
 
 impl Definition {
@@ -109,6 +131,7 @@ impl Definition {
         {
             return Err(Refusal::OutOfRange { argument: "retry_for", least: "0", most: "30 days" });
         }
+        given.bounds.check()?;
         let headers = given.headers.map(|Json(text)| header::read(&text)).transpose()?;
         Ok(Self {
             name: given.name.map(check_name).transpose()?,
@@ -134,7 +157,33 @@ impl Definition {
             retry_for: given.retry_for,
             max_concurrency: given.max_concurrency,
             rate_limit: given.rate_limit,
+            bounds: given.bounds,
         })
+    }
+}
+
+impl Bounds {
+    fn check(&self) -> Result<(), Refusal> {
+        let out_of = |argument, least, most| Err(Refusal::OutOfRange { argument, least, most });
+        let zero = "0 (the server's setting)";
+        if self.max_backlog.is_some_and(|events| events < 0) {
+            return out_of("max_backlog", zero, "2147483647");
+        }
+        if self.max_backlog_bytes.is_some_and(|bytes| !(0..=LARGEST_BACKLOG).contains(&bytes)) {
+            return out_of("max_backlog_bytes", zero, "1 PiB");
+        }
+        let times = [
+            ("max_backlog_age", &self.max_backlog_age),
+            ("dead_letter_retention", &self.dead_letter_retention),
+        ];
+        for (argument, time) in times {
+            let Some(micros) = time.as_ref().map(micros) else { continue };
+            let range = 1_000_000..=LONGEST_KEPT.as_micros() as i128;
+            if micros != 0 && !range.contains(&micros) {
+                return out_of(argument, "1 second, or 0 (the server's setting)", "10 years");
+            }
+        }
+        Ok(())
     }
 }
 

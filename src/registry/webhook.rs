@@ -73,6 +73,10 @@ pub fn insert(
             arg(owner::anchor_of(session, caller.role)?),
             arg(ids::next_webhook(last(session))),
             arg(caller.role),
+            arg(definition.bounds.max_backlog),
+            arg(definition.bounds.max_backlog_bytes),
+            arg(definition.bounds.max_backlog_age),
+            arg(definition.bounds.dead_letter_retention),
         ],
     );
     let Some(row) = rows.first() else {
@@ -139,6 +143,10 @@ pub fn update(
         arg(definition.retry_for),
         arg(definition.max_concurrency),
         arg(definition.rate_limit),
+        arg(definition.bounds.max_backlog),
+        arg(definition.bounds.max_backlog_bytes),
+        arg(definition.bounds.max_backlog_age),
+        arg(definition.bounds.dead_letter_retention),
     ];
     let write = || session.run(sql!("registry/update"), &args).count();
     match definition.name {

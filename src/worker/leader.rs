@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use pgrx::prelude::*;
 
 use super::Exit;
+use super::bounds::Walking;
 use super::look::Cancelled;
 use super::reminder::Reminder;
 use super::removing::Removing;
@@ -94,6 +95,7 @@ pub(super) struct Leader {
     pub(super) delay: Duration,
     pub(super) cancelled: Cancelled,
     pub(super) removing: Removing,
+    pub(super) walking: Walking,
     /// Events and their transactions, as they are read.
     pub(super) events: Flow,
     pub(super) transactions: Flow,
@@ -167,6 +169,7 @@ impl Leader {
             delay: Duration::ZERO,
             cancelled: Cancelled::Perhaps,
             removing: Removing::new(now),
+            walking: Walking::new(now),
             events: Flow::new(now),
             transactions: Flow::new(now),
             behind: true,
@@ -269,7 +272,8 @@ impl Leader {
                 self.unarmed
             );
         }
-        self.removing.work(self.extension, now)
+        self.removing.work(self.extension, now)?;
+        self.walking.work(self.extension, self.time(), &self.timeline, &self.schedule)
     }
 
     /// Takes away what webhooks have left that ended with their owners; later, where somebody is in the way.

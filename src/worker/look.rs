@@ -71,6 +71,7 @@ impl Leader {
 
     fn read_definitions(&mut self, session: &Session) {
         self.removing.ask();
+        self.walking.ask();
         owner::watch(session);
         for name in owner::bury(session) {
             log!("pg_webhook: webhook \"{name}\" is deleted, because its owner is gone");

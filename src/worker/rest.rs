@@ -99,7 +99,8 @@ impl Leader {
         let push = self.schedule.push_due_in(now);
         let room = (enabled && self.windows.unread()).then_some(HANGING);
         let removing = self.removing.due_in(now);
-        let times = [Some(poll), self.flush_wait(now), schedule, push, room, removing];
+        let walking = Some(self.walking.due_in(now));
+        let times = [Some(poll), self.flush_wait(now), schedule, push, room, removing, walking];
         times.into_iter().flatten().min().unwrap_or(POLL)
     }
 

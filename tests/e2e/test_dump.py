@@ -19,7 +19,7 @@ ANN, APP, BOSS, READER, WRITER = "dump_ann", "dump_app", "dump_boss", "dump_read
 
 DEFINITIONS = """
     SELECT name, url, description, enabled, tables::text, event_types, emitters::text, format, signature, transform::text,
-        max_retries, timeout_seconds, retry_for, max_concurrency, rate_limit, owner::text, id, created_at
+        max_retries, timeout_seconds, retry_for, max_concurrency, rate_limit, max_backlog, max_backlog_age, owner::text, id, created_at
     FROM webhook.webhooks ORDER BY name
 """
 TRIGGERS = """
@@ -86,7 +86,7 @@ def origin(cluster, target):
         ):
             ann.execute(create, arguments)
         ann.execute("SELECT webhook_pause('parted'), webhook_resume('parted')")
-    db.create("ours", url, table_name="orders", events=["DELETE"], format="truss", max_retries=3, rate_limit=5)
+    db.create("ours", url, table_name="orders", events=["DELETE"], format="truss", max_retries=3, rate_limit=5, max_backlog=7, max_backlog_age="9 days")
     db.run("SELECT webhook_delete(webhook_create.id::text) FROM webhook_create('deleted', %s)", url)
     db.run("ALTER TABLE orders RENAME note TO remark; ALTER TABLE orders RENAME TO bills")
     for role, name in before.items():

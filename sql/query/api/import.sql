@@ -21,7 +21,8 @@ WITH given AS (
         $3 AS xid, $10 AS created_at, $12 + greatest(s.now - $11, interval '0') - s.step AS first_attempt_at, $13 AS attempts,
         $14 AS status_code, $15 AS duration_us, $16 AS error, $17 AS response_body,
         $5 AS event_type, $6 AS schema_name, $7 AS table_name, $4 AS event_id, $8 AS payload, $9 AS failure, $18 AS key,
-        pg_current_xact_id() AS imported
+        pg_current_xact_id() AS imported,
+        CASE WHEN $9 IS NOT NULL OR coalesce($11, 'infinity') = 'infinity' THEN s.now - s.step END AS dead_at
     FROM webhook.webhook AS w
     CROSS JOIN (SELECT k.step * interval '1 microsecond' AS step, clock_timestamp() AS now FROM webhook.cursor AS k) AS s
     CROSS JOIN (SELECT webhook.next_id() AS id OFFSET 0) AS n

@@ -11,6 +11,11 @@ WITH attempted AS (
         CASE WHEN p.next_at < 'infinity' THEN u.next_at ELSE p.next_at END AS next_at,
         p.id, p.xid, p.created_at, u.first_attempt_at, u.attempts,
         u.status_code, u.duration_us, u.error, u.response_body,
-        p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key, p.imported
+        p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key, p.imported,
+        CASE
+            WHEN p.next_at < 'infinity' AND u.next_at = 'infinity' THEN
+                clock_timestamp() - (SELECT k.step * interval '1 microsecond' FROM webhook.cursor AS k)
+            ELSE p.dead_at
+        END AS dead_at
 )
 SELECT webhook.put('pending', attempted) FROM attempted

@@ -4,7 +4,11 @@ FROM (
     SELECT
         e.webhook, u.next_at, e.id, e.xid, e.created_at, u.first_attempt_at, u.attempts,
         u.status_code, u.duration_us, u.error, u.response_body,
-        e.event_type, e.schema_name, e.table_name, e.event_id, e.payload, e.failure, e.slot AS event_slot, e.key
+        e.event_type, e.schema_name, e.table_name, e.event_id, e.payload, e.failure, e.slot AS event_slot, e.key,
+        CASE
+            WHEN u.next_at = 'infinity' THEN
+                clock_timestamp() - (SELECT k.step * interval '1 microsecond' FROM webhook.cursor AS k)
+        END AS dead_at
     FROM (
         SELECT DISTINCT ON (g.id) g.*
         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS g (

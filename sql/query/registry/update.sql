@@ -15,5 +15,9 @@ UPDATE webhook.webhook SET
     retry_for = coalesce($14, retry_for),
     max_concurrency = coalesce($15, max_concurrency),
     rate_limit = nullif(coalesce($16, rate_limit), 0),
+    max_backlog = nullif(coalesce($17, max_backlog), 0),
+    max_backlog_bytes = nullif(coalesce($18, max_backlog_bytes), 0),
+    max_backlog_age = nullif(coalesce($19, max_backlog_age), interval '0'),
+    dead_letter_retention = nullif(coalesce($20, dead_letter_retention), interval '0'),
     updated_at = now()
 WHERE id = $1

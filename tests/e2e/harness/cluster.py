@@ -243,5 +243,5 @@ class Database(Session):
 
 CASTS = {
     "table_name": "::regclass", "events": "::text[]", "columns": "::text[]", "headers": "::jsonb",
-    "retry_for": "::interval", "payload_columns": "::text[]", "transform": "::regprocedure",
+    "retry_for": "::interval", "max_backlog_age": "::interval", "payload_columns": "::text[]", "transform": "::regprocedure",
 }

@@ -1,0 +1,10 @@
+-- Dead letters $1 of transactions $2 end. Not those whose events the ring still holds: nothing would tell there that they are
+-- dead. Nor those that somebody has replayed or cancelled, which go with the log.
+DELETE FROM webhook.pending AS p
+USING unnest($1, $2) AS u (id, xid)
+WHERE p.id = u.id
+  AND p.xid = u.xid
+  AND p.next_at = 'infinity'
+  AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid)
+  AND NOT EXISTS (SELECT FROM webhook.event AS e WHERE e.xid = p.xid AND e.id = p.id)
+RETURNING p.id

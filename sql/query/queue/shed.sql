@@ -1,0 +1,16 @@
+-- Events $1 of transactions $2, which wait, become dead letters for reasons $3. Returns whose they are. Not by UPDATE, which
+-- shows bodies to logical decoding.
+WITH shed AS (
+    DELETE FROM webhook.pending AS p
+    USING unnest($1, $2, $3) AS u (id, xid, reason)
+    WHERE p.id = u.id
+      AND p.xid = u.xid
+      AND p.next_at < 'infinity'
+      AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid)
+    RETURNING
+        p.webhook, 'infinity'::timestamptz AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts,
+        p.status_code, p.duration_us, u.reason AS error, p.response_body,
+        p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key, p.imported,
+        clock_timestamp() - (SELECT k.step * interval '1 microsecond' FROM webhook.cursor AS k) AS dead_at
+)
+SELECT shed.id, webhook.put('pending', shed) FROM shed

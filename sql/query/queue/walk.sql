@@ -1,0 +1,15 @@
+-- The $2 newest rows of the slow lane before id $1, each with the bytes of its body, the times that its age is counted from
+-- and whether somebody has ended it.
+SELECT
+    p.id,
+    p.xid,
+    p.webhook,
+    octet_length(p.payload),
+    p.next_at,
+    coalesce(p.first_attempt_at, p.next_at),
+    p.dead_at,
+    (SELECT true FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid) IS NOT NULL
+FROM webhook.pending AS p
+WHERE p.id < $1
+ORDER BY p.id DESC
+LIMIT $2

@@ -1,0 +1,102 @@
+//! The slow lane as it is walked to keep it within its bounds: see [`crate::domain::bounds`].
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::domain::bounds::{Bound, Bounds, Row};
+use crate::domain::snapshot::Xid8;
+use crate::domain::time::Timestamp;
+use crate::domain::timeline::Timeline;
+use crate::pg::settings;
+use crate::pg::spi::{self, Session, arg, sql};
+
+/// A row that the walk has come to.
+pub struct Found {
+    /// The delivery.
+    pub id: i64,
+    /// The transaction of its event.
+    pub xid: Xid8,
+    /// What counts.
+    pub row: Row,
+    /// Somebody has cancelled or replayed it.
+    pub closed: bool,
+}
+
+/// A delivery of the slow lane.
+pub type Delivery = (i64, Xid8);
+
+/// The names and the bounds of all live webhooks.
+pub fn limits(session: &Session) -> (HashMap<i32, String>, HashMap<i32, Bounds>) {
+    let rows = session.run(sql!("queue/limits"), &[]);
+    let webhook = |row: spi::Row<'_>| {
+        let number = |at, setting| match row.get::<i64>(at) {
+            Some(most) => Bound { most: most.unsigned_abs(), own: true },
+            None => Bound { most: setting, own: false },
+        };
+        let time = |at, setting: fn() -> Duration| match row.get::<i64>(at) {
+            Some(seconds) => Bound { most: Duration::from_secs(seconds.unsigned_abs()), own: true },
+            None => Bound { most: setting(), own: false },
+        };
+        let bounds = Bounds {
+            events: match row.get::<i32>(3) {
+                Some(most) => Bound { most: most.unsigned_abs().into(), own: true },
+                None => Bound { most: settings::max_backlog(), own: false },
+            },
+            bytes: number(4, settings::max_backlog_bytes()),
+            age: time(5, settings::max_backlog_age),
+            retention: time(6, settings::dead_letter_retention),
+        };
+        let id = row.value(1);
+        ((id, row.value(2)), (id, bounds))
+    };
+    rows.iter().map(webhook).unzip()
+}
+
+/// The `most` newest rows before `id`, the newest first. `now` in the time of the queue.
+pub fn page(
+    session: &Session,
+    timeline: &Timeline,
+    before: i64,
+    most: i64,
+    now: Timestamp,
+) -> Vec<Found> {
+    let rows = session.read(sql!("queue/walk"), &[arg(before), arg(most)]);
+    let found = |row: spi::Row<'_>| {
+        let due: Timestamp = row.value(5);
+        let dead = due >= Timestamp::INFINITY;
+        let since = match dead {
+            // One of which it is not known is kept.
+            true => row.get(7).unwrap_or(now),
+            // Less what nobody could try it in.
+            false => timeline.first_attempt(row.value(6), due),
+        };
+        let bytes = row.value::<i32>(4).unsigned_abs().into();
+        Found {
+            id: row.value(1),
+            xid: row.value(2),
+            row: Row { webhook: row.value(3), bytes, age: now.since(since), dead },
+            closed: row.value(8),
+        }
+    };
+    rows.iter().map(found).collect()
+}
+
+/// Makes events that wait dead letters, each for its reason. Returns which ones.
+pub fn shed(session: &Session, deliveries: &[Delivery], reasons: Vec<&str>) -> Vec<i64> {
+    if deliveries.is_empty() {
+        return Vec::new();
+    }
+    let (ids, xids): (Vec<i64>, Vec<Xid8>) = deliveries.iter().copied().unzip();
+    let rows = session.run(sql!("queue/shed"), &[arg(ids), arg(xids), arg(reasons)]);
+    rows.iter().map(|row| row.value(1)).collect()
+}
+
+/// Ends dead letters, but for those that the ring still holds. Returns which ones.
+pub fn expire(session: &Session, deliveries: &[Delivery]) -> Vec<i64> {
+    if deliveries.is_empty() {
+        return Vec::new();
+    }
+    let (ids, xids): (Vec<i64>, Vec<Xid8>) = deliveries.iter().copied().unzip();
+    let rows = session.run(sql!("queue/expire"), &[arg(ids), arg(xids)]);
+    rows.iter().map(|row| row.value(1)).collect()
+}

@@ -1,0 +1,201 @@
+//! When the slow lane is walked to keep it within its bounds: a page at a time, and then a long rest.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use pgrx::prelude::*;
+
+use super::reminder::Reminder;
+use crate::domain::bounds::{Beyond, Walk};
+use crate::domain::time::Timestamp;
+use crate::domain::timeline::Timeline;
+use crate::log::health::{self, Reached};
+use crate::pg::identity::Extension;
+use crate::pg::spi::Session;
+use crate::pg::txn::{self, TxnError};
+use crate::queue::bounds::{self, Delivery};
+use crate::queue::schedule::Schedule;
+
+/// Rows of a page: some milliseconds, for which whatever else there is waits.
+const PAGE: i64 = 2_000;
+
+/// So many times as long as a page has taken passes before the next one: a walk takes a hundredth of the worker's time,
+/// and three minutes for a million rows. With less it takes more from deliveries; with more, what is beyond a bound stays longer.
+const SPACING: u32 = 100;
+
+/// A walk begins this long after the one before at the earliest. Many webhooks have a bound of an hour, none one of a second.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// After an error.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// Webhooks of which it is remembered what has been said. With more than that, it is said again.
+const MOST_SAID: usize = 1_000;
+
+/// The walk, and where it is.
+pub(super) struct Walking {
+    walk: Walk,
+    /// Behind this id; `None` between two walks.
+    before: Option<i64>,
+    began: Instant,
+    due: Instant,
+    /// Not before, whatever comes.
+    earliest: Instant,
+    /// The bounds may have changed.
+    stale: bool,
+    names: HashMap<i32, String>,
+    said: HashMap<i32, Reminder>,
+}
+
+impl Walking {
+    /// The first walk begins at once.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            walk: Walk::default(),
+            before: None,
+            began: now,
+            due: now,
+            earliest: now,
+            stale: true,
+            names: HashMap::new(),
+            said: HashMap::new(),
+        }
+    }
+
+    /// Definitions or settings have changed: a bound may be lower now, or not be reached any more.
+    pub(super) fn ask(&mut self) {
+        self.stale = true;
+        if self.before.is_none() {
+            self.due = self.due.min(self.earliest);
+        }
+    }
+
+    /// How long until there is something to do.
+    pub(super) fn due_in(&self, now: Instant) -> Duration {
+        self.due.saturating_duration_since(now)
+    }
+
+    /// Sees to a page, if it is time, which the queue's `clock` shows. What is in memory or under way is left alone.
+    pub(super) fn work(
+        &mut self,
+        extension: Extension,
+        clock: Timestamp,
+        timeline: &Timeline,
+        schedule: &Schedule,
+    ) -> Result<(), TxnError> {
+        let began = Instant::now();
+        if self.due_in(began) > Duration::ZERO {
+            return Ok(());
+        }
+        let before = self.before.unwrap_or_else(|| {
+            self.walk = Walk::default();
+            self.began = began;
+            self.stale = true;
+            i64::MAX
+        });
+        let page =
+            txn::run(extension, |session| self.page(session, clock, timeline, schedule, before));
+        let took = began.elapsed();
+        match page {
+            Ok((last, reached)) => {
+                self.before = last;
+                self.earliest = Instant::now() + took * SPACING;
+                self.due = match last {
+                    Some(_) => self.earliest,
+                    None => self.earliest.max(self.began + EVERY),
+                };
+                self.say(reached);
+                Ok(())
+            }
+            Err(TxnError::ExtensionGone) => Err(TxnError::ExtensionGone),
+            Err(TxnError::Failed(message)) => {
+                log!("pg_webhook: what waits is not kept within its bounds: {message}");
+                // What this walk has counted may have been rolled back.
+                self.before = None;
+                self.earliest = Instant::now() + PAUSE;
+                self.due = self.earliest;
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns where the next page begins, if there is one, and which bounds have been reached.
+    fn page(
+        &mut self,
+        session: &Session,
+        clock: Timestamp,
+        timeline: &Timeline,
+        schedule: &Schedule,
+        before: i64,
+    ) -> (Option<i64>, Vec<Reached>) {
+        if std::mem::take(&mut self.stale) {
+            let (names, bounds) = bounds::limits(session);
+            self.names = names;
+            self.walk.set_bounds(bounds);
+        }
+        let rows = bounds::page(session, timeline, before, PAGE, clock);
+        let last = rows.last().filter(|_| rows.len() == PAGE as usize).map(|found| found.id);
+        let (mut shed, mut expired) = (Vec::new(), Vec::new());
+        for found in rows.iter().filter(|found| !found.closed) {
+            let (delivery, webhook) = ((found.id, found.xid), found.row.webhook);
+            match self.walk.judge(found.row) {
+                Some(Beyond::Sheds(reason)) if !schedule.has(found.id) => {
+                    shed.push((delivery, webhook, reason));
+                }
+                Some(Beyond::Expires(reason)) => expired.push((delivery, webhook, reason)),
+                _ => {}
+            }
+        }
+        let reasons = shed.iter().map(|(.., reason)| reason.as_str()).collect();
+        let went = bounds::shed(session, &deliveries(&shed), reasons);
+        let mut reached = HashMap::new();
+        count(&mut reached, shed, went, |reached| &mut reached.shed);
+        let went = bounds::expire(session, &deliveries(&expired));
+        count(&mut reached, expired, went, |reached| &mut reached.expired);
+        let reached: Vec<Reached> = reached.into_values().collect();
+        health::reach(session, &reached);
+        (last, reached)
+    }
+
+    /// Once an hour of each webhook.
+    fn say(&mut self, reached: Vec<Reached>) {
+        if self.said.len() >= MOST_SAID {
+            self.said.clear();
+        }
+        let now = Instant::now();
+        for it in reached {
+            if !self.said.entry(it.webhook).or_default().is_due(now) {
+                continue;
+            }
+            let name = self.names.get(&it.webhook).map_or("", String::as_str);
+            let Reached { shed, expired, bound, .. } = it;
+            log!(
+                "pg_webhook: webhook \"{name}\" has reached a bound: {shed} events are dead letters now and {expired} dead letters have ended, as webhook_check counts on: {bound}"
+            );
+        }
+    }
+}
+
+type Gone = (Delivery, i32, String);
+
+fn deliveries(rows: &[Gone]) -> Vec<Delivery> {
+    rows.iter().map(|(delivery, ..)| *delivery).collect()
+}
+
+/// Counts those of `rows` that went.
+fn count(
+    reached: &mut HashMap<i32, Reached>,
+    rows: Vec<Gone>,
+    went: Vec<i64>,
+    number: fn(&mut Reached) -> &mut i64,
+) {
+    let went: HashSet<i64> = went.into_iter().collect();
+    for ((id, _), webhook, bound) in rows {
+        if !went.contains(&id) {
+            continue;
+        }
+        let it = reached.entry(webhook).or_insert_with(|| Reached::new(webhook));
+        *number(it) += 1;
+        it.bound = bound;
+    }
+}

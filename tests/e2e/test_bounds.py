@@ -1,0 +1,184 @@
+"""What waits has bounds: beyond them the oldest become dead letters, and dead letters end. Both are told."""
+
+import json
+import threading
+
+import psycopg
+import pytest
+
+from harness import wait_until
+from harness.receiver import once, reply
+
+
+@pytest.fixture
+def items(db):
+    db.hand_over()
+    db.run("CREATE TABLE items (id int PRIMARY KEY, note text)")
+    return db
+
+
+def insert(items, first, last, note="x"):
+    items.run("INSERT INTO items SELECT n, %s FROM generate_series(%s::int, %s::int) AS n", note, first, last)
+
+
+def column(items, statement):
+    return [value for (value,) in items.rows(statement)]
+
+
+def ids(items, status, webhook="hook"):
+    rows = items.rows("SELECT payload FROM webhook.deliveries WHERE status = %s AND webhook = %s ORDER BY id", status, webhook)
+    return [json.loads(payload)["record"]["id"] for (payload,) in rows]
+
+
+def reached(items, expected, webhook="hook", **bound):
+    """Set a bound, which is looked at then, and wait until these events wait and these are dead."""
+    named = ", ".join(f"{name} => %({name})s" for name in bound)
+
+    def found():
+        return ids(items, "pending", webhook), ids(items, "dead", webhook)
+
+    def asked():
+        # What is on its way to the backlog is counted by the next walk.
+        items.connection.execute(f"SELECT webhook_update(%(webhook)s, {named})", {"webhook": webhook, **bound})
+        return found() == expected
+
+    wait_until(asked, lambda: f"{expected}, not {found()}", interval=0.1)
+
+
+def paused(items, receiver, count, name="hook", **settings):
+    items.create(name, receiver.url(f"/{name}"), table_name="items", **settings)
+    items.run("SELECT webhook_pause(%s)", name)
+    insert(items, 1, count)
+    # In the backlog, and not on the way there.
+    wait_until(lambda: items.judge.value("SELECT count(*) FROM webhook.pending") >= count, "the backlog")
+
+
+def test_the_oldest_of_a_full_backlog_become_dead_letters_and_that_is_told(items, receiver):
+    """Of one that is paused as well. Those that are left are sent, and the others when they are replayed."""
+    paused(items, receiver, 5)
+    since = len(items.cluster.log_text())
+    reached(items, ([3, 4, 5], [1, 2]), max_backlog=3)
+    reason = "backlog_full: more than 3 events wait (the webhook's max_backlog)"
+    assert column(items, "SELECT DISTINCT error FROM webhook.dead_letters") == [reason]
+    assert items.value("SELECT count(*) FROM webhook.attempts") == 0
+    health, told, shed = items.rows("SELECT health, health_reason, shed FROM webhook.webhooks")[0]
+    assert health == "paused" and shed == 2
+    assert told.startswith("a bound has been reached: 2 events have become dead letters") and told.endswith(reason)
+    [(severity, problem)] = items.rows("SELECT severity, problem FROM webhook_check('hook')")
+    assert (severity, problem) == ("warning", told)
+    assert len(items.cluster.log_lines('webhook "hook" has reached a bound: 2 events', since)) == 1
+    # New ones go in, and others out.
+    insert(items, 6, 7)
+    reached(items, ([5, 6, 7], [1, 2, 3, 4]), description="awake")
+    assert len(items.cluster.log_lines('webhook "hook" has reached a bound', since)) == 1, "once an hour"
+    items.run("SELECT webhook_resume('hook')")
+    items.wait_for_status(3)
+    assert items.value("SELECT webhook_replay_all('hook')") == 4
+    items.wait_for_status(7)
+    assert sorted(json.loads(r.body)["record"]["id"] for r in receiver.got()) == list(range(1, 8))
+
+
+def test_a_backlog_is_bounded_by_bytes(items, receiver):
+    items.create("hook", receiver.url("/"), table_name="items")
+    items.run("SELECT webhook_pause('hook')")
+    insert(items, 1, 4, note="x" * 10_000)
+    items.wait_for_status(4, "pending")
+    reached(items, ([3, 4], [1, 2]), max_backlog_bytes=25_000)
+    reason = "backlog_full: events wait with more than 25000 bytes (the webhook's max_backlog_bytes)"
+    assert column(items, "SELECT DISTINCT error FROM webhook.dead_letters") == [reason]
+
+
+def test_what_has_waited_for_too_long_is_dead(items, receiver):
+    """By the time that it has been there, not by that of its event, which a clock that is set would change."""
+    paused(items, receiver, 2)
+    items.judge.run("UPDATE webhook.pending SET created_at = created_at - interval '1 year'")
+    items.judge.run("UPDATE webhook.pending SET next_at = next_at - interval '61 days' WHERE id = (SELECT min(id) FROM webhook.pending)")
+    reached(items, ([2], [1]), description="awake")
+    reason = "expired: it has waited for longer than 60 days (pg_webhook.max_backlog_age)"
+    assert column(items, "SELECT error FROM webhook.dead_letters") == [reason]
+    reached(items, ([], [1, 2]), max_backlog_age="1 second")
+
+
+def test_a_time_in_which_nobody_could_try_does_not_count_for_the_age(items, receiver):
+    paused(items, receiver, 1)
+    worker = items.judge.value("SELECT pid FROM webhook.worker")
+    with items.judge.connection.transaction():
+        # The next worker waits for this.
+        items.judge.run("LOCK TABLE webhook.absence")
+        items.judge.run("UPDATE webhook.pending SET next_at = next_at - interval '100 days'")
+        items.judge.run("INSERT INTO webhook.absence SELECT now() - interval '99 days', now() - interval '2 days'")
+        assert items.judge.value("SELECT pg_terminate_backend(%s, 10000)", worker)
+    items.create("other", receiver.url("/other"), table_name="items")
+    items.run("SELECT webhook_pause('other')")
+    insert(items, 2, 3)
+    # The walk comes from the newest to the oldest: by this it has been there.
+    wait_until(lambda: items.judge.value("SELECT count(*) FROM webhook.pending") == 5, "the backlog")
+    reached(items, ([3], [2]), "other", max_backlog=1)
+    assert ids(items, "pending") == [1, 2, 3]
+
+
+def test_dead_letters_end_when_the_log_has_forgotten_their_events(items, receiver):
+    """Nothing tells what has become of an event that the log still holds otherwise."""
+    receiver.default(reply(500))
+    items.create("hook", receiver.url("/hook"), table_name="items", max_retries=0)
+    insert(items, 1, 3)
+    items.wait_for_status(3, "dead")
+    paused(items, receiver, 0, "other")
+    insert(items, 4, 5)
+    items.wait_for_status(5, "dead")
+    items.run("SELECT webhook_update('hook', max_backlog => 4, dead_letter_retention => '1 hour')")
+    reached(items, ([5], [4]), "other", max_backlog=1)
+    assert ids(items, "dead") == [1, 2, 3, 4, 5]
+    # As the ring does when it turns.
+    items.judge.run("TRUNCATE webhook.event")
+    reached(items, ([], [2, 3, 4, 5]), description="awake")
+    assert items.rows("SELECT shed, expired FROM webhook.webhooks WHERE name = 'hook'") == [(0, 1)]
+    items.judge.run("UPDATE webhook.pending SET dead_at = dead_at - interval '61 minutes' WHERE id IN (SELECT id FROM webhook.dead_letters WHERE webhook = 'hook' LIMIT 3)")
+    wait_until(lambda: items.run("SELECT webhook_update('hook', description => 'awake')") or len(ids(items, "dead")) == 1, "the old ones to end", interval=0.2)
+    [told] = column(items, "SELECT health_reason FROM webhook.webhooks WHERE name = 'hook'")
+    assert "4 dead letters have ended" in told and "older than 3600 seconds (the webhook's dead_letter_retention)" in told
+
+
+def test_what_somebody_has_ended_does_not_count(items, receiver):
+    paused(items, receiver, 4)
+    items.run("SELECT webhook_cancel(id) FROM webhook.deliveries ORDER BY id DESC LIMIT 2")
+    items.wait_for_status(2, "cancelled")
+    insert(items, 5, 5)
+    items.wait_for_status(3, "pending")
+    reached(items, ([2, 5], [1]), max_backlog=2)
+    assert items.statuses() == {"cancelled": 2, "pending": 2, "dead": 1}
+
+
+def test_what_is_under_way_is_left_alone(items, receiver):
+    answer = threading.Event()
+    receiver.on("/", reply(500), once(answer, reply(200)))
+    items.create("hook", receiver.url("/"), table_name="items", retry_backoff_seconds=1, max_concurrency=1)
+    insert(items, 1, 1)
+    # It is in the backlog, and its second attempt has begun.
+    receiver.wait(2)
+    items.run("SELECT webhook_pause('hook')")
+    insert(items, 2, 4)
+    items.wait_for_status(3, "pending")
+    reached(items, ([4], [2, 3]), max_backlog=1)
+    assert ids(items, "retrying") == [1]
+    answer.set()
+    items.wait_for_status(1)
+    assert ids(items, "delivered") == [1]
+
+
+def test_a_bound_is_the_servers_where_the_webhook_has_none(items, receiver):
+    paused(items, receiver, 3, max_backlog=1)
+    wait_until(lambda: len(ids(items, "dead")) == 2, "the bound to be reached")
+    items.run("SELECT webhook_update('hook', max_backlog => 0, max_backlog_bytes => 0, max_backlog_age => '0', dead_letter_retention => '0')")
+    insert(items, 4, 5)
+    items.wait_for_status(3, "pending")
+    bounds = "SELECT max_backlog, max_backlog_bytes, max_backlog_age, dead_letter_retention FROM webhook.webhooks"
+    assert items.rows(bounds) == [(None, None, None, None)]
+
+
+@pytest.mark.parametrize("bound, value", [
+    ("max_backlog", "-1"), ("max_backlog_bytes", "-1"), ("max_backlog_age", "'11 years'"), ("dead_letter_retention", "'-1 day'"),
+])
+def test_a_bound_that_is_none_is_refused(items, receiver, bound, value):
+    with pytest.raises(psycopg.Error, match=bound):
+        items.run(f"SELECT webhook_create('hook', '{receiver.url('/')}', 'items', {bound} => {value})")
