@@ -165,7 +165,11 @@ COMMENT ON TABLE webhook.absence IS
 CREATE TABLE webhook.ring (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     slot  smallint NOT NULL,
-    since timestamptz NOT NULL
+    -- by the clock that webhook.pending goes by
+    since timestamptz NOT NULL,
+    -- why it does not turn although it is time, and since when; NULL where it does
+    blocked    text,
+    blocked_at timestamptz
 );
 INSERT INTO webhook.ring (slot, since) VALUES (0, pg_catalog.now());
 COMMENT ON TABLE webhook.ring IS 'private: the current slot of the ring';

@@ -178,3 +178,46 @@ FROM webhook.webhook AS w
 CROSS JOIN webhook.home AS h
 WHERE w.deleted_at IS NULL AND NOT (h.is_here AND w.installation = h.id);
 COMMENT ON VIEW webhook.unarmed IS 'private: the webhooks that do not send before webhook_arm, and why';
+
+CREATE VIEW webhook.log_size AS
+SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(i.inhrelid))::bigint AS size
+FROM pg_catalog.pg_inherits AS i
+WHERE i.inhparent IN ('webhook.event'::regclass, 'webhook.attempt'::regclass);
+COMMENT ON VIEW webhook.log_size IS 'private: the bytes that the ring and the attempts in it take';
+
+CREATE VIEW webhook.log_problem AS
+SELECT c.relowner AS owner, 'warning' AS severity, p.problem, p.hint
+FROM pg_catalog.pg_class AS c
+CROSS JOIN webhook.log_size AS s
+-- The planner expects a thousand rows of a table that it knows nothing of, and for so many it would compile all of what
+-- asks, for seconds.
+CROSS JOIN (SELECT k.blocked, k.blocked_at FROM webhook.ring AS k LIMIT 1) AS r
+CROSS JOIN (SELECT k.is_here FROM webhook.home AS k LIMIT 1) AS h
+CROSS JOIN LATERAL (
+    SELECT
+        pg_catalog.pg_size_pretty(s.size) AS pretty,
+        pg_catalog.current_setting('pg_webhook.log_max_size', true) AS most
+) AS t
+CROSS JOIN LATERAL (
+    SELECT
+        pg_catalog.format(
+            'the log is not cut since %s, and takes %s: %s', pg_catalog.date_trunc('second', r.blocked_at), t.pretty, r.blocked
+        ) AS problem,
+        'It goes on when the transactions have ended that hold it up: pg_terminate_backend ends a session, ROLLBACK PREPARED'
+        ' a prepared transaction.' AS hint
+    WHERE r.blocked IS NOT NULL AND h.is_here
+    UNION ALL
+    SELECT
+        pg_catalog.format('the log is not cut in a copy, and takes %s', t.pretty),
+        'What the copy has captured is in it, and what came along. webhook_arm() forgets the latter and goes on with the'
+        ' former; until then the log grows with what is captured.'
+    WHERE NOT h.is_here
+    UNION ALL
+    -- Up to an eighth more there is while it is cut.
+    SELECT
+        pg_catalog.format('the log takes %s, and pg_webhook.log_max_size is %s', t.pretty, t.most),
+        'It holds events that are not settled, or events come faster than it is cut.'
+    WHERE s.size > 1.25 * pg_catalog.pg_size_bytes(t.most)
+) AS p
+WHERE c.oid = 'webhook.ring'::regclass;
+COMMENT ON VIEW webhook.log_problem IS 'private: what keeps the log from being cut';

@@ -70,6 +70,17 @@ pub fn due_in(session: &Session) -> Duration {
     state(session).map_or(Duration::ZERO, |ring| ring.due_in()).max(again())
 }
 
+/// Who holds a lock on the slot that comes next, if anybody does; and how large the log is.
+pub fn holders(session: &Session) -> (Option<String>, String) {
+    let rows = session.read(sql!("log/holders"), &[]);
+    rows.first().map_or((None, String::new()), |row| (row.get(1), row.value(2)))
+}
+
+/// Writes down why the ring does not turn; `None`: it does.
+pub fn set_blocked(session: &Session, reason: Option<&str>) {
+    session.run(sql!("log/blocked"), &[arg(reason)]);
+}
+
 /// The ring as it is now.
 struct Ring {
     /// The current slot.

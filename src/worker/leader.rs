@@ -14,6 +14,7 @@ use super::look::Cancelled;
 use super::reminder::Reminder;
 use super::removing::Removing;
 use super::rest::POLL;
+use super::turning::Turning;
 use crate::delivery::client::{Client, Trust};
 use crate::delivery::files;
 use crate::delivery::lookup::Lookups;
@@ -24,7 +25,7 @@ use crate::domain::snapshot::Snapshot;
 use crate::domain::timeline::Timeline;
 use crate::domain::window::Windows;
 use crate::log::attempt::Log;
-use crate::log::retention;
+use crate::log::retention::Turn;
 use crate::pg::board::Entry;
 use crate::pg::identity::Extension;
 use crate::pg::state::State;
@@ -77,9 +78,9 @@ pub(super) struct Leader {
     /// The slot that attempts are logged to.
     pub(super) slot: i16,
     pub(super) log: Log,
-    /// `None`: not yet in this run, which may be a short one.
-    retention_asked: Option<Instant>,
-    retention_blocked: bool,
+    turning: Turning,
+    /// Although nothing is sent, events of the ring go to the slow lane, so that it can turn.
+    pub(super) draining: bool,
     /// When to take away what webhooks have left that ended with their owners, if there may be any.
     pub(super) untidy: Option<Instant>,
     pub(super) began: Instant,
@@ -157,8 +158,8 @@ impl Leader {
             marked: Some(now),
             slot,
             log,
-            retention_asked: None,
-            retention_blocked: false,
+            turning: Turning::default(),
+            draining: false,
             untidy: Some(now),
             began: now,
             calm: false,
@@ -258,11 +259,7 @@ impl Leader {
         }
         self.mark(now)?;
         self.calm_down(now)?;
-        let asked = self.retention_asked;
-        if asked.is_none_or(|asked| now.duration_since(asked) >= retention::interval()) {
-            self.retention_asked = Some(now);
-            self.retain()?;
-        }
+        self.retain(now)?;
         if self.untidy.is_some_and(|due| now >= due) {
             self.tidy()?;
         }
@@ -291,23 +288,21 @@ impl Leader {
         Ok(())
     }
 
-    /// Turns the ring over when it is time. A slot that somebody reads is tried again later.
-    fn retain(&mut self) -> Result<(), TxnError> {
-        match txn::run(self.extension, retention::turn) {
-            Ok(retention::Turn::Turned(slot)) => self.slot = slot,
-            Ok(retention::Turn::NotDue) => {}
-            Ok(retention::Turn::Blocked) => {
-                if !std::mem::replace(&mut self.retention_blocked, true) {
-                    log!(
-                        "pg_webhook: the oldest slot holds events that are not settled; it is kept"
-                    );
-                }
-                return Ok(());
+    /// Turns the ring over when it is time.
+    fn retain(&mut self, now: Instant) -> Result<(), TxnError> {
+        match self.turning.work(self.extension, now)? {
+            Some(Turn::Turned(slot)) => {
+                self.slot = slot;
+                self.draining = false;
             }
-            Err(TxnError::ExtensionGone) => return Err(TxnError::ExtensionGone),
-            Err(TxnError::Failed(_)) => return Ok(()),
+            Some(Turn::Blocked) => {
+                // The cursor may be further than it has been worth writing.
+                self.progressed = true;
+                self.behind = true;
+                self.draining = !settings::enabled();
+            }
+            Some(Turn::NotDue) | None => {}
         }
-        self.retention_blocked = false;
         Ok(())
     }
 

@@ -51,6 +51,8 @@ impl Leader {
             self.cancel(session);
             if settings::enabled() {
                 self.claim(session);
+            }
+            if self.reads() {
                 self.windows.extend(snapshot::current());
                 for page in 0..PAGES {
                     // Writing down what is spilled costs more than reading it did.

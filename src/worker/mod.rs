@@ -16,6 +16,7 @@ mod reminder;
 mod removing;
 mod rest;
 mod start;
+mod turning;
 
 use std::time::Duration;
 

@@ -97,16 +97,21 @@ impl Leader {
         let schedule = if enabled { self.schedule.next_wake(now, clock) } else { None };
         let poll = POLL.saturating_sub(self.polled.elapsed());
         let push = self.schedule.push_due_in(now);
-        let room = (enabled && self.windows.unread()).then_some(HANGING);
+        let room = (self.reads() && self.windows.unread()).then_some(HANGING);
         let removing = self.removing.due_in(now);
         let walking = Some(self.walking.due_in(now));
         let times = [Some(poll), self.flush_wait(now), schedule, push, room, removing, walking];
         times.into_iter().flatten().min().unwrap_or(POLL)
     }
 
+    /// The ring is read.
+    pub(super) fn reads(&self) -> bool {
+        settings::enabled() || self.draining
+    }
+
     /// There is something to read and room for it.
     pub(super) fn may_read_on(&self) -> bool {
-        settings::enabled() && self.windows.unread() && self.schedule.has_room()
+        self.reads() && self.windows.unread() && self.schedule.has_room()
     }
 
     /// The last look has left something that the next one can take.

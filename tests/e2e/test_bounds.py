@@ -167,8 +167,8 @@ def test_what_is_under_way_is_left_alone(items, receiver):
 
 
 def test_a_bound_is_the_servers_where_the_webhook_has_none(items, receiver):
-    paused(items, receiver, 3, max_backlog=1)
-    wait_until(lambda: len(ids(items, "dead")) == 2, "the bound to be reached")
+    paused(items, receiver, 3)
+    reached(items, ([3], [1, 2]), max_backlog=1)
     items.run("SELECT webhook_update('hook', max_backlog => 0, max_backlog_bytes => 0, max_backlog_age => '0', dead_letter_retention => '0')")
     insert(items, 4, 5)
     items.wait_for_status(3, "pending")

@@ -100,6 +100,7 @@ def test_what_waits_outlives_its_slot(server, make_db, receiver):
 
 def test_an_open_transaction_keeps_its_slot(server, make_db, receiver):
     db = prepare(server, make_db, receiver)
+    db.run("BEGIN; INSERT INTO items VALUES (3); PREPARE TRANSACTION 'kept'")
     with db.connect(autocommit=False) as writer:
         writer.execute("INSERT INTO items VALUES (1)")
         for _ in range(SLOTS - 1):
@@ -107,15 +108,22 @@ def test_an_open_transaction_keeps_its_slot(server, make_db, receiver):
         assert slot(db) == SLOTS - 1
         since = len(server.log_text())
         age(db)
-        wait_until(lambda: server.log_lines("the oldest slot", since) or lock_refused(db), "a refused turn")
+        # The log and webhook_check say who holds it up.
+        told = "its oldest part is in use by prepared transaction 'kept' of "
+        wait_until(lambda: problems(db, told), "to be told", interval=0.1)
+        [problem] = problems(db, told)
+        assert f", process {writer.info.backend_pid} of role postgres, in a transaction since" in problem
+        assert len(server.log_lines(f"the log is not cut, and takes .*: {told}", since)) == 1
         db.run("INSERT INTO items VALUES (2)")
         db.wait_for_status(1)
         assert slot(db) == SLOTS - 1, "its slot must not be emptied under it"
         writer.commit()
     db.wait_for_status(2)
-    assert {json.loads(r.body)["record"]["id"] for r in receiver.got()} == {1, 2}
+    db.run("COMMIT PREPARED 'kept'")
+    db.wait_for_status(3)
+    assert {json.loads(r.body)["record"]["id"] for r in receiver.got()} == {1, 2, 3}
     wait_until(lambda: slot(db) == 0, "the ring to turn at last")
-    assert ids(db) == {2}
+    assert ids(db) == {2} and not problems(db, "the log")
 
 
 def test_what_is_open_in_another_database_holds_up_nothing(server, make_db, receiver):
@@ -135,11 +143,37 @@ def test_what_is_open_in_another_database_holds_up_nothing(server, make_db, rece
     assert ids(db) == set(range(2, SLOTS + 1))
 
 
-def lock_refused(db):
-    """Somebody waits for the slot that the open transaction has written to."""
-    return db.value(
-        "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'webhook.event_0'::regclass"
-    )
+def problems(db, text):
+    """Of those that webhook_check shows, the ones with this text."""
+    return [problem for (problem,) in db.judge.rows("SELECT problem FROM webhook_check()") if text in problem]
+
+
+def begin_the_last(db):
+    """Of the ring: the first, which has been written to, comes next, and it is time for it."""
+    db.judge.run("UPDATE webhook.ring SET slot = 7, since = since - interval '8 days'")
+    db.judge.run("SELECT webhook_update('hook', description => 'awake')")
+
+
+def test_tests_keep_the_log_of_nothing_else(db, receiver):
+    """The worker has nothing to read, and its cursor follows all the same."""
+    db.create("hook", receiver.url("/"))
+    db.run("SELECT * FROM webhook_test('hook')")
+    begin_the_last(db)
+    wait_until(lambda: slot(db) == 0, "the ring to turn", interval=0.1)
+
+
+def test_the_log_turns_while_nothing_is_sent(server, make_db, receiver):
+    """Events go to the backlog, as for a webhook that is paused."""
+    db = prepare(server, make_db, receiver)
+    server.reload(pg_webhook__enabled="off")
+    wait_until(lambda: db.value("SHOW pg_webhook.enabled") == "off", "the setting")
+    db.run("INSERT INTO items SELECT generate_series(1, 3000)")
+    begin_the_last(db)
+    wait_until(lambda: slot(db) == 0, "the ring to turn", interval=0.1)
+    assert db.statuses() == {"pending": 3000} and not receiver.got()
+    server.reload(pg_webhook__enabled="on")
+    db.wait_for_status(0, "pending")
+    assert {json.loads(r.body)["record"]["id"] for r in receiver.got()} == set(range(1, 3001))
 
 
 def test_the_log_turns_before_its_time_where_it_is_full(own_cluster, make_db, receiver):
@@ -160,6 +194,13 @@ def test_the_log_turns_before_its_time_where_it_is_full(own_cluster, make_db, re
     db.wait_for_status(16)
     assert {json.loads(r.body)["record"]["id"] for r in receiver.got()} == set(range(1, 17))
     assert slot(db.judge) == 1
+    # What is larger all the same is told.
+    assert not problems(db, "log_max_size")
+    db.judge.run("ALTER TABLE webhook.event_3 ALTER COLUMN payload SET STORAGE EXTERNAL")
+    db.judge.run("INSERT INTO webhook.event_3 (xid, id, created_at, webhook, slot, event_type, payload)"
+                 " SELECT '3', n, now(), 1, 3, 'x', repeat('x', 1000000) FROM generate_series(1, 22) AS n")
+    [told] = problems(db, "pg_webhook.log_max_size is 16MB")
+    assert told.startswith("the log takes 2")
 
 
 @pytest.mark.xdist_group("busy")

@@ -13,6 +13,8 @@ FROM (
     UNION ALL
     SELECT NULL, NULL, s.owner, s.severity, s.problem, s.hint FROM webhook.surrounding AS s
     UNION ALL
+    SELECT NULL, NULL, g.owner, g.severity, g.problem, g.hint FROM webhook.log_problem AS g
+    UNION ALL
     SELECT NULL, NULL, l.role, l.severity, l.problem, l.hint FROM webhook.level_problem AS l
 ) AS p
 WHERE ($1 IS NULL OR p.webhook = $1)

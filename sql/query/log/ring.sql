@@ -3,7 +3,7 @@
 -- written. Its xmin says less: a transaction in any database of the server holds that back.
 SELECT
     r.slot,
-    extract(epoch FROM clock_timestamp() - r.since)::bigint,
+    extract(epoch FROM clock_timestamp() - c.step * interval '1 microsecond' - r.since)::bigint,
     pg_total_relation_size(format('webhook.event_%s', r.slot)::regclass)
         + pg_total_relation_size(format('webhook.attempt_%s', r.slot)::regclass),
     NOT EXISTS (
