@@ -50,6 +50,57 @@ fn the_tests_behind_the_promises_exist() {
     }
 }
 
+/// The rows of the tables of `text`, as cells, without their heads.
+fn table_rows(text: &str) -> Vec<Vec<&str>> {
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| what |"));
+    rows.map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
+}
+
+#[test]
+fn every_limit_is_as_the_code_has_it() {
+    let limits = read("docs/limits.md");
+    let rows = table_rows(&limits);
+    assert!(rows.len() > 30);
+    let tests = all("tests", &["py"]);
+    for row in &rows {
+        assert_eq!(row.len(), 5, "{row:?}");
+        if let Some((limit, file)) = row[2].split_once("` in `") {
+            let (name, value) = limit.trim_matches('`').split_once(" = ").expect("a constant");
+            let code = read(file.trim_matches('`'));
+            let defined = |line: &str| {
+                line.contains(&format!("const {name}: ")) && line.ends_with(&format!(" = {value};"))
+            };
+            assert!(code.lines().any(defined), "{}", row[2]);
+        }
+        for test in quoted(row[4]) {
+            let there = match test.starts_with("src/") || test.ends_with(".py") {
+                true => ["", "tests/e2e/"].iter().any(|folder| {
+                    Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(test).exists()
+                }),
+                false => tests.contains(&format!("def {test}(")),
+            };
+            assert!(there, "{test}");
+        }
+        let none = row[4] == "none of its own";
+        assert!(none || quoted(row[4]).next().is_some(), "no test: {}", row[0]);
+    }
+    // Each setting that is a number, with the default that the server shows.
+    let shown = read("tests/golden/expected/install.out");
+    let mut seen = 0;
+    for line in shown.lines().filter(|line| line.starts_with(" pg_webhook.")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        if cells[1].parse::<u64>().is_err() {
+            continue;
+        }
+        let default = format!("`{}`", format!("{} {}", cells[1], cells[2]).trim());
+        let named = |row: &&Vec<&str>| row[2].starts_with(&format!("`{}`", cells[0]));
+        let row = rows.iter().find(named).unwrap_or_else(|| panic!("{} is missing", cells[0]));
+        assert!(row[1].contains(&default), "{}: {default}", cells[0]);
+        seen += 1;
+    }
+    assert!(seen > 5);
+}
+
 /// A paragraph that ends with a colon counts with the one after it, its list.
 #[test]
 fn every_promise_names_its_tests() {

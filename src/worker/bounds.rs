@@ -19,9 +19,10 @@ use crate::queue::schedule::Schedule;
 /// Rows of a page: some milliseconds, for which whatever else there is waits.
 const PAGE: i64 = 2_000;
 
-/// So many times as long as a page has taken passes before the next one: a walk takes a hundredth of the worker's time,
-/// and three minutes for a million rows. With less it takes more from deliveries; with more, what is beyond a bound stays longer.
-const SPACING: u32 = 100;
+/// So many times as long as a page has taken passes before the next one, so a walk takes three hundredths of the worker's
+/// time at most, and some minutes for a million rows. With less it takes more from deliveries; with more, what is beyond a
+/// bound stays longer.
+const SPACING: u32 = 30;
 
 /// A walk begins this long after the one before at the earliest. Many webhooks have a bound of an hour, none one of a second.
 const EVERY: Duration = Duration::from_secs(10);
