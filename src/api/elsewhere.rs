@@ -15,6 +15,7 @@ use crate::delivery::resolver::JudgingResolver;
 use crate::delivery::thread;
 use crate::domain::refusal::Refusal;
 use crate::domain::url::EndpointUrl;
+use crate::pg::memory::{self, ROOM};
 use crate::pg::{interrupt, settings};
 
 /// How long registration waits for a name's addresses.
@@ -56,6 +57,8 @@ impl Drop for AtWork {
 /// The system gives no thread, or it panicked.
 pub fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
     let failed = |error: &dyn std::fmt::Display| Refusal::NoThread(error.to_string());
+    // A thread cannot raise an error where it finds no memory.
+    memory::ensure(ROOM);
     let at_work = AtWork::begin()?;
     let done = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
         .map(Arc::new)

@@ -28,6 +28,7 @@ use crate::domain::event::Events;
 use crate::domain::refusal::Refusal;
 use crate::domain::secret::{GENERATED_BYTES, Secret};
 use crate::pg::identity::{self, Caller};
+use crate::pg::memory::{self, ROOM};
 use crate::pg::spi::{self, Session};
 use crate::pg::{foreign, random};
 use crate::registry::definition::bounded;
@@ -45,7 +46,7 @@ fn on_behalf<R>(body: impl FnOnce(&Caller) -> Result<R, Refusal>) -> Result<R, E
 /// As [`on_behalf`], for what makes events only, which code of others may do as well.
 fn for_anybody<R>(body: impl FnOnce(&Caller) -> Result<R, Refusal>) -> Result<R, ErrorReport> {
     let caller = identity::caller();
-    identity::as_owner(|| body(&caller)).map_err(ErrorReport::from)
+    memory::with_room(ROOM, || identity::as_owner(|| body(&caller))).map_err(ErrorReport::from)
 }
 
 /// As [`on_behalf`], for what also makes triggers: those the caller makes itself, with its own rights and settings, after
@@ -105,6 +106,7 @@ fn words(
         return Ok(None);
     };
     check_length(list.len(), argument)?;
+    memory::ensure(ROOM);
     let word = |word: Option<&str>| {
         let word = word.ok_or(Refusal::Null(argument))?;
         bounded(argument, word, LONGEST_WORD).map(str::to_owned)

@@ -14,6 +14,7 @@ use crate::domain::secret::Secret;
 use crate::domain::signature::{Scheme, Signer};
 use crate::domain::verification::{self, Clock};
 use crate::pg::json::Json;
+use crate::pg::memory::{self, ROOM};
 use crate::pg::spi;
 use crate::registry::definition::{bounded, seconds};
 use crate::registry::{self, managed, webhook};
@@ -41,6 +42,9 @@ fn webhook_rotate_secret(
 /// Bytes of the headers of a request that is verified, as JSON. No server takes as many.
 const LARGEST_HEADERS: usize = 1024 * 1024;
 
+/// What such headers take when they have been read. A name and its value of a few bytes are some hundred then, twice.
+const ROOM_TO_PARSE: usize = 2 * ROOM;
+
 /// Seconds.
 const LONGEST_OVERLAP: i64 = 30 * 24 * 60 * 60;
 
@@ -52,6 +56,7 @@ fn webhook_sign(
     id: Option<&str>,
     sent_at: Option<TimestampWithTimeZone>,
 ) -> Result<Option<String>, ErrorReport> {
+    memory::ensure(ROOM);
     let sign = || {
         let payload = payload.ok_or(Refusal::Null("payload"))?;
         let secret = Secret::parse(secret.ok_or(Refusal::Null("secret"))?)?;
@@ -78,6 +83,7 @@ fn webhook_verify(
     tolerance: Option<Interval>,
     signature: Option<&str>,
 ) -> Result<bool, ErrorReport> {
+    memory::ensure(ROOM_TO_PARSE);
     let given = given(payload, secret)?;
     let only: Option<Scheme> = signature.map(str::parse).transpose().map_err(Refusal::from)?;
     let Json(headers) = headers.ok_or(Refusal::Null("headers"))?;
@@ -100,6 +106,7 @@ fn webhook_verify_signature(
     secret: Option<&str>,
     tolerance: Option<Interval>,
 ) -> Result<bool, ErrorReport> {
+    memory::ensure(ROOM);
     let given = given(payload, secret)?;
     let signature = signature.ok_or(Refusal::Null("signature"))?;
     Ok(given.is_some_and(|(payload, secret)| {

@@ -23,6 +23,7 @@ use self::fired::Fired;
 use self::sender::{Draft, Extent};
 use self::source::Source;
 use crate::domain::event::Operation;
+use crate::pg::memory::LITTLE;
 use crate::pg::row::Row;
 use crate::pg::trigger::Form;
 use crate::pg::{memory, output, settings, subtransaction};
@@ -54,7 +55,7 @@ pub unsafe extern "C-unwind" fn webhook_capture(fcinfo: pg_sys::FunctionCallInfo
     if let Some(call) = unsafe { Call::new(fcinfo) }
         && settings::capture()
     {
-        call.capture();
+        memory::with_room(LITTLE, || call.capture());
     }
     pg_sys::Datum::from(0usize)
 }

@@ -2,6 +2,8 @@
 
 use pgrx::pg_sys;
 
+use super::memory;
+
 /// An array, which lives as long as the memory context in which it was opened.
 pub(super) struct Array {
     stored: *mut pg_sys::ArrayType,
@@ -47,7 +49,7 @@ impl Array {
                 &mut count,
             );
             let value = |index: usize| (!*nulls.add(index)).then(|| *values.add(index));
-            (0..count as usize).map(value).collect()
+            memory::list((0..count as usize).map(value))
         }
     }
 
@@ -61,9 +63,9 @@ impl Array {
         element: pg_sys::Oid,
         values: &[Option<pg_sys::Datum>],
     ) -> pg_sys::Datum {
-        let mut nulls: Vec<bool> = values.iter().map(Option::is_none).collect();
-        let mut values: Vec<_> =
-            values.iter().map(|value| value.unwrap_or(pg_sys::Datum::null())).collect();
+        let mut nulls = memory::list(values.iter().map(Option::is_none));
+        let value = |value: &Option<pg_sys::Datum>| value.unwrap_or(pg_sys::Datum::null());
+        let mut values = memory::list(values.iter().map(value));
         // SAFETY: the caller's. Behind the header of an array, which is whole, are as many lengths as it has
         // dimensions, and then as many lower bounds.
         unsafe {

@@ -21,6 +21,7 @@ use self::functions::Watched;
 pub use self::functions::stranger;
 use self::settings::Closed;
 pub use self::statements::judge;
+use super::memory::{self, LITTLE};
 use super::output::Kept;
 use super::{cursor, identity, subtransaction};
 
@@ -92,7 +93,8 @@ fn begin<R>(
         || {
             let _running = Running::begin(judged);
             let _hidden = cursor::hide();
-            let result = identity::as_restricted(role, work);
+            // Each with a reserve of its own: an error of one takes that away.
+            let result = memory::with_room(LITTLE, || identity::as_restricted(role, work));
             cursor::close_opened();
             functions::insist();
             result

@@ -10,6 +10,7 @@ use pgrx::pg_sys;
 
 use super::array::{self, Array};
 use super::composite;
+use super::memory;
 use super::row::Row;
 
 /// The first oid of what is not built in (access/transam.h).
@@ -137,7 +138,7 @@ unsafe fn elements(array: pg_sys::Datum, cast: &impl Cast) -> pg_sys::Datum {
         }
         let of_one =
             |value: &Option<pg_sys::Datum>| value.map(|value| written(kind, base, value, cast));
-        let plain: Vec<_> = found.values().iter().map(of_one).collect();
+        let plain = memory::list(found.values().iter().map(of_one));
         found.with(kind.written_as(base), &plain)
     }
 }

@@ -10,7 +10,7 @@ use pgrx::datum::{JsonB, TimestampWithTimeZone, Uuid};
 use pgrx::prelude::*;
 use pgrx::{FromDatum, IntoDatum};
 
-use super::report;
+use super::{memory, report};
 use crate::domain::refusal::Refusal;
 use crate::domain::snapshot::Xid8;
 use crate::domain::time::Timestamp;
@@ -86,6 +86,16 @@ pub struct Row<'r> {
 pub unsafe trait Readable<'r>: FromDatum {
     /// Whether it can be made of values of that type.
     fn reads(type_oid: pg_sys::Oid) -> bool;
+
+    /// Of a value; `None` for NULL.
+    ///
+    /// # Safety
+    ///
+    /// It is one of that type, which `reads` has accepted.
+    unsafe fn read(datum: pg_sys::Datum, null: bool, type_oid: pg_sys::Oid) -> Option<Self> {
+        // SAFETY: the caller's.
+        unsafe { Self::from_polymorphic_datum(datum, null, type_oid) }
+    }
 }
 
 macro_rules! readable {
@@ -101,9 +111,33 @@ macro_rules! readable {
     };
 }
 
-readable!(bool, i8, i16, i32, i64, f64, String, Vec<u8>, pg_sys::Oid, Uuid, TimestampWithTimeZone);
+readable!(bool, i8, i16, i32, i64, f64, Vec<u8>, pg_sys::Oid, Uuid, TimestampWithTimeZone);
 readable!(pg_sys::ItemPointerData, Vec<i16>, Vec<i32>, Vec<i64>, Vec<String>, Vec<pg_sys::Oid>);
 readable!(JsonB, Timestamp, Xid8, Vec<Uuid>);
+
+// SAFETY: the text of a type that pgrx would read it from; a copy.
+unsafe impl Readable<'_> for String {
+    fn reads(type_oid: pg_sys::Oid) -> bool {
+        Self::is_compatible_with(type_oid)
+    }
+
+    /// It can be a body, of any size.
+    unsafe fn read(datum: pg_sys::Datum, null: bool, _: pg_sys::Oid) -> Option<Self> {
+        if null {
+            return None;
+        }
+        // SAFETY: the caller's: a varlena, which is read where it is unless it is compressed or elsewhere.
+        unsafe {
+            let stored = datum.cast_mut_ptr::<pg_sys::varlena>();
+            let whole = pg_sys::pg_detoast_datum_packed(stored);
+            let text = memory::copy(pgrx::varlena_to_byte_slice(whole));
+            if whole != stored {
+                pg_sys::pfree(whole.cast());
+            }
+            Some(text)
+        }
+    }
+}
 
 /// Runs `work` with SPI connected. Memory of rows ends with it.
 pub fn connect<R>(work: impl FnOnce(&Session) -> R) -> R {
@@ -318,7 +352,7 @@ impl<'r> Row<'r> {
         // SAFETY: as above, and the column is of a type that `T` is made from.
         unsafe {
             let datum = pg_sys::SPI_getbinval(self.tuple, self.descriptor, number, &mut null);
-            T::from_polymorphic_datum(datum, null, type_oid)
+            T::read(datum, null, type_oid)
         }
     }
 
