@@ -82,9 +82,9 @@ class Stage:
         self._groups = []
         self.superuser.execute("DO 'BEGIN END'")
 
-    def set(self):
+    def set(self, version=None):
         """The extension, and the people with their levels."""
-        self.superuser.execute("CREATE EXTENSION pg_webhook")
+        self.superuser.execute("CREATE EXTENSION pg_webhook" + (f" VERSION '{version}'" if version else ""))
         for person in PEOPLE:
             self.superuser.execute(f"CREATE ROLE {person} LOGIN")
         for person, level in PEOPLE.items():
