@@ -13,6 +13,9 @@
 //!   with the time of its next attempt.
 //! * retrying → **dead**: the retries are used up. The row stays in the slow lane, due at infinity, which
 //!   no claim asks for. Once somebody has replayed it, a row in `webhook.closed` says so.
+//! * pending or retrying → **dead** as well where more waits of its webhook than may
+//!   ([`crate::domain::bounds`]): the oldest go, without an attempt. A dead letter that is beyond a bound leaves the slow
+//!   lane for good, once the ring holds its event no more.
 //! * captured, pending, retrying or dead → **cancelled**: somebody has cancelled it, and a row in
 //!   `webhook.closed` says so. From then on nobody takes it out of the ring or the slow lane. The leader
 //!   takes it out of its lane, moves it to the slow lane and makes it due at infinity; this marks the row
