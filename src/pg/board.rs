@@ -6,7 +6,6 @@
 //! the launcher when the database or the extension is gone.
 
 mod entry;
-mod holds;
 mod visits;
 
 use std::cell::Cell;
@@ -16,8 +15,6 @@ use pgrx::prelude::*;
 use pgrx::{AssertPGRXSharedMemory, PgAtomic, pg_shmem_init};
 
 pub use self::entry::Entry;
-pub use self::holds::Hold;
-use self::holds::Holds;
 use self::visits::Visits;
 use super::state::{Leave, Visit};
 use super::{compat, server};
@@ -39,7 +36,6 @@ struct Board {
     /// Databases wait for a worker that has no slot.
     waiting: AtomicBool,
     visits: Visits,
-    holds: Holds,
     entries: [Entry; DATABASES],
 }
 
@@ -72,7 +68,6 @@ impl Board {
             launcher_woken: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
             visits: Visits::new(),
-            holds: Holds::new(),
             entries: std::array::from_fn(|_| Entry::new()),
         }
     }
@@ -198,57 +193,37 @@ fn are_waiting() -> bool {
     board().waiting.load(Ordering::SeqCst)
 }
 
-/// This process is to work in `database` or to visit it, and is not connected yet. `false` where somebody needs the
-/// database without it.
-///
-/// Both sides write before they read. So whoever begins a hold at this moment finds this process here, or the hold is found
-/// here; where it begins later, it is found by [`Entry::leave`], which a worker asks between its coming onto the board and
-/// its first wait, and whoever holds wakes the one that is on the board then.
-pub fn arrive(database: pg_sys::Oid) -> bool {
-    let entry = find(database);
-    match entry {
+/// This process is to work in `database` or to visit it, and is not connected yet.
+pub fn arrive(database: pg_sys::Oid) {
+    match find(database) {
         Some(entry) => entry.arrive(),
         None => board().visits.begin(database),
     }
-    if !is_held(database) {
-        return true;
-    }
-    match entry {
+}
+
+/// This process has not connected to `database`, which somebody needs without it. Another one is to come later.
+pub fn turn_back(database: pg_sys::Oid) {
+    match find(database) {
         Some(entry) => entry.rest(Timestamp(0)),
-        None => note_visit(database, Visit::Held),
+        None => note_visit(database, Visit::Barred),
     }
-    false
 }
 
-/// Keeps workers out of `database` for this process, until [`end_hold`] or the end of the process, and asks the one that is
-/// there to leave. `None` where too many do that.
-pub fn hold(database: pg_sys::Oid) -> Option<&'static Hold> {
-    let hold = board().holds.begin(database)?;
-    if let Some(entry) = find(database) {
-        entry.ask_to_leave(Leave::AtOnce);
-    }
-    Some(hold)
-}
-
-/// Ends what [`hold`] began.
-pub fn end_hold(hold: &Hold) {
-    hold.end();
-    wake_launcher();
-}
-
-/// Whether somebody needs `database` without a worker.
-pub fn is_held(database: pg_sys::Oid) -> bool {
-    board().holds.has(database)
-}
-
-/// Whether a worker's process is in `database`, or about to connect to it.
-pub fn has_worker(database: pg_sys::Oid) -> bool {
-    board().visits.are_in(database) || find(database).is_some_and(Entry::has_process)
+/// Asks the worker that is connected to `database` to leave; says whether there is one. To be asked again until there is
+/// none: one that has not come onto the board yet does not hear of it.
+pub fn send_away(database: pg_sys::Oid) -> bool {
+    let entry = find(database).inspect(|entry| entry.ask_to_leave(Leave::AtOnce));
+    board().visits.are_in(database) || entry.is_some_and(Entry::is_connected)
 }
 
 /// What this process has found in `database`, which has no entry.
 pub fn note_visit(database: pg_sys::Oid, found: Visit) {
     board().visits.note(database, found);
+}
+
+/// The visit is over, or its worker is on the board.
+pub fn end_visit() {
+    board().visits.end();
 }
 
 /// What the last visit has found, if it was in `database` and came to its end.

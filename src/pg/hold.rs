@@ -1,19 +1,17 @@
 //! Statements that need a database without sessions, while a worker of ours is in it.
 //!
 //! DROP DATABASE, ALTER DATABASE .. RENAME and .. SET TABLESPACE, and CREATE DATABASE .. TEMPLATE are refused while somebody is connected,
-//! and a worker would be for ever. So it is asked to leave before such a statement runs, and none is started until the
-//! statement's transaction has ended, however it ends. Only where the statement stands a chance: nobody who
-//! may not run it stops a delivery.
+//! and a worker would be for ever. So it is asked to leave before such a statement runs, under the lock that the statement takes
+//! anyway, and none is started while somebody has that: until the transaction ends, prepared or not, however it ends. Only
+//! where the statement stands a chance: nobody who may not run it stops a delivery.
 
-use std::cell::Cell;
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, c_char};
 use std::time::{Duration, Instant};
 
 use pgrx::is_a;
 use pgrx::prelude::*;
 
-use super::board::{self, Hold};
-use super::{server, wake};
+use super::{board, lock, server, wake};
 
 /// How long to wait for the worker. It answers in milliseconds, unless it waits for a lock, for at most 2 s. The
 /// server itself waits for 5 s after that.
@@ -22,13 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is looked whether it has left.
 const STEP: Duration = Duration::from_millis(2);
 
-thread_local! {
-    /// What the transaction of this session holds, and which part of it does.
-    static HELD: Cell<Option<(&'static Hold, pg_sys::SubTransactionId)>> = const { Cell::new(None) };
-    static REGISTERED: Cell<bool> = const { Cell::new(false) };
-}
-
 /// What a role needs to run a statement.
+#[derive(Clone, Copy)]
 enum Needs {
     /// To own the database.
     Ownership,
@@ -62,25 +55,30 @@ pub unsafe extern "C-unwind" fn before(
             (statement.subname.cast_const(), Needs::OwnershipAndCreatedb)
         } else if is_a(node, pg_sys::NodeTag::T_AlterDatabaseStmt) {
             let statement = &*node.cast::<pg_sys::AlterDatabaseStmt>();
-            wake::databases_at_commit();
+            wake::databases_at_end();
             if option(statement.options, c"tablespace").is_none() || !alone() {
                 return;
             }
             (statement.dbname.cast_const(), Needs::Ownership)
         } else if is_a(node, pg_sys::NodeTag::T_CreatedbStmt) && alone() {
             let statement = &*node.cast::<pg_sys::CreatedbStmt>();
-            wake::databases_at_commit();
+            wake::databases_at_end();
             let template = option(statement.options, c"template");
             (template.unwrap_or(c"template1".as_ptr()), Needs::Copying)
         } else {
             return;
         };
-        wake::databases_at_commit();
+        wake::databases_at_end();
         let database = pg_sys::get_database_oid(name, true);
         let elsewhere = database != pg_sys::InvalidOid && database != server::database();
         // Also where no worker has been seen yet: one may be about to look whether the extension is there.
         if elsewhere && may(database, needs) {
-            take(database);
+            let mode = if matches!(needs, Needs::Copying) {
+                pg_sys::ShareLock
+            } else {
+                pg_sys::AccessExclusiveLock
+            };
+            take(database, name, mode);
         }
     }
 }
@@ -143,57 +141,18 @@ fn creates(role: pg_sys::Oid) -> bool {
     }
 }
 
-/// Keeps workers out of the database until the transaction ends, and waits for the one that is in it.
-fn take(database: pg_sys::Oid) {
-    end();
-    if !REGISTERED.get() {
-        // SAFETY: the callbacks live as long as the library, which is never unloaded. A callback that is registered twice,
-        // because there was no memory for the other one, does nothing the second time.
-        unsafe {
-            pg_sys::RegisterXactCallback(Some(at_end), std::ptr::null_mut());
-            pg_sys::RegisterSubXactCallback(Some(at_end_of_part), std::ptr::null_mut());
-        }
-        REGISTERED.set(true);
-    }
-    let Some(hold) = board::hold(database) else {
+/// Keeps everybody out of the database until the transaction ends, as the statement itself will in a moment, and waits for the
+/// worker that is in it. Whoever is about to connect has the same lock, or waits for it.
+fn take(database: pg_sys::Oid, name: *const c_char, mode: u32) {
+    lock::bar_database(database, mode);
+    // SAFETY: in a transaction; the name is the statement's.
+    if unsafe { pg_sys::get_database_oid(name, true) } != database {
+        // Renamed meanwhile: which one is meant now the statement finds out.
         return;
-    };
-    // SAFETY: main thread in a transaction; reads a variable of the process.
-    HELD.set(Some((hold, unsafe { pg_sys::GetCurrentSubTransactionId() })));
+    }
     let began = Instant::now();
-    while board::has_worker(database) && began.elapsed() < PATIENCE {
+    while board::send_away(database) && began.elapsed() < PATIENCE {
         pgrx::check_for_interrupts!();
         std::thread::sleep(STEP);
-    }
-}
-
-fn end() {
-    if let Some((hold, _)) = HELD.take() {
-        board::end_hold(hold);
-    }
-}
-
-/// Neither allocates nor raises: after a commit an error would end the whole server.
-unsafe extern "C-unwind" fn at_end(event: pg_sys::XactEvent::Type, _: *mut c_void) {
-    use pg_sys::XactEvent::*;
-    if matches!(event, XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE) {
-        end();
-    }
-}
-
-/// Where the statement was part of what is rolled back, in a transaction that goes on.
-unsafe extern "C-unwind" fn at_end_of_part(
-    event: pg_sys::SubXactEvent::Type,
-    part: pg_sys::SubTransactionId,
-    parent: pg_sys::SubTransactionId,
-    _: *mut c_void,
-) {
-    use pg_sys::SubXactEvent::*;
-    match HELD.get() {
-        Some((hold, held)) if held == part && event == SUBXACT_EVENT_COMMIT_SUB => {
-            HELD.set(Some((hold, parent)));
-        }
-        Some((_, held)) if held == part && event == SUBXACT_EVENT_ABORT_SUB => end(),
-        _ => {}
     }
 }

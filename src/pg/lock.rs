@@ -1,4 +1,5 @@
-//! Heavyweight locks: one leader per database, one maker of what stands for a role, and none of ours under DROP EXTENSION.
+//! Heavyweight locks: one leader per database, one maker of what stands for a role, none of ours under DROP EXTENSION or where
+//! a database is needed without sessions.
 
 use pgrx::pg_sys;
 
@@ -21,6 +22,52 @@ fn tag(role: pg_sys::Oid) -> pg_sys::LOCKTAG {
         locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
         locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
     }
+}
+
+/// Of the server's own lock on a database, which each session takes in connecting.
+fn connection(database: pg_sys::Oid) -> pg_sys::LOCKTAG {
+    pg_sys::LOCKTAG {
+        locktag_field1: 0,
+        locktag_field2: pg_sys::DatabaseRelationId.into(),
+        locktag_field3: database.into(),
+        locktag_field4: 0,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_OBJECT as u8,
+        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+    }
+}
+
+/// Runs `work` with the lock that a session takes in connecting to `database`; `None` where somebody keeps everybody from it.
+/// Neither waits nor needs a transaction. Whoever connects in `work` neither waits for the lock, and the database stays as
+/// it is until then.
+pub fn as_if_connecting<R>(database: pg_sys::Oid, work: impl FnOnce() -> R) -> Option<R> {
+    let (tag, mode) = (connection(database), pg_sys::RowExclusiveLock as i32);
+    // SAFETY: a well-formed tag; a session lock needs no transaction.
+    unsafe {
+        let result = pg_sys::LockAcquire(&tag, mode, true, true);
+        if result == pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL {
+            return None;
+        }
+        let result = work();
+        pg_sys::LockRelease(&tag, mode, true);
+        Some(result)
+    }
+}
+
+/// Has this process, however it ends, give back what [`as_if_connecting`] has taken. The server sees to that only in a
+/// process that has connected.
+pub fn release_at_exit() {
+    unsafe extern "C-unwind" fn release(_code: i32, _: pg_sys::Datum) {
+        // SAFETY: the last of the callbacks that may use locks; what has been given back is not there any more.
+        unsafe { pg_sys::LockReleaseAll(pg_sys::DEFAULT_LOCKMETHOD as u16, true) };
+    }
+    // SAFETY: the callback lives as long as the library.
+    unsafe { pg_sys::before_shmem_exit(Some(release), pg_sys::Datum::null()) };
+}
+
+/// Waits until nobody is connecting to `database`, and keeps everybody from it until the transaction ends.
+pub fn bar_database(database: pg_sys::Oid, mode: u32) {
+    // SAFETY: in a transaction; released at its end.
+    unsafe { pg_sys::LockSharedObject(pg_sys::DatabaseRelationId, database, 0, mode as i32) };
 }
 
 /// Takes the leader's lock for the life of this process; `false` where another process has it.

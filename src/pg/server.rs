@@ -35,10 +35,13 @@ pub fn pid() -> i32 {
     unsafe { pg_sys::MyProcPid }
 }
 
-/// Whether a process of this server has that id.
-pub fn has_process(pid: i32) -> bool {
-    // SAFETY: looks through the shared list of processes, under its lock.
-    unsafe { !pg_sys::BackendPidGetProc(pid).is_null() }
+/// Whether a process of this server has that id and is connected to `database`. None has the id 0.
+pub fn is_connected(pid: i32, database: pg_sys::Oid) -> bool {
+    // SAFETY: looks through the shared list of processes, under its lock; an entry stays where it is, whoever has it.
+    unsafe {
+        let process = pg_sys::BackendPidGetProc(pid);
+        !process.is_null() && (&raw const (*process).databaseId).read_volatile() == database
+    }
 }
 
 /// Connects a background worker to the shared catalogs only. To be called once.

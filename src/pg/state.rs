@@ -56,8 +56,8 @@ pub enum Visit {
     Absent = 0,
     /// The extension, and no entry on the board is free.
     Full = 1,
-    /// Nothing: a statement needs the database without it.
-    Held = 2,
+    /// Nothing: somebody keeps everybody from connecting.
+    Barred = 2,
 }
 
 impl Visit {
@@ -65,7 +65,7 @@ impl Visit {
     pub fn from_u8(value: u8) -> Self {
         match value {
             1 => Self::Full,
-            2 => Self::Held,
+            2 => Self::Barred,
             _ => Self::Absent,
         }
     }

@@ -48,8 +48,9 @@ pub fn launcher_at_commit() {
     register();
 }
 
-/// Has the launcher look at which databases there are when the transaction commits.
-pub fn databases_at_commit() {
+/// Has the launcher look at the databases when the transaction ends: which there are, and which are not needed without a worker
+/// any more.
+pub fn databases_at_end() {
     DATABASES.set(true);
     register();
 }
@@ -74,6 +75,12 @@ fn register() {
     }
 }
 
+fn wake_for_databases() {
+    if DATABASES.replace(false) {
+        board::wake_launcher();
+    }
+}
+
 /// Neither allocates nor raises: after a commit an error would end the whole server.
 unsafe extern "C-unwind" fn at_end_of_transaction(event: pg_sys::XactEvent::Type, _: *mut c_void) {
     use pg_sys::XactEvent::*;
@@ -85,9 +92,7 @@ unsafe extern "C-unwind" fn at_end_of_transaction(event: pg_sys::XactEvent::Type
             }
             let changed = DEFINITIONS.replace(false);
             let cancelled = CANCELLED.replace(false);
-            if DATABASES.replace(false) {
-                board::wake_launcher();
-            }
+            wake_for_databases();
             // A copy of a database that has the extension has been on no board yet.
             if WORKER.replace(false)
                 && let Some(entry) = board::find_or_claim(database)
@@ -103,7 +108,7 @@ unsafe extern "C-unwind" fn at_end_of_transaction(event: pg_sys::XactEvent::Type
         }
         XACT_EVENT_ABORT | XACT_EVENT_PREPARE => {
             LAUNCHER.set(false);
-            DATABASES.set(false);
+            wake_for_databases();
             DEFINITIONS.set(false);
             CANCELLED.set(false);
             WORKER.set(false);

@@ -23,7 +23,7 @@ use crate::domain::clock::{Clock, Reading};
 use crate::domain::time::Timestamp;
 use crate::pg::board::{self, Entry};
 use crate::pg::state::{Leave, State, Visit};
-use crate::pg::{databases, interrupt, server};
+use crate::pg::{databases, interrupt, lock, server};
 
 /// How often databases are looked at although nobody has said anything: someone may have changed pg_database by hand, or the
 /// clock, by which databases are due.
@@ -32,6 +32,11 @@ const LOOK: Duration = Duration::from_secs(60);
 /// The same while databases wait for a slot: nobody says when one of somebody else's is free.
 const LOOK_WAITING: Duration = Duration::from_millis(250);
 
+/// The same while somebody keeps everybody from connecting to a database that needs a worker: doubled each time from the
+/// shortest to the longest. A statement that has ended says so a moment before its lock is gone, a prepared transaction does
+/// not say so at all.
+const LOOK_BARRED: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
 /// The launcher.
 struct Launcher {
     known: HashMap<pg_sys::Oid, Known>,
@@ -39,6 +44,8 @@ struct Launcher {
     hint: Hint,
     /// The database that a worker is in to see whether it has the extension.
     visiting: Option<pg_sys::Oid>,
+    /// How soon a database is looked at again that nobody can connect to.
+    barred: Duration,
     /// When the settings were last read.
     reloaded: Instant,
     clock: Clock,
@@ -54,6 +61,7 @@ pub fn run() {
         known: HashMap::new(),
         hint: Hint::read(),
         visiting: None,
+        barred: LOOK_BARRED.0,
         reloaded: now,
         clock: Clock::new(Reading { at: Timestamp::from(SystemTime::now()), step: 0 }, now),
         complaints: Complaints::default(),
@@ -65,7 +73,9 @@ pub fn run() {
             board::entries().for_each(Entry::set_due_now);
         }
         launcher.follow_clock();
-        board::take_launcher_wake();
+        if board::take_launcher_wake() {
+            launcher.barred = LOOK_BARRED.0;
+        }
         let wait = launcher.look();
         let wait = if board::is_launcher_woken() { Duration::ZERO } else { wait };
         if wait.is_zero() {
@@ -120,9 +130,7 @@ impl Launcher {
                 self.ended(database, entry);
             }
             let known = self.known.entry(database.oid).or_default();
-            // Whoever holds it wakes the launcher.
-            let held = board::is_held(database.oid);
-            let wait = known.needs_one_in(board::find(database.oid)).filter(|_| !held);
+            let wait = known.needs_one_in(board::find(database.oid));
             if wait.is_some_and(|wait| wait.is_zero()) {
                 let (since, rank) = (known.wants(now), self.hint.rank(database.oid));
                 wanting.push(Wanting { oid: database.oid, since, rank });
@@ -133,7 +141,11 @@ impl Launcher {
         }
         // Before the last visit nobody knows all that the file should say.
         let all_known = wanting.iter().all(|database| board::find(database.oid).is_some());
-        let waiting = self.serve(wanting);
+        let (waiting, barred) = self.serve(wanting);
+        if barred {
+            next = next.min(self.barred);
+            self.barred = (2 * self.barred).min(LOOK_BARRED.1);
+        }
         self.complaints.of_waiting(&waiting);
         if places::make_room(&waiting) {
             next = next.min(LOOK_WAITING);
@@ -144,12 +156,16 @@ impl Launcher {
         next
     }
 
-    /// A visit is over when its worker has ended, or when the database has an entry: then the worker stays there.
+    /// A visit is over when its worker has ended, or is on the board: then it stays there.
     fn end_visit(&mut self) {
-        let known = &self.known;
-        self.visiting = self.visiting.filter(|oid| {
-            board::find(*oid).is_none() && known.get(oid).is_some_and(Known::is_starting)
-        });
+        let Some(oid) = self.visiting else {
+            return;
+        };
+        let stays = board::find(oid).is_some_and(|entry| entry.pid().is_some());
+        if stays || !self.known.get(&oid).is_some_and(Known::is_starting) {
+            self.visiting = None;
+            board::end_visit();
+        }
     }
 
     fn forget_dropped(&mut self, present: &[databases::Database]) {
@@ -176,7 +192,7 @@ impl Launcher {
         };
         let Some(entry) = entry else {
             match board::take_visit(database.oid) {
-                Some(Visit::Held) => known.succeeded(),
+                Some(Visit::Barred) => known.succeeded(),
                 Some(Visit::Absent) => known.has_been_visited(),
                 Some(Visit::Full) => {
                     known.has_been_visited();
@@ -213,16 +229,22 @@ impl Launcher {
         }
     }
 
-    /// Starts workers, first for those that have waited longest. Returns since when those wait that go on waiting.
-    fn serve(&mut self, mut wanting: Vec<Wanting>) -> Vec<Instant> {
+    /// Starts workers, first for those that have waited longest. Returns since when those wait that go on waiting, and whether
+    /// nobody can connect to some.
+    fn serve(&mut self, mut wanting: Vec<Wanting>) -> (Vec<Instant>, bool) {
         wanting.sort_by_key(|database| (database.since, database.rank, u32::from(database.oid)));
-        let mut waiting = Vec::new();
+        let (mut waiting, mut barred) = (Vec::new(), false);
         // The first that is to be visited, where it is not already: the other visits come after it.
         let mut visit_waits = false;
         for database in wanting {
             let entry = board::find(database.oid);
             let is_visit = entry.is_none();
             if is_visit && (visit_waits || self.visiting.is_some()) {
+                continue;
+            }
+            // A worker would find that out, too, but others wait for the end of a visit.
+            if lock::as_if_connecting(database.oid, || ()).is_none() {
+                barred = true;
                 continue;
             }
             if waiting.is_empty() && self.start(database.oid, entry) {
@@ -234,7 +256,7 @@ impl Launcher {
             }
             waiting.push(database.since);
         }
-        waiting
+        (waiting, barred)
     }
 
     /// `false` where no slot is free.

@@ -1,5 +1,6 @@
 //! The start of a database's worker: what its session needs, and whether it may send at all.
 
+use std::ffi::CStr;
 use std::time::{Instant, SystemTime};
 
 use pgrx::prelude::*;
@@ -24,14 +25,17 @@ use crate::registry;
 /// The version of this code; that of the tables and functions must be the same.
 const LIBRARY: &str = env!("CARGO_PKG_VERSION");
 
+/// How long it waits for a lock. Longer, and what others do to the schema of one database holds up first visits of the others.
+const LOCK_TIMEOUT: (&CStr, &CStr) = (c"lock_timeout", c"2s");
+
 /// What a session of the worker needs, whatever the database or the role is set to. Plans are kept from
 /// when the tables were empty, so the planner is told what they will look like: by index, always.
-const SESSION: [(&std::ffi::CStr, &std::ffi::CStr); 18] = [
+const SESSION: [(&CStr, &CStr); 18] = [
     (c"application_name", c"pg_webhook"),
     (c"search_path", c"pg_catalog, pg_temp"),
     (c"TimeZone", c"UTC"),
     (c"statement_timeout", c"0"),
-    (c"lock_timeout", c"2s"),
+    LOCK_TIMEOUT,
     (c"idle_in_transaction_session_timeout", c"0"),
     (c"default_transaction_read_only", c"off"),
     (c"default_transaction_isolation", c"read committed"),
@@ -51,10 +55,14 @@ const SESSION: [(&std::ffi::CStr, &std::ffi::CStr); 18] = [
 
 /// Runs in `database` until it has nothing to do there or fails.
 pub(super) fn run(database: pg_sys::Oid) -> Exit {
-    if !board::arrive(database) {
+    board::arrive(database);
+    // What else there is to wait for in connecting is not waited for longer than for anything later.
+    guc::fix(LOCK_TIMEOUT.0, LOCK_TIMEOUT.1);
+    lock::release_at_exit();
+    if lock::as_if_connecting(database, || server::connect_to(database)).is_none() {
+        board::turn_back(database);
         return Exit::Finished;
     }
-    server::connect_to(database);
     interrupt::reload_if_asked();
     memory::return_large_blocks();
     let session = SESSION.iter().chain(&compat::TIMEOUTS);

@@ -46,6 +46,9 @@ def back(cluster, name, pid, receiver):
 def test_a_database_is_dropped_while_its_requests_hang(owned, statement):
     db, session, _ = owned
     db.close()
+    # A superuser's session that is still ending is one that its owner may not end.
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'"
+    wait_until(lambda: session.execute(sessions, [db.name]).fetchone() == (0,), "the session to be gone")
     began = time.monotonic()
     session.execute(statement.format(name=db.name))
     assert time.monotonic() - began < 4
@@ -81,6 +84,7 @@ def test_a_copy_is_changed_while_a_worker_looks_at_it(cluster, make_db):
         there = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
         wait_until(lambda: admin.execute(there, [db.name]).fetchone() == (0,), "the worker to leave")
     with cluster.connect(user=boss) as session:
+        said = len(cluster.log_text())
         for number in range(40):
             session.execute(f"CREATE DATABASE {copy} TEMPLATE {db.name}")
             # At any moment of the visit.
@@ -89,10 +93,61 @@ def test_a_copy_is_changed_while_a_worker_looks_at_it(cluster, make_db):
                 began = time.monotonic()
                 session.execute(statement)
                 assert time.monotonic() - began < 5, statement
+    # A worker that was asked for just before a database was dropped says so, once.
+    lines = [line.split("FATAL: ")[1] for line in cluster.log_lines("pg_webhook .*FATAL: ", said)]
+    assert len(set(lines)) == len(lines) and all("does not exist" in line for line in lines), lines
     with cluster.connect() as admin:
         admin.execute(f"ALTER DATABASE {db.name} IS_TEMPLATE false")
         admin.execute(f"DROP DATABASE {db.name}")
         admin.execute(f"DROP ROLE {boss}")
+
+
+def test_one_that_nobody_can_connect_to_keeps_no_other_database_waiting(cluster, make_db):
+    """For its first visit, of which there is one at a time, and a new launcher makes them all. The lock of a rename stays until
+    its transaction ends, which may be prepared, or rename others as well."""
+    db = make_db(cluster)
+    prepared, first, second, later = (f"{db.name}_{name}" for name in ("prepared", "first", "second", "later"))
+    launcher = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_webhook launcher'"
+    state = "SELECT state FROM webhook.worker"
+    with cluster.connect() as admin, cluster.connect(autocommit=False) as session:
+        db.close()
+        for name, template in ((prepared, "template0"), (first, "template0"), (second, db.name)):
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        with cluster.connect(second) as served:
+            wait_until(lambda: served.execute(state).fetchone() == ("unarmed",), "a worker")
+        session.execute(f"ALTER DATABASE {prepared} RENAME TO {prepared}_new")
+        session.execute("PREPARE TRANSACTION 'renamed'")
+        for name in (first, second):
+            session.execute(f"ALTER DATABASE {name} RENAME TO {name}_new")
+        old = admin.execute(launcher).fetchone()
+        said = len(cluster.log_text())
+        admin.execute("SELECT pg_terminate_backend(%s)", old)
+        wait_until(lambda: admin.execute(launcher).fetchone() not in (None, old), "a new launcher")
+        admin.execute(f"CREATE DATABASE {later} TEMPLATE {db.name}")
+        with cluster.connect(later) as visited:
+            wait_until(lambda: visited.execute(state).fetchone() == ("unarmed",), "the visit", 15)
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_webhook worker' AND wait_event_type = 'Lock'"
+        assert admin.execute(waiting).fetchone() == (0,)
+        session.rollback()
+        admin.execute("COMMIT PREPARED 'renamed'")
+        for name, beginning in ((second, "SELECT webhook_arm()"), (f"{prepared}_new", "CREATE EXTENSION pg_webhook")):
+            with cluster.connect(name) as served:
+                served.execute(beginning)
+                wait_until(lambda: served.execute(state).fetchone() == ("running",), "a worker")
+        assert len(cluster.log_lines("pg_webhook .*(FATAL|ERROR)", said)) == 1, "what the launcher says of its end"
+        for name in (f"{prepared}_new", first, second, later, db.name):
+            admin.execute(f"DROP DATABASE {name}")
+
+
+def test_a_worker_that_cannot_connect_gives_up_and_comes_again(cluster, db):
+    with cluster.connect(autocommit=False) as admin:
+        said, pid = len(cluster.log_text()), db.worker()
+        # What each session reads in connecting.
+        admin.execute("LOCK TABLE pg_catalog.pg_db_role_setting")
+        db.run("SELECT pg_terminate_backend(%s)", pid)
+        wait_until(lambda: cluster.log_lines("pg_webhook worker .*lock timeout", said), "it to give up")
+        admin.rollback()
+        db.wait_for_worker(other_than=pid)
 
 
 def test_a_database_whose_drop_was_interrupted_is_left_alone(owned, cluster):
@@ -119,7 +174,7 @@ def test_a_database_whose_drop_was_interrupted_is_left_alone(owned, cluster):
     assert str(oid) in hint.read_text().split()
     session.execute(f"DROP DATABASE {db.name}")
     wait_until(lambda: str(oid) not in hint.read_text().split(), "its place to be free")
-    assert cluster.log_lines(f"FATAL.*{db.name}|{oid}", said) == []
+    assert cluster.log_lines(f"pg_webhook .*FATAL.*({db.name}|{oid})", said) == []
 
 
 def test_a_database_moves_to_another_tablespace(own_cluster, make_db, receiver):

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use pgrx::pg_sys;
 
-use super::{are_waiting, exclusively, is_held, own_process, set_latch_of, wake_launcher};
+use super::{are_waiting, exclusively, own_process, set_latch_of, wake_launcher};
 use crate::domain::brief::brief;
 use crate::domain::ids::Clock;
 use crate::domain::time::Timestamp;
@@ -230,22 +230,21 @@ impl Entry {
         self.last_pid.store(0, Ordering::SeqCst);
     }
 
-    /// Whether a process of a worker is still among the server's.
-    pub fn has_process(&self) -> bool {
-        let pid = self.last_pid.load(Ordering::SeqCst);
-        pid != 0 && server::has_process(pid)
+    /// Whether a process of a worker is connected to the database.
+    pub(super) fn is_connected(&self) -> bool {
+        server::is_connected(self.last_pid.load(Ordering::SeqCst), self.database())
     }
 
     /// Asks the worker to leave.
     pub fn ask_to_leave(&self, how: Leave) {
-        self.leave.fetch_max(how as u8, Ordering::SeqCst);
-        set_latch_of(self.process.load(Ordering::SeqCst));
+        if self.leave.fetch_max(how as u8, Ordering::SeqCst) < how as u8 {
+            set_latch_of(self.process.load(Ordering::SeqCst));
+        }
     }
 
     /// Whether and how the worker has been asked to leave.
     pub fn leave(&self) -> Leave {
-        let asked = Leave::from_u8(self.leave.load(Ordering::SeqCst));
-        if is_held(self.database()) { Leave::AtOnce } else { asked }
+        Leave::from_u8(self.leave.load(Ordering::SeqCst))
     }
 
     /// The worker has something to do and does not leave, unless it has to.

@@ -32,11 +32,16 @@ impl Visits {
         self.visitor.store(server::pid(), Ordering::SeqCst);
     }
 
-    /// Whether the last visitor of `database` is still there.
+    /// Whether the visitor of `database` is connected to it.
     pub(super) fn are_in(&self, database: pg_sys::Oid) -> bool {
-        let visitor = self.visitor.load(Ordering::SeqCst);
         let here = self.place.load(Ordering::SeqCst) == u32::from(database);
-        visitor != 0 && here && server::has_process(visitor)
+        here && server::is_connected(self.visitor.load(Ordering::SeqCst), database)
+    }
+
+    /// The visit is over.
+    pub(super) fn end(&self) {
+        self.visitor.store(0, Ordering::SeqCst);
+        self.place.store(0, Ordering::SeqCst);
     }
 
     pub(super) fn note(&self, database: pg_sys::Oid, found: Visit) {
