@@ -252,8 +252,8 @@ SELECT
     EXISTS (SELECT FROM webhook.watch AS o WHERE o.webhook = v.webhook AND o.relation = c.oid) AS watched,
     c.relowner AS owner,
     CASE WHEN pg_catalog.has_table_privilege(w.role, c.oid, 'TRIGGER') THEN pg_catalog.format(
-        'SELECT webhook_watch(%L, %L, events => %L, columns => %L, condition => %L, payload_columns => %L)',
-        w.uuid, pg_catalog.format('%I.%I', n.nspname, c.relname), v.events, u.names, v.condition,
+        'SELECT %s.webhook_watch(%L, %L, events => %L, columns => %L, condition => %L, payload_columns => %L)',
+        f.name, w.uuid, pg_catalog.format('%I.%I', n.nspname, c.relname), v.events, u.names, v.condition,
         (SELECT pg_catalog.array_agg(coalesce(p.name, p.named) ORDER BY p.position) FROM webhook.payload_column AS p WHERE p.watch = v.id)
     ) END AS remedy
 FROM webhook.watch AS v
@@ -261,7 +261,8 @@ JOIN webhook.owned AS w ON w.uuid = v.webhook
 JOIN webhook.update_columns AS u ON u.watch = v.id
 JOIN pg_catalog.pg_namespace AS n ON n.nspname = v.schema_name::name
 JOIN pg_catalog.pg_class AS c
-    ON c.relname = v.table_name::name AND c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'f') AND c.oid <> v.relation;
+    ON c.relname = v.table_name::name AND c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'f') AND c.oid <> v.relation
+CROSS JOIN webhook.function_schema AS f;
 COMMENT ON VIEW webhook.replaced_table IS 'private: tables that have the names that watched ones had when they were watched';
 
 -- Told for a week, in which somebody should have looked.
@@ -292,11 +293,15 @@ SELECT
         CASE WHEN r.watch IS NOT NULL THEN ', and another one has its name' END
     ) AS problem,
     pg_catalog.concat(
-        coalesce(r.remedy || ' watches that one', 'Watch another one with webhook_watch or webhook_update'),
-        pg_catalog.format(', or end this with SELECT webhook_unwatch(%L, %s).', w.uuid, v.relation)
+        coalesce(
+            r.remedy || ' watches that one',
+            pg_catalog.format('Watch another one with %1$s.webhook_watch or %1$s.webhook_update', f.name)
+        ),
+        pg_catalog.format(', or end this with SELECT %s.webhook_unwatch(%L, %s).', f.name, w.uuid, v.relation)
     ) AS hint
 FROM webhook.watched AS v
 JOIN webhook.webhook AS w ON w.id = v.webhook
+CROSS JOIN webhook.function_schema AS f
 LEFT JOIN webhook.replaced_table AS r ON r.watch = v.id
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = v.relation)
   AND r.watched IS NOT TRUE
@@ -308,11 +313,15 @@ SELECT
     pg_catalog.format('table %s is called %s now, and another one has its name', v.old_name, k.name),
     -- in this order, because the old one may be a partition of the other by now
     pg_catalog.concat(
-        pg_catalog.format('SELECT webhook_unwatch(%L, %L); ', w.uuid, k.name) || r.remedy || ' watches that one instead. ',
-        pg_catalog.format('webhook_update(.., table_name => %L) says that it is the old one that is meant.', k.name)
+        pg_catalog.format('SELECT %s.webhook_unwatch(%L, %L); ', f.name, w.uuid, k.name) || r.remedy
+            || ' watches that one instead. ',
+        pg_catalog.format(
+            '%s.webhook_update(.., table_name => %L) says that it is the old one that is meant.', f.name, k.name
+        )
     )
 FROM webhook.watched AS v
 JOIN webhook.webhook AS w ON w.id = v.webhook
+CROSS JOIN webhook.function_schema AS f
 JOIN webhook.replaced_table AS r ON r.watch = v.id AND NOT r.watched
 JOIN pg_catalog.pg_class AS c ON c.oid = v.relation
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
@@ -322,9 +331,13 @@ SELECT
     s.webhook,
     'error',
     pg_catalog.format('the trigger for %s on %s is missing', s.operation, s.table_name),
-    'webhook_update makes it again where it is given the events, and the condition if there is one. Where the webhook'
-    ' watches several tables: webhook_unwatch and webhook_watch.'
+    pg_catalog.format(
+        '%1$s.webhook_update makes it again where it is given the events, and the condition if there is one. Where the'
+        ' webhook watches several tables: %1$s.webhook_unwatch and %1$s.webhook_watch.',
+        f.name
+    )
 FROM webhook.watched_trigger AS s
+CROSS JOIN webhook.function_schema AS f
 WHERE s.trigger IS NULL
   AND NOT EXISTS (SELECT FROM webhook.renamed_trigger AS r WHERE r.watch = s.watch AND r.operation = s.operation)
 UNION ALL
@@ -339,9 +352,14 @@ SELECT
     s.webhook,
     'error',
     pg_catalog.format('the trigger for %s on %s is not the one that was made', s.operation, s.table_name),
-    'Somebody has replaced it, and it captures nothing. webhook_update makes it again where it is given the events, and'
-    ' the condition if there is one. Where the webhook watches several tables: webhook_unwatch and webhook_watch.'
+    pg_catalog.format(
+        'Somebody has replaced it, and it captures nothing. %1$s.webhook_update makes it again where it is given the events,'
+        ' and the condition if there is one. Where the webhook watches several tables: %1$s.webhook_unwatch and'
+        ' %1$s.webhook_watch.',
+        f.name
+    )
 FROM webhook.watched_trigger AS s
+CROSS JOIN webhook.function_schema AS f
 WHERE s.trigger IS NOT NULL AND NOT (s.ours AND s.unchanged)
 UNION ALL
 -- The second somebody may want, to capture on a subscriber what comes from the publisher and nothing else.
@@ -367,9 +385,13 @@ SELECT
     q.webhook,
     'error',
     q.bar,
-    'Nothing of the table is captured. Give the webhook''s owner the right, or the webhook to another role with'
-    ' webhook_update(.., owner => ..), or name other payload_columns, or end this with webhook_unwatch.'
+    pg_catalog.format(
+        'Nothing of the table is captured. Give the webhook''s owner the right, or the webhook to another role with'
+        ' %1$s.webhook_update(.., owner => ..), or name other payload_columns, or end this with %1$s.webhook_unwatch.',
+        f.name
+    )
 FROM webhook.watch_right AS q
+CROSS JOIN webhook.function_schema AS f
 WHERE q.bar IS NOT NULL
 UNION ALL
 SELECT
@@ -387,8 +409,13 @@ SELECT
     t.webhook,
     'error',
     t.bar,
-    'Events become dead letters, which webhook_replay_all transforms again. webhook_update names another transform.'
+    pg_catalog.format(
+        'Events become dead letters, which %1$s.webhook_replay_all transforms again. %1$s.webhook_update names another'
+        ' transform.',
+        f.name
+    )
 FROM webhook.transform_bar AS t
+CROSS JOIN webhook.function_schema AS f
 WHERE t.bar IS NOT NULL
 UNION ALL
 SELECT
@@ -400,10 +427,11 @@ SELECT
         w.owner_name, pg_catalog.pg_get_userbyid(w.role)
     ),
     pg_catalog.format(
-        'SELECT webhook_update(%L, owner => %L) confirms that what it runs may have the rights of that role.',
-        w.uuid, pg_catalog.pg_get_userbyid(w.role)
+        'SELECT %s.webhook_update(%L, owner => %L) confirms that what it runs may have the rights of that role.',
+        f.name, w.uuid, pg_catalog.pg_get_userbyid(w.role)
     )
 FROM webhook.owned AS w
+CROSS JOIN webhook.function_schema AS f
 WHERE w.deleted_at IS NULL AND w.role IS NOT NULL AND NOT w.confirmed
 UNION ALL
 SELECT
@@ -422,9 +450,13 @@ SELECT
     w.id,
     'error',
     'the webhook has no secret: it came with a dump, which holds none',
-    'Nothing is sent before webhook_rotate_secret makes one or webhook_update gives it one. Values of headers are not in a'
-    ' dump either: webhook_update(.., headers => ..).'
+    pg_catalog.format(
+        'Nothing is sent before %1$s.webhook_rotate_secret makes one or %1$s.webhook_update gives it one. Values of headers'
+        ' are not in a dump either: %1$s.webhook_update(.., headers => ..).',
+        f.name
+    )
 FROM webhook.webhook AS w
+CROSS JOIN webhook.function_schema AS f
 WHERE w.deleted_at IS NULL
   AND NOT EXISTS (SELECT FROM webhook.secret AS s WHERE s.webhook = w.id AND s.signing_key IS NOT NULL)
 UNION ALL
@@ -433,16 +465,20 @@ SELECT
     w.id,
     'error',
     'the role that the webhook belonged to is gone',
-    pg_catalog.format('SELECT webhook_delete(%L)', w.uuid)
+    pg_catalog.format('SELECT %s.webhook_delete(%L)', f.name, w.uuid)
 FROM webhook.owned AS w
+CROSS JOIN webhook.function_schema AS f
 WHERE w.deleted_at IS NULL AND w.role IS NULL AND NOT EXISTS (SELECT FROM webhook.watched AS v WHERE v.webhook = w.id)
 UNION ALL
 SELECT
     w.id,
     'warning',
     pg_catalog.format('role %s has several webhooks of the name %L', w.role::regrole, w.name),
-    pg_catalog.format('The uuid %s says which one is meant. webhook_update with owner gives one of them away.', w.uuid)
+    pg_catalog.format(
+        'The uuid %s says which one is meant. %s.webhook_update with owner gives one of them away.', w.uuid, f.name
+    )
 FROM webhook.owned AS w
+CROSS JOIN webhook.function_schema AS f
 WHERE w.deleted_at IS NULL
   AND EXISTS (
       SELECT FROM webhook.owned AS o
@@ -509,13 +545,16 @@ SELECT
     END AS problem,
     CASE
         WHEN r.oid IS NULL THEN pg_catalog.format(
-            'Make the role, and then SELECT webhook_grant(%L, %L). webhook_arm forgets its level.', l.name, l.level
+            'Make the role, and then SELECT %1$s.webhook_grant(%2$L, %3$L). %1$s.webhook_arm forgets its level.',
+            f.name, l.name, l.level
         )
         ELSE pg_catalog.format(
-            'SELECT webhook_grant(%L, %L) gives them again. webhook_revoke ends the level.', r.rolname, l.level
+            'SELECT %1$s.webhook_grant(%2$L, %3$L) gives them again. %1$s.webhook_revoke ends the level.',
+            f.name, r.rolname, l.level
         )
     END AS hint
 FROM webhook.level AS l
+CROSS JOIN webhook.function_schema AS f
 LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = l.role
 WHERE l.role = 0
    OR r.oid IS NOT NULL AND NOT EXISTS (SELECT FROM webhook.held_level AS h WHERE h.id = l.id);

@@ -163,6 +163,14 @@ CROSS JOIN LATERAL (
 ) AS h;
 COMMENT ON VIEW webhook.home IS 'private: the installation, and whether it is that of this database and of this server';
 
+CREATE VIEW webhook.function_schema AS
+SELECT pg_catalog.quote_ident(n.nspname) AS name
+FROM pg_catalog.pg_extension AS e
+JOIN pg_catalog.pg_namespace AS n ON n.oid = e.extnamespace
+WHERE e.extname = 'pg_webhook';
+COMMENT ON VIEW webhook.function_schema IS
+    'private: the schema of our functions, with which a hint has to name them: who follows it may find another one without';
+
 CREATE VIEW webhook.unarmed AS
 SELECT
     w.id AS webhook,
@@ -172,10 +180,14 @@ SELECT
         WHEN NOT h.is_server THEN 'unarmed: pg_webhook.server is not as it was when the database was armed'
         ELSE 'unarmed: the webhook came with a dump of another database'
     END AS problem,
-    'Nothing is sent. webhook_arm() lets it send what has happened here since. Where the original is gone,'
-    ' webhook_arm(keep => true) lets it go on with all that waits.' AS hint
+    pg_catalog.format(
+        'Nothing is sent. %1$s.webhook_arm() lets it send what has happened here since. Where the original is gone,'
+        ' %1$s.webhook_arm(keep => true) lets it go on with all that waits.',
+        f.name
+    ) AS hint
 FROM webhook.webhook AS w
 CROSS JOIN webhook.home AS h
+CROSS JOIN webhook.function_schema AS f
 WHERE w.deleted_at IS NULL AND NOT (h.is_here AND w.installation = h.id);
 COMMENT ON VIEW webhook.unarmed IS 'private: the webhooks that do not send before webhook_arm, and why';
 

@@ -289,3 +289,66 @@ fn every_sql_function_pins_its_path() {
     }
     assert_none(found, "search_path");
 }
+
+/// What a line has between marks of this kind, each with what is before it in the line.
+fn quoted(line: &str, mark: char) -> Vec<(&str, &str)> {
+    let marks: Vec<usize> = line.match_indices(mark).map(|(at, _)| at).collect();
+    marks.chunks_exact(2).map(|pair| (&line[..pair[0]], &line[pair[0] + 1..pair[1]])).collect()
+}
+
+/// Whether it names one of these functions without a schema. What is nothing but a name is no message.
+fn names_without_schema(message: &str, functions: &BTreeSet<String>) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    let names = message.match_indices("webhook_").any(|(at, _)| {
+        let name: String = message[at..].chars().take_while(|c| part(*c)).collect();
+        let before = message[..at].chars().next_back();
+        functions.contains(&name) && !before.is_some_and(|c| part(c) || c == '.')
+    });
+    names && !functions.contains(message)
+}
+
+#[test]
+fn messages_name_functions_with_their_schema() {
+    let scripts = files("sql", "sql");
+    let functions: BTreeSet<String> = scripts
+        .iter()
+        .flat_map(|file| file.code.split("CREATE FUNCTION ").skip(1))
+        .filter_map(|rest| rest.split('(').next())
+        .filter(|name| name.starts_with("webhook_"))
+        .map(str::to_owned)
+        .collect();
+    assert!(functions.contains("webhook_arm") && functions.contains("webhook_check"));
+    let mut found = Vec::new();
+    for file in &scripts {
+        // What documents an object is no message.
+        let mut parts = file.code.split("COMMENT ON ");
+        let first = parts.next().unwrap_or_default();
+        let others = parts.filter_map(|part| part.split_once(";\n").map(|(_, code)| code));
+        for line in std::iter::once(first).chain(others).flat_map(str::lines) {
+            for (_, message) in quoted(line, '\'') {
+                if names_without_schema(message, &functions) {
+                    found.push(format!("{}: {message}", file.path));
+                }
+            }
+        }
+    }
+    for file in files("src", "rs").iter().filter(|file| file.path != "domain/names.rs") {
+        // All of its hints go by one line.
+        let qualifies = file.path == "pg/report.rs"
+            && file.code.contains("    Some(identity::qualified(text))\n");
+        for line in file.code.lines().filter(|_| !qualifies) {
+            for (before, message) in quoted(line, '"') {
+                let before = if before.trim().is_empty() {
+                    file.code.split(line).next().unwrap_or_default()
+                } else {
+                    before
+                };
+                let qualified = before.trim_end().ends_with("qualified(");
+                if !qualified && names_without_schema(message, &functions) {
+                    found.push(format!("{}: {message}", file.path));
+                }
+            }
+        }
+    }
+    assert_none(found, "identity::qualified and webhook.function_schema");
+}

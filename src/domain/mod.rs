@@ -18,6 +18,7 @@ pub mod format;
 pub mod header;
 pub mod ids;
 pub mod level;
+pub mod names;
 pub mod on_error;
 pub mod rate;
 pub mod refusal;

@@ -317,7 +317,7 @@ pub enum Refusal {
     NotUtf8,
     /// Called by code that runs because somebody has written a row.
     #[error(
-        "a transform or a cast can call no function of pg_webhook but webhook_emit and webhook_invoke"
+        "a transform or a cast can call no function of pg_webhook but those that make an event"
     )]
     ByForeignCode,
     /// A row that is none of those that webhook_backlog_export returns.

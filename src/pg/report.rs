@@ -12,6 +12,7 @@ use crate::domain::secret::SecretError;
 use crate::domain::signature::Scheme;
 use crate::domain::status::Status;
 use crate::domain::url::UrlError;
+use crate::pg::identity;
 
 impl From<Refusal> for ErrorReport {
     fn from(refusal: Refusal) -> Self {
@@ -208,9 +209,10 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
         Refusal::NotAnExpression => {
             "Write it as in CREATE TRIGGER ... WHEN, for example 'NEW.total > 100'."
         }
+        Refusal::ByForeignCode => "webhook_emit and webhook_invoke do.",
         _ => return None,
     };
-    Some(text.to_owned())
+    Some(identity::qualified(text))
 }
 
 fn one_of<const N: usize>(names: [&str; N]) -> String {

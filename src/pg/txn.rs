@@ -84,6 +84,16 @@ pub fn installed() -> Option<(Extension, String)> {
     found
 }
 
+/// As [`identity::qualified`], outside a transaction.
+pub fn qualified(text: &str) -> String {
+    // SAFETY: called from the worker's loop, outside a transaction.
+    unsafe { pg_sys::StartTransactionCommand() };
+    let text = identity::qualified(text);
+    // SAFETY: as above.
+    unsafe { pg_sys::CommitTransactionCommand() };
+    text
+}
+
 fn message(caught: &CaughtError) -> String {
     match caught {
         CaughtError::PostgresError(report)

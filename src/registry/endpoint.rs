@@ -15,8 +15,8 @@ use crate::domain::secret::Secret;
 use crate::domain::signature::{Previous, Scheme};
 use crate::domain::url::EndpointUrl;
 use crate::domain::verdict::RetryPolicy;
-use crate::pg::settings;
 use crate::pg::spi::{Row, Session, arg, sql};
+use crate::pg::{identity, settings};
 
 /// All live webhooks, or the one with this key.
 pub fn load(session: &Session, only: Option<i32>) -> Vec<Route> {
@@ -51,7 +51,9 @@ fn destination(row: Row<'_>) -> Result<Destination, Failure> {
     let url = EndpointUrl::parse(&row.value::<String>(2), settings::allow_http())
         .map_err(|error| Failure::new(ErrorClass::BlockedAddress, error.to_string()))?;
     let Some(key) = row.get::<String>(11) else {
-        return Err(internal("the webhook has no secret; give it one with webhook_update"));
+        return Err(internal(identity::qualified(
+            "the webhook has no secret; give it one with webhook_update",
+        )));
     };
     let JsonB(headers) = row.get(12).unwrap_or_else(|| JsonB(serde_json::json!({})));
     let format: Format = row.value::<String>(15).parse().map_err(internal)?;

@@ -14,7 +14,7 @@ use pgrx::prelude::*;
 use super::table;
 use super::trigger::{LOCK_SECONDS, LOCK_TIMEOUT};
 use crate::pg::guc::Local;
-use crate::pg::identity::Caller;
+use crate::pg::identity::{self, Caller};
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::subtransaction;
 use crate::pg::table::{Lock, Table};
@@ -70,7 +70,7 @@ pub fn drop_triggers(
             "the triggers on {table} stay for now, because it was in use for {LOCK_SECONDS} seconds; they do nothing any more"
         );
         ErrorReport::new(PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION, message, function_name!())
-            .set_hint("The worker, where there is one, drops them when it is not. Until then webhook_check shows them to the table's owner.")
+            .set_hint(identity::qualified("The worker, where there is one, drops them when it is not. Until then webhook_check shows them to the table's owner."))
             .report(PgLogLevel::NOTICE);
     }
 }

@@ -264,10 +264,9 @@ impl Leader {
             self.tidy()?;
         }
         if self.unarmed > 0 && self.reminder.is_due(now) {
-            log!(
-                "pg_webhook: {} webhooks came with a dump of another database: they send nothing before webhook_arm()",
-                self.unarmed
-            );
+            let arming = txn::qualified("they send nothing before webhook_arm()");
+            let unarmed = self.unarmed;
+            log!("pg_webhook: {unarmed} webhooks came with a dump of another database: {arming}");
         }
         self.removing.work(self.extension, now)?;
         self.walking.work(self.extension, self.time(), &self.timeline, &self.schedule)

@@ -92,7 +92,7 @@ impl Removing {
         }
         let code = PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION;
         ErrorReport::new(code, format!("pg_webhook: {message}"), function_name!())
-            .set_hint("They do nothing. It is tried again; webhook_check shows each, with the statement that drops it.")
+            .set_hint(txn::qualified("They do nothing. It is tried again; webhook_check shows each, with the statement that drops it."))
             .report(PgLogLevel::LOG);
         if self.said.len() >= MOST_SAID {
             self.said.clear();

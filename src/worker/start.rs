@@ -128,9 +128,8 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
             Ok(Found::Copy) => {
                 entry.set_state(State::Unarmed);
                 if reminder.is_due(Instant::now()) {
-                    log!(
-                        "pg_webhook: this database is a copy: nothing is sent before webhook_arm()"
-                    );
+                    let arming = txn::qualified("nothing is sent before webhook_arm()");
+                    log!("pg_webhook: this database is a copy: {arming}");
                 }
             }
             Ok(Found::Incomplete) => {

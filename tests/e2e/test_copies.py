@@ -103,7 +103,7 @@ def test_a_copy_forgets_what_came_and_sends_what_it_has_captured(own_cluster, ma
             raise psycopg.Rollback(rolled_back)
         owner.execute("INSERT INTO items VALUES (3)")
         wait_for_state(copy, "unarmed")
-        assert server.log_lines("this database is a copy: nothing is sent before webhook_arm")
+        assert server.log_lines("this database is a copy: nothing is sent before public.webhook_arm")
         [(told,)] = copy.execute("SELECT problem FROM webhook_check() WHERE webhook IS NULL").fetchall()
         assert told.startswith("the log is not cut in a copy, and takes ")
         owner.execute("INSERT INTO items VALUES (4)")

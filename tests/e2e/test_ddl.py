@@ -205,7 +205,8 @@ def test_a_schema_that_is_dropped_takes_no_webhook_along(cluster, make_db, recei
     """Installed as README says; its functions are found as they were, by who has a level as well."""
     db = make_db(cluster, extension=False)
     for statement in installation():
-        db.run(statement.replace("ALTER DATABASE app", f'ALTER DATABASE "{db.name}"'))
+        db.run(statement)
+    db.run(f'ALTER DATABASE "{db.name}" SET search_path = public, hooks')
     db.connection.close()
     db.connection = cluster.connect(db.name)
     db.wait_for_worker()

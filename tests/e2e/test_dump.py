@@ -167,7 +167,7 @@ def test_nothing_is_sent_before_and_all_after(origin, cluster, copy, target):
     assert {problem for _, problem in other.rows(CHECKS)} == {UNARMED, NO_SECRET}
     assert len(target.requests) == seen and other.rows("SELECT FROM webhook.attempts") == []
     other.run("SELECT webhook_arm()")
-    error = "the webhook has no secret; give it one with webhook_update"
+    error = "the webhook has no secret; give it one with public.webhook_update"
     assert other.value("SELECT error FROM webhook_test('ours')") == f"internal: {error}"
     assert ("broken", NO_SECRET) in other.rows("SELECT health, health_reason FROM webhook.webhooks")
     other.run("SELECT webhook_rotate_secret(uuid::text) FROM webhook.webhook")
@@ -339,7 +339,7 @@ def test_a_table_that_is_missing(origin, cluster, copy):
     other.run("SELECT webhook_arm()")
     assert {event[0] for event in events(other)} == {"parted", "hears"}
     hint = other.value("SELECT hint FROM webhook_check('narrow') WHERE problem LIKE 'table%%'")
-    other.run(re.search(r"SELECT webhook_unwatch.*\)", hint)[0])
+    other.run(re.search(r"SELECT \w+.webhook_unwatch.*\)", hint)[0])
     assert [problem for name, problem in other.rows(CHECKS) if name == "narrow"] == [NO_SECRET]
 
 

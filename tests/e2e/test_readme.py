@@ -47,3 +47,13 @@ def test_the_grants_for_an_application(cluster, make_db, receiver):
     finally:
         db.run("DROP OWNED BY app")
         db.run("DROP ROLE app")
+
+
+def test_the_installation(cluster, make_db, receiver):
+    """What is called by its schema is ours. A path in which another schema comes first would lead elsewhere."""
+    db = make_db(cluster, extension=False)
+    [install] = [block for block in blocks("sql") if block.startswith("CREATE SCHEMA")]
+    for statement in statements(install):
+        db.run(statement)
+    assert db.value("SELECT hooks.webhook_grant('pg_monitor', 'viewer')") is not None
+    assert not re.search(r"search_path = .*public.*hooks", README.read_text())

@@ -130,7 +130,7 @@ def test_an_unarmed_database_stays_so_and_says_so_once_an_hour(site):
         for _ in range(100):
             server._run("pg_ctl", "kill", "HUP", worker[0])
         assert judge.execute("SELECT state, pid FROM webhook.worker").fetchone() == ("unarmed", *worker)
-    assert len(server.log_lines("nothing is sent before webhook_arm", before)) == 1
+    assert len(server.log_lines("nothing is sent before public.webhook_arm", before)) == 1
 
 
 def test_copied_files_of_a_server_that_was_stopped(site, receiver):
