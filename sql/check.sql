@@ -441,9 +441,19 @@ SELECT
         n.nspname, c.relname),
     pg_catalog.format('ALTER TABLE %I.%I SET LOGGED', n.nspname, c.relname)
 FROM webhook.watched AS v
-JOIN pg_catalog.pg_class AS c
-    ON c.relpersistence = 'u'
-    AND (c.oid = v.relation OR c.oid IN (SELECT t.relid FROM pg_catalog.pg_partition_tree(v.relation) AS t))
+-- Not by pg_partition_tree, which waits for whoever changes one of them.
+CROSS JOIN LATERAL (
+    WITH RECURSIVE part (relation) AS (
+        SELECT v.relation
+        UNION
+        SELECT i.inhrelid
+        FROM part
+        JOIN pg_catalog.pg_inherits AS i ON i.inhparent = part.relation
+        JOIN pg_catalog.pg_class AS p ON p.oid = i.inhparent AND p.relkind = 'p'
+    )
+    SELECT part.relation FROM part
+) AS k
+JOIN pg_catalog.pg_class AS c ON c.oid = k.relation AND c.relpersistence = 'u'
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 UNION ALL
 SELECT
