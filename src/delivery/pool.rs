@@ -254,7 +254,7 @@ impl Shared {
             let exchange = catch_unwind(AssertUnwindSafe(|| attempt::perform(&endpoint, &message)))
                 .unwrap_or_else(|_| panicked());
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
-            lane.note(verdict::failure_of(&exchange.result).is_some(), exchange.took);
+            lane.note(verdict::blames_endpoint(&exchange.result), exchange.took);
             let Message { delivery, attempt, .. } = message;
             let outcome = Outcome { webhook: lane.webhook(), delivery, attempt, exchange };
             if self.outcomes.send(outcome).is_err() {

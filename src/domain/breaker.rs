@@ -2,7 +2,8 @@
 //!
 //! Closed: events go out freely. After [`TRIPS_AT`] failures in a row it opens: nothing goes out
 //! until a wait is over, then one probe does. A success closes it, a failed probe opens it again for
-//! longer. Events that wait behind an open breaker are not attempted and keep their own attempts.
+//! longer. An answer that refuses an event (see [`super::verdict::blames_endpoint`]) is as good as a success here.
+//! Events that wait behind an open breaker are not attempted and keep their own attempts.
 
 use std::time::{Duration, Instant};
 
@@ -61,11 +62,6 @@ impl Breaker {
         Self { failures, state }
     }
 
-    /// Consecutive failures.
-    pub fn failures(&self) -> u32 {
-        self.failures
-    }
-
     /// What may be sent at `now`.
     pub fn admits(&self, now: Instant) -> Admission {
         match self.state {
@@ -93,7 +89,7 @@ impl Breaker {
         }
     }
 
-    /// A request was answered well.
+    /// A request was answered by an endpoint that is alive.
     pub fn succeeded(&mut self) {
         *self = Self::default();
     }
@@ -149,7 +145,7 @@ mod tests {
         assert_eq!(breaker.admits(later), Admission::Probing);
         breaker.succeeded();
         assert_eq!(breaker.admits(later), Admission::Free);
-        assert_eq!(breaker.failures(), 0);
+        assert_eq!(breaker.failures, 0);
     }
 
     #[test]

@@ -76,6 +76,19 @@ pub fn gone(answer: &Answer) -> bool {
     answer.status == 410
 }
 
+/// Whether the end of an attempt says that its endpoint is not there or not well, so that others need not be tried. An
+/// answer that refuses one event, with 4xx or a redirect, says nothing about the next one. 408, 425 and 429 are
+/// about time, and 410 is about the endpoint.
+pub fn blames_endpoint(result: &Result<Answer, Failure>) -> bool {
+    match result {
+        Ok(answer) => match answer.status {
+            408 | 410 | 425 | 429 => true,
+            status => !(200..=499).contains(&status),
+        },
+        Err(_) => true,
+    }
+}
+
 /// Judges one ended attempt at `now`, with `jitter` as in [`backoff::wait`].
 ///
 /// `Retry-After` can only lengthen a wait: the result lies between the back-off's own step and
@@ -146,6 +159,17 @@ mod tests {
         assert_eq!(class(500), Some(ErrorClass::HttpStatus));
         assert_eq!(class(204), None);
         assert!(gone(&answered(410, None).unwrap()) && !gone(&answered(404, None).unwrap()));
+    }
+
+    #[test]
+    fn an_endpoint_that_refuses_an_event_is_alive() {
+        for status in [200, 204, 301, 302, 308, 400, 401, 404, 409, 413, 422, 451] {
+            assert!(!blames_endpoint(&answered(status, None)), "{status}");
+        }
+        for status in [100, 408, 410, 425, 429, 500, 502, 503, 599, 999] {
+            assert!(blames_endpoint(&answered(status, None)), "{status}");
+        }
+        assert!(blames_endpoint(&Err(Failure::new(ErrorClass::Timeout, ""))));
     }
 
     #[test]

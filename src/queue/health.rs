@@ -65,10 +65,10 @@ impl Record {
         self.health.last_success_at = Some(at);
     }
 
-    /// It has failed, so many times by now.
-    pub(super) fn failed(&mut self, at: Timestamp, error: String, fail_count: u32) {
+    /// It has failed once more.
+    pub(super) fn failed(&mut self, at: Timestamp, error: String) {
         self.note(if self.health.fail_count == 0 { News::Turn } else { News::Failure });
-        self.health.fail_count = fail_count;
+        self.health.fail_count = self.health.fail_count.saturating_add(1);
         self.health.last_failure_at = Some(at);
         self.health.last_error = Some(error);
     }
@@ -131,7 +131,7 @@ mod tests {
         let now = begin + Duration::from_millis(millis);
         match failures {
             0 => record.succeeded(NOW),
-            _ => record.failed(NOW, String::new(), failures),
+            _ => record.failed(NOW, String::new()),
         }
         let due = record.due_in(now).expect("something is new").as_millis();
         (due, record.take(now).map(|health| health.fail_count))

@@ -272,15 +272,14 @@ impl Track {
         jitter: f64,
     ) -> bool {
         let was_free = self.breaker.admits(now) == Admission::Free;
+        if verdict::blames_endpoint(result) {
+            self.breaker.failed(delivery, now, self.route.policy.base, jitter);
+        } else {
+            self.breaker.succeeded();
+        }
         match verdict::failure_of(result) {
-            None => {
-                self.breaker.succeeded();
-                self.health.succeeded(at);
-            }
-            Some(failure) => {
-                self.breaker.failed(delivery, now, self.route.policy.base, jitter);
-                self.health.failed(at, failure.to_string(), self.breaker.failures());
-            }
+            None => self.health.succeeded(at),
+            Some(failure) => self.health.failed(at, failure.to_string()),
         }
         was_free && self.breaker.admits(now) != Admission::Free
     }

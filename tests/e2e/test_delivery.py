@@ -9,7 +9,7 @@ import pytest
 
 from harness import wait_until
 from harness.receiver import (
-    after, close, drip, endless, hang, head, raw, reply, reset,
+    after, checked, close, drip, endless, hang, head, raw, reply, reset,
 )
 
 # A wait that no test reaches, for webhooks that are to be tried once and looked at.
@@ -314,6 +314,17 @@ def test_a_broken_endpoint_is_probed_with_one_request_at_a_time(items, receiver)
     items.wait_for_status(200)
     untouched = items.value("SELECT count(*) FROM webhook.deliveries WHERE attempts = 1")
     assert untouched >= 200 - tried - 4
+
+
+def test_an_endpoint_that_refuses_events_gets_the_next_one_at_once(items, receiver):
+    receiver.default(checked(lambda request: b"welcome" in request.body, otherwise=422))
+    items.create("hook", receiver.url("/"), table_name="items", **LATER)
+    insert(items, 100)
+    wait_until(lambda: len(receiver.got()) == 100, "an attempt of each")
+    items.run("INSERT INTO items VALUES (1000, 'welcome')")
+    inserted = time.time()
+    items.wait_for_status(1)
+    assert receiver.wait(101)[-1].time - inserted < 2
 
 
 @pytest.mark.alone

@@ -393,3 +393,20 @@ fn an_event_whose_transform_has_failed_is_dead_wherever_its_webhook_stands() {
     assert_eq!(schedule.offer(failed(3, 9), now), Decision::Cancelled, "deleted");
     assert_eq!(schedule.len(), 0, "nothing of it is in memory");
 }
+
+#[test]
+fn an_endpoint_that_refuses_events_still_gets_new_ones() {
+    let now = Instant::now();
+    let mut schedule = schedule(vec![route(1)], now);
+    for id in 1..=100 {
+        assert_eq!(schedule.offer(event(id, 1), now), Decision::Taken);
+        schedule.take_outbox();
+        let (settlement, spills) =
+            schedule.judge(outcome(id, 1, Some(422)), now, 0.0).expect("a settlement");
+        assert!(matches!(settlement.verdict, Verdict::Retry(_)) && spills.is_empty());
+        schedule.settled(&settlement);
+    }
+    assert_eq!(schedule.offer(event(101, 1), now), Decision::Taken);
+    assert_eq!(handed_over(&mut schedule), [101]);
+    assert_eq!(schedule.take_health(now).pop().map(|health| health.fail_count), Some(100));
+}
