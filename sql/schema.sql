@@ -17,6 +17,8 @@ CREATE TABLE webhook.webhook (
     description           text,
     enabled               boolean NOT NULL,
     paused                boolean NOT NULL DEFAULT false,
+    -- why, where the worker has paused it
+    paused_because        text,
     format                text NOT NULL,
     signature             text NOT NULL,
     -- where the signature is sent, unless where its scheme says

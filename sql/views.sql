@@ -92,7 +92,7 @@ SELECT
         WHEN h.fail_count > 0 THEN 'failing'
         ELSE 'healthy'
     END AS health,
-    CASE WHEN w.enabled THEN nullif(pg_catalog.concat_ws('; ', x.reason, a.problem, r.problem), '') END AS health_reason,
+    CASE WHEN w.enabled THEN nullif(pg_catalog.concat_ws('; ', x.reason, a.problem, w.paused_because, r.problem), '') END AS health_reason,
     coalesce(h.fail_count, 0) AS fail_count,
     h.last_success_at,
     h.last_failure_at,
@@ -142,7 +142,7 @@ LEFT JOIN webhook.reached_bound AS r ON r.webhook = w.id
 LEFT JOIN webhook.backlog AS b ON b.webhook = w.id
 WHERE w.deleted_at IS NULL;
 COMMENT ON VIEW webhook.webhooks IS
-    'settings without secrets, and health: healthy, failing, paused, disabled, or broken or unarmed, which health_reason explains; it also says for a week when a bound of what waits has been reached';
+    'settings without secrets, and health: healthy, failing, disabled, or paused, broken or unarmed, which health_reason explains; it also says for a week when a bound of what waits has been reached';
 
 CREATE VIEW webhook.dead_letters WITH (security_barrier) AS
 SELECT

@@ -71,7 +71,7 @@ pub fn failure_of(result: &Result<Answer, Failure>) -> Option<Failure> {
     }
 }
 
-/// Whether an answer asks never to be called again (410 Gone).
+/// Whether an answer asks never to be called again (410 Gone): its webhook is paused.
 pub fn gone(answer: &Answer) -> bool {
     answer.status == 410
 }
@@ -108,10 +108,14 @@ pub fn judge(
         }
         Err(failure) => (None, failure.class == ErrorClass::Timeout),
     };
+    let step = backoff::wait(history.attempts, policy.base, jitter);
+    // The webhook is paused by it: whoever lets it go on decides what becomes of what waits.
+    if outcome.as_ref().is_ok_and(gone) {
+        return Verdict::Retry(step);
+    }
     if policy.max_retries.is_some_and(|max| history.attempts > max) {
         return Verdict::Dead;
     }
-    let step = backoff::wait(history.attempts, policy.base, jitter);
     let least = if throttled { step.max(THROTTLED) } else { step };
     match policy.retry_for.checked_sub(history.elapsed) {
         Some(left) if least <= left => {
@@ -218,6 +222,11 @@ mod tests {
         assert!(matches!(at(2, 0, counted), Verdict::Retry(_)));
         assert_eq!(at(3, 0, counted), Verdict::Dead);
         assert_eq!(at(1, 0, RetryPolicy { max_retries: Some(0), ..POLICY }), Verdict::Dead);
+
+        let gone = answered(410, None);
+        let last = History { attempts: 9, elapsed: POLICY.retry_for * 2 };
+        let judged = judge(&gone, last, &counted, SystemTime::UNIX_EPOCH, 0.0);
+        assert!(matches!(judged, Verdict::Retry(_)), "it pauses the webhook");
 
         let timed = RetryPolicy { retry_for: Duration::from_secs(100), ..POLICY };
         assert_eq!(at(1, 40, timed), retry(60), "the last attempt is at the end of the window");

@@ -1,4 +1,4 @@
-//! How endpoints answer: rows of `webhook.health`, and disabling those that ask for it.
+//! How endpoints answer: rows of `webhook.health`, and pausing those that are gone.
 
 use crate::pg::spi::{Session, arg, sql};
 use crate::queue::health::Health;
@@ -55,11 +55,11 @@ pub fn reach(session: &Session, reached: &[Reached]) {
     );
 }
 
-/// Disables webhooks whose endpoints are gone; returns the names of those that were enabled.
-pub fn disable(session: &Session, webhooks: Vec<i32>) -> Vec<String> {
+/// Pauses webhooks whose endpoints are gone; returns the names of those that were not paused.
+pub fn pause(session: &Session, webhooks: Vec<i32>) -> Vec<String> {
     if webhooks.is_empty() {
         return Vec::new();
     }
-    let rows = session.run(sql!("log/disable"), &[arg(webhooks)]);
+    let rows = session.run(sql!("log/pause"), &[arg(webhooks)]);
     rows.iter().map(|row| row.value(1)).collect()
 }

@@ -117,8 +117,8 @@ impl Leader {
             pending::postpone(session, &postponements(settlements));
             pending::finish(session, delivered(settlements));
             health::write(session, &healths);
-            let disabled = health::disable(session, gone(settlements));
-            if !disabled.is_empty() {
+            let paused = health::pause(session, gone(settlements));
+            if !paused.is_empty() {
                 registry::changed();
             }
             if marks {
@@ -127,9 +127,9 @@ impl Leader {
             if cleared {
                 cursor::suspect(session, None);
             }
-            (moved, doubled, disabled)
+            (moved, doubled, paused)
         });
-        let (moved, doubled, disabled) = match written {
+        let (moved, doubled, paused) = match written {
             Ok(written) => written,
             Err(error) => {
                 self.schedule.return_health(&healths);
@@ -146,8 +146,10 @@ impl Leader {
                 first.id
             );
         }
-        for name in disabled {
-            log!("pg_webhook: webhook \"{name}\" is disabled: its endpoint answered 410");
+        for name in paused {
+            log!(
+                "pg_webhook: webhook \"{name}\" is paused: its endpoint answered 410; its events are kept, and webhook_resume sends them"
+            );
         }
         if cleared {
             self.suspect = None;

@@ -227,20 +227,22 @@ def test_an_overloaded_receiver_gets_a_minute(items, receiver, behaviour):
     assert items.value("SELECT next_attempt_at - now() > '55 seconds' FROM webhook.deliveries")
 
 
-def test_410_disables_the_webhook_and_keeps_its_events(items, receiver):
+def test_410_pauses_the_webhook_and_keeps_all_events(items, receiver):
     receiver.on("/", reply(410))
-    items.create("hook", receiver.url("/"), table_name="items", retry_backoff_seconds=1)
+    items.create("hook", receiver.url("/"), table_name="items", retry_backoff_seconds=1, max_retries=0)
     insert(items)
-    wait_until(
-        lambda: items.rows("SELECT enabled, health FROM webhook.webhooks") == [(False, "disabled")],
-        "the webhook to be disabled",
-    )
-    insert(items)  # not captured
+    wait_until(lambda: items.value("SELECT health FROM webhook.webhooks") == "paused", "the pause")
+    assert items.value("SELECT enabled FROM webhook.webhooks")
+    reason = items.value("SELECT health_reason FROM webhook.webhooks")
+    assert "410" in reason and "webhook_resume" in reason
+    insert(items)
+    wait_until(lambda: items.value("SELECT pending FROM webhook.webhooks") == 2, "both to wait")
     receiver.on("/", reply(200))
-    items.run("SELECT webhook_update('hook', enabled => true)")
-    items.wait_for_status(1)
-    assert items.statuses() == {"delivered": 1}
-    assert [r.headers["webhook-attempt"] for r in receiver.got()] == ["1", "2"]
+    items.run("SELECT webhook_resume('hook')")
+    items.wait_for_status(2)
+    assert items.statuses() == {"delivered": 2}
+    assert sorted(r.headers["webhook-attempt"] for r in receiver.got()) == ["1", "1", "2"]
+    assert items.rows("SELECT health, health_reason FROM webhook.webhooks") == [("healthy", None)]
 
 
 def test_pause_keeps_and_resume_sends_in_order(items, receiver):
