@@ -439,3 +439,17 @@ def test_a_session_keeps_one_type_for_the_rows_of_a_table(db, owner, receiver):
     before = db.value(kept)
     db.run(f"INSERT INTO felt SELECT i, {values} FROM generate_series(0, {2**columns - 1}) AS i")
     assert db.value(kept) - before < 50_000
+
+
+def test_a_first_row_does_not_take_longer_with_each_type_there_is(db):
+    db.hand_over()
+    db.run("""
+        DO $$BEGIN FOR n IN 1..1500 LOOP EXECUTE format('CREATE DOMAIN d%s AS int', n); END LOOP; END$$;
+        CREATE TYPE pair AS (a d1, b d2[]);
+        CREATE TABLE typed (id int PRIMARY KEY, x d1, y pair[], z d3)""")
+    db.judge.run("ANALYZE pg_type")
+    db.create("hook", "http://127.0.0.1:9/", table_name="typed", events=["INSERT"])
+    scans = "SELECT seq_scan FROM pg_stat_xact_sys_tables WHERE relid = 'pg_type'::regclass"
+    with db.connect() as session, session.transaction():
+        session.execute("INSERT INTO typed VALUES (1, 2, '{\"(3,{4})\"}', 5)")
+        assert session.execute(scans).fetchone() == (0,)
