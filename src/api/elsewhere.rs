@@ -9,10 +9,11 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use crate::delivery::client::{Client, Trust};
+use crate::delivery::client::Client;
 use crate::delivery::lookup::Lookups;
 use crate::delivery::resolver::JudgingResolver;
 use crate::delivery::thread;
+use crate::delivery::trust::Trust;
 use crate::domain::refusal::Refusal;
 use crate::domain::url::EndpointUrl;
 use crate::pg::memory::{self, ROOM};

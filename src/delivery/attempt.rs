@@ -4,11 +4,12 @@ use std::error::Error as StdError;
 use std::io::Read;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ureq::Error;
 use ureq::http::{HeaderName, HeaderValue, Method, Request, header};
+use ureq::{Error, Timeout};
 
-use super::client::Endpoint;
+use super::client::{Endpoint, LARGEST_HEAD};
 use super::files;
+use super::tls::HANDSHAKE;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::verdict::Answer;
 
@@ -114,17 +115,19 @@ fn classify(error: Error, endpoint: &Endpoint) -> Failure {
             Some(failure) => return failure.clone(),
             None => ErrorClass::Internal,
         },
-        Error::Timeout(_) => {
+        Error::Timeout(reason) => {
             let seconds = endpoint.destination().timeout.as_secs();
-            return Failure::new(ErrorClass::Timeout, format!("no answer within {seconds} s"));
+            let message = format!("no answer within {seconds} s: {}", phase(*reason));
+            return Failure::new(ErrorClass::Timeout, message);
+        }
+        Error::LargeResponseHeader(..) => {
+            let message = format!("the head of the answer is larger than {LARGEST_HEAD} bytes");
+            return Failure::new(ErrorClass::Protocol, message);
         }
         Error::HostNotFound => ErrorClass::Dns,
         Error::Io(_) => ErrorClass::Reset,
         Error::Tls(_) | Error::Rustls(_) | Error::Pem(_) | Error::TlsRequired => ErrorClass::Tls,
-        Error::Protocol(_)
-        | Error::Http(_)
-        | Error::LargeResponseHeader(..)
-        | Error::BodyStalled => ErrorClass::Protocol,
+        Error::Protocol(_) | Error::Http(_) | Error::BodyStalled => ErrorClass::Protocol,
         _ => ErrorClass::Internal,
     };
     let cause = match &error {
@@ -134,17 +137,16 @@ fn classify(error: Error, endpoint: &Endpoint) -> Failure {
     Failure::new(class, cause)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bodies_become_storable_text() {
-        assert_eq!(text(b"ok"), "ok");
-        assert_eq!(text(b"a\0b"), "a\u{fffd}b");
-        assert_eq!(text(b"a\xffb"), "a\u{fffd}b");
-        assert_eq!(text("aé".as_bytes()), "aé");
-        assert_eq!(text(&"aé".as_bytes()[..2]), "a", "a divided character is left out");
-        assert_eq!(text(b"\xed\xa0\x80"), "\u{fffd}\u{fffd}\u{fffd}", "a lone surrogate");
+/// What the time has ended. A body is not among it: the head has decided by then.
+fn phase(reason: Timeout) -> &'static str {
+    match reason {
+        Timeout::Resolve => "looking up the name",
+        Timeout::Connect => "connecting",
+        HANDSHAKE => "within the TLS handshake",
+        Timeout::SendRequest | Timeout::SendBody => "sending the request",
+        _ => "waiting for the head of the answer",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,22 +3,20 @@
 //! An agent of its own gives each endpoint its own idle connections, so that no endpoint evicts
 //! another's. The TLS configuration with its root certificates is built once and shared.
 
-use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ureq::Agent;
 use ureq::config::Config;
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::unversioned::transport::{ConnectionDetails, Connector, RustlsConnector};
-use ureq::{Agent, Error};
+use ureq::unversioned::transport::Connector;
 
 use super::lookup::Lookups;
 use super::resolver::JudgingResolver;
-use super::transport::{TcpConnector, TcpTransport};
+use super::tls::TlsConnector;
+use super::transport::TcpConnector;
+use super::trust::Trust;
 use crate::domain::address::AddressPolicy;
-use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::secret::{Secret, SecretError};
 use crate::domain::signature::{Previous, Scheme, Signer};
 use crate::domain::url::EndpointUrl;
@@ -26,50 +24,21 @@ use crate::domain::url::EndpointUrl;
 /// An idle connection is not used again after this: many receivers close theirs sooner or later.
 const IDLE: Duration = Duration::from_secs(15);
 
-/// The largest head of an answer.
-const LARGEST_HEAD: usize = 32 * 1024;
+/// The largest head of an answer, in bytes, as docs/guarantees.md has it.
+pub(super) const LARGEST_HEAD: usize = 32 * 1024;
 
-/// Per connection and direction.
-const BUFFER: usize = 16 * 1024;
+/// Bytes of output that a connection holds at once.
+const OUTPUT: usize = 16 * 1024;
+
+/// And of input: a whole head, which is read before anything is taken from it, and one more byte to see that a head is
+/// larger. With less, a large head would end as if the peer had hung up.
+const INPUT: usize = LARGEST_HEAD + 1;
 
 /// What all endpoints of one server share.
 #[derive(Clone)]
 pub struct Client {
     resolver: JudgingResolver,
     trust: Trust,
-}
-
-/// The certificates that are trusted, and the TLS configuration made of them.
-#[derive(Clone)]
-pub struct Trust {
-    roots: RootCerts,
-    tls: SharedTls,
-}
-
-/// Certificates that could not be read.
-#[derive(Debug, thiserror::Error)]
-#[error("could not read certificates from \"{path}\": {reason}")]
-pub struct TrustError {
-    path: String,
-    reason: String,
-}
-
-impl Trust {
-    /// The operating system's certificates and those in `ca_file` (PEM).
-    ///
-    /// # Errors
-    ///
-    /// `ca_file` cannot be read or holds no certificate.
-    pub fn load(ca_file: Option<&Path>) -> Result<Self, TrustError> {
-        let mut roots = system_roots();
-        if let Some(path) = ca_file {
-            roots.extend(certificates(path)?);
-        }
-        Ok(Self {
-            roots: RootCerts::from(roots),
-            tls: SharedTls(Arc::new(RustlsConnector::default())),
-        })
-    }
 }
 
 impl Client {
@@ -85,13 +54,11 @@ impl Client {
 
     /// Whether `other` is a clone of this one.
     pub fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.trust.tls.0, &other.trust.tls.0) && self.resolver.is(&other.resolver)
+        Arc::ptr_eq(&self.trust.tls, &other.trust.tls) && self.resolver.is(&other.resolver)
     }
 
     fn agent(&self, timeout: Duration, concurrency: usize) -> Agent {
-        let tls = TlsConfig::builder().root_certs(self.trust.roots.clone()).build();
         let config = Config::builder()
-            .tls_config(tls)
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
             .max_redirects(0)
@@ -103,13 +70,14 @@ impl Client {
             .accept("")
             .accept_encoding("")
             .max_response_header_size(LARGEST_HEAD)
-            .input_buffer_size(BUFFER)
-            .output_buffer_size(BUFFER)
+            .input_buffer_size(INPUT)
+            .output_buffer_size(OUTPUT)
             .max_idle_connections(concurrency)
             .max_idle_connections_per_host(concurrency)
             .max_idle_age(IDLE)
             .build();
-        let connector = ().chain(TcpConnector).chain(self.trust.tls.clone());
+        let connector =
+            ().chain(TcpConnector::default()).chain(TlsConnector::new(self.trust.clone()));
         Agent::with_parts(config, connector, self.resolver.clone())
     }
 }
@@ -192,59 +160,6 @@ impl Endpoint {
     /// Ends every request and connection of this endpoint, now and for good.
     pub fn shutdown(&self) {
         self.agent.clone().shutdown();
-    }
-}
-
-/// ureq's TLS connector keeps its configuration to itself; sharing the connector shares that.
-#[derive(Clone)]
-struct SharedTls(Arc<RustlsConnector>);
-
-impl Connector<TcpTransport> for SharedTls {
-    type Out = <RustlsConnector as Connector<TcpTransport>>::Out;
-
-    fn connect(
-        &self,
-        details: &ConnectionDetails,
-        chained: Option<TcpTransport>,
-    ) -> Result<Option<Self::Out>, Error> {
-        self.0.connect(details, chained).map_err(|error| match error {
-            // A connection that ends during the handshake says no as clearly as an alert does.
-            Error::Io(cause) => {
-                Error::Other(Box::new(Failure::new(ErrorClass::Tls, cause.to_string())))
-            }
-            error => error,
-        })
-    }
-}
-
-impl fmt::Debug for SharedTls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SharedTls")
-    }
-}
-
-/// Unreadable ones are left out, as every TLS client does: an endpoint that needs them fails with a
-/// TLS error that says so.
-fn system_roots() -> Vec<Certificate<'static>> {
-    let found = rustls_native_certs::load_native_certs().certs;
-    found.iter().map(|der| Certificate::from_der(der).to_owned()).collect()
-}
-
-fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, TrustError> {
-    let failed = |reason: String| TrustError { path: path.display().to_string(), reason };
-    let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-    let mut certificates = Vec::new();
-    for item in parse_pem(&pem) {
-        match item {
-            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
-            Ok(_) => {}
-            Err(error) => return Err(failed(error.to_string())),
-        }
-    }
-    if certificates.is_empty() {
-        Err(failed("no certificate in it".to_owned()))
-    } else {
-        Ok(certificates)
     }
 }
 

@@ -3,8 +3,8 @@
 //! Nothing here knows PostgreSQL, and no thread of this room may call it. A webhook's messages wait
 //! in its lane ([`lane`]); runners take them from there as the lanes' turns come ([`line`]), make one attempt
 //! after another ([`attempt`]), many of them on one thread ([`pool`], [`fiber`], [`burst`]), and report
-//! through a channel. Names are resolved and judged in one place ([`resolver`]), sockets are opened and read
-//! in one other ([`transport`]); both implement traits of ureq that may change with its minor versions.
+//! through a channel. Names are resolved and judged in one place ([`resolver`]), sockets are opened ([`race`])
+//! and read ([`transport`], and [`tls`] with the certificates of [`trust`]) in few others; they implement traits of ureq that may change with its minor versions.
 
 pub mod attempt;
 pub mod bell;
@@ -16,7 +16,10 @@ pub mod lane;
 pub mod line;
 pub mod lookup;
 pub mod pool;
+pub mod race;
 pub mod resolver;
 pub mod route;
 pub mod thread;
+pub mod tls;
 pub mod transport;
+pub mod trust;

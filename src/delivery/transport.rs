@@ -8,10 +8,9 @@ use std::io::{self, ErrorKind, Read};
 use std::mem;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, ShutdownHandle, Transport,
 };
@@ -19,14 +18,44 @@ use ureq::{Error, Timeout};
 
 use super::fiber::{self, Until};
 use super::files::Open;
+use super::race::{self, Lost};
 use crate::domain::failure::{ErrorClass, Failure};
 
 /// Held-back output beyond this is written at once.
 const WRITE_AT: usize = 16 * 1024;
 
+/// A connection that has lived this long serves no further request, so that a change of the name's addresses is seen
+/// under a steady flow too. Shorter ones would have busy endpoints shake hands more often than they notice nothing of.
+const LIFE: Duration = Duration::from_secs(300);
+
+/// The beginning of a TLS alert, which is what a TLS server says to a request without TLS.
+const ALERT: &[u8] = &[0x15, 0x03];
+
 /// Opens connections to the addresses that the resolver passed.
 #[derive(Debug, Default)]
-pub struct TcpConnector;
+pub struct TcpConnector {
+    /// The address that answered last: a dead one before it in the answer of DNS costs its head start once.
+    answered: Mutex<Option<SocketAddr>>,
+}
+
+impl TcpConnector {
+    fn race(&self, addresses: &[SocketAddr], deadline: &Deadline) -> Result<TcpStream, Error> {
+        // Every update leaves it whole.
+        let answered = || self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = *answered();
+        match race::connect(&race::order(addresses, last), deadline.at) {
+            Ok((address, stream)) => {
+                *answered() = Some(address);
+                Ok(stream)
+            }
+            Err(Lost::Late) => Err(deadline.expired()),
+            Err(Lost::Refused(address, error)) => {
+                Err(failed(ErrorClass::Connect, format!("{address}: {error}")))
+            }
+            Err(Lost::NoAddress) => Err(failed(ErrorClass::Connect, "no address")),
+        }
+    }
+}
 
 impl Connector for TcpConnector {
     type Out = TcpTransport;
@@ -36,52 +65,25 @@ impl Connector for TcpConnector {
         details: &ConnectionDetails,
         _: Option<()>,
     ) -> Result<Option<TcpTransport>, Error> {
-        let deadline = Deadline::new(details.timeout);
-        let stream = Arc::new(connect(&details.addrs, &deadline)?);
+        let deadline = Deadline::new(details.timeout, Timeout::Connect);
+        let stream = Arc::new(self.race(&details.addrs, &deadline)?);
         let handle: Weak<TcpStream> = Arc::downgrade(&stream);
         (details.register_shutdown)(handle as Weak<dyn ShutdownHandle>)?;
         let config = details.config;
-        let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
-        let (held, answered, _open) = (Vec::new(), false, Open::count());
-        Ok(Some(TcpTransport { stream, buffers, held, answered, _open }))
+        Ok(Some(TcpTransport {
+            stream,
+            buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
+            held: Vec::new(),
+            answered: false,
+            unheard: !details.needs_tls(),
+            until: Instant::now() + LIFE,
+            _open: Open::count(),
+        }))
     }
 }
 
-/// Tries the addresses in turn, each with an equal share of the time that is left.
-fn connect(addresses: &[SocketAddr], deadline: &Deadline) -> Result<TcpStream, Error> {
-    let mut last = None;
-    for (tried, address) in addresses.iter().enumerate() {
-        let share = deadline.left()? / (addresses.len() - tried) as u32;
-        match open(address, Instant::now().checked_add(share)) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = Some((address, error)),
-        }
-    }
-    match last {
-        Some((_, error)) if error.kind() == ErrorKind::TimedOut => Err(deadline.expired()),
-        Some((address, error)) => Err(refused(format!("{address}: {error}"))),
-        None => Err(refused("no address".to_owned())),
-    }
-}
-
-fn open(address: &SocketAddr, until: Option<Instant>) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    socket.set_tcp_nodelay(true)?;
-    match socket.connect(&(*address).into()) {
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
-            fiber::wait(socket.as_fd(), Until::Writable, until)?;
-            match socket.take_error()? {
-                Some(error) => Err(error),
-                None => Ok(socket.into()),
-            }
-        }
-        connected => connected.map(|()| socket.into()),
-    }
-}
-
-fn refused(message: String) -> Error {
-    Error::Other(Box::new(Failure::new(ErrorClass::Connect, message)))
+fn failed(class: ErrorClass, message: impl Into<String>) -> Error {
+    Error::Other(Box::new(Failure::new(class, message)))
 }
 
 /// One connection.
@@ -93,6 +95,10 @@ pub struct TcpTransport {
     held: Vec<u8>,
     /// An answer has been read, and nobody has asked since whether the connection is open.
     answered: bool,
+    /// Without TLS, and nothing has been read yet.
+    unheard: bool,
+    /// The end of its life.
+    until: Instant,
     _open: Open,
 }
 
@@ -107,6 +113,21 @@ impl TcpTransport {
         }
         self.held.clear();
         Ok(())
+    }
+
+    /// Whether what a plain connection brings first can be an answer: a port for TLS sends an alert or hangs up.
+    fn check_first(&self) -> Result<(), Error> {
+        match self.buffers.input() {
+            [] => Err(failed(
+                ErrorClass::Reset,
+                "the connection ended before an answer; a port for https does that to http",
+            )),
+            input if input.starts_with(ALERT) => Err(failed(
+                ErrorClass::Tls,
+                "the endpoint speaks TLS at this port: its URL needs https",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Returns when the operation that ended with `error` may be tried again.
@@ -127,18 +148,18 @@ impl Transport for TcpTransport {
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         self.held.extend_from_slice(&self.buffers.output()[..amount]);
         if self.held.len() >= WRITE_AT {
-            self.flush(&Deadline::new(timeout))?;
+            self.flush(&Deadline::new(timeout, Timeout::SendBody))?;
         }
         Ok(())
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let deadline = Deadline::new(timeout);
+        let deadline = Deadline::new(timeout, Timeout::RecvResponse);
         if self.held.is_empty() {
             // A stream without end never has to be waited for.
             deadline.left()?;
         } else {
-            self.flush(&deadline)?;
+            self.flush(&Deadline { reason: Timeout::SendBody, ..deadline })?;
             // The answer to what has just been sent cannot be there.
             deadline.wait(&self.stream, Until::Readable)?;
         }
@@ -146,6 +167,9 @@ impl Transport for TcpTransport {
             match (&*self.stream).read(self.buffers.input_append_buf()) {
                 Ok(amount) => {
                     self.buffers.input_appended(amount);
+                    if mem::take(&mut self.unheard) {
+                        self.check_first()?;
+                    }
                     self.answered = true;
                     return Ok(amount > 0);
                 }
@@ -159,10 +183,15 @@ impl Transport for TcpTransport {
     /// time is the one that counts.
     fn is_open(&mut self) -> bool {
         let is_silent = |error: io::Error| error.kind() == ErrorKind::WouldBlock;
-        mem::take(&mut self.answered) || self.stream.peek(&mut [0]).is_err_and(is_silent)
+        if mem::take(&mut self.answered) {
+            Instant::now() < self.until
+        } else {
+            self.stream.peek(&mut [0]).is_err_and(is_silent)
+        }
     }
 }
 
+#[derive(Clone, Copy)]
 struct Deadline {
     /// `None` would wait for ever; every agent of ours sets a time.
     at: Option<Instant>,
@@ -170,8 +199,9 @@ struct Deadline {
 }
 
 impl Deadline {
-    fn new(timeout: NextTimeout) -> Self {
-        Self { at: Instant::now().checked_add(*timeout.after), reason: timeout.reason }
+    /// ureq has one reason for all, because there is one time for all; ours says what it ends.
+    fn new(timeout: NextTimeout, reason: Timeout) -> Self {
+        Self { at: Instant::now().checked_add(*timeout.after), reason }
     }
 
     fn expired(&self) -> Error {
@@ -188,5 +218,24 @@ impl Deadline {
             Err(error) if error.kind() == ErrorKind::TimedOut => Err(self.expired()),
             waited => Ok(waited?),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_connection_is_used_until_the_end_of_its_life() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connection = |until| {
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (buffers, held, _open) = (LazyBuffers::new(1, 1), Vec::new(), Open::count());
+            let stream = Arc::new(stream);
+            TcpTransport { stream, buffers, held, answered: true, unheard: false, until, _open }
+        };
+        assert!(connection(Instant::now() + LIFE).is_open());
+        assert!(!connection(Instant::now()).is_open());
     }
 }

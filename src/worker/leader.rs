@@ -15,10 +15,11 @@ use super::reminder::Reminder;
 use super::removing::Removing;
 use super::rest::POLL;
 use super::turning::Turning;
-use crate::delivery::client::{Client, Trust};
+use crate::delivery::client::Client;
 use crate::delivery::files;
 use crate::delivery::lookup::Lookups;
 use crate::delivery::pool::Pool;
+use crate::delivery::trust::Trust;
 use crate::domain::clock::Clock;
 use crate::domain::flow::Flow;
 use crate::domain::snapshot::Snapshot;
@@ -35,6 +36,10 @@ use crate::queue::cursor::{self, Start};
 use crate::queue::event::{Settlement, Spill};
 use crate::queue::schedule::Schedule;
 use crate::registry::{self, owner};
+
+/// How often certificates are read again while an endpoint's authority is unknown. Reading takes milliseconds; more seldom,
+/// and roots that have been installed count late.
+const DOUBT: Duration = Duration::from_secs(60);
 
 /// After an error: doubled each time up to the longest.
 pub(super) const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
@@ -56,6 +61,8 @@ pub(super) struct Leader {
     pub(super) clock: Clock,
     pub(super) timeline: Timeline,
     pub(super) lookups: Lookups,
+    /// When certificates were last read because an authority was unknown.
+    trusted: Instant,
     pub(super) client: Client,
     pub(super) pool: Pool,
     pub(super) schedule: Schedule,
@@ -144,6 +151,7 @@ impl Leader {
             clock,
             timeline: start.timeline,
             lookups,
+            trusted: now,
             client,
             pool,
             schedule,
@@ -196,6 +204,7 @@ impl Leader {
             if interrupt::reload_if_asked() {
                 self.reconfigure();
             }
+            self.renew_trust(began);
             if self.entry.take_changed() {
                 registry::set_changed();
                 self.delay = Duration::ZERO;
@@ -305,6 +314,20 @@ impl Leader {
         Ok(())
     }
 
+    /// Where an authority was unknown, the files may know it by now, as they would for a session's `webhook_test`.
+    fn renew_trust(&mut self, now: Instant) {
+        if !self.client.trust().is_doubted() || now.duration_since(self.trusted) < DOUBT {
+            return;
+        }
+        self.trusted = now;
+        let renewed = client(&self.lookups, Some(&self.client));
+        if !self.client.trust().still_is(renewed.trust()) {
+            self.client = renewed;
+            registry::set_changed();
+            self.entry.wake();
+        }
+    }
+
     /// Settings have changed.
     fn reconfigure(&mut self) {
         self.pool.resize(in_flight());
@@ -380,5 +403,11 @@ fn client(lookups: &Lookups, before: Option<&Client>) -> Client {
             None => Trust::load(None).expect("without a file nothing can fail"),
         }
     });
+    let lacked = before.is_some_and(|client| client.trust().lacks_system_roots());
+    if trust.lacks_system_roots() && !lacked {
+        log!(
+            "pg_webhook: the operating system has no root certificates that the server can read: only certificates in pg_webhook.ca_file are trusted"
+        );
+    }
     Client::new(lookups.clone(), settings::address_policy(), trust)
 }

@@ -110,7 +110,9 @@ def test_an_attempt_ends_at_its_timeout(items, receiver, behaviour):
     insert(items)
     items.wait_for_status(1, "retrying")
     status, error_class, error, _ = attempt(items)
-    assert (status, error_class, error) == (0, "timeout", "no answer within 2 s")
+    assert (status, error_class, error) == (
+        0, "timeout", "no answer within 2 s: waiting for the head of the answer",
+    )
     assert 1.9 < items.value("SELECT latency_ms FROM webhook.attempts") / 1000 < 2 + LATE
 
 

@@ -392,15 +392,17 @@ def test_proxies_of_the_environment_are_not_used(make_receiver, make_db):
 # --- TLS -------------------------------------------------------------------------------------------
 
 
-def authority(name):
+def authority(name, names=()):
+    """A certificate that signs itself; with `names`, a server may have it."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     certificate = (
         builder(subject, subject, key.public_key(), -1, 30)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
     )
-    return key, certificate
+    if names:
+        certificate = certificate.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return key, certificate.sign(key, hashes.SHA256())
 
 
 def builder(subject, issuer, public_key, first_day, last_day):
@@ -423,6 +425,10 @@ def server_context(folder, signer, name, names, first_day=-1, last_day=10):
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
+    return context_with(folder, name, key, certificate)
+
+
+def context_with(folder, name, key, certificate):
     pem = folder / f"{name}.pem"
     pem.write_bytes(
         key.private_bytes(
@@ -438,13 +444,14 @@ def test_tls_certificates(own_cluster, make_db, make_receiver, tmp_path):
     trusted, unknown = authority("trusted"), authority("unknown")
     server = own_cluster()
     ca_file = server.folder / "ca.pem"
-    ca_file.write_bytes(trusted[1].public_bytes(serialization.Encoding.PEM))
+    address = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    own = authority("own", address)
+    ca_file.write_bytes(b"".join(c.public_bytes(serialization.Encoding.PEM) for _, c in (trusted, own)))
     ca_file.chmod(0o644)
     server.reload(pg_webhook__ca_file=f"'{ca_file}'", pg_webhook__allow_http="off")
     db = make_db(server)
     wait_until(lambda: db.value("SHOW pg_webhook.ca_file") == str(ca_file), "the reload")
     db.run("CREATE TABLE items (id int PRIMARY KEY)")
-    address = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     old_protocol = server_context(tmp_path, trusted, "old", address)
     old_protocol.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     with warnings.catch_warnings():
@@ -455,6 +462,9 @@ def test_tls_certificates(own_cluster, make_db, make_receiver, tmp_path):
     cases = {
         "good": (server_context(tmp_path, trusted, "good", address), None),
         "tls12": (tls_12, None),
+        # as `openssl req -x509` makes it; only what the file holds is accepted
+        "own-in-file": (context_with(tmp_path, "own", *own), None),
+        "own": (context_with(tmp_path, "stranger", *authority("own", address)), "tls"),
         "unknown-authority": (server_context(tmp_path, unknown, "unknown", address), "tls"),
         "expired": (server_context(tmp_path, trusted, "expired", address, -10, -1), "tls"),
         "not-yet-valid": (server_context(tmp_path, trusted, "early", address, 1, 10), "tls"),
@@ -479,5 +489,5 @@ def test_tls_certificates(own_cluster, make_db, make_receiver, tmp_path):
     expected = {name: error for name, (_, error) in cases.items()}
     assert classes == {**expected, "plain-http": "tls"}
     received = {name for name, r in receivers.items() if r.got()}
-    assert received == {"good", "tls12"}
+    assert received == {"good", "tls12", "own-in-file"}
     assert plain.got() == []

@@ -402,7 +402,7 @@ fn an_endpoint_that_refuses_events_still_gets_new_ones() {
         assert_eq!(schedule.offer(event(id, 1), now), Decision::Taken);
         schedule.take_outbox();
         let (settlement, spills) =
-            schedule.judge(outcome(id, 1, Some(422)), now, 0.0).expect("a settlement");
+            schedule.judge(outcome(id, 1, Some(422)), now, NOW, 0.0).expect("a settlement");
         assert!(matches!(settlement.verdict, Verdict::Retry(_)) && spills.is_empty());
         schedule.settled(&settlement);
     }
