@@ -25,7 +25,7 @@ use crate::domain::failure::{ErrorClass, Failure};
 const WRITE_AT: usize = 16 * 1024;
 
 /// A connection that has lived this long serves no further request, so that a change of the name's addresses is seen
-/// under a steady flow too. Shorter ones would have busy endpoints shake hands more often than they notice nothing of.
+/// under a steady flow too. A shorter life would cost busy endpoints more handshakes, a longer one keeps the old address longer.
 const LIFE: Duration = Duration::from_secs(300);
 
 /// The beginning of a TLS alert, which is what a TLS server says to a request without TLS.
