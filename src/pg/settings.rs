@@ -24,6 +24,7 @@ static MAX_CONNECTIONS_PER_ENDPOINT: GucSetting<i32> = GucSetting::<i32>::new(10
 static BATCH_DELAY: GucSetting<i32> = GucSetting::<i32>::new(300);
 static MAX_WEBHOOKS: GucSetting<i32> = GucSetting::<i32>::new(0);
 static MAX_PAYLOAD_BYTES: GucSetting<i32> = GucSetting::<i32>::new(1024 * 1024);
+static POLL_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5);
 static LOG_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(7 * 24 * 60 * 60);
 /// In megabytes: a week at some 75 events a second with bodies of 420 bytes. With more it is the age that gives way, not the disk.
 static LOG_MAX_SIZE: GucSetting<i32> = GucSetting::<i32>::new(32 * 1024);
@@ -109,6 +110,11 @@ pub fn max_webhooks() -> Option<i32> {
 /// The largest body.
 pub fn max_payload_bytes() -> usize {
     MAX_PAYLOAD_BYTES.get().unsigned_abs() as usize
+}
+
+/// How often a worker looks for events that nobody has announced.
+pub fn poll_interval() -> Duration {
+    Duration::from_secs(POLL_INTERVAL.get().unsigned_abs().into())
 }
 
 /// How long events and attempts are kept after their end.
@@ -280,6 +286,17 @@ pub fn define() {
         LARGEST_PAYLOAD,
         GucContext::Suset,
         GucFlags::UNIT_BYTE,
+    );
+    // Seconds. A shorter one costs a query each time, a longer one is how late an event can be whose announcement was lost.
+    GucRegistry::define_int_guc(
+        c"pg_webhook.poll_interval",
+        c"How often a worker looks for events that nobody has announced.",
+        c"Those of a session that was killed between its commit and its announcement. Longer for tests only.",
+        &POLL_INTERVAL,
+        1,
+        24 * 60 * 60,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
     );
     GucRegistry::define_int_guc(
         c"pg_webhook.log_retention",

@@ -13,7 +13,6 @@ use super::bounds::Walking;
 use super::look::Cancelled;
 use super::reminder::Reminder;
 use super::removing::Removing;
-use super::rest::POLL;
 use super::turning::Turning;
 use crate::delivery::client::Client;
 use crate::delivery::files;
@@ -248,7 +247,7 @@ impl Leader {
             self.delay = Duration::ZERO;
         }
         if self.leaving.is_none() && now >= self.next_look() {
-            let polling = now.duration_since(self.polled) >= POLL;
+            let polling = now.duration_since(self.polled) >= settings::poll_interval();
             if polling {
                 self.polled = now;
                 self.cancelled = Cancelled::Perhaps;
@@ -285,7 +284,7 @@ impl Leader {
     fn tidy(&mut self) -> Result<(), TxnError> {
         let pause = match txn::run(self.extension, owner::tidy) {
             Ok(Ok(())) => None,
-            Ok(Err(_)) => Some(POLL),
+            Ok(Err(_)) => Some(LONGEST_PAUSE),
             Err(TxnError::ExtensionGone) => return Err(TxnError::ExtensionGone),
             Err(TxnError::Failed(message)) => {
                 log!("pg_webhook: what webhooks without an owner have left stays: {message}");

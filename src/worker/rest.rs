@@ -18,9 +18,6 @@ const CLAIMING: Duration = Duration::from_millis(50);
 /// How often is seen to what cannot wait for a batch. Nobody wakes the leader meanwhile.
 const STEP: Duration = Duration::from_millis(5);
 
-/// How often the queue is looked at without a wake: whoever is killed between its commit and its wake announces nothing.
-pub(super) const POLL: Duration = Duration::from_secs(5);
-
 /// How often it is looked whether a lane without room is behind by now: nothing tells.
 const HANGING: Duration = Duration::from_millis(100);
 
@@ -95,13 +92,14 @@ impl Leader {
         let clock = self.time();
         let enabled = settings::enabled();
         let schedule = if enabled { self.schedule.next_wake(now, clock) } else { None };
-        let poll = POLL.saturating_sub(self.polled.elapsed());
+        let interval = settings::poll_interval();
+        let poll = interval.saturating_sub(self.polled.elapsed());
         let push = self.schedule.push_due_in(now);
         let room = (self.reads() && self.windows.unread()).then_some(HANGING);
         let removing = self.removing.due_in(now);
         let walking = Some(self.walking.due_in(now));
         let times = [Some(poll), self.flush_wait(now), schedule, push, room, removing, walking];
-        times.into_iter().flatten().min().unwrap_or(POLL)
+        times.into_iter().flatten().min().unwrap_or(interval)
     }
 
     /// The ring is read.
