@@ -274,9 +274,13 @@ SELECT
         'a bound has been reached: %s events have become dead letters so far, and %s dead letters have ended; the last at %s: %s',
         h.shed, h.expired, pg_catalog.date_trunc('second', h.bound_at), h.bound
     ) AS problem,
-    'webhook_replay_all sends dead letters again. How much may wait, and for how long dead letters are kept, is up to'
-    ' max_backlog, max_backlog_bytes, max_backlog_age and dead_letter_retention, of webhook_update or of the server.' AS hint
+    pg_catalog.format(
+        '%1$s.webhook_replay_all sends dead letters again. How much may wait, and for how long dead letters are kept, is up to'
+        ' max_backlog, max_backlog_bytes, max_backlog_age and dead_letter_retention, of %1$s.webhook_update or of the server.',
+        f.name
+    ) AS hint
 FROM webhook.health AS h
+CROSS JOIN webhook.function_schema AS f
 WHERE h.bound_at > pg_catalog.now() - interval '7 days';
 COMMENT ON VIEW webhook.reached_bound IS 'private: webhooks of which more than they may have has waited';
 

@@ -221,8 +221,12 @@ CROSS JOIN LATERAL (
     UNION ALL
     SELECT
         pg_catalog.format('the log is not cut in a copy, and takes %s', t.pretty),
-        'What the copy has captured is in it, and what came along. webhook_arm() forgets the latter and goes on with the'
-        ' former; until then the log grows with what is captured.'
+        pg_catalog.format(
+            'What the copy has captured is in it, and what came along. %s.webhook_arm() forgets the latter and goes on with the'
+            ' former; until then the log grows with what is captured.',
+            f.name
+        )
+    FROM webhook.function_schema AS f
     WHERE NOT h.is_here
     UNION ALL
     -- Up to an eighth more there is while it is cut.

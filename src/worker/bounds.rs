@@ -170,8 +170,9 @@ impl Walking {
             }
             let name = self.names.get(&it.webhook).map_or("", String::as_str);
             let Reached { shed, expired, bound, .. } = it;
+            let further = txn::qualified("webhook_check counts on");
             log!(
-                "pg_webhook: webhook \"{name}\" has reached a bound: {shed} events are dead letters now and {expired} dead letters have ended, as webhook_check counts on: {bound}"
+                "pg_webhook: webhook \"{name}\" has reached a bound: {shed} events are dead letters now and {expired} dead letters have ended, and {further}: {bound}"
             );
         }
     }

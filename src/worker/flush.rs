@@ -147,9 +147,8 @@ impl Leader {
             );
         }
         for name in paused {
-            log!(
-                "pg_webhook: webhook \"{name}\" is paused: its endpoint answered 410; its events are kept, and webhook_resume sends them"
-            );
+            let resuming = txn::qualified("its events are kept, and webhook_resume sends them");
+            log!("pg_webhook: webhook \"{name}\" is paused: its endpoint answered 410; {resuming}");
         }
         if cleared {
             self.suspect = None;

@@ -236,7 +236,7 @@ def test_410_pauses_the_webhook_and_keeps_all_events(items, receiver):
     wait_until(lambda: items.value("SELECT health FROM webhook.webhooks") == "paused", "the pause")
     assert items.value("SELECT enabled FROM webhook.webhooks")
     reason = items.value("SELECT health_reason FROM webhook.webhooks")
-    assert "410" in reason and "webhook_resume" in reason
+    assert "410" in reason and "until it is resumed" in reason
     insert(items)
     wait_until(lambda: items.value("SELECT pending FROM webhook.webhooks") == 2, "both to wait")
     receiver.on("/", reply(200))

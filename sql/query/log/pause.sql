@@ -2,7 +2,7 @@
 -- changing its webhook at this moment is not waited for: it will answer 410 again.
 UPDATE webhook.webhook SET
     paused = true,
-    paused_because = 'its endpoint answered 410 Gone; events are kept, and webhook_resume sends them',
+    paused_because = 'its endpoint answered 410 Gone; events are kept until it is resumed',
     updated_at = now()
 WHERE id IN (
     SELECT w.id FROM webhook.webhook AS w WHERE w.id = ANY ($1) AND NOT w.paused FOR NO KEY UPDATE SKIP LOCKED
