@@ -125,7 +125,7 @@ def test_timeout_seconds(orders, receiver):
     )
     orders.run("INSERT INTO orders VALUES (1, 'Ada', 42)")
     orders.wait_for_status(1, "dead")
-    assert orders.value("SELECT error FROM webhook.deliveries") == "no answer within 1 s"
+    assert orders.value("SELECT error FROM webhook.deliveries") == "no answer within 1 s: waiting for the head of the answer"
 
 
 def test_deliveries(orders, hook, receiver):
