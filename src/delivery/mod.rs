@@ -4,9 +4,10 @@
 //! in its lane ([`lane`]); runners take them from there as the lanes' turns come ([`line`]), make one attempt
 //! after another ([`attempt`]), many of them on one thread ([`pool`], [`fiber`], [`burst`]), and report
 //! through a channel. Names are resolved and judged in one place ([`resolver`]), sockets are opened ([`race`])
-//! and read ([`transport`], and [`tls`] with the certificates of [`trust`]) in few others; they implement traits of ureq that may change with its minor versions.
+//! and read ([`transport`], and [`tls`] with the certificates of [`trust`] and [`authority`]) in few others; they implement traits of ureq that may change with its minor versions.
 
 pub mod attempt;
+pub mod authority;
 pub mod bell;
 pub mod burst;
 pub mod client;

@@ -5,15 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::client::{
+    WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor, verify_server_name,
+};
 use rustls::crypto::{self, CryptoProvider};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
-    ALL_VERSIONS, CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore,
-    SignatureScheme,
+    ALL_VERSIONS, CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError,
+    RootCertStore, SignatureScheme,
 };
 use ureq::tls::{PemItem, parse_pem};
+
+use super::authority;
 
 /// The certificates that are trusted, and the TLS configuration made of them.
 #[derive(Clone)]
@@ -74,6 +78,11 @@ impl Trust {
     }
 }
 
+/// What a person can do about the certificate.
+#[derive(Debug, thiserror::Error)]
+#[error("it signs itself; to be trusted it must be in pg_webhook.ca_file")]
+struct SignsItself;
+
 /// webpki's judgement, and one exception: a certificate that `ca_file` holds as it is needs nobody to vouch for it.
 #[derive(Debug)]
 struct Verifier {
@@ -92,12 +101,38 @@ impl Verifier {
         provider: Arc<CryptoProvider>,
     ) -> Self {
         let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(system.iter().chain(&pinned).cloned());
+        let pinned_authorities =
+            pinned.iter().filter(|certificate| authority::vouches(certificate));
+        store.add_parsable_certificates(system.iter().chain(pinned_authorities).cloned());
         let authorities =
             WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(&provider))
                 .build()
                 .ok();
         Self { system, pinned, authorities, provider, doubted: AtomicBool::new(false) }
+    }
+
+    /// A certificate that `ca_file` holds as it is needs nobody to vouch for it, but has its dates and its names.
+    fn judge_alone(
+        &self,
+        certificate: &CertificateDer<'_>,
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let parsed = ParsedCertificate::try_from(certificate)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        // Without any authority webpki refuses it in the end. It looks at the dates first.
+        let none = RootCertStore::empty();
+        match verify_server_cert_signed_by_trust_anchor(&parsed, &none, &[], now, algorithms) {
+            Err(Error::InvalidCertificate(
+                error @ (CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. }
+                | CertificateError::BadEncoding),
+            )) => return Err(error.into()),
+            _ => verify_server_name(&parsed, name)?,
+        }
+        Ok(ServerCertVerified::assertion())
     }
 }
 
@@ -110,27 +145,30 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        if self.pinned.iter().any(|pinned| pinned == end_entity) {
+            return self.judge_alone(end_entity, name, now);
+        }
         let unknown = Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let judged = self.authorities.as_ref().map_or(Err(unknown), |authorities| {
             authorities.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
         });
-        match judged {
-            // webpki looks at dates first. What it says then of a certificate that signs itself, as `openssl req -x509`
-            // makes them, is that an authority (CA:TRUE) is no server, for which rustls has no word of its own.
-            Err(Error::InvalidCertificate(
-                CertificateError::UnknownIssuer | CertificateError::Other(_),
-            )) if self.pinned.iter().any(|pinned| pinned == end_entity) => {
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            Err(error) => {
-                if error == Error::InvalidCertificate(CertificateError::UnknownIssuer) {
-                    self.doubted.store(true, Ordering::Relaxed);
+        judged.map_err(|error| match error {
+            // "Other" is what rustls makes of webpki's word for an authority (CA:TRUE) that serves, as `openssl req -x509`
+            // makes them.
+            Error::InvalidCertificate(
+                CertificateError::UnknownIssuer
+                | CertificateError::BadSignature
+                | CertificateError::Other(_),
+            ) => {
+                self.doubted.store(true, Ordering::Relaxed);
+                if authority::signs_itself(end_entity) {
+                    CertificateError::Other(OtherError(Arc::new(SignsItself))).into()
+                } else {
+                    error
                 }
-                Err(error)
             }
-            accepted => accepted,
-        }
+            error => error,
+        })
     }
 
     fn verify_tls12_signature(
@@ -201,30 +239,92 @@ TQgK
 -----END CERTIFICATE-----
 ";
 
-    fn judge(pinned: bool, name: &'static str, year: u64) -> Result<ServerCertVerified, Error> {
-        let items: Vec<_> = parse_pem(SELF_SIGNED.as_bytes()).collect();
+    /// Of localhost, signed by itself, CA:FALSE, valid from 2026 to 2126.
+    const LEAF: &str = "-----BEGIN CERTIFICATE-----
+MIIBkzCCATigAwIBAgIUE/Ya8kG55Qc2al74wf06DdK1weQwCgYIKoZIzj0EAwIwFDESMBAGA1UEAwwJbG9jYWxob3
+N0MCAXDTI2MTEyOTAzNDYwOVoYDzIxMjYxMTA1MDM0NjA5WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjO
+PQIBBggqhkjOPQMBBwNCAAToMXm8OH/60Y11FwnqK3nA8a5QvmS08NyWdmzdTqIjzvtRdx4k0pt/cIme8zuNelkZnk
+k6TLSvj0hYxQeazZGKo2YwZDAdBgNVHQ4EFgQUeC13QCXUOShSDbkTpgsPaDlEH5swHwYDVR0jBBgwFoAUeC13QCXU
+OShSDbkTpgsPaDlEH5swDAYDVR0TAQH/BAIwADAUBgNVHREEDTALgglsb2NhbGhvc3QwCgYIKoZIzj0EAwIDSQAwRg
+IhAMVTpdjfmDa5h5F3boXl4PGM2x3xRINExpHVzkzTSwmFAiEAjA7+IVW+fMB4D94QZZh3YhFXm5gFrx2rmTZZv6/e
+z9Q=
+-----END CERTIFICATE-----
+";
+
+    /// Of example.com, signed by the one above.
+    const SIGNED_BY_LEAF: &str = "-----BEGIN CERTIFICATE-----
+MIIBiDCCAS6gAwIBAgIUNi9JC2Y7IXVHXBII//GXeoOKtPowCgYIKoZIzj0EAwIwFDESMBAGA1UEAwwJbG9jYWxob3
+N0MCAXDTI2MTEyOTAzNDYwOVoYDzIxMjYxMTA1MDM0NjA5WjAWMRQwEgYDVQQDDAtleGFtcGxlLmNvbTBZMBMGByqG
+SM49AgEGCCqGSM49AwEHA0IABLycefTXpD5W4TecmnllmaWGiWZGeqqdhjgXLZzW3Ugzg8C6KG/8MjyD/izvZhQfEQ
+YGDfHpD2jj6xRZprdp3DOjWjBYMBYGA1UdEQQPMA2CC2V4YW1wbGUuY29tMB0GA1UdDgQWBBSvS0JDErbTVC0XQde2
+0kOx+naBxjAfBgNVHSMEGDAWgBR4LXdAJdQ5KFINuROmCw9oOUQfmzAKBggqhkjOPQQDAgNIADBFAiEA2h8YjoXNZt
+vl+7xNH5QwWY6xISKXBQdDZV9eyPdjakoCIDtht52ayT4znwJeHkoSd0kPso3Bmq7680LXvl+t1q4r
+-----END CERTIFICATE-----
+";
+
+    /// An authority that has signed nothing else.
+    const UNRELATED: &str = "-----BEGIN CERTIFICATE-----
+MIIBdjCCAR2gAwIBAgIUV+CwHdhDhWKNk4u9U6K0Enl/rkYwCgYIKoZIzj0EAwIwEDEOMAwGA1UEAwwFb3RoZXIwIB
+cNMjYxMTI5MDM0NjA5WhgPMjEyNjExMDUwMzQ2MDlaMBAxDjAMBgNVBAMMBW90aGVyMFkwEwYHKoZIzj0CAQYIKoZI
+zj0DAQcDQgAEEfvb3JI8pvGlCNp4EKEZxqX7BcQN397lLLr/9c3eWJPFApuEvKQNpwLB3HWQjnp9yqXHJ3XNSd3jsr
+6Qvs2QoqNTMFEwHQYDVR0OBBYEFGvmU8s1d0ok+oZogkioiOPV6ZtjMB8GA1UdIwQYMBaAFGvmU8s1d0ok+oZogkio
+iOPV6ZtjMA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDRwAwRAIgeYcrjLqBgtMRNVG6uXN0SIuVVRdVdQ/k9v
+8f3cIkhnsCIH5b5DPH/e3bf+WrdBtpPbW7ouG5znX9XPil/e6bnOAW
+-----END CERTIFICATE-----
+";
+
+    fn certificate(pem: &str) -> CertificateDer<'static> {
+        let items: Vec<_> = parse_pem(pem.as_bytes()).collect();
         let [Ok(PemItem::Certificate(certificate))] = &items[..] else { panic!() };
-        let certificate = CertificateDer::from(certificate.der().to_vec());
-        let trusted = if pinned { vec![certificate.clone()] } else { Vec::new() };
-        let trust = Trust::new(Vec::new(), trusted);
+        CertificateDer::from(certificate.der().to_vec())
+    }
+
+    /// Judges `pem` where the system has an authority that did not sign it and the file has `pinned`; and whether it then is
+    /// doubted that all has been read.
+    fn judge(
+        pem: &str,
+        pinned: &[&str],
+        name: &'static str,
+        year: u64,
+    ) -> (Result<ServerCertVerified, Error>, bool) {
+        let pinned = pinned.iter().map(|pem| certificate(pem)).collect();
+        let trust = Trust::new(vec![certificate(UNRELATED)], pinned);
         let now = UnixTime::since_unix_epoch(Duration::from_secs((year - 1970) * 31_557_600));
         let name = ServerName::try_from(name).unwrap();
-        let judged = trust.verifier.verify_server_cert(&certificate, &[], &name, &[], now);
-        assert_eq!(trust.is_doubted(), !pinned);
-        judged
+        let judged = trust.verifier.verify_server_cert(&certificate(pem), &[], &name, &[], now);
+        (judged, trust.is_doubted())
     }
 
     #[test]
     fn a_certificate_in_the_file_needs_nobody_to_vouch_for_it() {
-        assert!(judge(true, "localhost", 2050).is_ok());
-        for (pinned, name, year) in
-            [(false, "localhost", 2050), (true, "example.com", 2050), (true, "localhost", 2127)]
-        {
-            let judged = judge(pinned, name, year);
-            assert!(
-                matches!(judged, Err(Error::InvalidCertificate(_))),
-                "{name} {year} {judged:?}"
-            );
+        for pem in [SELF_SIGNED, LEAF] {
+            assert!(judge(pem, &[pem], "localhost", 2050).0.is_ok());
+            for (name, year) in [("example.com", 2050), ("localhost", 2127), ("localhost", 2020)] {
+                let (judged, is_doubted) = judge(pem, &[pem], name, year);
+                let is_refused = matches!(judged, Err(Error::InvalidCertificate(_)));
+                assert!(is_refused && !is_doubted, "{name} {year} {judged:?}");
+            }
         }
+    }
+
+    #[test]
+    fn one_that_is_not_in_the_file_is_doubted_and_told() {
+        for (pem, signs_itself) in [(SELF_SIGNED, true), (LEAF, true), (SIGNED_BY_LEAF, false)] {
+            let (judged, is_doubted) = judge(pem, &[], "localhost", 2050);
+            let error = judged.unwrap_err();
+            assert!(is_doubted, "{error}");
+            let told = matches!(&error, Error::InvalidCertificate(CertificateError::Other(cause))
+                if cause.to_string().contains("in pg_webhook.ca_file"));
+            assert_eq!(told, signs_itself, "{error}");
+        }
+    }
+
+    #[test]
+    fn only_an_authority_in_the_file_vouches_for_others() {
+        for (pem, vouches) in [(SELF_SIGNED, true), (UNRELATED, true), (LEAF, false)] {
+            assert_eq!(authority::vouches(&certificate(pem)), vouches);
+        }
+        let (judged, is_doubted) = judge(SIGNED_BY_LEAF, &[LEAF], "example.com", 2050);
+        assert!(judged.is_err() && is_doubted);
     }
 }
