@@ -8,13 +8,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::Error;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
+use ureq::{Error, Timeout};
 
 use super::lookup::Lookups;
+use super::race;
 use crate::domain::address::AddressPolicy;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::url::{self, UrlError};
@@ -47,6 +48,14 @@ impl JudgingResolver {
     ///
     /// [`UrlError::Unresolvable`] or [`UrlError::PrivateIp`].
     pub fn check(&self, host: &str, patience: Duration) -> Result<Vec<IpAddr>, UrlError> {
+        self.look_up(host, patience)?.ok_or_else(|| {
+            let seconds = patience.as_millis().div_ceil(1000);
+            UrlError::Unresolvable(format!("\"{host}\": no answer within {seconds} s"))
+        })
+    }
+
+    /// The same; `None` if the time was not enough.
+    fn look_up(&self, host: &str, patience: Duration) -> Result<Option<Vec<IpAddr>>, UrlError> {
         let addresses = match host.parse() {
             Ok(literal) => vec![literal],
             Err(_) => match self.lookups.addresses(host, patience) {
@@ -54,12 +63,7 @@ impl JudgingResolver {
                 Some(Err(reason)) => {
                     return Err(UrlError::Unresolvable(format!("\"{host}\": {reason}")));
                 }
-                None => {
-                    return Err(UrlError::Unresolvable(format!(
-                        "\"{host}\": no answer within {} s",
-                        patience.as_secs()
-                    )));
-                }
+                None => return Ok(None),
             },
         };
         for address in &addresses {
@@ -67,7 +71,7 @@ impl JudgingResolver {
                 .judge(*address)
                 .map_err(|reason| UrlError::PrivateIp { address: *address, reason })?;
         }
-        Ok(addresses)
+        Ok(Some(addresses))
     }
 }
 
@@ -78,14 +82,17 @@ impl Resolver for JudgingResolver {
         _: &Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, Error> {
-        let addresses =
-            self.check(url::host(uri), *timeout.after).map_err(|error| match error {
-                UrlError::PrivateIp { .. } => other(ErrorClass::BlockedAddress, error.to_string()),
-                error => other(ErrorClass::Dns, error.to_string()),
-            })?;
+        let found = self.look_up(url::host(uri), *timeout.after).map_err(|error| match error {
+            UrlError::PrivateIp { .. } => other(ErrorClass::BlockedAddress, error.to_string()),
+            error => other(ErrorClass::Dns, error.to_string()),
+        })?;
+        let addresses: Vec<_> = (found.ok_or(Error::Timeout(Timeout::Resolve))?.into_iter())
+            .map(|address| SocketAddr::new(address, url::port(uri)))
+            .collect();
         let mut resolved = self.empty();
-        for address in addresses.into_iter().take(MOST) {
-            resolved.push(SocketAddr::new(address, url::port(uri)));
+        // Both families are among those that are called.
+        for address in race::order(&addresses, None).into_iter().take(MOST) {
+            resolved.push(address);
         }
         Ok(resolved)
     }
