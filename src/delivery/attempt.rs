@@ -7,9 +7,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use ureq::http::{HeaderName, HeaderValue, Method, Request, header};
 use ureq::{Error, Timeout};
 
-use super::client::{Endpoint, LARGEST_HEAD};
+use super::client::Endpoint;
 use super::files;
 use super::tls::HANDSHAKE;
+use super::transport::LARGEST_HEAD;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::verdict::Answer;
 

@@ -14,7 +14,7 @@ use ureq::unversioned::transport::Connector;
 use super::lookup::Lookups;
 use super::resolver::JudgingResolver;
 use super::tls::TlsConnector;
-use super::transport::TcpConnector;
+use super::transport::{LARGEST_HEAD, TcpConnector};
 use super::trust::Trust;
 use crate::domain::address::AddressPolicy;
 use crate::domain::secret::{Secret, SecretError};
@@ -24,15 +24,8 @@ use crate::domain::url::EndpointUrl;
 /// An idle connection is not used again after this: many receivers close theirs sooner or later.
 const IDLE: Duration = Duration::from_secs(15);
 
-/// The largest head of an answer, in bytes, as docs/guarantees.md has it.
-pub(super) const LARGEST_HEAD: usize = 32 * 1024;
-
 /// Bytes of output that a connection holds at once.
 const OUTPUT: usize = 16 * 1024;
-
-/// And of input: a whole head, which is read before anything is taken from it, and one more byte to see that a head is
-/// larger. With less, a large head would end as if the peer had hung up.
-const INPUT: usize = LARGEST_HEAD + 1;
 
 /// What all endpoints of one server share.
 #[derive(Clone)]
@@ -69,8 +62,10 @@ impl Client {
             .user_agent("")
             .accept("")
             .accept_encoding("")
+            // Of all that has come, which after a head in advance (1xx) may be more than the head of the answer: the
+            // transport looks whether there is room for more.
             .max_response_header_size(LARGEST_HEAD)
-            .input_buffer_size(INPUT)
+            .input_buffer_size(LARGEST_HEAD)
             .output_buffer_size(OUTPUT)
             .max_idle_connections(concurrency)
             .max_idle_connections_per_host(concurrency)

@@ -6,14 +6,14 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConnection, StreamOwned};
+use rustls::{CertificateError, ClientConnection, InvalidMessage, StreamOwned};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
     TransportAdapter,
 };
 use ureq::{Error, Timeout};
 
-use super::transport::TcpTransport;
+use super::transport::{TcpTransport, room};
 use super::trust::Trust;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::url;
@@ -40,8 +40,10 @@ impl TlsConnector {
             .map_err(|_| io::Error::other("the host is not a name that a certificate can have"))?;
         let mut session =
             ClientConnection::new(Arc::clone(&self.0.tls), name).map_err(io::Error::other)?;
+        let after = tcp.left_to_connect().into();
         let mut socket = TransportAdapter::new(tcp, details.current_time.clone());
-        socket.set_timeout(details.timeout);
+        // The adapter starts a clock of its own, and connecting has taken some of the time.
+        socket.set_timeout(NextTimeout { after, ..details.timeout });
         session.complete_io(&mut socket)?;
         let config = details.config;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
@@ -50,7 +52,11 @@ impl TlsConnector {
 
     fn explain(&self, error: io::Error) -> Error {
         let reason = match error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>()) {
-            Some(rustls::Error::InvalidMessage(_)) => {
+            Some(rustls::Error::InvalidMessage(
+                InvalidMessage::InvalidContentType
+                | InvalidMessage::UnknownProtocolVersion
+                | InvalidMessage::MessageTooLarge,
+            )) => {
                 format!("the endpoint does not speak TLS at this port ({error}); is it http?")
             }
             Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))
@@ -59,6 +65,10 @@ impl TlsConnector {
                 format!(
                     "{error}; the operating system has no root certificates that the server can read"
                 )
+            }
+            // rustls shows its parts instead.
+            Some(rustls::Error::InvalidCertificate(CertificateError::Other(cause))) => {
+                format!("invalid peer certificate: {cause}")
             }
             Some(_) => error.to_string(),
             None if matches!(
@@ -117,18 +127,27 @@ impl Transport for TlsTransport {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         self.stream.get_mut().set_timeout(timeout);
-        Ok(self.stream.write_all(&self.buffers.output()[..amount])?)
+        let StreamOwned { conn, sock } = &mut self.stream;
+        conn.writer().write_all(&self.buffers.output()[..amount])?;
+        // The stream's own `write` would keep an error back until the next one.
+        while conn.wants_write() {
+            conn.write_tls(sock)?;
+        }
+        Ok(())
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         self.stream.get_mut().set_timeout(timeout);
-        let amount = self.stream.read(self.buffers.input_append_buf())?;
+        let amount = self.stream.read(room(&mut self.buffers)?)?;
         self.buffers.input_appended(amount);
         Ok(amount > 0)
     }
 
     fn is_open(&mut self) -> bool {
-        self.stream.get_mut().get_mut().is_open()
+        // What rustls has of an answer that nobody asked for.
+        let state = self.stream.conn.process_new_packets();
+        state.is_ok_and(|state| state.plaintext_bytes_to_read() == 0)
+            && self.stream.get_mut().get_mut().is_open()
     }
 
     fn is_tls(&self) -> bool {

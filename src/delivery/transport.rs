@@ -31,6 +31,17 @@ const LIFE: Duration = Duration::from_secs(300);
 /// The beginning of a TLS alert, which is what a TLS server says to a request without TLS.
 const ALERT: &[u8] = &[0x15, 0x03];
 
+/// The largest head of an answer, in bytes, as docs/guarantees.md has it. A connection holds that much input: a whole head
+/// is read before anything is taken from it.
+pub(super) const LARGEST_HEAD: usize = 32 * 1024;
+
+/// Where further input goes. Without room the head that has begun is larger than the largest.
+pub(super) fn room(buffers: &mut LazyBuffers) -> Result<&mut [u8], Error> {
+    let held = buffers.input().len();
+    let room = buffers.input_append_buf();
+    if room.is_empty() { Err(Error::LargeResponseHeader(held, LARGEST_HEAD)) } else { Ok(room) }
+}
+
 /// Opens connections to the addresses that the resolver passed.
 #[derive(Debug, Default)]
 pub struct TcpConnector {
@@ -77,6 +88,7 @@ impl Connector for TcpConnector {
             answered: false,
             unheard: !details.needs_tls(),
             until: Instant::now() + LIFE,
+            deadline,
             _open: Open::count(),
         }))
     }
@@ -99,10 +111,17 @@ pub struct TcpTransport {
     unheard: bool,
     /// The end of its life.
     until: Instant,
+    /// When it must have been made, TLS and all.
+    deadline: Deadline,
     _open: Open,
 }
 
 impl TcpTransport {
+    /// What is left of the attempt's time for the rest of the connecting.
+    pub(super) fn left_to_connect(&self) -> Duration {
+        self.deadline.left().unwrap_or_default()
+    }
+
     fn flush(&mut self, deadline: &Deadline) -> Result<(), Error> {
         let mut written = 0;
         while written < self.held.len() {
@@ -164,7 +183,7 @@ impl Transport for TcpTransport {
             deadline.wait(&self.stream, Until::Readable)?;
         }
         loop {
-            match (&*self.stream).read(self.buffers.input_append_buf()) {
+            match (&*self.stream).read(room(&mut self.buffers)?) {
                 Ok(amount) => {
                     self.buffers.input_appended(amount);
                     if mem::take(&mut self.unheard) {
@@ -178,20 +197,20 @@ impl Transport for TcpTransport {
         }
     }
 
-    /// An idle connection is open as long as nothing can be read from it: neither an end nor bytes
-    /// that nobody asked for. ureq asks when it puts one away and when it takes it out again; the second
-    /// time is the one that counts.
+    /// An idle connection is open as long as nothing can be read from it, neither an end nor bytes
+    /// that nobody asked for, and nothing is left of what has been. ureq asks when it puts one away and when it takes it
+    /// out again; the second time is the one that counts, and the only one that asks the system.
     fn is_open(&mut self) -> bool {
         let is_silent = |error: io::Error| error.kind() == ErrorKind::WouldBlock;
-        if mem::take(&mut self.answered) {
-            Instant::now() < self.until
-        } else {
-            self.stream.peek(&mut [0]).is_err_and(is_silent)
-        }
+        let is_clean = self.buffers.input().is_empty() && self.held.is_empty();
+        let has_answered = mem::take(&mut self.answered);
+        is_clean
+            && Instant::now() < self.until
+            && (has_answered || self.stream.peek(&mut [0]).is_err_and(is_silent))
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Deadline {
     /// `None` would wait for ever; every agent of ours sets a time.
     at: Option<Instant>,
@@ -233,9 +252,19 @@ mod tests {
             let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (buffers, held, _open) = (LazyBuffers::new(1, 1), Vec::new(), Open::count());
             let stream = Arc::new(stream);
-            TcpTransport { stream, buffers, held, answered: true, unheard: false, until, _open }
+            let deadline = Deadline { at: None, reason: Timeout::Connect };
+            let (answered, unheard) = (true, false);
+            TcpTransport { stream, buffers, held, answered, unheard, until, deadline, _open }
         };
         assert!(connection(Instant::now() + LIFE).is_open());
         assert!(!connection(Instant::now()).is_open());
+        let mut kept = connection(Instant::now() + Duration::from_millis(20));
+        assert!(kept.is_open());
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(!kept.is_open(), "asked again when it is taken");
+        let mut left = connection(Instant::now() + LIFE);
+        left.buffers.input_append_buf();
+        left.buffers.input_appended(1);
+        assert!(!left.is_open(), "bytes that nobody asked for");
     }
 }

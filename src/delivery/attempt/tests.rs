@@ -1,6 +1,8 @@
 use super::*;
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::delivery::client::{Client, Destination, example};
 use crate::delivery::lookup::Lookups;
@@ -8,7 +10,7 @@ use crate::delivery::trust::Trust;
 use crate::domain::address::AddressPolicy;
 use crate::domain::url::EndpointUrl;
 
-/// One attempt, with a second to it, at a port that says `answer` to what comes, or nothing and stays silent.
+/// One attempt at a port that says `answer` to what comes, or nothing and stays silent.
 fn attempt(scheme: &str, answer: Option<Vec<u8>>) -> Result<Answer, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("{scheme}://{}/", listener.local_addr().unwrap());
@@ -21,18 +23,23 @@ fn attempt(scheme: &str, answer: Option<Vec<u8>>) -> Result<Answer, Failure> {
             None => drop(socket.read(&mut [0])),
         }
     });
-    let policy = AddressPolicy::parse("127.0.0.0/8").unwrap();
-    let client = Client::new(Lookups::default(), policy, Trust::load(None).unwrap());
-    let url = EndpointUrl::parse(&url, true).unwrap();
-    let timeout = Duration::from_secs(1);
-    let endpoint =
-        Endpoint::new(&client, Destination { url, timeout, ..example::destination() }).unwrap();
-    let body = "{}".to_owned();
-    let message = Message { delivery: 1, event_id: "evt_1".to_owned(), attempt: 1, body };
-    let result = perform(&endpoint, &message).result;
+    let endpoint = endpoint(&url, Duration::from_secs(1));
+    let result = perform(&endpoint, &message("{}")).result;
     endpoint.shutdown();
     peer.join().unwrap();
     result
+}
+
+fn endpoint(url: &str, timeout: Duration) -> Endpoint {
+    let policy = AddressPolicy::parse("127.0.0.0/8").unwrap();
+    let client = Client::new(Lookups::default(), policy, Trust::load(None).unwrap());
+    let url = EndpointUrl::parse(url, true).unwrap();
+    Endpoint::new(&client, Destination { url, timeout, ..example::destination() }).unwrap()
+}
+
+fn message(body: &str) -> Message {
+    let (event_id, body) = ("evt_1".to_owned(), body.to_owned());
+    Message { delivery: 1, event_id, attempt: 1, body }
 }
 
 fn failure(scheme: &str, answer: Option<&[u8]>) -> (ErrorClass, String) {
@@ -60,6 +67,16 @@ fn heads_are_taken_up_to_the_largest() {
     assert!(message.contains("larger than 32768 bytes"), "{message}");
 }
 
+/// What comes with the answer, all in one read, is not its head.
+#[test]
+fn a_body_after_a_head_in_advance_is_no_part_of_the_head() {
+    let mut answer =
+        b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n"
+            .to_vec();
+    answer.resize(answer.len() + 60_000, b'y');
+    assert_eq!(attempt("http", Some(answer)).map(|a| a.status), Ok(200));
+}
+
 #[test]
 fn a_timeout_says_what_it_has_ended() {
     for (scheme, phase) in [("http", "waiting for the head"), ("https", "TLS handshake")] {
@@ -68,6 +85,27 @@ fn a_timeout_says_what_it_has_ended() {
         assert!(message.starts_with("no answer within 1 s: "), "{message}");
         assert!(message.contains(phase), "{message}");
     }
+}
+
+/// The listener's queue is full, so that the first call to it gets through a second later, when it is made again. What the
+/// connection took is gone for the handshake.
+#[test]
+fn an_attempt_has_one_timeout_for_all() {
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let first = TcpStream::connect(address).unwrap();
+    let timeout = Duration::from_millis(1500);
+    let endpoint = endpoint(&format!("https://{address}/"), timeout);
+    let attempt = std::thread::spawn(move || perform(&endpoint, &message("{}")));
+    std::thread::sleep(Duration::from_millis(300));
+    let kept = (listener.accept().unwrap(), listener.accept().unwrap());
+    let exchange = attempt.join().unwrap();
+    assert!(exchange.result.unwrap_err().message.contains("TLS handshake"));
+    let took = exchange.took;
+    assert!(took >= timeout && took < timeout + Duration::from_millis(400), "{took:?}");
+    drop((first, kept));
 }
 
 #[test]
