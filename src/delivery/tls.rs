@@ -13,6 +13,7 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Error, Timeout};
 
+use super::standing::Trial;
 use super::transport::{TcpTransport, room};
 use super::trust::Trust;
 use crate::domain::failure::{ErrorClass, Failure};
@@ -34,12 +35,13 @@ impl TlsConnector {
     fn wrap(
         &self,
         details: &ConnectionDetails,
-        tcp: TcpTransport,
+        mut tcp: TcpTransport,
     ) -> Result<TlsTransport, io::Error> {
         let name = ServerName::try_from(url::host(details.uri).to_owned())
             .map_err(|_| io::Error::other("the host is not a name that a certificate can have"))?;
         let mut session =
             ClientConnection::new(Arc::clone(&self.0.tls), name).map_err(io::Error::other)?;
+        let trial = tcp.trial.take();
         let after = tcp.left_to_connect().into();
         let mut socket = TransportAdapter::new(tcp, details.current_time.clone());
         // The adapter starts a clock of its own, and connecting has taken some of the time.
@@ -47,7 +49,7 @@ impl TlsConnector {
         session.complete_io(&mut socket)?;
         let config = details.config;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
-        Ok(TlsTransport { buffers, stream: StreamOwned { conn: session, sock: socket } })
+        Ok(TlsTransport { trial, buffers, stream: StreamOwned { conn: session, sock: socket } })
     }
 
     fn explain(&self, error: io::Error) -> Error {
@@ -116,6 +118,8 @@ impl fmt::Debug for TlsConnector {
 
 /// One secure connection.
 pub struct TlsTransport {
+    /// Until something has been read.
+    trial: Option<Trial>,
     buffers: LazyBuffers,
     stream: StreamOwned<ClientConnection, TransportAdapter<TcpTransport>>,
 }
@@ -140,6 +144,11 @@ impl Transport for TlsTransport {
         self.stream.get_mut().set_timeout(timeout);
         let amount = self.stream.read(room(&mut self.buffers)?)?;
         self.buffers.input_appended(amount);
+        if amount > 0
+            && let Some(trial) = self.trial.take()
+        {
+            trial.answered();
+        }
         Ok(amount > 0)
     }
 

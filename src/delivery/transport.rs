@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind, Read};
 use std::mem;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use ureq::unversioned::transport::{
@@ -18,7 +18,8 @@ use ureq::{Error, Timeout};
 
 use super::fiber::{self, Until};
 use super::files::Open;
-use super::race::{self, Lost};
+use super::race::{self, Connected, Lost};
+use super::standing::{Standings, Trial};
 use crate::domain::failure::{ErrorClass, Failure};
 
 /// Held-back output beyond this is written at once.
@@ -45,26 +46,21 @@ pub(super) fn room(buffers: &mut LazyBuffers) -> Result<&mut [u8], Error> {
 /// Opens connections to the addresses that the resolver passed.
 #[derive(Debug, Default)]
 pub struct TcpConnector {
-    /// The address that answered last: a dead one before it in the answer of DNS costs its head start once.
-    answered: Mutex<Option<SocketAddr>>,
+    standings: Standings,
 }
 
 impl TcpConnector {
-    fn race(&self, addresses: &[SocketAddr], deadline: &Deadline) -> Result<TcpStream, Error> {
-        // Every update leaves it whole.
-        let answered = || self.answered.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = *answered();
-        match race::connect(&race::order(addresses, last), deadline.at) {
-            Ok((address, stream)) => {
-                *answered() = Some(address);
-                Ok(stream)
+    fn race(&self, addresses: &[SocketAddr], deadline: &Deadline) -> Result<Connected, Error> {
+        race::connect(&self.standings.order(addresses), deadline.at).map_err(|lost| match lost {
+            Lost::Late => deadline.expired(),
+            Lost::Refused(address, error) => {
+                failed(ErrorClass::Connect, format!("{address}: {error}"))
             }
-            Err(Lost::Late) => Err(deadline.expired()),
-            Err(Lost::Refused(address, error)) => {
-                Err(failed(ErrorClass::Connect, format!("{address}: {error}")))
+            Lost::NoAddress => failed(ErrorClass::Connect, "no address"),
+            Lost::Broken(error) => {
+                failed(ErrorClass::Internal, format!("no connection can be opened here: {error}"))
             }
-            Err(Lost::NoAddress) => Err(failed(ErrorClass::Connect, "no address")),
-        }
+        })
     }
 }
 
@@ -77,7 +73,8 @@ impl Connector for TcpConnector {
         _: Option<()>,
     ) -> Result<Option<TcpTransport>, Error> {
         let deadline = Deadline::new(details.timeout, Timeout::Connect);
-        let stream = Arc::new(self.race(&details.addrs, &deadline)?);
+        let Connected { address, stream, open } = self.race(&details.addrs, &deadline)?;
+        let stream = Arc::new(stream);
         let handle: Weak<TcpStream> = Arc::downgrade(&stream);
         (details.register_shutdown)(handle as Weak<dyn ShutdownHandle>)?;
         let config = details.config;
@@ -86,10 +83,10 @@ impl Connector for TcpConnector {
             buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
             held: Vec::new(),
             answered: false,
-            unheard: !details.needs_tls(),
+            trial: Some(self.standings.try_out(address)),
             until: Instant::now() + LIFE,
             deadline,
-            _open: Open::count(),
+            _open: open,
         }))
     }
 }
@@ -107,8 +104,8 @@ pub struct TcpTransport {
     held: Vec<u8>,
     /// An answer has been read, and nobody has asked since whether the connection is open.
     answered: bool,
-    /// Without TLS, and nothing has been read yet.
-    unheard: bool,
+    /// Until something has been read. TLS takes it, for what comes first then is no answer.
+    pub(super) trial: Option<Trial>,
     /// The end of its life.
     until: Instant,
     /// When it must have been made, TLS and all.
@@ -186,8 +183,9 @@ impl Transport for TcpTransport {
             match (&*self.stream).read(room(&mut self.buffers)?) {
                 Ok(amount) => {
                     self.buffers.input_appended(amount);
-                    if mem::take(&mut self.unheard) {
+                    if let Some(trial) = self.trial.take() {
                         self.check_first()?;
+                        trial.answered();
                     }
                     self.answered = true;
                     return Ok(amount > 0);
@@ -253,8 +251,8 @@ mod tests {
             let (buffers, held, _open) = (LazyBuffers::new(1, 1), Vec::new(), Open::count());
             let stream = Arc::new(stream);
             let deadline = Deadline { at: None, reason: Timeout::Connect };
-            let (answered, unheard) = (true, false);
-            TcpTransport { stream, buffers, held, answered, unheard, until, deadline, _open }
+            let (answered, trial) = (true, None);
+            TcpTransport { stream, buffers, held, answered, trial, until, deadline, _open }
         };
         assert!(connection(Instant::now() + LIFE).is_open());
         assert!(!connection(Instant::now()).is_open());
