@@ -10,6 +10,8 @@ use crate::delivery::trust::Trust;
 use crate::domain::address::AddressPolicy;
 use crate::domain::url::EndpointUrl;
 
+mod secure;
+
 /// One attempt at a port that says `answer` to what comes, or nothing and stays silent.
 fn attempt(scheme: &str, answer: Option<Vec<u8>>) -> Result<Answer, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -31,8 +33,12 @@ fn attempt(scheme: &str, answer: Option<Vec<u8>>) -> Result<Answer, Failure> {
 }
 
 fn endpoint(url: &str, timeout: Duration) -> Endpoint {
+    trusting(url, timeout, Trust::load(None).unwrap())
+}
+
+fn trusting(url: &str, timeout: Duration, trust: Trust) -> Endpoint {
     let policy = AddressPolicy::parse("127.0.0.0/8").unwrap();
-    let client = Client::new(Lookups::default(), policy, Trust::load(None).unwrap());
+    let client = Client::new(Lookups::default(), policy, trust);
     let url = EndpointUrl::parse(url, true).unwrap();
     Endpoint::new(&client, Destination { url, timeout, ..example::destination() }).unwrap()
 }
