@@ -14,7 +14,7 @@ const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 
 const TRUE: (u8, &[u8]) = (1, &[0xff]);
 
-/// Whether it is an authority: CA:TRUE, or of version 1, which cannot say that it is none.
+/// Whether it is an authority: CA:TRUE, or a root of version 1, which cannot say so.
 pub fn vouches(certificate: &CertificateDer<'_>) -> bool {
     let fields = body(certificate);
     let extensions = fields.iter().find(|(tag, _)| *tag == EXTENSIONS);
@@ -26,7 +26,7 @@ pub fn vouches(certificate: &CertificateDer<'_>) -> bool {
         extension.last().is_some_and(|(_, value)| items(first(value)).first() == Some(&TRUE))
     };
     let is_first = fields.first().is_some_and(|(tag, _)| *tag != VERSION);
-    is_first || constraints.is_some_and(says)
+    is_first && signs_itself(certificate) || constraints.is_some_and(says)
 }
 
 /// Whether its issuer is itself, by name.

@@ -62,7 +62,6 @@ pub unsafe extern "C-unwind" fn before(
             (statement.dbname.cast_const(), Needs::Ownership)
         } else if is_a(node, pg_sys::NodeTag::T_CreatedbStmt) && alone() {
             let statement = &*node.cast::<pg_sys::CreatedbStmt>();
-            wake::databases_at_end();
             let template = option(statement.options, c"template");
             (template.unwrap_or(c"template1".as_ptr()), Needs::Copying)
         } else {

@@ -104,7 +104,8 @@ pub fn with_room<R>(bytes: usize, work: impl FnOnce() -> R) -> R {
         arg: (&raw mut kept).cast(),
         ..Default::default()
     };
-    let _end = OnStack::put(&raw mut callback);
+    // SAFETY: both are variables of this function, which outlive it, since it is dropped first.
+    let _end = unsafe { OnStack::put(&raw mut callback) };
     work()
 }
 
@@ -129,9 +130,11 @@ struct Kept {
 struct OnStack(*mut pg_sys::ErrorContextCallback);
 
 impl OnStack {
-    /// The callback stays where it is for as long.
-    fn put(callback: *mut pg_sys::ErrorContextCallback) -> Self {
-        // SAFETY: main thread; the callback is the caller's.
+    /// # Safety
+    ///
+    /// The callback stays where it is for as long, and so does what it is given. On the main thread.
+    unsafe fn put(callback: *mut pg_sys::ErrorContextCallback) -> Self {
+        // SAFETY: the caller's.
         unsafe {
             (*callback).previous = pg_sys::error_context_stack;
             pg_sys::error_context_stack = callback;
@@ -162,7 +165,7 @@ impl Drop for OnStack {
 unsafe extern "C-unwind" fn measure(kept: *mut c_void) {
     // SAFETY: that of a call of `with_room` that has not ended, which does not look at it meanwhile. The server has written
     // the error down; the copy is this function's. An error in here takes its place.
-    let (size, goes_on) = unsafe {
+    let (size, level) = unsafe {
         let kept = &mut *kept.cast::<Kept>();
         drop(kept.reserve.take());
         let before = pg_sys::MemoryContextSwitchTo(kept.context);
@@ -170,15 +173,16 @@ unsafe extern "C-unwind" fn measure(kept: *mut c_void) {
         let length = |text: *mut c_char| if text.is_null() { 0 } else { libc::strlen(text) };
         let size: usize =
             [(*error).message, (*error).detail, (*error).hint].map(length).iter().sum();
-        let goes_on = (*error).elevel < PgLogLevel::ERROR as c_int;
+        let level = (*error).elevel;
         pg_sys::FreeErrorData(error);
         pg_sys::MemoryContextSwitchTo(before);
-        if goes_on {
+        if level < PgLogLevel::ERROR as c_int {
             kept.reserve = Some(reserve());
         }
-        (size, goes_on)
+        (size, level)
     };
-    if !goes_on {
+    // What ends the session is not copied, and nothing takes its place.
+    if level == PgLogLevel::ERROR as c_int {
         ensure(COPIES.saturating_mul(size));
     }
 }

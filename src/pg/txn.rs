@@ -84,14 +84,23 @@ pub fn installed() -> Option<(Extension, String)> {
     found
 }
 
-/// As [`identity::qualified`], outside a transaction.
+/// As [`identity::qualified`], outside a transaction. As it is, where the catalog cannot be read.
 pub fn qualified(text: &str) -> String {
     // SAFETY: called from the worker's loop, outside a transaction.
     unsafe { pg_sys::StartTransactionCommand() };
-    let text = identity::qualified(text);
-    // SAFETY: as above.
-    unsafe { pg_sys::CommitTransactionCommand() };
-    text
+    let named = PgTryBuilder::new(AssertUnwindSafe(|| {
+        let named = identity::qualified(text);
+        // SAFETY: as above.
+        unsafe { pg_sys::CommitTransactionCommand() };
+        Some(named)
+    }))
+    .catch_others(|_| None)
+    .execute();
+    named.unwrap_or_else(|| {
+        // SAFETY: as above; it has not committed.
+        unsafe { pg_sys::AbortCurrentTransaction() };
+        text.to_owned()
+    })
 }
 
 fn message(caught: &CaughtError) -> String {

@@ -19,6 +19,10 @@ use crate::queue::schedule::Schedule;
 /// Rows of a page: some milliseconds, for which whatever else there is waits.
 const PAGE: i64 = 2_000;
 
+/// Of the bodies that one page writes anew, because their events become dead letters: some tenths of a second. Whatever else
+/// there is waits for that.
+const MOST_BYTES: u64 = 16 * 1024 * 1024;
+
 /// So many times as long as a page has taken passes before the next one, so a walk takes three hundredths of the worker's
 /// time at most, and some minutes for a million rows. With less it takes more from deliveries; with more, what is beyond a
 /// bound stays longer.
@@ -46,6 +50,8 @@ pub(super) struct Walking {
     stale: bool,
     names: HashMap<i32, String>,
     said: HashMap<i32, Reminder>,
+    /// Of what keeps it from working.
+    failing: Reminder,
 }
 
 impl Walking {
@@ -60,6 +66,7 @@ impl Walking {
             stale: true,
             names: HashMap::new(),
             said: HashMap::new(),
+            failing: Reminder::default(),
         }
     }
 
@@ -105,12 +112,15 @@ impl Walking {
                     Some(_) => self.earliest,
                     None => self.earliest.max(self.began + EVERY),
                 };
+                self.failing = Reminder::default();
                 self.say(reached);
                 Ok(())
             }
             Err(TxnError::ExtensionGone) => Err(TxnError::ExtensionGone),
             Err(TxnError::Failed(message)) => {
-                log!("pg_webhook: what waits is not kept within its bounds: {message}");
+                if self.failing.is_due(began) {
+                    log!("pg_webhook: what waits is not kept within its bounds: {message}");
+                }
                 // What this walk has counted may have been rolled back.
                 self.before = None;
                 self.earliest = Instant::now() + PAUSE;
@@ -137,14 +147,20 @@ impl Walking {
         let rows = bounds::page(session, timeline, before, PAGE, clock);
         let last = rows.last().filter(|_| rows.len() == PAGE as usize).map(|found| found.id);
         let (mut shed, mut expired) = (Vec::new(), Vec::new());
+        let (mut bytes, mut cut) = (0, None);
         for found in rows.iter().filter(|found| !found.closed) {
             let (delivery, webhook) = ((found.id, found.xid), found.row.webhook);
             match self.walk.judge(found.row) {
                 Some(Beyond::Sheds(reason)) if !schedule.has(found.id) => {
                     shed.push((delivery, webhook, reason));
+                    bytes += found.row.bytes;
                 }
                 Some(Beyond::Expires(reason)) => expired.push((delivery, webhook, reason)),
                 _ => {}
+            }
+            if bytes >= MOST_BYTES {
+                cut = Some(found.id);
+                break;
             }
         }
         let reasons = shed.iter().map(|(.., reason)| reason.as_str()).collect();
@@ -155,7 +171,7 @@ impl Walking {
         count(&mut reached, expired, went, |reached| &mut reached.expired);
         let reached: Vec<Reached> = reached.into_values().collect();
         health::reach(session, &reached);
-        (last, reached)
+        (cut.or(last), reached)
     }
 
     /// Once an hour of each webhook.

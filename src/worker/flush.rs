@@ -101,7 +101,12 @@ impl Leader {
         }
         let suspensions = suspensions(settlements, spills, clock);
         let cleared = settlements.iter().any(|s| Some(s.delivery) == self.suspect);
+        let set = self.marked.is_none();
         let written = txn::run(self.extension, |session| {
+            // What becomes dead is so since a time of the queue, which the statements take from there.
+            if set {
+                cursor::save(session, None, reading);
+            }
             self.log.write(self.slot, settlements);
             let mut moved = pending::suspend(session, &suspensions);
             let mut doubled = self.doubled.clone();
@@ -153,9 +158,11 @@ impl Leader {
         if cleared {
             self.suspect = None;
         }
+        if set || marks {
+            self.marked = Some(now);
+        }
         if marks {
             self.cursor_written = now;
-            self.marked = Some(now);
         }
         if cursor.is_some() {
             self.cursor = None;

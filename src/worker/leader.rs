@@ -62,6 +62,8 @@ pub(super) struct Leader {
     pub(super) lookups: Lookups,
     /// When certificates were last read because an authority was unknown.
     trusted: Instant,
+    /// Of a file of certificates that cannot be read then.
+    unread: Reminder,
     pub(super) client: Client,
     pub(super) pool: Pool,
     pub(super) schedule: Schedule,
@@ -130,7 +132,7 @@ impl Leader {
         log: Log,
     ) -> Result<Self, Exit> {
         let lookups = Lookups::default();
-        let client = client(&lookups, None);
+        let client = client(&lookups, None, complain);
         let pool = Pool::new(in_flight()).map_err(|error| {
             log!("pg_webhook: {error}");
             Exit::Failed
@@ -151,6 +153,7 @@ impl Leader {
             timeline: start.timeline,
             lookups,
             trusted: now,
+            unread: Reminder::default(),
             client,
             pool,
             schedule,
@@ -308,7 +311,8 @@ impl Leader {
                 self.behind = true;
                 self.draining = !settings::enabled();
             }
-            Some(Turn::NotDue) | None => {}
+            Some(Turn::NotDue) => self.draining = false,
+            None => {}
         }
         Ok(())
     }
@@ -319,7 +323,11 @@ impl Leader {
             return;
         }
         self.trusted = now;
-        let renewed = client(&self.lookups, Some(&self.client));
+        let renewed = client(&self.lookups, Some(&self.client), |error| {
+            if self.unread.is_due(now) {
+                log!("pg_webhook: {error}");
+            }
+        });
         if !self.client.trust().still_is(renewed.trust()) {
             self.client = renewed;
             registry::set_changed();
@@ -330,7 +338,7 @@ impl Leader {
     /// Settings have changed.
     fn reconfigure(&mut self) {
         self.pool.resize(in_flight());
-        self.client = client(&self.lookups, Some(&self.client));
+        self.client = client(&self.lookups, Some(&self.client), complain);
         registry::set_changed();
         self.entry.wake();
         self.delay = Duration::ZERO;
@@ -393,10 +401,14 @@ fn in_flight() -> usize {
     most
 }
 
+fn complain(error: &str) {
+    log!("pg_webhook: {error}");
+}
+
 /// The HTTP client as the settings want it. A file of certificates that cannot be read changes nothing.
-fn client(lookups: &Lookups, before: Option<&Client>) -> Client {
+fn client(lookups: &Lookups, before: Option<&Client>, complain: impl FnOnce(&str)) -> Client {
     let trust = Trust::load(settings::ca_file().as_deref()).unwrap_or_else(|error| {
-        log!("pg_webhook: {error}");
+        complain(&error.to_string());
         match before {
             Some(client) => client.trust().clone(),
             None => Trust::load(None).expect("without a file nothing can fail"),

@@ -6,6 +6,7 @@ use super::leader::Leader;
 use super::look::Cancelled;
 use crate::delivery::pool::OUTCOMES;
 use crate::domain::batching;
+use crate::pg::state::Leave;
 use crate::pg::{interrupt, settings};
 
 /// The time between two turns is ten times what the last one took, within these bounds: many small turns
@@ -84,7 +85,9 @@ impl Leader {
     fn time_to_rest(&mut self) -> Duration {
         let outcomes = self.pool.uncollected() > 0 || self.schedule.has_untried();
         // A wait for a lock within the turn takes the latch's signal with it; the flag stays.
-        let told = self.entry.is_woken() || self.entry.is_asked();
+        // One that is behind looks before it leaves.
+        let sent_away = self.entry.leave() != Leave::Stay && !self.behind;
+        let told = self.entry.is_woken() || self.entry.is_asked() || sent_away;
         if self.has_more() || outcomes || told {
             return Duration::ZERO;
         }

@@ -134,7 +134,7 @@ def test_dead_letters_end_when_the_log_has_forgotten_their_events(items, receive
     reached(items, ([], [2, 3, 4, 5]), description="awake")
     assert items.rows("SELECT shed, expired FROM webhook.webhooks WHERE name = 'hook'") == [(0, 1)]
     items.judge.run("UPDATE webhook.pending SET dead_at = dead_at - interval '61 minutes' WHERE id IN (SELECT id FROM webhook.dead_letters WHERE webhook = 'hook' LIMIT 3)")
-    wait_until(lambda: items.run("SELECT webhook_update('hook', description => 'awake')") or len(ids(items, "dead")) == 1, "the old ones to end", interval=0.2)
+    wait_until(lambda: items.run("SELECT webhook_update('hook', description => 'awake')") and len(ids(items, "dead")) == 1, "the old ones to end", interval=0.2)
     [told] = column(items, "SELECT health_reason FROM webhook.webhooks WHERE name = 'hook'")
     assert "4 dead letters have ended" in told and "older than 3600 seconds (the webhook's dead_letter_retention)" in told
 
