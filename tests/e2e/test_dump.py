@@ -311,7 +311,7 @@ def test_one_table(origin, cluster, copy):
 
 
 def test_a_whole_server(origin, cluster, own_cluster, make_db):
-    place = cluster.folder / "all.sql"
+    place = cluster.folder / "server.sql"
     run(cluster, "pg_dumpall", "-f", place, "--exclude-database=t*")
     other = own_cluster()
     run(other, "psql", "-X", "-q", "-d", "postgres", "-f", place, check=False)
