@@ -175,11 +175,12 @@ def test_no_retry_ends_while_nobody_can_try(patient, receiver, how):
 # --- while there is nothing to do -------------------------------------------------------------------------
 
 
-def let_worker_mark(db):
-    """The worker does what it does now and then."""
+def let_worker_mark(db, clock, seconds):
+    """So much time passes, and the worker does what it does now and then. It is kept from that until it is waited for."""
     waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'webhook.cursor'::regclass AND NOT granted"
     with db.cluster.connect(db.name, autocommit=False) as other:
         other.execute("LOCK TABLE webhook.cursor IN SHARE MODE")
+        clock.passes(seconds)
         db.judge.run("SELECT pg_reload_conf()")
         wait_until(lambda: db.judge.value(waiting), "the worker")
     # When it has ended that.
@@ -194,8 +195,7 @@ def test_a_clock_that_is_set_back_after_a_long_rest_and_before_a_crash(patient, 
     patient.wait_for_worker()
     left = "SELECT extract(epoch FROM next_attempt_at - clock_timestamp())::float FROM webhook.deliveries WHERE status = 'retrying'"
     before = patient.value(left)
-    clock.passes(1000)
-    let_worker_mark(patient)
+    let_worker_mark(patient, clock, 1000)
     clock.set(-600)
     patient.cluster.stop("immediate")
     clock.set(1000 - 600)
@@ -208,9 +208,7 @@ def test_a_clock_that_is_set_back_after_a_long_rest_and_before_a_crash(patient, 
     patient.run("SELECT webhook_cancel(id) FROM webhook.deliveries WHERE status = 'retrying'")
     patient.wait_for_status(1, "cancelled")
     version = "SELECT xmin::text, step FROM webhook.cursor"
-    clock.passes(100)
-    let_worker_mark(patient)
+    let_worker_mark(patient, clock, 100)
     settled = patient.judge.rows(version)
-    clock.passes(200)
-    let_worker_mark(patient)
+    let_worker_mark(patient, clock, 200)
     assert patient.judge.rows(version) == settled, "an idle database writes nothing"
