@@ -28,6 +28,25 @@ pub enum TxnError {
 ///
 /// Nothing of it has happened.
 pub fn run<R>(extension: Extension, work: impl FnOnce(&Session) -> R) -> Result<R, TxnError> {
+    let result = transaction(|| {
+        if !lock::hold_extension(extension) {
+            return Err(TxnError::ExtensionGone);
+        }
+        // SAFETY: in a transaction; popped below, or by the abort.
+        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
+        let result = identity::as_owner(|| spi::connect(work));
+        // SAFETY: as above.
+        unsafe { pg_sys::PopActiveSnapshot() };
+        Ok(result)
+    });
+    // SAFETY: outside a transaction.
+    // Without it autovacuum would never learn of the worker's writes.
+    unsafe { pg_sys::pgstat_report_stat(false) };
+    result
+}
+
+/// Runs `work` in a transaction of its own and commits, or aborts where it has failed.
+fn transaction<R>(work: impl FnOnce() -> Result<R, TxnError>) -> Result<R, TxnError> {
     // SAFETY: called from the worker's loop, outside a transaction; each step has its counterpart below
     // or in the abort.
     unsafe {
@@ -35,28 +54,16 @@ pub fn run<R>(extension: Extension, work: impl FnOnce(&Session) -> R) -> Result<
         pg_sys::StartTransactionCommand();
     }
     let result = PgTryBuilder::new(AssertUnwindSafe(|| {
-        if !lock::hold_extension(extension) {
-            return Err(TxnError::ExtensionGone);
-        }
-        // SAFETY: as above.
-        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
-        let result = identity::as_owner(|| spi::connect(work));
+        let result = work()?;
         // SAFETY: as above. An error inside the commit is caught here as well.
-        unsafe {
-            pg_sys::PopActiveSnapshot();
-            pg_sys::CommitTransactionCommand();
-        }
+        unsafe { pg_sys::CommitTransactionCommand() };
         Ok(result)
     }))
     .catch_others(|caught| Err(TxnError::Failed(message(&caught))))
     .execute();
-    // SAFETY: outside a transaction after the commit; otherwise the abort cleans up whatever there is.
-    unsafe {
-        if result.is_err() {
-            pg_sys::AbortCurrentTransaction();
-        }
-        // Without it autovacuum would never learn of the worker's writes.
-        pg_sys::pgstat_report_stat(false);
+    if result.is_err() {
+        // SAFETY: it has not committed; the abort cleans up whatever there is.
+        unsafe { pg_sys::AbortCurrentTransaction() };
     }
     result
 }
@@ -86,21 +93,7 @@ pub fn installed() -> Option<(Extension, String)> {
 
 /// As [`identity::qualified`], outside a transaction. As it is, where the catalog cannot be read.
 pub fn qualified(text: &str) -> String {
-    // SAFETY: called from the worker's loop, outside a transaction.
-    unsafe { pg_sys::StartTransactionCommand() };
-    let named = PgTryBuilder::new(AssertUnwindSafe(|| {
-        let named = identity::qualified(text);
-        // SAFETY: as above.
-        unsafe { pg_sys::CommitTransactionCommand() };
-        Some(named)
-    }))
-    .catch_others(|_| None)
-    .execute();
-    named.unwrap_or_else(|| {
-        // SAFETY: as above; it has not committed.
-        unsafe { pg_sys::AbortCurrentTransaction() };
-        text.to_owned()
-    })
+    transaction(|| Ok(identity::qualified(text))).unwrap_or_else(|_| text.to_owned())
 }
 
 fn message(caught: &CaughtError) -> String {
