@@ -30,7 +30,7 @@ use crate::domain::secret::{GENERATED_BYTES, Secret};
 use crate::pg::identity::{self, Caller};
 use crate::pg::memory::{self, ROOM};
 use crate::pg::spi::{self, Session};
-use crate::pg::{foreign, random};
+use crate::pg::{foreign, random, reserve};
 use crate::registry::definition::bounded;
 use crate::registry::making::Making;
 
@@ -46,7 +46,7 @@ fn on_behalf<R>(body: impl FnOnce(&Caller) -> Result<R, Refusal>) -> Result<R, E
 /// As [`on_behalf`], for what makes events only, which code of others may do as well.
 fn for_anybody<R>(body: impl FnOnce(&Caller) -> Result<R, Refusal>) -> Result<R, ErrorReport> {
     let caller = identity::caller();
-    memory::with_room(ROOM, || identity::as_owner(|| body(&caller))).map_err(ErrorReport::from)
+    reserve::with_room(ROOM, || identity::as_owner(|| body(&caller))).map_err(ErrorReport::from)
 }
 
 /// As [`on_behalf`], for what also makes triggers: those the caller makes itself, with its own rights and settings, after

@@ -26,7 +26,7 @@ use crate::domain::event::Operation;
 use crate::pg::memory::LITTLE;
 use crate::pg::row::Row;
 use crate::pg::trigger::Form;
-use crate::pg::{memory, output, settings, subtransaction};
+use crate::pg::{memory, output, reserve, settings, subtransaction};
 
 /// A row may be this many times as large as the largest body, as stored and uncompressed, before it is
 /// taken as too large without being rendered.
@@ -55,7 +55,7 @@ pub unsafe extern "C-unwind" fn webhook_capture(fcinfo: pg_sys::FunctionCallInfo
     if let Some(call) = unsafe { Call::new(fcinfo) }
         && settings::capture()
     {
-        memory::with_room(LITTLE, || call.capture());
+        reserve::with_room(LITTLE, || call.capture());
     }
     pg_sys::Datum::from(0usize)
 }

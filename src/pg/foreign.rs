@@ -21,9 +21,9 @@ use self::functions::Watched;
 pub use self::functions::stranger;
 use self::settings::Closed;
 pub use self::statements::judge;
-use super::memory::{self, LITTLE};
+use super::memory::LITTLE;
 use super::output::Kept;
-use super::{cursor, identity, subtransaction};
+use super::{cursor, identity, reserve, subtransaction};
 
 /// Calls of code of others, one in the other, as where a transform writes to a table that is watched. An error of the
 /// innermost is one of its event alone, so that this, and not the end of the stack, is the end of an endless chain.
@@ -94,7 +94,7 @@ fn begin<R>(
             let _running = Running::begin(judged);
             let _hidden = cursor::hide();
             // Each with a reserve of its own: an error of one takes that away.
-            let result = memory::with_room(LITTLE, || identity::as_restricted(role, work));
+            let result = reserve::with_room(LITTLE, || identity::as_restricted(role, work));
             cursor::close_opened();
             functions::insist();
             result

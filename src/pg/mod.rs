@@ -30,6 +30,7 @@ pub mod parse;
 pub mod plain;
 pub mod random;
 pub mod report;
+pub mod reserve;
 pub mod row;
 pub mod sequence;
 pub mod server;

@@ -1,0 +1,101 @@
+//! What is kept for an error, where there may be no memory for it.
+
+use std::ffi::{c_char, c_int, c_void};
+
+use pgrx::prelude::*;
+
+use super::memory::{self, LITTLE};
+
+/// Bytes that are kept for the copies of an error, to be given back before they are made: the server's contexts ask for a
+/// mebibyte or more when they are full, and get it, and there is as much for us.
+const RESERVE: usize = 2 * LITTLE;
+
+/// How often the text of an error is there until the client has it: as the server's, as pgrx's, as a copy for the server
+/// of that, as ours.
+const COPIES: usize = 5;
+
+/// Runs `work` where there is memory for so many bytes, and for what happens to an error that the server raises meanwhile.
+/// pgrx copies it, with texts of any size, without asking, and cannot do with an error while it does so. An error whose
+/// texts there is no memory for becomes one that says that.
+pub fn with_room<R>(bytes: usize, work: impl FnOnce() -> R) -> R {
+    memory::ensure(bytes);
+    // SAFETY: a variable of the main thread.
+    let context = unsafe { pg_sys::CurrentMemoryContext };
+    let mut kept = Kept { reserve: Some(memory::block(RESERVE)), context };
+    let mut callback = pg_sys::ErrorContextCallback {
+        callback: Some(measure),
+        arg: (&raw mut kept).cast(),
+        ..Default::default()
+    };
+    // SAFETY: both are variables of this function, which outlive it, since it is dropped first.
+    let _end = unsafe { OnStack::put(&raw mut callback) };
+    work()
+}
+
+/// What [`measure`] needs to know of a call of [`with_room`].
+struct Kept {
+    reserve: Option<Vec<u8>>,
+    /// The memory context, which outlives the call.
+    context: pg_sys::MemoryContext,
+}
+
+/// A callback is on the server's stack of callbacks, until this is dropped.
+struct OnStack(*mut pg_sys::ErrorContextCallback);
+
+impl OnStack {
+    /// # Safety
+    ///
+    /// The callback stays where it is for as long, and so does what it is given. On the main thread.
+    unsafe fn put(callback: *mut pg_sys::ErrorContextCallback) -> Self {
+        // SAFETY: the caller's.
+        unsafe {
+            (*callback).previous = pg_sys::error_context_stack;
+            pg_sys::error_context_stack = callback;
+        }
+        Self(callback)
+    }
+}
+
+impl Drop for OnStack {
+    /// Takes out this one: above it may be the one that an error which is on its way takes along.
+    fn drop(&mut self) {
+        // SAFETY: main thread. What is on the stack is there: who catches an error takes away what was put on it since,
+        // but for what has been put there for that error, which is no part of a function's frame.
+        unsafe {
+            let mut place = &raw mut pg_sys::error_context_stack;
+            while !(*place).is_null() && *place != self.0 {
+                place = &raw mut (**place).previous;
+            }
+            if *place == self.0 {
+                *place = (*self.0).previous;
+            }
+        }
+    }
+}
+
+/// Called by the server when it is about to raise an error, or to send a message.
+#[pg_guard]
+unsafe extern "C-unwind" fn measure(kept: *mut c_void) {
+    // SAFETY: that of a call of `with_room` that has not ended, which does not look at it meanwhile. The server has written
+    // the error down; the copy is this function's. An error in here takes its place.
+    let (size, level) = unsafe {
+        let kept = &mut *kept.cast::<Kept>();
+        drop(kept.reserve.take());
+        let before = pg_sys::MemoryContextSwitchTo(kept.context);
+        let error = pg_sys::CopyErrorData();
+        let length = |text: *mut c_char| if text.is_null() { 0 } else { libc::strlen(text) };
+        let size: usize =
+            [(*error).message, (*error).detail, (*error).hint].map(length).iter().sum();
+        let level = (*error).elevel;
+        pg_sys::FreeErrorData(error);
+        pg_sys::MemoryContextSwitchTo(before);
+        if level < PgLogLevel::ERROR as c_int {
+            kept.reserve = Some(memory::block(RESERVE));
+        }
+        (size, level)
+    };
+    // What ends the session is not copied, and nothing takes its place.
+    if level == PgLogLevel::ERROR as c_int {
+        memory::ensure(COPIES.saturating_mul(size));
+    }
+}
