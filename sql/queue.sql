@@ -64,7 +64,7 @@ CREATE TABLE webhook.pending (
     key              bigint,
     -- The transaction that has imported it; then xid is one of another database.
     imported         xid8,
-    -- When it became due at infinity, by the clock that next_at goes by.
+    -- When it became a dead letter, by the clock that next_at goes by.
     dead_at          timestamptz,
     PRIMARY KEY (webhook, next_at, id)
 ) WITH (

@@ -126,6 +126,11 @@ impl Bounds {
 }
 
 impl<T> Bound<T> {
+    /// The webhook's own, if it has one, or else that of the server's setting.
+    pub fn new(own: Option<T>, setting: T) -> Self {
+        Self { own: own.is_some(), most: own.unwrap_or(setting) }
+    }
+
     /// Where somebody can change it.
     fn name(&self, setting: &str) -> String {
         match self.own {

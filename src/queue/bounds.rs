@@ -29,22 +29,13 @@ pub type Delivery = (i64, Xid8);
 pub fn limits(session: &Session) -> (HashMap<i32, String>, HashMap<i32, Bounds>) {
     let rows = session.run(sql!("queue/limits"), &[]);
     let webhook = |row: spi::Row<'_>| {
-        let number = |at, setting| match row.get::<i64>(at) {
-            Some(most) => Bound { most: most.unsigned_abs(), own: true },
-            None => Bound { most: setting, own: false },
-        };
-        let time = |at, setting: fn() -> Duration| match row.get::<i64>(at) {
-            Some(seconds) => Bound { most: Duration::from_secs(seconds.unsigned_abs()), own: true },
-            None => Bound { most: setting(), own: false },
-        };
+        let number = |at| row.get::<i64>(at).map(i64::unsigned_abs);
+        let time = |at| number(at).map(Duration::from_secs);
         let bounds = Bounds {
-            events: match row.get::<i32>(3) {
-                Some(most) => Bound { most: most.unsigned_abs().into(), own: true },
-                None => Bound { most: settings::max_backlog(), own: false },
-            },
-            bytes: number(4, settings::max_backlog_bytes()),
-            age: time(5, settings::max_backlog_age),
-            retention: time(6, settings::dead_letter_retention),
+            events: Bound::new(number(3), settings::max_backlog()),
+            bytes: Bound::new(number(4), settings::max_backlog_bytes()),
+            age: Bound::new(time(5), settings::max_backlog_age()),
+            retention: Bound::new(time(6), settings::dead_letter_retention()),
         };
         let id = row.value(1);
         ((id, row.value(2)), (id, bounds))
@@ -81,13 +72,18 @@ pub fn page(
     rows.iter().map(found).collect()
 }
 
-/// Makes events that wait dead letters, each for its reason. Returns which ones.
-pub fn shed(session: &Session, deliveries: &[Delivery], reasons: Vec<&str>) -> Vec<i64> {
+/// Makes events that wait dead letters, each for its reason. Returns which ones. `now` in the time of the queue.
+pub fn shed(
+    session: &Session,
+    deliveries: &[Delivery],
+    reasons: Vec<&str>,
+    now: Timestamp,
+) -> Vec<i64> {
     if deliveries.is_empty() {
         return Vec::new();
     }
     let (ids, xids): (Vec<i64>, Vec<Xid8>) = deliveries.iter().copied().unzip();
-    let rows = session.run(sql!("queue/shed"), &[arg(ids), arg(xids), arg(reasons)]);
+    let rows = session.run(sql!("queue/shed"), &[arg(ids), arg(xids), arg(reasons), arg(now)]);
     rows.iter().map(|row| row.value(1)).collect()
 }
 

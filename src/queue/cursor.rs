@@ -52,9 +52,9 @@ pub fn suspect(session: &Session, delivery: Option<i64>) {
     session.run(sql!("queue/suspect"), &[arg(delivery)]);
 }
 
-/// Makes a delivery a dead letter for `reason`.
-pub fn condemn(session: &Session, delivery: i64, reason: &str) {
-    session.run(sql!("queue/condemn"), &[arg(delivery), arg(reason)]);
+/// Makes a delivery a dead letter for `reason`. `now` in the time of the queue.
+pub fn condemn(session: &Session, delivery: i64, reason: &str, now: Timestamp) {
+    session.run(sql!("queue/condemn"), &[arg(delivery), arg(reason), arg(now)]);
 }
 
 /// The worker is at work, and everything that `settled` sees is finished or in the slow lane.

@@ -112,7 +112,7 @@ pub struct Settlement {
     pub verdict: Verdict,
     /// When the delivery is due again, in the time of the queue; at infinity when it is dead.
     pub next_at: Option<Timestamp>,
-    /// The answer asks that the webhook be disabled.
+    /// The answer says that the endpoint is gone.
     pub gone: bool,
     /// The webhook has been deleted: nothing is kept for another attempt.
     pub orphan: bool,

@@ -111,20 +111,23 @@ pub struct Last {
 
 /// Moves events of the ring, each from its slot and transaction, to the slow lane. Returns how many
 /// were moved: fewer than asked for where somebody has removed rows of the ring by hand.
-pub fn suspend(session: &Session, events: &[(Spill, Waiting)]) -> usize {
+pub fn suspend(session: &Session, events: &[(Spill, Waiting)], now: Timestamp) -> usize {
     if events.is_empty() {
         return 0;
     }
     let mut args = columns(events.iter().map(|(_, waiting)| waiting));
     args.push(arg(events.iter().map(|(spill, _)| spill.slot).collect::<Vec<_>>()));
     args.push(arg(events.iter().map(|(spill, _)| spill.xid).collect::<Vec<_>>()));
+    args.push(arg(now));
     session.run(sql!("queue/suspend"), &args).count()
 }
 
 /// Writes when events of the slow lane are due again.
-pub fn postpone(session: &Session, events: &[Waiting]) {
+pub fn postpone(session: &Session, events: &[Waiting], now: Timestamp) {
     if !events.is_empty() {
-        session.run(sql!("queue/postpone"), &columns(events.iter()));
+        let mut args = columns(events.iter());
+        args.push(arg(now));
+        session.run(sql!("queue/postpone"), &args);
     }
 }
 

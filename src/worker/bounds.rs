@@ -164,7 +164,7 @@ impl Walking {
             }
         }
         let reasons = shed.iter().map(|(.., reason)| reason.as_str()).collect();
-        let went = bounds::shed(session, &deliveries(&shed), reasons);
+        let went = bounds::shed(session, &deliveries(&shed), reasons, clock);
         let mut reached = HashMap::new();
         count(&mut reached, shed, went, |reached| &mut reached.shed);
         let went = bounds::expire(session, &deliveries(&expired));

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use pgrx::prelude::*;
 
 use super::leader::Leader;
+use crate::domain::time::Timestamp;
 use crate::pg::spi::Session;
 use crate::pg::txn::{self, TxnError};
 use crate::queue::cursor::{self, Start};
@@ -30,12 +31,12 @@ const SUSPECTS: usize = 12_000;
 const REASON: &str = "internal: the worker crashed each time this was sent";
 
 /// Deals with the event that ended the last runs, if there is one. Says whether the run that begins is
-/// to be cautious.
-pub(super) fn judge(session: &Session, start: &Start) -> bool {
+/// to be cautious. `now` in the time of the queue.
+pub(super) fn judge(session: &Session, start: &Start, now: Timestamp) -> bool {
     match start.suspect {
         Some(delivery) if start.suspicions >= SUSPICIONS => {
             log!("pg_webhook: delivery {delivery} has crashed the worker and is a dead letter now");
-            cursor::condemn(session, delivery, REASON);
+            cursor::condemn(session, delivery, REASON, now);
             cursor::calm(session);
             false
         }

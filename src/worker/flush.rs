@@ -101,14 +101,9 @@ impl Leader {
         }
         let suspensions = suspensions(settlements, spills, clock);
         let cleared = settlements.iter().any(|s| Some(s.delivery) == self.suspect);
-        let set = self.marked.is_none();
         let written = txn::run(self.extension, |session| {
-            // What becomes dead is so since a time of the queue, which the statements take from there.
-            if set {
-                cursor::save(session, None, reading);
-            }
             self.log.write(self.slot, settlements);
-            let mut moved = pending::suspend(session, &suspensions);
+            let mut moved = pending::suspend(session, &suspensions, clock);
             let mut doubled = self.doubled.clone();
             if moved < suspensions.len() {
                 let taken = pending::taken(session, &suspensions);
@@ -119,7 +114,7 @@ impl Leader {
             if !doubled.is_empty() {
                 wake::worker_at_commit();
             }
-            pending::postpone(session, &postponements(settlements));
+            pending::postpone(session, &postponements(settlements), clock);
             pending::finish(session, delivered(settlements));
             health::write(session, &healths);
             let paused = health::pause(session, gone(settlements));
@@ -158,11 +153,9 @@ impl Leader {
         if cleared {
             self.suspect = None;
         }
-        if set || marks {
-            self.marked = Some(now);
-        }
         if marks {
             self.cursor_written = now;
+            self.marked = Some(now);
         }
         if cursor.is_some() {
             self.cursor = None;

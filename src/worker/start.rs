@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use super::leader::{LONGEST_PAUSE, Leader, SHORTEST_PAUSE};
 use super::reminder::Reminder;
 use super::{Exit, caution};
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Reading};
 use crate::domain::time::Timestamp;
 use crate::domain::timeline::Absence;
 use crate::log::attempt::Log;
@@ -167,8 +167,11 @@ fn look(session: &Session) -> Found {
     registry::listen();
     let begin = || {
         let mut start = cursor::begin(session)?;
-        start.cautious = caution::judge(session, &start);
-        let clock = resume(session, &mut start);
+        let now = Instant::now();
+        let reading = start.left.resumed(Timestamp::from(SystemTime::now()));
+        start.cautious = caution::judge(session, &start, reading.time());
+        resume(session, &mut start, reading);
+        let clock = Clock::new(reading, now);
         let (slot, log) = (ring::current_slot(session)?, Log::open(session));
         Some(Found::Begun { installation: installation.id, start, clock, slot, log })
     };
@@ -176,14 +179,11 @@ fn look(session: &Session) -> Found {
 }
 
 /// Goes on where the run before has left the clock, and writes down how long there was nobody.
-fn resume(session: &Session, start: &mut Start) -> Clock {
-    let (wall, now) = (Timestamp::from(SystemTime::now()), Instant::now());
-    let reading = start.left.resumed(wall);
+fn resume(session: &Session, start: &mut Start, reading: Reading) {
     let absence = Absence { from: start.left.time(), until: reading.time() };
     if absence.matters() {
         start.timeline.add(absence, pending::earliest(session));
         cursor::save_absences(session, &start.timeline.absences);
     }
     cursor::save(session, None, reading);
-    Clock::new(reading, now)
 }

@@ -1,17 +1,17 @@
--- Makes delivery $1 a dead letter, wherever it is. Not by UPDATE, which shows bodies to logical decoding.
+-- Makes delivery $1 a dead letter, at $3, wherever it is. Not by UPDATE, which shows bodies to logical decoding.
 WITH waiting AS (
     DELETE FROM webhook.pending AS p WHERE p.id = $1
     RETURNING
         p.webhook, 'infinity'::timestamptz AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts,
         p.status_code, p.duration_us, $2 AS error, p.response_body,
         p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key, p.imported,
-        coalesce(p.dead_at, clock_timestamp() - (SELECT k.step * interval '1 microsecond' FROM webhook.cursor AS k)) AS dead_at
+        coalesce(p.dead_at, $3) AS dead_at
 ), fresh AS (
     SELECT
         e.webhook, 'infinity'::timestamptz AS next_at, e.id, e.xid, e.created_at, 0 AS attempts,
         0::smallint AS status_code, $2 AS error,
         e.event_type, e.schema_name, e.table_name, e.event_id, e.payload, e.failure, e.slot AS event_slot, e.key,
-        clock_timestamp() - (SELECT k.step * interval '1 microsecond' FROM webhook.cursor AS k) AS dead_at
+        $3 AS dead_at
     FROM webhook.event AS e
     WHERE e.id = $1 AND NOT EXISTS (SELECT FROM waiting)
     LIMIT 1

@@ -2,7 +2,7 @@
 SELECT
     w.id,
     w.name,
-    w.max_backlog,
+    w.max_backlog::bigint,
     w.max_backlog_bytes,
     extract(epoch FROM w.max_backlog_age)::bigint,
     extract(epoch FROM w.dead_letter_retention)::bigint

@@ -1,4 +1,4 @@
--- Events of the slow lane that have been attempted and failed. Not by UPDATE, which shows bodies to logical decoding.
+-- Events of the slow lane that have been attempted and failed, at $9. Not by UPDATE, which shows bodies to logical decoding.
 WITH attempted AS (
     DELETE FROM webhook.pending AS p
     USING unnest($1, $2, $3, $4, $5, $6, $7, $8) AS u (
@@ -12,10 +12,6 @@ WITH attempted AS (
         p.id, p.xid, p.created_at, u.first_attempt_at, u.attempts,
         u.status_code, u.duration_us, u.error, u.response_body,
         p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key, p.imported,
-        CASE
-            WHEN p.next_at < 'infinity' AND u.next_at = 'infinity' THEN
-                clock_timestamp() - (SELECT k.step * interval '1 microsecond' FROM webhook.cursor AS k)
-            ELSE p.dead_at
-        END AS dead_at
+        CASE WHEN p.next_at < 'infinity' AND u.next_at = 'infinity' THEN $9 ELSE p.dead_at END AS dead_at
 )
 SELECT webhook.put('pending', attempted) FROM attempted

@@ -1,4 +1,4 @@
--- Events $1 of transactions $2, which wait, become dead letters for reasons $3. Returns whose they are. Not by UPDATE, which
+-- Events $1 of transactions $2, which wait, become dead letters for reasons $3, at $4. Returns whose they are. Not by UPDATE, which
 -- shows bodies to logical decoding.
 WITH shed AS (
     DELETE FROM webhook.pending AS p
@@ -11,6 +11,6 @@ WITH shed AS (
         p.webhook, 'infinity'::timestamptz AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts,
         p.status_code, p.duration_us, u.reason AS error, p.response_body,
         p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key, p.imported,
-        clock_timestamp() - (SELECT k.step * interval '1 microsecond' FROM webhook.cursor AS k) AS dead_at
+        $4 AS dead_at
 )
 SELECT shed.id, webhook.put('pending', shed) FROM shed

@@ -8,6 +8,6 @@ WITH shelved AS (
         p.webhook, 'infinity'::timestamptz AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts,
         p.status_code, p.duration_us, p.error, p.response_body,
         p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key, p.imported,
-        clock_timestamp() - (SELECT k.step * interval '1 microsecond' FROM webhook.cursor AS k) AS dead_at
+        p.dead_at
 )
 SELECT webhook.put('pending', shelved) FROM shelved

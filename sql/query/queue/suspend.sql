@@ -1,14 +1,11 @@
--- Moves events of the ring to the slow lane, unless the id is there already: see taken.sql.
+-- Moves events of the ring to the slow lane, at $11, unless the id is there already: see taken.sql.
 SELECT webhook.put('pending', moved)
 FROM (
     SELECT
         e.webhook, u.next_at, e.id, e.xid, e.created_at, u.first_attempt_at, u.attempts,
         u.status_code, u.duration_us, u.error, u.response_body,
         e.event_type, e.schema_name, e.table_name, e.event_id, e.payload, e.failure, e.slot AS event_slot, e.key,
-        CASE
-            WHEN u.next_at = 'infinity' THEN
-                clock_timestamp() - (SELECT k.step * interval '1 microsecond' FROM webhook.cursor AS k)
-        END AS dead_at
+        CASE WHEN u.next_at = 'infinity' THEN $11 END AS dead_at
     FROM (
         SELECT DISTINCT ON (g.id) g.*
         FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) AS g (
