@@ -46,7 +46,8 @@ fn on_behalf<R>(body: impl FnOnce(&Caller) -> Result<R, Refusal>) -> Result<R, E
 /// As [`on_behalf`], for what makes events only, which code of others may do as well.
 fn for_anybody<R>(body: impl FnOnce(&Caller) -> Result<R, Refusal>) -> Result<R, ErrorReport> {
     let caller = identity::caller();
-    reserve::with_room(ROOM, || identity::as_owner(|| body(&caller))).map_err(ErrorReport::from)
+    memory::ensure(ROOM);
+    reserve::with_reserve(|| identity::as_owner(|| body(&caller))).map_err(ErrorReport::from)
 }
 
 /// As [`on_behalf`], for what also makes triggers: those the caller makes itself, with its own rights and settings, after

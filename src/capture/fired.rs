@@ -5,7 +5,7 @@
 //! backend, and dropped when PostgreSQL says that something has changed that it depends on: see [`super::stale`].
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::{CStr, CString};
 use std::rc::Rc;
 
@@ -73,7 +73,7 @@ impl Known {
     }
 }
 
-type Sources = HashMap<(pg_sys::Oid, pg_sys::Oid, Operation), Known>;
+type Sources = BTreeMap<(u32, u32, Operation), Known>;
 
 thread_local! {
     static SOURCES: RefCell<Sources> = RefCell::default();
@@ -117,11 +117,11 @@ unsafe fn known<R>(
     descriptor: pg_sys::TupleDesc,
     part: impl Fn(&Known) -> R,
 ) -> R {
-    let key = (trigger.relation, trigger.oid, trigger.operation);
+    let key = (trigger.relation.to_u32(), trigger.oid.to_u32(), trigger.operation);
     let mut repeats = 0;
     loop {
         if stale::take() {
-            SOURCES.with_borrow_mut(HashMap::clear);
+            SOURCES.with_borrow_mut(BTreeMap::clear);
         }
         let found = SOURCES
             .with_borrow(|sources| sources.get(&key).filter(|known| known.is(trigger)).map(&part));
@@ -129,7 +129,7 @@ unsafe fn known<R>(
             return found;
         }
         if SOURCES.with_borrow(|sources| sources.len() >= MOST) {
-            SOURCES.with_borrow_mut(HashMap::clear);
+            SOURCES.with_borrow_mut(BTreeMap::clear);
             stale::forget();
         }
         // SAFETY: the caller's.

@@ -23,7 +23,6 @@ use self::fired::Fired;
 use self::sender::{Draft, Extent};
 use self::source::Source;
 use crate::domain::event::Operation;
-use crate::pg::memory::LITTLE;
 use crate::pg::row::Row;
 use crate::pg::trigger::Form;
 use crate::pg::{memory, output, reserve, settings, subtransaction};
@@ -55,7 +54,7 @@ pub unsafe extern "C-unwind" fn webhook_capture(fcinfo: pg_sys::FunctionCallInfo
     if let Some(call) = unsafe { Call::new(fcinfo) }
         && settings::capture()
     {
-        reserve::with_room(LITTLE, || call.capture());
+        reserve::with_reserve(|| call.capture());
     }
     pg_sys::Datum::from(0usize)
 }

@@ -157,16 +157,16 @@ impl Sender {
 
     /// Begins an event that will be put into `envelope`.
     pub fn draft(&self, envelope: &Envelope) -> Draft {
-        self.draft_as(ring::next_id(&self.target), envelope)
+        let now = Timestamp::from(SystemTime::now());
+        self.draft_as(ring::next_id(&self.target, now), now, envelope)
     }
 
     /// As [`Self::draft`], for an event that will not be.
     pub fn sketch(&self, envelope: &Envelope) -> Draft {
-        self.draft_as(ids::sample(), envelope)
+        self.draft_as(ids::sample(), Timestamp::from(SystemTime::now()), envelope)
     }
 
-    fn draft_as(&self, id: i64, envelope: &Envelope) -> Draft {
-        let created_at = Timestamp::from(SystemTime::now());
+    fn draft_as(&self, id: i64, created_at: Timestamp, envelope: &Envelope) -> Draft {
         let variables = envelope.wants_session_variables().then(session_variables).flatten();
         Draft {
             id,
@@ -181,10 +181,11 @@ impl Sender {
 
     /// Begins another delivery of event `event_id`, whose body is there.
     pub fn repeat(&self, event_id: String) -> Draft {
+        let created_at = Timestamp::from(SystemTime::now());
         Draft {
-            id: ring::next_id(&self.target),
+            id: ring::next_id(&self.target, created_at),
             event_id: event_id.clone(),
-            created_at: Timestamp::from(SystemTime::now()),
+            created_at,
             timestamp: String::new(),
             session_variables: None,
             context: None,

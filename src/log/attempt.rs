@@ -4,7 +4,7 @@ use pgrx::pg_sys;
 
 use crate::domain::time;
 use crate::domain::verdict::{self, Verdict};
-use crate::pg::heap::{self, Field};
+use crate::pg::heap::{self, Field, column};
 use crate::pg::settings::{self, LogLevel};
 use crate::pg::spi::{Session, arg, sql};
 use crate::queue::event::Settlement;
@@ -41,19 +41,19 @@ fn row(slot: i16, settlement: &Settlement) -> heap::Columns<13> {
     let class = failure.as_ref().map(|failure| failure.class.as_str());
     let message = failure.as_ref().map(|failure| failure.message.as_str());
     [
-        Field::needed(c"delivery", arg(settlement.delivery)),
-        Field::needed(c"xid", arg(settlement.xid)),
-        Field::needed(c"started_at", arg(settlement.started)),
-        Field::needed(c"duration_us", arg(time::micros(settlement.took))),
-        Field::needed(c"webhook", arg(settlement.webhook)),
-        Field::needed(c"attempt", arg(settlement.attempt as i32)),
-        Field::needed(c"slot", arg(slot)),
-        Field::needed(c"status_code", arg(status_code(settlement))),
-        Field::needed(c"verdict", arg(name(settlement.verdict))),
-        Field::extra(c"error_class", arg(class)),
-        Field::extra(c"error", arg(message)),
-        Field::extra(c"response_body", arg(response_body(settlement))),
-        Field::extra(c"event_slot", arg(settlement.origin.slot())),
+        Field::needed(column!(c"delivery"), arg(settlement.delivery)),
+        Field::needed(column!(c"xid"), arg(settlement.xid)),
+        Field::needed(column!(c"started_at"), arg(settlement.started)),
+        Field::needed(column!(c"duration_us"), arg(time::micros(settlement.took))),
+        Field::needed(column!(c"webhook"), arg(settlement.webhook)),
+        Field::needed(column!(c"attempt"), arg(settlement.attempt as i32)),
+        Field::needed(column!(c"slot"), arg(slot)),
+        Field::needed(column!(c"status_code"), arg(status_code(settlement))),
+        Field::needed(column!(c"verdict"), arg(name(settlement.verdict))),
+        Field::extra(column!(c"error_class"), arg(class)),
+        Field::extra(column!(c"error"), arg(message)),
+        Field::extra(column!(c"response_body"), arg(response_body(settlement))),
+        Field::extra(column!(c"event_slot"), arg(settlement.origin.slot())),
     ]
 }
 

@@ -21,7 +21,6 @@ use self::functions::Watched;
 pub use self::functions::stranger;
 use self::settings::Closed;
 pub use self::statements::judge;
-use super::memory::LITTLE;
 use super::output::Kept;
 use super::{cursor, identity, reserve, subtransaction};
 
@@ -93,8 +92,7 @@ fn begin<R>(
         || {
             let _running = Running::begin(judged);
             let _hidden = cursor::hide();
-            // Each with a reserve of its own: an error of one takes that away.
-            let result = reserve::with_room(LITTLE, || identity::as_restricted(role, work));
+            let result = reserve::with_reserve(|| identity::as_restricted(role, work));
             cursor::close_opened();
             functions::insist();
             result

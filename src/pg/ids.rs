@@ -10,11 +10,11 @@ use super::{board, sequence, server};
 use crate::domain::ids::{self, Ledger, UsedUp};
 use crate::domain::time::Timestamp;
 
-/// The next id of this database, whose mark is in `sequence`. Needs no right, keeps no lock and leaves
-/// nothing in the session.
-pub fn next(sequence: pg_sys::Oid) -> i64 {
+/// The next id of this database, whose mark is in `sequence`, at a time that the clock shows. Needs no right, keeps no lock
+/// and leaves nothing in the session.
+pub fn next(sequence: pg_sys::Oid, now: Timestamp) -> i64 {
     check_writing();
-    let (now, number) = (reading(), u32::from(sequence));
+    let (now, number) = (ids::reading(now), u32::from(sequence));
     let drawn = board::own().and_then(|entry| entry.ids().draw(number, now));
     drawn.unwrap_or_else(|| {
         // The board is asked once more when nobody else can draw: from the first to find an entry there on,
@@ -29,7 +29,7 @@ pub fn next(sequence: pg_sys::Oid) -> i64 {
 
 /// The same for whoever does not know the sequence.
 pub fn next_here() -> i64 {
-    next(sequence_named(c"delivery_id_seq"))
+    next(sequence_named(c"delivery_id_seq"), Timestamp::from(SystemTime::now()))
 }
 
 /// The next key of a webhook, from the sequence of its table, behind `last`: a dump brings keys of its own. Leaves nothing
@@ -55,17 +55,13 @@ fn sequence_named(name: &CStr) -> pg_sys::Oid {
 
 /// An id as the next one may look. It is not drawn.
 pub fn sample() -> i64 {
-    reading()
+    ids::reading(Timestamp::from(SystemTime::now()))
 }
 
 /// Makes sure that no id that has been drawn is drawn again after a crash. One whose transaction commits
 /// needs no such care: the mark is written before the commit is.
 pub fn secure(sequence: pg_sys::Oid) {
     sequence::flush(sequence);
-}
-
-fn reading() -> i64 {
-    ids::reading(Timestamp::from(SystemTime::now()))
 }
 
 /// Refuses what is to change nothing, a session of a standby among them, as `nextval()` does.

@@ -19,7 +19,7 @@ const KEPT: c_int = 4 * 1024 * 1024;
 pub const ROOM: usize = 32 * 1024 * 1024;
 
 /// Bytes that a captured row takes besides what it copies of unknown size: rows that we write ourselves are of 32 KiB, of
-/// which each byte can become six, in a block that is doubled. Asked for at each row, and kept at the top of the heap.
+/// which each byte can become six, in a block that is doubled. It is in reserve.
 pub const LITTLE: usize = 1024 * 1024;
 
 /// glibc raises its threshold to the largest block that was freed, up to 32 MiB, and keeps what is below:
@@ -78,17 +78,11 @@ pub fn list<T>(values: impl ExactSizeIterator<Item = T>) -> Vec<T> {
 
 /// Raises an error where there is no memory for so many bytes: before work that takes up to that, but does not ask.
 pub fn ensure(bytes: usize) {
-    drop(block(bytes));
-}
-
-/// Memory for so many bytes, to be given back before somebody needs it. Where there is none, that is an error.
-pub(super) fn block(bytes: usize) -> Vec<u8> {
-    let mut block = Vec::new();
+    let mut block = Vec::<u8>::new();
     // Nobody looks at what is in it, so the compiler would leave it out.
     if black_box(&mut block).try_reserve_exact(bytes).is_err() {
         exhausted();
     }
-    block
 }
 
 /// Says that there is no memory, as an error of the statement.

@@ -4,27 +4,22 @@ use std::ffi::{c_char, c_int, c_void};
 
 use pgrx::prelude::*;
 
-use super::memory::{self, LITTLE};
-
-/// Bytes that are kept for the copies of an error, to be given back before they are made: the server's contexts ask for a
-/// mebibyte or more when they are full, and get it, and there is as much for us.
-const RESERVE: usize = 2 * LITTLE;
+use super::{allocator, memory};
 
 /// How often the text of an error is there until the client has it: as the server's, as pgrx's, as a copy for the server
 /// of that, as ours.
 const COPIES: usize = 5;
 
-/// Runs `work` where there is memory for so many bytes, and for what happens to an error that the server raises meanwhile.
+/// Runs `work` where there is memory for a captured row and for what happens to an error that the server raises meanwhile.
 /// pgrx copies it, with texts of any size, without asking, and cannot do with an error while it does so. An error whose
 /// texts there is no memory for becomes one that says that.
-pub fn with_room<R>(bytes: usize, work: impl FnOnce() -> R) -> R {
-    memory::ensure(bytes);
-    // SAFETY: a variable of the main thread.
-    let context = unsafe { pg_sys::CurrentMemoryContext };
-    let mut kept = Kept { reserve: Some(memory::block(RESERVE)), context };
+pub fn with_reserve<R>(work: impl FnOnce() -> R) -> R {
+    renew();
+    // SAFETY: a variable of the main thread. The context outlives the call.
+    let mut context = unsafe { pg_sys::CurrentMemoryContext };
     let mut callback = pg_sys::ErrorContextCallback {
         callback: Some(measure),
-        arg: (&raw mut kept).cast(),
+        arg: (&raw mut context).cast(),
         ..Default::default()
     };
     // SAFETY: both are variables of this function, which outlive it, since it is dropped first.
@@ -32,11 +27,11 @@ pub fn with_room<R>(bytes: usize, work: impl FnOnce() -> R) -> R {
     work()
 }
 
-/// What [`measure`] needs to know of a call of [`with_room`].
-struct Kept {
-    reserve: Option<Vec<u8>>,
-    /// The memory context, which outlives the call.
-    context: pg_sys::MemoryContext,
+/// Has a reserve again, after an error that has taken it away and is over.
+pub fn renew() {
+    if !allocator::reserve() {
+        memory::exhausted();
+    }
 }
 
 /// A callback is on the server's stack of callbacks, until this is dropped.
@@ -75,13 +70,12 @@ impl Drop for OnStack {
 
 /// Called by the server when it is about to raise an error, or to send a message.
 #[pg_guard]
-unsafe extern "C-unwind" fn measure(kept: *mut c_void) {
-    // SAFETY: that of a call of `with_room` that has not ended, which does not look at it meanwhile. The server has written
-    // the error down; the copy is this function's. An error in here takes its place.
+unsafe extern "C-unwind" fn measure(context: *mut c_void) {
+    allocator::release();
+    // SAFETY: the context is that of a call of `with_reserve` that has not ended. The server has written the error down; the
+    // copy is this function's. An error in here takes its place.
     let (size, level) = unsafe {
-        let kept = &mut *kept.cast::<Kept>();
-        drop(kept.reserve.take());
-        let before = pg_sys::MemoryContextSwitchTo(kept.context);
+        let before = pg_sys::MemoryContextSwitchTo(*context.cast::<pg_sys::MemoryContext>());
         let error = pg_sys::CopyErrorData();
         let length = |text: *mut c_char| if text.is_null() { 0 } else { libc::strlen(text) };
         let size: usize =
@@ -89,11 +83,11 @@ unsafe extern "C-unwind" fn measure(kept: *mut c_void) {
         let level = (*error).elevel;
         pg_sys::FreeErrorData(error);
         pg_sys::MemoryContextSwitchTo(before);
-        if level < PgLogLevel::ERROR as c_int {
-            kept.reserve = Some(memory::block(RESERVE));
-        }
         (size, level)
     };
+    if level < PgLogLevel::ERROR as c_int {
+        renew();
+    }
     // What ends the session is not copied, and nothing takes its place.
     if level == PgLogLevel::ERROR as c_int {
         memory::ensure(COPIES.saturating_mul(size));

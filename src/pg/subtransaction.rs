@@ -5,6 +5,8 @@ use std::panic::AssertUnwindSafe;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReportWithLevel};
 use pgrx::prelude::*;
 
+use super::reserve;
+
 /// Runs `work` in a subtransaction. Where it raises one of `tolerated`, that is undone and the result
 /// is `None`; any other error goes on its way.
 pub fn tolerating<R>(tolerated: &[PgSqlErrorCode], work: impl FnOnce() -> R) -> Option<R> {
@@ -45,6 +47,7 @@ pub fn attempt<R>(
         Err(CaughtError::PostgresError(error) | CaughtError::ErrorReport(error))
             if tolerated(&error) =>
         {
+            reserve::renew();
             Err(error)
         }
         Err(other) => other.rethrow(),

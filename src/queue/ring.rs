@@ -8,7 +8,7 @@ use super::event::{Event, Origin, Spill};
 use crate::domain::snapshot::Xid8;
 use crate::domain::time::Timestamp;
 use crate::domain::window::Scan;
-use crate::pg::heap::{self, Field};
+use crate::pg::heap::{self, Field, column};
 use crate::pg::spi::{Row, Session, arg, sql};
 use crate::pg::{ids, snapshot};
 
@@ -50,9 +50,9 @@ pub struct NewEvent<'a> {
     pub failure: Option<&'a str>,
 }
 
-/// The next delivery's id. Needs no right on the sequence.
-pub fn next_id(target: &Target) -> i64 {
-    ids::next(target.sequence)
+/// The id of the next delivery, which is of this time. Needs no right on the sequence.
+pub fn next_id(target: &Target, now: Timestamp) -> i64 {
+    ids::next(target.sequence, now)
 }
 
 /// Has the ids so far outlive a crash of the server although nothing commits: one is about to be sent.
@@ -66,17 +66,17 @@ pub fn append(target: &Target, event: &NewEvent<'_>) {
     heap::insert(
         target.relation,
         [
-            Field::needed(c"xid", arg(snapshot::top_xid())),
-            Field::needed(c"id", arg(event.id)),
-            Field::needed(c"created_at", arg(event.created_at)),
-            Field::needed(c"webhook", arg(event.webhook)),
-            Field::needed(c"slot", arg(target.slot)),
-            Field::needed(c"event_type", arg(event.event_type)),
-            Field::extra(c"schema_name", arg(schema)),
-            Field::extra(c"table_name", arg(table)),
-            Field::needed(c"event_id", arg(event.event_id)),
-            Field::needed(c"payload", arg(event.payload)),
-            Field::needed(c"failure", arg(event.failure)),
+            Field::needed(column!(c"xid"), arg(snapshot::top_xid())),
+            Field::needed(column!(c"id"), arg(event.id)),
+            Field::needed(column!(c"created_at"), arg(event.created_at)),
+            Field::needed(column!(c"webhook"), arg(event.webhook)),
+            Field::needed(column!(c"slot"), arg(target.slot)),
+            Field::needed(column!(c"event_type"), arg(event.event_type)),
+            Field::extra(column!(c"schema_name"), arg(schema)),
+            Field::extra(column!(c"table_name"), arg(table)),
+            Field::needed(column!(c"event_id"), arg(event.event_id)),
+            Field::needed(column!(c"payload"), arg(event.payload)),
+            Field::needed(column!(c"failure"), arg(event.failure)),
         ],
     );
 }

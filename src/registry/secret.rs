@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::managed::Webhook;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
-use crate::pg::heap::{self, Field};
+use crate::pg::heap::{self, Field, column};
 use crate::pg::invalidation;
 use crate::pg::spi::{Session, arg, sql};
 
@@ -106,11 +106,11 @@ fn write(webhook: i32, before: Option<ItemPointerData>, secrets: Secrets) {
         invalidation::relation(c"secret"),
         before,
         [
-            Field::needed(c"webhook", arg(webhook)),
-            Field::needed(c"signing_key", arg(secrets.signing_key)),
-            Field::needed(c"headers", arg(JsonB(headers))),
-            Field::needed(c"previous_key", arg(secrets.previous_key)),
-            Field::needed(c"previous_until", arg(secrets.previous_until)),
+            Field::needed(column!(c"webhook"), arg(webhook)),
+            Field::needed(column!(c"signing_key"), arg(secrets.signing_key)),
+            Field::needed(column!(c"headers"), arg(JsonB(headers))),
+            Field::needed(column!(c"previous_key"), arg(secrets.previous_key)),
+            Field::needed(column!(c"previous_until"), arg(secrets.previous_until)),
         ],
     );
 }
