@@ -78,6 +78,7 @@ pub fn run_judged<R>(
     role: pg_sys::Oid,
     work: impl FnOnce() -> R,
 ) -> Result<R, ErrorReportWithLevel> {
+    functions::forget_plans();
     begin(role, Some(role), work)
 }
 

@@ -639,6 +639,16 @@ STRANGE = {
         "CREATE FUNCTION {dev}.inlined(v int) RETURNS boolean LANGUAGE sql AS"
         " $$ SELECT pg_catalog.pg_notify('spied', current_user::text || $1) IS NULL $$;"
         " CREATE DOMAIN {dev}.checked AS int CHECK ({dev}.inlined(VALUE) IS NOT NULL)", "{dev}.checked", 1, None),
+    "a function with a setting": (
+        "ALTER FUNCTION {dev}.spy SET work_mem = '4MB'", "int", 1, "{dev}.spy(NEW.c)"),
+    "a function that runs as who has made it": ("ALTER FUNCTION {dev}.spy SECURITY DEFINER", "int", 1, "{dev}.spy(NEW.c)"),
+    "a cast with a setting": (
+        "CREATE TYPE {dev}.pair AS (n int); CREATE FUNCTION {dev}.made(int) RETURNS {dev}.pair LANGUAGE plpgsql SET work_mem = '4MB' AS"
+        " $$ BEGIN INSERT INTO {dev}.ran VALUES (current_user); RETURN ROW(1); END $$;"
+        " CREATE CAST (int AS {dev}.pair) WITH FUNCTION {dev}.made(int)", "int", 1, "(NEW.c::{dev}.pair) IS NOT NULL"),
+    "an operator with a setting": (
+        "ALTER FUNCTION {dev}.spy SET work_mem = '4MB'; CREATE OPERATOR {dev}.!! (FUNCTION = {dev}.spy, RIGHTARG = int)",
+        "int", 1, "OPERATOR({dev}.!!) NEW.c"),
     "functions of the server": (
         "CREATE DOMAIN {dev}.checked AS int CHECK (pg_catalog.pg_notify('spied', current_user::text) IS NOT NULL)",
         "{dev}.checked", 1, None),
@@ -668,6 +678,25 @@ def test_a_preview_runs_nothing_of_strangers(db, people, owner, receiver, part, 
         assert body is None and dev.role in reason
     assert db.rows(f"SELECT who FROM {dev.role}.ran") == []
     assert list(dev.connection.notifies(timeout=0.2)) == []
+
+
+@pytest.mark.parametrize("options", ["", "SET work_mem = '4MB'"])
+def test_a_preview_judges_what_the_transaction_has_called_before(db, people, owner, receiver, options):
+    """PL/pgSQL keeps what it calls ready until the transaction ends."""
+    dev = people("dev")
+    dev.run("CREATE TABLE ran (who text); GRANT INSERT ON ran TO PUBLIC")
+    dev.run(f"CREATE FUNCTION spy(v int) RETURNS boolean LANGUAGE plpgsql {options} AS"
+            f" $$ BEGIN INSERT INTO {dev.role}.ran VALUES (current_user); RETURN true; END $$")
+    owner.run(f"CREATE FUNCTION through(v int) RETURNS boolean LANGUAGE plpgsql AS 'BEGIN RETURN {dev.role}.spy(v); END'")
+    owner.run("CREATE TABLE felt (id int PRIMARY KEY)")
+    create(owner, receiver.url("/"), table_name=f"{owner.role}.felt", events=["INSERT"], condition=f"{owner.role}.through(NEW.id)")
+    schema = db.value("SELECT pronamespace::regnamespace FROM pg_proc WHERE proname = 'webhook_preview'")
+    with owner.connection.transaction():
+        owner.run("SET LOCAL search_path = pg_catalog, pg_temp")
+        owner.run(f"SELECT {owner.role}.through(1)")
+        reason, body = owner.run(f"SELECT reason, body FROM {schema}.webhook_preview('hook', 'INSERT', jsonb_build_object('id', 1))").fetchone()
+    assert body is None and dev.role in reason
+    assert db.rows(f"SELECT who FROM {dev.role}.ran") == [(owner.role,)]
 
 
 @pytest.mark.parametrize("check", ["VALUE > 0", "VALUE::text ~ '^[0-9]+$' AND VALUE <> ALL ('{{5,6}}')", "abs(VALUE) BETWEEN 1 AND 5"])

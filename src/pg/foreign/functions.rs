@@ -3,7 +3,8 @@
 //! The server tells of each that an expression is about to call ([`Watched`]): here those are refused which would
 //! leave something in the session or use what is open in it, and where functions are judged, those of the server that
 //! act. And it asks of each that is not built in whether anybody wants to know when it is called ([`judge`]), however it
-//! is reached: by an expression, a trigger, a type or a cast.
+//! is reached: by an expression, a trigger, a type or a cast. But not of one that has settings of its own or runs as its
+//! owner: of that it tells when it begins.
 
 use std::ffi::{CStr, c_void};
 use std::sync::OnceLock;
@@ -179,6 +180,7 @@ unsafe extern "C-unwind" fn told(
     unsafe {
         TOLD = true;
         if access == pg_sys::ObjectAccessType::OAT_FUNCTION_EXECUTE && super::is_running() {
+            judge_call(object);
             look_at(object);
         }
         if let Some(next) = NEXT_TOLD {
@@ -247,11 +249,28 @@ pub(super) fn judge() {
 unsafe extern "C-unwind" fn asked(function: pg_sys::Oid) -> bool {
     // SAFETY: as PostgreSQL calls us.
     unsafe {
-        if let Some(role) = super::JUDGED.get() {
-            judge_owner(function, role);
-        }
+        judge_call(function);
         NEXT_ASKED.get().copied().flatten().is_some_and(|next| next(function))
     }
+}
+
+/// Raises an error where functions are judged, and this is one of a stranger.
+///
+/// # Safety
+///
+/// In a transaction.
+pub(super) unsafe fn judge_call(function: pg_sys::Oid) {
+    if let Some(role) = super::JUDGED.get() {
+        // SAFETY: the caller's.
+        unsafe { judge_owner(function, role) }
+    }
+}
+
+/// Has everything that this session has planned planned anew, so that the server asks of what is called there: PL/pgSQL
+/// keeps an expression that is ready to run until the transaction ends, whoever has run it.
+pub(super) fn forget_plans() {
+    // SAFETY: main thread; a plan that is in use stays until that has ended.
+    unsafe { pg_sys::ResetPlanCache() }
 }
 
 /// # Safety

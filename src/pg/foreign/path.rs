@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 
 use pgrx::prelude::*;
 
+use super::functions;
+
 /// Who was told before us that a function with settings of its own begins or ends.
 static NEXT: OnceLock<pg_sys::fmgr_hook_type> = OnceLock::new();
 
@@ -31,6 +33,7 @@ unsafe extern "C-unwind" fn told(
     // SAFETY: as PostgreSQL calls us.
     unsafe {
         if event == pg_sys::FmgrHookEventType::FHET_START && super::is_running() {
+            functions::judge_call((*function).fn_oid);
             put_temporary_last();
         }
         if let Some(next) = NEXT.get().copied().flatten() {
