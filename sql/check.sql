@@ -243,8 +243,7 @@ COMMENT ON VIEW webhook.copied_trigger IS
     'private: the triggers of watches on the tables below the watched ones, where they are disabled or fire in a replica only';
 
 -- A migration that makes a table anew leaves the watch with the one that it was on, or with none. Which one is meant is for
--- somebody to say. A statement is proposed only where the webhook's owner could run it: whoever does brings its condition to
--- that table.
+-- somebody to say. A statement is proposed only where the webhook's owner could run it.
 CREATE VIEW webhook.replaced_table AS
 SELECT
     v.id AS watch,
@@ -255,7 +254,8 @@ SELECT
         'SELECT %s.webhook_watch(%L, %L, events => %L, columns => %L, condition => %L, payload_columns => %L)',
         f.name, w.uuid, pg_catalog.format('%I.%I', n.nspname, c.relname), v.events, u.names, v.condition,
         (SELECT pg_catalog.array_agg(coalesce(p.name, p.named) ORDER BY p.position) FROM webhook.payload_column AS p WHERE p.watch = v.id)
-    ) END AS remedy
+    ) END AS remedy,
+    v.condition IS NOT NULL AS has_condition
 FROM webhook.watch AS v
 JOIN webhook.owned AS w ON w.uuid = v.webhook
 JOIN webhook.update_columns AS u ON u.watch = v.id
@@ -284,8 +284,9 @@ CROSS JOIN webhook.function_schema AS f
 WHERE h.bound_at > pg_catalog.now() - interval '7 days';
 COMMENT ON VIEW webhook.reached_bound IS 'private: webhooks of which more than they may have has waited';
 
--- One arm for each cause. What has severity error keeps events from being captured: it makes a webhook "broken".
-CREATE VIEW webhook.problem AS
+-- Whoever runs a remedy with a condition brings that, and what it calls runs as whoever does: so it is for the owner, who has
+-- written it, to see.
+CREATE VIEW webhook.missing_table AS
 SELECT
     v.webhook,
     'error' AS severity,
@@ -297,15 +298,23 @@ SELECT
         CASE WHEN r.watch IS NOT NULL THEN ', and another one has its name' END
     ) AS problem,
     pg_catalog.concat(
-        coalesce(
-            r.remedy || ' watches that one',
-            pg_catalog.format('Watch another one with %1$s.webhook_watch or %1$s.webhook_update', f.name)
-        ),
-        pg_catalog.format(', or end this with SELECT %s.webhook_unwatch(%L, %s).', f.name, w.uuid, v.relation)
-    ) AS hint
+        CASE
+            WHEN r.has_condition AND r.remedy IS NOT NULL THEN pg_catalog.format(
+                'Role %s, to whom the webhook belongs, is told here how to watch that one with its condition', w.role::regrole
+            )
+            ELSE coalesce(r.remedy || ' watches that one', a.another)
+        END,
+        a.over
+    ) AS hint,
+    pg_catalog.concat(coalesce(r.remedy || ' watches that one', a.another), a.over) AS hint_for_owner
 FROM webhook.watched AS v
-JOIN webhook.webhook AS w ON w.id = v.webhook
+JOIN webhook.owned AS w ON w.id = v.webhook
 CROSS JOIN webhook.function_schema AS f
+CROSS JOIN LATERAL (
+    SELECT
+        pg_catalog.format('Watch another one with %1$s.webhook_watch or %1$s.webhook_update', f.name) AS another,
+        pg_catalog.format(', or end this with SELECT %s.webhook_unwatch(%L, %s).', f.name, w.uuid, v.relation) AS over
+) AS a
 LEFT JOIN webhook.replaced_table AS r ON r.watch = v.id
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = v.relation)
   AND r.watched IS NOT TRUE
@@ -315,31 +324,45 @@ SELECT
     -- Somebody else's is hardly the one that is meant, and the old one is captured.
     CASE WHEN r.owner = c.relowner THEN 'error' ELSE 'warning' END,
     pg_catalog.format('table %s is called %s now, and another one has its name', v.old_name, k.name),
-    -- in this order, because the old one may be a partition of the other by now
     pg_catalog.concat(
-        pg_catalog.format('SELECT %s.webhook_unwatch(%L, %L); ', f.name, w.uuid, k.name) || r.remedy
-            || ' watches that one instead. ',
-        pg_catalog.format(
-            '%s.webhook_update(.., table_name => %L) says that it is the old one that is meant.', f.name, k.name
-        )
-    )
+        CASE
+            WHEN NOT r.has_condition THEN a.other
+            WHEN r.remedy IS NOT NULL THEN pg_catalog.format(
+                'Role %s, to whom the webhook belongs, is told here how to watch that one instead, with its condition. ', w.role::regrole
+            )
+        END,
+        a.same
+    ),
+    pg_catalog.concat(a.other, a.same)
 FROM webhook.watched AS v
-JOIN webhook.webhook AS w ON w.id = v.webhook
+JOIN webhook.owned AS w ON w.id = v.webhook
 CROSS JOIN webhook.function_schema AS f
 JOIN webhook.replaced_table AS r ON r.watch = v.id AND NOT r.watched
 JOIN pg_catalog.pg_class AS c ON c.oid = v.relation
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 CROSS JOIN LATERAL (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name) AS k
-UNION ALL
+CROSS JOIN LATERAL (
+    SELECT
+        -- in this order, because the old one may be a partition of the other by now
+        pg_catalog.format('SELECT %s.webhook_unwatch(%L, %L); ', f.name, w.uuid, k.name) || r.remedy
+            || ' watches that one instead. ' AS other,
+        pg_catalog.format(
+            '%s.webhook_update(.., table_name => %L) says that it is the old one that is meant.', f.name, k.name
+        ) AS same
+) AS a;
+COMMENT ON VIEW webhook.missing_table IS 'private: watched tables that are gone or have another name, and what is proposed';
+
+-- One arm for each cause. What has severity error keeps events from being captured: it makes a webhook "broken".
+CREATE VIEW webhook.other_problem AS
 SELECT
     s.webhook,
-    'error',
-    pg_catalog.format('the trigger for %s on %s is missing', s.operation, s.table_name),
+    'error' AS severity,
+    pg_catalog.format('the trigger for %s on %s is missing', s.operation, s.table_name) AS problem,
     pg_catalog.format(
         '%1$s.webhook_update makes it again where it is given the events, and the condition if there is one. Where the'
         ' webhook watches several tables: %1$s.webhook_unwatch and %1$s.webhook_watch.',
         f.name
-    )
+    ) AS hint
 FROM webhook.watched_trigger AS s
 CROSS JOIN webhook.function_schema AS f
 WHERE s.trigger IS NULL
@@ -497,9 +520,15 @@ WHERE w.deleted_at IS NULL
   AND EXISTS (
       SELECT FROM webhook.owned AS o
       WHERE o.role = w.role AND o.name = w.name AND o.id <> w.id AND o.deleted_at IS NULL
-  )
+  );
+COMMENT ON VIEW webhook.other_problem IS 'private: what is wrong with a webhook beside its tables and its bounds';
+
+CREATE VIEW webhook.problem AS
+SELECT t.webhook, t.severity, t.problem, t.hint, t.hint_for_owner FROM webhook.missing_table AS t
 UNION ALL
-SELECT b.webhook, b.severity, b.problem, b.hint FROM webhook.reached_bound AS b;
+SELECT o.webhook, o.severity, o.problem, o.hint, o.hint FROM webhook.other_problem AS o
+UNION ALL
+SELECT b.webhook, b.severity, b.problem, b.hint, b.hint FROM webhook.reached_bound AS b;
 COMMENT ON VIEW webhook.problem IS 'private: what is wrong with each webhook';
 
 -- Those that could not be dropped while they or their table were in use, those that wait for the worker to drop them, and

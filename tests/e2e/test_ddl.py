@@ -74,6 +74,22 @@ def test_a_table_that_another_one_replaces(mine, how):
     assert health(mine)[0] != "broken"
 
 
+@pytest.mark.parametrize("how", ["dropped and created", "swapped"])
+def test_a_condition_is_in_no_hint_for_others(mine, how):
+    """Whoever ran it would bring the condition, and what it calls: a superuser anything."""
+    for statement in REPLACED[how]:
+        mine.run(statement)
+    [(_, problem, hint)] = check(mine)
+    assert "condition => 'NEW.id > 0'" in hint
+    [(_, told, others)] = mine.judge.rows("SELECT severity, problem, hint FROM webhook_check('hook')")
+    assert told == problem and "NEW.id" not in others and "webhook_watch(" not in others
+    assert f"Role {mine.owner}, to whom the webhook belongs" in others
+    if how == "swapped":
+        mine.run("SELECT webhook_update('hook', condition => '')")
+        [(_, _, hint)] = check(mine)
+        assert mine.judge.value("SELECT hint FROM webhook_check('hook')") == hint, "without a condition it does no harm"
+
+
 def test_a_table_of_somebody_elses_breaks_nothing(mine):
     """Whoever may create one in the schema can give it a name that a watched one had."""
     mine.run("ALTER TABLE items RENAME TO sales")

@@ -1,11 +1,17 @@
 -- What is wrong, as far as role $2 may know of it: with webhook $1 only, where that is given.
 SELECT p.name, p.severity, p.problem, p.hint
 FROM (
-    SELECT w.name, w.id AS webhook, w.role, o.severity, o.problem, o.hint
+    SELECT
+        w.name,
+        w.id AS webhook,
+        w.role,
+        o.severity,
+        o.problem,
+        CASE w.role WHEN $2 THEN o.hint_for_owner ELSE o.hint END AS hint
     FROM (
-        SELECT b.webhook, b.severity, b.problem, b.hint FROM webhook.problem AS b
+        SELECT b.webhook, b.severity, b.problem, b.hint, b.hint_for_owner FROM webhook.problem AS b
         UNION ALL
-        SELECT u.webhook, u.severity, u.problem, u.hint FROM webhook.unarmed AS u
+        SELECT u.webhook, u.severity, u.problem, u.hint, u.hint FROM webhook.unarmed AS u
     ) AS o
     JOIN webhook.owned AS w ON w.id = o.webhook AND w.deleted_at IS NULL
     UNION ALL
