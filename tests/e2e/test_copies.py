@@ -52,7 +52,8 @@ def test_what_a_dump_has_brought_sends_nothing_before_it_is_armed(db, cluster, r
         receiver.wait(2, "/new")
         wait_until(lambda: cluster.log_lines(r"1 webhooks came with a dump of another database"), "the log to say so")
         wait_for_state(other.connection, "unarmed")
-        assert other.statuses() == {"delivered": 2, "pending": 3} and not receiver.got("/old")
+        wait_until(lambda: other.statuses() == {"delivered": 2, "pending": 3}, "the new webhook's to be written down")
+        assert not receiver.got("/old")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             owner.execute("SELECT webhook_arm()")
     assert other.value("SELECT webhook_arm()") is True
