@@ -302,20 +302,23 @@ SELECT
             WHEN r.has_condition AND r.remedy IS NOT NULL THEN pg_catalog.format(
                 'Role %s, to whom the webhook belongs, is told here how to watch that one with its condition', w.role::regrole
             )
-            ELSE coalesce(r.remedy || ' watches that one', a.another)
+            ELSE a.proposal
         END,
         a.over
     ) AS hint,
-    pg_catalog.concat(coalesce(r.remedy || ' watches that one', a.another), a.over) AS hint_for_owner
+    pg_catalog.concat(a.proposal, a.over) AS hint_for_owner
 FROM webhook.watched AS v
 JOIN webhook.owned AS w ON w.id = v.webhook
 CROSS JOIN webhook.function_schema AS f
+LEFT JOIN webhook.replaced_table AS r ON r.watch = v.id
 CROSS JOIN LATERAL (
     SELECT
-        pg_catalog.format('Watch another one with %1$s.webhook_watch or %1$s.webhook_update', f.name) AS another,
+        coalesce(
+            r.remedy || ' watches that one',
+            pg_catalog.format('Watch another one with %1$s.webhook_watch or %1$s.webhook_update', f.name)
+        ) AS proposal,
         pg_catalog.format(', or end this with SELECT %s.webhook_unwatch(%L, %s).', f.name, w.uuid, v.relation) AS over
 ) AS a
-LEFT JOIN webhook.replaced_table AS r ON r.watch = v.id
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = v.relation)
   AND r.watched IS NOT TRUE
 UNION ALL
