@@ -156,6 +156,11 @@ impl Windows {
         self.open.iter().any(|window| !window.scans.is_empty())
     }
 
+    /// All that has been looked at is settled.
+    pub fn is_done(&self) -> bool {
+        self.open.iter().all(Window::done)
+    }
+
     fn find(&mut self, number: u64) -> Option<&mut Window> {
         let index = self.open.binary_search_by_key(&number, |window| window.number).ok()?;
         self.open.get_mut(index)

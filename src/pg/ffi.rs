@@ -31,6 +31,9 @@ mod raw {
 /// utils/timeout.h: the timer of `lock_timeout`.
 pub const LOCK_TIMEOUT: c_int = 2;
 
+/// utils/timeout.h: the timer of `statement_timeout`, which the server starts in sessions only.
+pub const STATEMENT_TIMEOUT: c_int = 3;
+
 unsafe extern "C-unwind" {
     /// tcop/tcopprot.h: the server's handler of SIGTERM.
     pub fn die(signal: c_int);
@@ -40,6 +43,9 @@ unsafe extern "C-unwind" {
 
     /// tcop/tcopprot.h: the server's handler of SIGINT.
     pub fn StatementCancelHandler(signal: c_int);
+
+    /// postmaster/interrupt.h: a handler of SIGTERM that leaves a flag.
+    pub fn SignalHandlerForShutdownRequest(signal: c_int);
 
     /// tcop/utility.h: what runs a utility statement where no hook does. Not the binding, which would catch the
     /// statement's errors.
@@ -56,6 +62,9 @@ unsafe extern "C-unwind" {
 
     /// utils/timeout.h: whether the timer has fired since the mark was last taken away.
     pub fn get_timeout_indicator(timer: c_int, reset: bool) -> bool;
+
+    /// utils/timeout.h: starts the timer.
+    pub fn enable_timeout_after(timer: c_int, milliseconds: c_int);
 
     /// utils/bytea.h: the setting of that name.
     pub static mut bytea_output: c_int;

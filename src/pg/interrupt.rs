@@ -2,12 +2,16 @@
 //!
 //! pgrx's own handlers neither end a worker that waits inside the server nor reload its settings, so
 //! the server's are used: SIGTERM as `die`, SIGHUP as a flag that [`reload_if_asked`] acts on. SIGINT
-//! is how `lock_timeout` ends a wait; from anybody else (pg_cancel_backend) it is ignored, because there
-//! is no user's query to cancel.
+//! is how a timer of the server's ends a wait; from anybody else (pg_cancel_backend) it is ignored, because
+//! there is no user's query to cancel.
+//!
+//! A process that has something to write down at its end puts that off ([`put_off_end`]): SIGTERM then ends the
+//! transaction that runs, if it waits for anything, and the process when it calls [`finish`].
 
 use std::cell::Cell;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pgrx::pg_sys;
@@ -20,6 +24,12 @@ thread_local! {
     static WAIT_EVENT: Cell<u32> = const { Cell::new(pg_sys::PG_WAIT_EXTENSION) };
 }
 
+/// A transaction runs that SIGTERM ends.
+static IN_TRANSACTION: AtomicBool = AtomicBool::new(false);
+
+/// What is left to be done is being done.
+static FINISHING: AtomicBool = AtomicBool::new(false);
+
 /// Installs the handlers and lets signals in; `waiting` names what this process waits for, in pg_stat_activity.
 /// First thing in a worker's main function: until then signals are blocked and kept.
 pub fn install(waiting: &'static CStr) {
@@ -29,20 +39,60 @@ pub fn install(waiting: &'static CStr) {
     unsafe {
         compat::on_signal(pg_sys::SIGTERM, ffi::die);
         compat::on_signal(pg_sys::SIGHUP, ffi::SignalHandlerForConfigReload);
-        compat::on_signal(pg_sys::SIGINT, end_lock_wait);
+        compat::on_signal(pg_sys::SIGINT, end_wait);
         pg_sys::BackgroundWorkerUnblockSignals();
     }
 }
 
-/// The timer of `lock_timeout` leaves a mark and signals its own process.
-unsafe extern "C-unwind" fn end_lock_wait(signal: i32) {
-    // SAFETY: reads a mark and sets flags and a latch, which the server's own handlers do as well. Nothing here
-    // allocates, locks or raises an error, and the server's handler keeps errno.
+/// The timers leave a mark and signal their own process.
+unsafe extern "C-unwind" fn end_wait(signal: i32) {
+    // SAFETY: reads marks and sets flags and a latch, which the server's own handlers do as well. Nothing here
+    // allocates, locks or raises an error, and the server's handlers keep errno.
     unsafe {
         if ffi::get_timeout_indicator(ffi::LOCK_TIMEOUT, false) {
             ffi::StatementCancelHandler(signal);
         }
+        if ffi::get_timeout_indicator(ffi::STATEMENT_TIMEOUT, false) {
+            ffi::die(signal);
+        }
     }
+}
+
+/// From now on SIGTERM ends transactions, and the process at its next [`finish`].
+pub fn put_off_end() {
+    // SAFETY: a handler that does what the server's own do.
+    unsafe { compat::on_signal(pg_sys::SIGTERM, end_soon) };
+}
+
+/// Outside a transaction nobody would catch the error that a statement ends with. A second signal asks for nothing that the
+/// first one has not.
+unsafe extern "C-unwind" fn end_soon(signal: i32) {
+    if ending() {
+        return;
+    }
+    // SAFETY: as above.
+    unsafe {
+        ffi::SignalHandlerForShutdownRequest(signal);
+        if IN_TRANSACTION.load(Ordering::Relaxed) {
+            ffi::StatementCancelHandler(signal);
+        }
+    }
+}
+
+/// Runs a transaction that SIGTERM ends, unless it is one of the last. `None` where SIGTERM has come before.
+/// `transaction` catches errors.
+pub fn in_transaction<R>(transaction: impl FnOnce() -> R) -> Option<R> {
+    IN_TRANSACTION.store(true, Ordering::Relaxed);
+    let result = (!is_cut_short()).then(transaction);
+    IN_TRANSACTION.store(false, Ordering::Relaxed);
+    // SAFETY: a flag of this thread; set once too often it would end the process outside of any transaction.
+    unsafe { (&raw mut pg_sys::QueryCancelPending).write_volatile(0) };
+    result
+}
+
+/// SIGTERM has come and ends transactions.
+pub fn is_cut_short() -> bool {
+    ending() && !FINISHING.load(Ordering::Relaxed)
 }
 
 /// Waits until the latch is set, `bell` is readable or `timeout` is over, whichever is first, and then
@@ -67,33 +117,29 @@ pub fn wait(bell: Option<BorrowedFd<'_>>, timeout: Duration) {
     serve();
 }
 
-/// Serves interrupts: barriers of other processes. SIGTERM waits for [`finish`].
+/// Serves interrupts: barriers of other processes, and an end that is not put off.
 pub fn serve() {
-    if !ending() {
-        pgrx::check_for_interrupts!();
-    }
+    pgrx::check_for_interrupts!();
 }
 
-/// SIGTERM has come. The process ends at the next [`finish`], or at the next point inside the server
-/// where it looks.
+/// SIGTERM has come, and the process ends at the next [`finish`].
 pub fn ending() -> bool {
     // SAFETY: reads a flag that a signal handler sets.
-    unsafe { (&raw const pg_sys::ProcDiePending).read_volatile() != 0 }
+    unsafe { (&raw const pg_sys::ShutdownRequestPending).read_volatile() != 0 }
 }
 
-/// Runs `last` with SIGTERM put off, then ends the process if it had come. A second SIGTERM ends it
-/// at once.
-pub fn finish(last: impl FnOnce()) {
+/// Ends the process if SIGTERM has come, after `last`, or where that waits for anything when `limit` is over.
+pub fn finish(limit: Duration, last: impl FnOnce()) {
     if !ending() {
         return;
     }
-    // SAFETY: flags of this thread, each written in one piece; a handler may set them again at any moment, which is
-    // the wish to end at once. `last` returns: what it does in the database is in transactions that catch errors.
+    FINISHING.store(true, Ordering::Relaxed);
+    // SAFETY: the server's own timer, which nothing else uses here, and its handler. `last` returns: what it does in the
+    // database is in transactions that catch errors.
     unsafe {
-        (&raw mut pg_sys::ProcDiePending).write_volatile(0);
+        ffi::enable_timeout_after(ffi::STATEMENT_TIMEOUT, limit.as_millis() as i32);
         last();
-        (&raw mut pg_sys::ProcDiePending).write_volatile(1);
-        (&raw mut pg_sys::InterruptPending).write_volatile(1);
+        ffi::die(pg_sys::SIGTERM as i32);
     }
     pgrx::check_for_interrupts!();
 }

@@ -9,6 +9,7 @@ use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 
 use super::identity::{self, Extension};
+use super::interrupt;
 use super::lock;
 use super::spi::{self, Session, arg, sql};
 
@@ -17,6 +18,8 @@ use super::spi::{self, Session, arg, sql};
 pub enum TxnError {
     /// DROP EXTENSION has committed.
     ExtensionGone,
+    /// This process is to end.
+    Ending,
     /// An error of the server, or a panic of ours.
     Failed(String),
 }
@@ -45,8 +48,16 @@ pub fn run<R>(extension: Extension, work: impl FnOnce(&Session) -> R) -> Result<
     result
 }
 
-/// Runs `work` in a transaction of its own and commits, or aborts where it has failed.
+/// Runs `work` in a transaction of its own and commits, or aborts where it has failed or SIGTERM has come.
 fn transaction<R>(work: impl FnOnce() -> Result<R, TxnError>) -> Result<R, TxnError> {
+    match interrupt::in_transaction(|| attempt(work)) {
+        Some(Err(TxnError::Failed(_))) if interrupt::is_cut_short() => Err(TxnError::Ending),
+        Some(result) => result,
+        None => Err(TxnError::Ending),
+    }
+}
+
+fn attempt<R>(work: impl FnOnce() -> Result<R, TxnError>) -> Result<R, TxnError> {
     // SAFETY: called from the worker's loop, outside a transaction; each step has its counterpart below
     // or in the abort.
     unsafe {

@@ -22,6 +22,12 @@ pub fn flush_commits(xids: impl IntoIterator<Item = Xid8>) {
     }
 }
 
+/// Has the current transaction wait for the disk when it commits, whatever its `synchronous_commit`.
+pub fn commit_durably() {
+    // SAFETY: sets a flag of the transaction.
+    unsafe { pg_sys::ForceSyncCommit() };
+}
+
 /// Whether the server writes what logical decoding needs.
 pub fn is_logical() -> bool {
     // SAFETY: a setting of the server, which stays as it is while it runs.

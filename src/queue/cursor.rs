@@ -5,16 +5,17 @@ use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::domain::timeline::{Absence, Timeline};
 use crate::pg::server;
+use crate::pg::snapshot;
 use crate::pg::spi::{Session, arg, sql};
 
 /// Begins a run; returns where the one before has come to, `None` where the row has been removed by
-/// hand. The commit of this is flushed, and with it every commit before it: what the run finds there
-/// already is on disk.
+/// hand. The commit of this is flushed, and with it every commit before it: what this sees is on disk.
 pub fn begin(session: &Session) -> Option<Start> {
     let rows = session.run(sql!("queue/begin"), &[arg(server::started())]);
     let row = rows.first()?;
     Some(Start {
         settled: row.value::<String>(1).parse().ok()?,
+        begun: snapshot::current(),
         runs: row.value(2),
         suspect: row.get(3),
         suspicions: row.value(4),
@@ -28,6 +29,8 @@ pub fn begin(session: &Session) -> Option<Start> {
 pub struct Start {
     /// Everything that this sees is finished or in the slow lane.
     pub settled: Snapshot,
+    /// Everything that this sees is on disk.
+    pub begun: Snapshot,
     /// Runs since the server started that have not ended well, this one included.
     pub runs: i32,
     /// The delivery that was under way alone when the last one ended.

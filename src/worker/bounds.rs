@@ -116,7 +116,7 @@ impl Walking {
                 self.say(reached);
                 Ok(())
             }
-            Err(TxnError::ExtensionGone) => Err(TxnError::ExtensionGone),
+            Err(error @ (TxnError::ExtensionGone | TxnError::Ending)) => Err(error),
             Err(TxnError::Failed(message)) => {
                 if self.failing.is_due(began) {
                     log!("pg_webhook: what waits is not kept within its bounds: {message}");

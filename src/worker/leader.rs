@@ -10,6 +10,7 @@ use pgrx::prelude::*;
 
 use super::Exit;
 use super::bounds::Walking;
+use super::ending;
 use super::look::Cancelled;
 use super::reminder::Reminder;
 use super::removing::Removing;
@@ -31,7 +32,7 @@ use crate::pg::identity::Extension;
 use crate::pg::state::State;
 use crate::pg::txn::{self, TxnError};
 use crate::pg::{interrupt, settings};
-use crate::queue::cursor::{self, Start};
+use crate::queue::cursor::Start;
 use crate::queue::event::{Settlement, Spill};
 use crate::queue::schedule::Schedule;
 use crate::registry::{self, owner};
@@ -68,6 +69,8 @@ pub(super) struct Leader {
     pub(super) pool: Pool,
     pub(super) schedule: Schedule,
     pub(super) windows: Windows,
+    /// Everything that this sees was on disk when the run began.
+    pub(super) begun: Snapshot,
     /// Attempts that are not in the database yet.
     pub(super) settlements: Vec<Settlement>,
     /// Events of the ring that are not in the slow lane yet.
@@ -158,6 +161,7 @@ impl Leader {
             pool,
             schedule,
             windows: Windows::new(start.settled),
+            begun: start.begun,
             settlements: Vec::new(),
             spills: Vec::new(),
             doubled: Vec::new(),
@@ -191,9 +195,10 @@ impl Leader {
 
     /// The loop.
     pub(super) fn lead(&mut self) -> Exit {
+        interrupt::put_off_end();
         loop {
             let began = Instant::now();
-            interrupt::finish(|| self.last_words());
+            self.end_if_asked();
             if self.pool.is_broken() {
                 return self.start_again("a delivery thread has panicked");
             }
@@ -224,6 +229,7 @@ impl Leader {
                     self.entry.set_state(State::Absent);
                     return Exit::Finished;
                 }
+                Err(TxnError::Ending) => continue,
                 Err(TxnError::Failed(message)) => {
                     self.behind = true;
                     self.delay = Duration::ZERO;
@@ -288,7 +294,7 @@ impl Leader {
         let pause = match txn::run(self.extension, owner::tidy) {
             Ok(Ok(())) => None,
             Ok(Err(_)) => Some(LONGEST_PAUSE),
-            Err(TxnError::ExtensionGone) => return Err(TxnError::ExtensionGone),
+            Err(error @ (TxnError::ExtensionGone | TxnError::Ending)) => return Err(error),
             Err(TxnError::Failed(message)) => {
                 log!("pg_webhook: what webhooks without an owner have left stays: {message}");
                 Some(MISHAP)
@@ -360,32 +366,8 @@ impl Leader {
     /// As after a crash, so that an event that is to blame for it is found in the end.
     fn start_again(&mut self, reason: &str) -> Exit {
         log!("pg_webhook: {reason}; starting again");
-        report(self.write_down());
+        ending::report(self.wind_up(Duration::ZERO));
         Exit::Failed
-    }
-
-    fn last_words(&mut self) {
-        let written = self.write_down().and_then(|()| {
-            let reading = self.read_clock();
-            txn::run(self.extension, |session| {
-                cursor::save(session, None, reading);
-                cursor::calm(session);
-            })
-        });
-        report(written);
-    }
-
-    /// Writes down what has been brought so far. What is still under way will be repeated.
-    pub(super) fn write_down(&mut self) -> Result<(), TxnError> {
-        self.collect();
-        self.schedule.hurry_health();
-        self.flush()
-    }
-}
-
-fn report(written: Result<(), TxnError>) {
-    if let Err(error) = written {
-        log!("pg_webhook: at the end: {error:?}");
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use pgrx::prelude::*;
 
 use super::Exit;
+use super::ending::GRACE;
 use super::leader::{LONGEST_PAUSE, Leader};
 use super::look::Cancelled;
 use crate::domain::time::Timestamp;
@@ -44,7 +45,7 @@ impl Leader {
     pub(super) fn leave(&mut self) -> Option<Exit> {
         match self.entry.leave() {
             Leave::Stay => None,
-            Leave::IfIdle if self.is_idle() => Some(self.depart()),
+            Leave::IfIdle if self.is_idle() => Some(self.depart(Duration::ZERO)),
             Leave::IfIdle => {
                 self.entry.stay();
                 None
@@ -59,9 +60,9 @@ impl Leader {
                     self.spill(waiting);
                 }
                 let over = self.leaving.is_some_and(|since| now.duration_since(since) >= DRAIN);
-                (over || self.schedule.len() == 0).then(|| self.depart())
+                (over || self.schedule.len() == 0).then(|| self.depart(Duration::ZERO))
             }
-            Leave::AtOnce => Some(self.depart()),
+            Leave::AtOnce => Some(self.depart(GRACE)),
         }
     }
 
@@ -71,12 +72,17 @@ impl Leader {
         interrupt::wait(Some(self.pool.bell()), wait);
     }
 
-    /// Writes everything down, the next due time on the board. Whatever it cannot write is found by the next worker.
-    fn depart(&mut self) -> Exit {
+    /// Writes everything down, the next due time on the board. Whatever it cannot write is found by the next worker. What is
+    /// under way has `grace` to be answered.
+    fn depart(&mut self, grace: Duration) -> Exit {
         let clock = |wait| Timestamp::from(SystemTime::now()).after(wait);
-        match self.settle() {
+        match self.settle(grace) {
             Ok(wait) => self.entry.rest(wait.map_or(Timestamp::INFINITY, clock)),
             Err(TxnError::ExtensionGone) => self.entry.set_state(State::Absent),
+            Err(TxnError::Ending) => {
+                self.end_if_asked();
+                return Exit::Failed;
+            }
             Err(TxnError::Failed(message)) => {
                 log!("pg_webhook: at the end: {message}");
                 self.entry.set_error(&message);
@@ -87,8 +93,8 @@ impl Leader {
     }
 
     /// Returns how long until there is something to do.
-    fn settle(&mut self) -> Result<Option<Duration>, TxnError> {
-        self.write_down()?;
+    fn settle(&mut self, grace: Duration) -> Result<Option<Duration>, TxnError> {
+        self.wind_up(grace)?;
         if let Some(settled) = self.windows.advance() {
             self.cursor = Some(settled.clone());
         }
@@ -100,7 +106,7 @@ impl Leader {
             retention::due_in(session)
         })?;
         let (now, clock) = (Instant::now(), self.time());
-        let unfinished = self.behind || self.schedule.len() > 0 || self.windows.unread();
+        let unfinished = self.behind || self.schedule.len() > 0 || !self.windows.is_done();
         if settings::enabled() && unfinished {
             return Ok(Some(Duration::ZERO));
         }

@@ -162,9 +162,9 @@ impl Leader {
         if window == RECOVERY {
             handled = ring::handled(session, &events);
             events.retain(|event| !handled.has(event));
-        } else {
-            wal::flush_commits(events.iter().map(|event| event.xid));
         }
+        let begun = &self.begun;
+        wal::flush_commits(events.iter().map(|event| event.xid).filter(|xid| !begun.sees(*xid)));
         self.progressed |= !events.is_empty();
         self.events.add(events.len());
         self.transactions.add(events.chunk_by(|a, b| a.xid == b.xid).count());

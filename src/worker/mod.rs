@@ -4,6 +4,7 @@ mod bounds;
 mod caution;
 mod clock;
 mod complaints;
+mod ending;
 mod flush;
 mod hint;
 mod known;

@@ -70,7 +70,7 @@ impl Removing {
                 );
                 Some(Duration::ZERO)
             }
-            Err(TxnError::ExtensionGone) => return Err(TxnError::ExtensionGone),
+            Err(error @ (TxnError::ExtensionGone | TxnError::Ending)) => return Err(error),
             Err(TxnError::Failed(reason)) => {
                 self.say_once(
                     pg_sys::InvalidOid,

@@ -87,7 +87,8 @@ impl Leader {
         // A wait for a lock within the turn takes the latch's signal with it; the flag stays.
         // One that is behind looks before it leaves.
         let sent_away = self.entry.leave() != Leave::Stay && !self.behind;
-        let told = self.entry.is_woken() || self.entry.is_asked() || sent_away;
+        let told =
+            self.entry.is_woken() || self.entry.is_asked() || interrupt::ending() || sent_away;
         if self.has_more() || outcomes || told {
             return Duration::ZERO;
         }

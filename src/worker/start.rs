@@ -139,6 +139,7 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
                 entry.set_state(State::Absent);
                 return Err(Exit::Finished);
             }
+            Err(TxnError::Ending) => return Err(Exit::Failed),
             Err(TxnError::Failed(message)) => entry.set_error(&message),
         }
         // Nothing but a statement of a user's changes anything about it.

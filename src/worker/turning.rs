@@ -43,7 +43,7 @@ impl Turning {
                 self.goes_on(extension)?;
                 return Ok(Some(turn));
             }
-            Err(TxnError::ExtensionGone) => return Err(TxnError::ExtensionGone),
+            Err(error @ (TxnError::ExtensionGone | TxnError::Ending)) => return Err(error),
             Err(TxnError::Failed(message)) => (None, message),
         };
         self.refused = self.refused.saturating_add(1);
@@ -66,7 +66,7 @@ impl Turning {
     fn tell(&mut self, extension: Extension, otherwise: String) -> Result<(), TxnError> {
         let (holders, size) = match txn::run(extension, retention::holders) {
             Ok(found) => found,
-            Err(TxnError::ExtensionGone) => return Err(TxnError::ExtensionGone),
+            Err(error @ (TxnError::ExtensionGone | TxnError::Ending)) => return Err(error),
             Err(TxnError::Failed(_)) => return Ok(()),
         };
         let reason = match holders {
@@ -89,7 +89,7 @@ impl Turning {
 fn write(extension: Extension, reason: Option<&str>) -> Result<bool, TxnError> {
     match txn::run(extension, |session| retention::set_blocked(session, reason)) {
         Ok(()) => Ok(true),
-        Err(TxnError::ExtensionGone) => Err(TxnError::ExtensionGone),
+        Err(error @ (TxnError::ExtensionGone | TxnError::Ending)) => Err(error),
         Err(TxnError::Failed(_)) => Ok(false),
     }
 }

@@ -174,6 +174,47 @@ def test_nothing_is_announced_that_a_crash_takes_back(own_cluster, make_db, rece
         db.wait_for_status(number)
 
 
+def test_the_first_window_of_a_run_is_on_disk_before_it_is_sent(own_cluster, make_db, receiver):
+    server = own_cluster(wal_writer_delay="'10s'", autovacuum="off")
+    db = make_db(server)
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    db.create("hook", receiver.url("/"), table_name="items", retry_backoff_seconds=1)
+    # The session knows the webhook from now on, and does not read about it again.
+    db.run("INSERT INTO items VALUES (1)")
+    db.wait_for_status(1)
+    worker = db.wait_for_worker()
+    with server.connect(db.name) as observer, server.connect(db.name, autocommit=False) as holder:
+        # The next worker begins, and comes as far as its first look.
+        holder.execute("LOCK TABLE webhook.webhook IN ACCESS EXCLUSIVE MODE")
+        observer.execute("SELECT pg_terminate_backend(%s)", [worker])
+
+        def waits(after=None):
+            return observer.execute(
+                "SELECT waitstart FROM pg_locks WHERE pid <> %s AND NOT granted AND relation = 'webhook.webhook'::regclass"
+                " AND (%s::timestamptz IS NULL OR waitstart > %s)", [worker, after, after],
+            ).fetchone()
+
+        first = wait_until(waits, "the worker to wait for the lock")[0]
+        db.run("SET synchronous_commit = off")
+        db.run("INSERT INTO items VALUES (2)")
+        # It has given up, and looks again with a snapshot that sees the event.
+        wait_until(lambda: waits(first), "the worker to wait for the lock again")
+
+        async def pull_the_plug(connection):
+            os.kill(server.postmaster_pid(), signal.SIGQUIT)
+            await connection.until_closed()
+
+        receiver.on("/", pull_the_plug)
+        holder.rollback()
+        receiver.wait(2)
+        wait_until(lambda: not server.running(), "the server to be gone")
+    receiver.on("/", reply(200))
+    server.start()
+    db.connection = server.connect(db.name)
+    assert db.rows("SELECT id FROM items ORDER BY id") == [(1,), (2,)]
+    db.wait_for_status(2)
+
+
 def test_an_event_that_crashes_the_worker_becomes_a_dead_letter(own_cluster, make_db, receiver):
     server = own_cluster(restart_after_crash="on")
     db = make_db(server)

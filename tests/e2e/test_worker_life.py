@@ -84,23 +84,6 @@ def test_fast_stop_with_requests_hanging(own_cluster, make_db, receiver):
     assert set(ids(receiver)) == set(range(1, 101))
 
 
-def test_a_stop_writes_down_what_is_known(own_cluster, make_db, receiver):
-    server = own_cluster()
-    db = make_db(server)
-    prepare(db, receiver)
-    for first in range(1, 2001, 100):
-        insert(db, first, first + 99)
-    receiver.wait(500)
-    server.stop("fast")
-    server.start()
-    db.connection = server.connect(db.name)
-    db.wait_for_status(2000)
-    arrived = ids(receiver)
-    assert set(arrived) == set(range(1, 2001))
-    # At most what was under way or uncollected; usually nothing.
-    assert len(arrived) - 2000 <= 10 + 512
-
-
 def test_pg_terminate_backend(db, receiver):
     receiver.default(after(0.05, reply(200)))
     prepare(db, receiver)

@@ -1,0 +1,68 @@
+//! The orderly end of a worker that has work: nothing begins any more, and what is answered is written down.
+//!
+//! What waits in memory stays where it is in the database, where the next worker finds it. What is under way has a moment to be
+//! answered; what is not answered by then is cut off, and sent again.
+
+use std::time::{Duration, Instant};
+
+use pgrx::prelude::*;
+
+use super::leader::Leader;
+use crate::pg::interrupt;
+use crate::pg::txn::{self, TxnError};
+use crate::queue::cursor;
+
+/// How long requests that are under way have to be answered. Most are within this; an endpoint that hangs makes each stop of
+/// the server longer by as much.
+pub(super) const GRACE: Duration = Duration::from_secs(1);
+
+/// A worker ends this long after SIGTERM, also where it waits for a lock and cannot write down what it knows. A fast shutdown
+/// may take 3 s, and the server's part of it is in these as well.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// How often it is written down what has been answered meanwhile.
+const STEP: Duration = Duration::from_millis(20);
+
+impl Leader {
+    /// Does what is left to be done if SIGTERM has come, and ends the process.
+    pub(super) fn end_if_asked(&mut self) {
+        interrupt::finish(LIMIT, || self.last_words());
+    }
+
+    fn last_words(&mut self) {
+        let written = self.wind_up(GRACE).and_then(|()| {
+            let reading = self.read_clock();
+            let settled = self.windows.advance().cloned();
+            let settled = settled.as_ref().or(self.cursor.as_ref());
+            txn::run(self.extension, |session| {
+                cursor::save(session, settled, reading);
+                cursor::calm(session);
+            })
+        });
+        report(written);
+    }
+
+    /// Begins nothing more, and writes down what has been brought and what is brought within `grace`.
+    pub(super) fn wind_up(&mut self, grace: Duration) -> Result<(), TxnError> {
+        let until = Instant::now() + grace;
+        // Nothing is written for these.
+        drop(self.schedule.recall_all(Instant::now()));
+        self.schedule.hurry_health();
+        loop {
+            self.collect();
+            self.flush()?;
+            let is_over = self.schedule.len() == 0 || Instant::now() >= until;
+            if is_over && self.pool.uncollected() == 0 {
+                return Ok(());
+            }
+            interrupt::wait(None, STEP);
+        }
+    }
+}
+
+/// What could not be written down will be repeated.
+pub(super) fn report(written: Result<(), TxnError>) {
+    if let Err(error) = written {
+        log!("pg_webhook: at the end: {error:?}");
+    }
+}
