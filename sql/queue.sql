@@ -161,6 +161,28 @@ CREATE TABLE webhook.absence (
 COMMENT ON TABLE webhook.absence IS
     'private: when there was no worker although something was due; that does not count for how long retries last';
 
+-- At most one row: where the walk through webhook.pending is that no worker is at, because its database rests before the end
+-- of it. See src/worker/bounds.rs.
+CREATE TABLE webhook.walk (
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    -- It goes on behind this id.
+    before         bigint NOT NULL,
+    -- There has to be another one after it: what it has passed has changed.
+    again          boolean NOT NULL,
+    -- Before this no row that it has passed is too old; by the clock that webhook.pending goes by, as the next.
+    soonest        timestamptz NOT NULL,
+    at             timestamptz NOT NULL,
+    -- With which settings.
+    settings       timestamptz NOT NULL DEFAULT pg_catalog.pg_conf_load_time(),
+    -- What it has counted of each.
+    webhooks       integer[] NOT NULL,
+    waiting_events bigint[] NOT NULL,
+    waiting_bytes  bigint[] NOT NULL,
+    dead_events    bigint[] NOT NULL,
+    dead_bytes     bigint[] NOT NULL
+);
+COMMENT ON TABLE webhook.walk IS 'private: how far it has been looked for what is beyond its bounds';
+
 -- One row: the slot that events are written to.
 CREATE TABLE webhook.ring (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),

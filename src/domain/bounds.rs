@@ -3,9 +3,13 @@
 //! The slow lane is walked from the newest row to the oldest, so a row is beyond a bound when those that are newer have
 //! reached it: what has to go are the oldest, and nothing has to be remembered from one walk to the next. What comes while
 //! a walk is on its way is counted by the next one.
+//!
+//! A walk knows as well before when the next one would find nothing that goes because of its age.
 
 use std::collections::HashMap;
 use std::time::Duration;
+
+use super::time::Timestamp;
 
 /// A bound, and whether it is the webhook's own or that of the server's settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,19 +46,13 @@ pub struct Row {
     pub dead: bool,
 }
 
-/// What is beyond a bound.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Beyond {
-    /// An event, which becomes a dead letter with this error.
-    Sheds(String),
-    /// A dead letter, which ends, for this reason.
-    Expires(String),
-}
-
-#[derive(Debug, Default, Clone, Copy)]
-struct Tally {
-    events: u64,
-    bytes: u64,
+/// So much of a webhook.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// Rows.
+    pub events: u64,
+    /// Of their bodies.
+    pub bytes: u64,
 }
 
 impl Tally {
@@ -64,64 +62,103 @@ impl Tally {
     }
 }
 
-/// What one walk has counted.
-#[derive(Debug, Default)]
+/// What a walk has counted of a webhook.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counted {
+    /// What waits.
+    pub waiting: Tally,
+    /// Dead letters.
+    pub dead: Tally,
+}
+
+/// One walk.
+#[derive(Debug)]
 pub struct Walk {
     bounds: HashMap<i32, Bounds>,
-    waiting: HashMap<i32, Tally>,
-    dead: HashMap<i32, Tally>,
+    counted: HashMap<i32, Counted>,
+    soonest: Timestamp,
+}
+
+impl Default for Walk {
+    fn default() -> Self {
+        Self::resumed(HashMap::new(), Timestamp::INFINITY)
+    }
 }
 
 impl Walk {
-    /// The bounds are these from now on. What has been counted stays.
-    pub fn set_bounds(&mut self, bounds: HashMap<i32, Bounds>) {
+    /// One that has come so far.
+    pub fn resumed(counted: HashMap<i32, Counted>, soonest: Timestamp) -> Self {
+        Self { bounds: HashMap::new(), counted, soonest }
+    }
+
+    /// What it has counted so far, of each webhook.
+    pub fn counted(&self) -> &HashMap<i32, Counted> {
+        &self.counted
+    }
+
+    /// Before this no row passes a bound of time, neither one that it has left nor one that has come since it began.
+    pub fn soonest(&self) -> Timestamp {
+        self.soonest
+    }
+
+    /// The bounds are these from `now` on. What has been counted stays.
+    pub fn set_bounds(&mut self, bounds: HashMap<i32, Bounds>, now: Timestamp) {
+        let times = bounds.values().map(|it| it.age.most.min(it.retention.most));
+        let first = times.min().map_or(Timestamp::INFINITY, |shortest| now.after(shortest));
+        self.soonest = self.soonest.min(first);
         self.bounds = bounds;
     }
 
-    /// Counts the next older row, and says what becomes of it, if anything. Rows of other webhooks than those that have
-    /// bounds are left to whoever forgets deleted ones.
-    pub fn judge(&mut self, row: Row) -> Option<Beyond> {
+    /// Counts the next older row, unless it is too old, and says why it goes, if it does: an event that waits becomes a
+    /// dead letter, and a dead letter ends. Rows of other webhooks than those that have bounds are left to whoever forgets
+    /// deleted ones.
+    pub fn judge(&mut self, row: Row, now: Timestamp) -> Option<String> {
         let bounds = self.bounds.get(&row.webhook)?;
-        let tallies = if row.dead { &mut self.dead } else { &mut self.waiting };
-        let tally = tallies.entry(row.webhook).or_default();
+        let longest = if row.dead { bounds.retention } else { bounds.age };
+        let Some(left) = longest.most.checked_sub(row.age) else {
+            return Some(longest.passed(row.dead));
+        };
+        self.soonest = self.soonest.min(now.after(left));
+        let counted = self.counted.entry(row.webhook).or_default();
+        let tally = if row.dead { &mut counted.dead } else { &mut counted.waiting };
         tally.add(row);
-        if row.dead {
-            return bounds.of_dead(*tally, row.age).map(Beyond::Expires);
-        }
-        let reason = bounds.of_waiting(*tally, row.age)?;
-        self.dead.entry(row.webhook).or_default().add(row);
-        Some(Beyond::Sheds(reason))
+        bounds.exceeded(*tally, row.dead)
+    }
+
+    /// This one has become a dead letter.
+    pub fn died(&mut self, row: Row) {
+        self.counted.entry(row.webhook).or_default().dead.add(row);
     }
 }
 
 impl Bounds {
-    fn of_waiting(&self, tally: Tally, age: Duration) -> Option<String> {
-        if age > self.age.most {
-            let (most, from) = (span(self.age.most), self.age.name("max_backlog_age"));
-            return Some(format!("expired: it has waited for longer than {most} ({from})"));
-        }
-        self.number(tally, "events wait").map(|reason| format!("backlog_full: {reason}"))
-    }
-
-    fn of_dead(&self, tally: Tally, age: Duration) -> Option<String> {
-        if age > self.retention.most {
-            let (most, from) =
-                (span(self.retention.most), self.retention.name("dead_letter_retention"));
-            return Some(format!("older than {most} ({from})"));
-        }
-        self.number(tally, "dead letters are kept")
-    }
-
-    fn number(&self, tally: Tally, what: &str) -> Option<String> {
+    fn exceeded(&self, tally: Tally, dead: bool) -> Option<String> {
+        let (class, what) = match dead {
+            true => ("", "dead letters are kept"),
+            false => ("backlog_full: ", "events wait"),
+        };
         if tally.events > self.events.most {
             let (most, from) = (self.events.most, self.events.name("max_backlog"));
-            return Some(format!("more than {most} {what} ({from})"));
+            return Some(format!("{class}more than {most} {what} ({from})"));
         }
         if tally.bytes > self.bytes.most {
             let (most, from) = (self.bytes.most, self.bytes.name("max_backlog_bytes"));
-            return Some(format!("{what} with more than {most} bytes ({from})"));
+            return Some(format!("{class}{what} with more than {most} bytes ({from})"));
         }
         None
+    }
+}
+
+impl Bound<Duration> {
+    fn passed(&self, dead: bool) -> String {
+        let most = span(self.most);
+        match dead {
+            true => format!("older than {most} ({})", self.name("dead_letter_retention")),
+            false => format!(
+                "expired: it has waited for longer than {most} ({})",
+                self.name("max_backlog_age")
+            ),
+        }
     }
 }
 
@@ -156,6 +193,7 @@ mod tests {
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(60 * 60);
+    const NOW: Timestamp = Timestamp(1_000_000);
 
     const fn own<T>(most: T) -> Bound<T> {
         Bound { most, own: true }
@@ -165,7 +203,7 @@ mod tests {
         let age = Bound { most: 48 * HOUR, own: false };
         let bounds = Bounds { events: own(events), bytes: own(bytes), age, retention: own(HOUR) };
         let mut walk = Walk::default();
-        walk.set_bounds(HashMap::from([(1, bounds.clone()), (2, bounds)]));
+        walk.set_bounds(HashMap::from([(1, bounds.clone()), (2, bounds)]), NOW);
         walk
     }
 
@@ -180,23 +218,23 @@ mod tests {
     #[test]
     fn the_newest_stay() {
         let mut walk = walk(2, 10_000);
-        assert_eq!(walk.judge(waiting(1)), None);
-        assert_eq!(walk.judge(waiting(1)), None);
+        assert_eq!(walk.judge(waiting(1), NOW), None);
+        assert_eq!(walk.judge(waiting(1), NOW), None);
         let full = "backlog_full: more than 2 events wait (the webhook's max_backlog)";
-        assert_eq!(walk.judge(waiting(1)), Some(Beyond::Sheds(full.to_owned())));
-        assert_eq!(walk.judge(waiting(2)), None, "another one has bounds of its own");
-        assert_eq!(walk.judge(waiting(3)), None, "and a deleted one none");
+        assert_eq!(walk.judge(waiting(1), NOW).as_deref(), Some(full));
+        assert_eq!(walk.judge(waiting(2), NOW), None, "another one has bounds of its own");
+        assert_eq!(walk.judge(waiting(3), NOW), None, "and a deleted one none");
     }
 
     #[test]
     fn bytes_count_as_well() {
         let mut walk = walk(10, 250);
-        let beyond = [waiting(1), waiting(1), waiting(1)].map(|row| walk.judge(row));
+        let beyond = [waiting(1), waiting(1), waiting(1)].map(|row| walk.judge(row, NOW));
         let full =
             "backlog_full: events wait with more than 250 bytes (the webhook's max_backlog_bytes)";
-        assert_eq!(beyond, [None, None, Some(Beyond::Sheds(full.to_owned()))]);
+        assert_eq!(beyond, [None, None, Some(full.to_owned())]);
         let small = Row { bytes: 0, ..waiting(1) };
-        assert!(walk.judge(small).is_some(), "what is older goes before what is newer");
+        assert!(walk.judge(small, NOW).is_some(), "what is older goes before what is newer");
     }
 
     #[test]
@@ -204,36 +242,72 @@ mod tests {
         let mut walk = walk(10, 10_000);
         let old = Row { age: 49 * HOUR, ..waiting(1) };
         let reason = "expired: it has waited for longer than 2 days (pg_webhook.max_backlog_age)";
-        assert_eq!(walk.judge(old), Some(Beyond::Sheds(reason.to_owned())));
+        assert_eq!(walk.judge(old, NOW).as_deref(), Some(reason));
         let old = Row { age: 2 * HOUR, ..dead(1) };
         let reason = "older than 3600 seconds (the webhook's dead_letter_retention)";
-        assert_eq!(walk.judge(old), Some(Beyond::Expires(reason.to_owned())));
+        assert_eq!(walk.judge(old, NOW).as_deref(), Some(reason));
+    }
+
+    #[test]
+    fn what_is_too_old_takes_no_place_of_others() {
+        let mut walk = walk(1, 10_000);
+        assert!(walk.judge(Row { age: 49 * HOUR, ..waiting(1) }, NOW).is_some());
+        assert_eq!(walk.judge(waiting(1), NOW), None);
+        assert!(walk.judge(Row { age: 2 * HOUR, ..dead(1) }, NOW).is_some());
+        assert_eq!(walk.judge(dead(1), NOW), None);
     }
 
     #[test]
     fn dead_letters_are_counted_apart() {
         let mut walk = walk(1, 10_000);
-        assert_eq!(walk.judge(waiting(1)), None);
-        assert_eq!(walk.judge(dead(1)), None);
-        assert!(matches!(walk.judge(dead(1)), Some(Beyond::Expires(_))));
-        assert!(matches!(walk.judge(waiting(1)), Some(Beyond::Sheds(_))));
+        assert_eq!(walk.judge(waiting(1), NOW), None);
+        assert_eq!(walk.judge(dead(1), NOW), None);
+        assert!(walk.judge(dead(1), NOW).is_some());
+        assert!(walk.judge(waiting(1), NOW).is_some());
     }
 
     #[test]
-    fn what_has_been_shed_is_a_dead_letter() {
+    fn only_what_has_become_a_dead_letter_counts_as_one() {
         let mut walk = walk(1, 10_000);
-        let beyond = [waiting(1), waiting(1), dead(1)].map(|row| walk.judge(row));
-        assert!(matches!(beyond, [None, Some(Beyond::Sheds(_)), Some(Beyond::Expires(_))]));
+        assert_eq!(walk.judge(waiting(1), NOW), None);
+        assert!(walk.judge(waiting(1), NOW).is_some(), "but it is under way");
+        assert_eq!(walk.judge(dead(1), NOW), None);
+        walk.died(waiting(1));
+        assert!(walk.judge(dead(1), NOW).is_some());
     }
 
     #[test]
     fn bounds_that_change_hold_for_the_rest() {
         let mut walk = walk(1, 10_000);
-        assert_eq!(walk.judge(waiting(1)), None);
+        assert_eq!(walk.judge(waiting(1), NOW), None);
         let mut bounds = walk.bounds.clone();
         bounds.get_mut(&1).expect("it has some").events.most = 2;
-        walk.set_bounds(bounds);
-        assert_eq!(walk.judge(waiting(1)), None);
-        assert!(walk.judge(waiting(1)).is_some());
+        walk.set_bounds(bounds, NOW);
+        assert_eq!(walk.judge(waiting(1), NOW), None);
+        assert!(walk.judge(waiting(1), NOW).is_some());
+    }
+
+    #[test]
+    fn one_that_goes_on_later_has_counted_the_same() {
+        let mut walk = walk(1, 10_000);
+        let bounds = walk.bounds.clone();
+        assert_eq!(walk.judge(waiting(1), NOW), None);
+        assert_eq!(walk.judge(dead(1), NOW), None);
+        let mut later = Walk::resumed(walk.counted().clone(), walk.soonest());
+        later.set_bounds(bounds, NOW.after(HOUR));
+        assert_eq!(later.soonest(), walk.soonest());
+        assert!(later.judge(waiting(1), NOW).is_some() && later.judge(dead(1), NOW).is_some());
+    }
+
+    #[test]
+    fn knows_when_the_first_row_is_too_old() {
+        assert_eq!(Walk::default().soonest(), Timestamp::INFINITY);
+        let mut walk = walk(10, 10_000);
+        assert_eq!(walk.soonest(), NOW.after(HOUR), "one that dies at this moment");
+        let old = Row { age: 48 * HOUR - Duration::from_secs(1), ..waiting(1) };
+        assert_eq!(walk.judge(old, NOW), None);
+        assert_eq!(walk.soonest(), NOW.after(Duration::from_secs(1)));
+        assert_eq!(walk.judge(dead(1), NOW), None);
+        assert_eq!(walk.soonest(), NOW.after(Duration::from_secs(1)));
     }
 }

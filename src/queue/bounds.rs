@@ -1,6 +1,6 @@
 //! The slow lane as it is walked to keep it within its bounds: see [`crate::domain::bounds`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use crate::domain::bounds::{Bound, Bounds, Row};
@@ -78,9 +78,9 @@ pub fn shed(
     deliveries: &[Delivery],
     reasons: Vec<&str>,
     now: Timestamp,
-) -> Vec<i64> {
+) -> HashSet<i64> {
     if deliveries.is_empty() {
-        return Vec::new();
+        return HashSet::new();
     }
     let (ids, xids): (Vec<i64>, Vec<Xid8>) = deliveries.iter().copied().unzip();
     let rows = session.run(sql!("queue/shed"), &[arg(ids), arg(xids), arg(reasons), arg(now)]);
@@ -88,9 +88,9 @@ pub fn shed(
 }
 
 /// Ends dead letters, but for those that the ring still holds. Returns which ones.
-pub fn expire(session: &Session, deliveries: &[Delivery]) -> Vec<i64> {
+pub fn expire(session: &Session, deliveries: &[Delivery]) -> HashSet<i64> {
     if deliveries.is_empty() {
-        return Vec::new();
+        return HashSet::new();
     }
     let (ids, xids): (Vec<i64>, Vec<Xid8>) = deliveries.iter().copied().unzip();
     let rows = session.run(sql!("queue/expire"), &[arg(ids), arg(xids)]);

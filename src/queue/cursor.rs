@@ -1,5 +1,6 @@
 //! The durable cursor.
 
+use super::walk::{self, Place};
 use crate::domain::clock::Reading;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
@@ -22,6 +23,7 @@ pub fn begin(session: &Session) -> Option<Start> {
         cautious: false,
         left: Reading { at: row.value(5), step: row.value(6) },
         timeline: Timeline { absences: absences(session) },
+        place: walk::take(session),
     })
 }
 
@@ -41,6 +43,8 @@ pub struct Start {
     pub left: Reading,
     /// How times of the slow lane are read.
     pub timeline: Timeline,
+    /// Of the walk through the slow lane, if it was not at its end.
+    pub place: Option<Place>,
     /// Whether this run sends one event at a time.
     pub cautious: bool,
 }

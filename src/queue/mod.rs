@@ -54,3 +54,4 @@ pub mod pending;
 pub mod ring;
 pub mod schedule;
 pub mod track;
+pub mod walk;

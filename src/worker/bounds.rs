@@ -1,4 +1,8 @@
 //! When the slow lane is walked to keep it within its bounds: a page at a time, and then a long rest.
+//!
+//! Where databases take turns, a walk is no reason to stay: a worker that leaves writes down where it is, and its database is
+//! due again for the rest of it. The time without a worker counts for the pace: so much may be made up for before
+//! the next leaving. A database whose walk is at its end is due when the first row will be too old.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -6,7 +10,7 @@ use std::time::{Duration, Instant};
 use pgrx::prelude::*;
 
 use super::reminder::Reminder;
-use crate::domain::bounds::{Beyond, Walk};
+use crate::domain::bounds::Walk;
 use crate::domain::time::Timestamp;
 use crate::domain::timeline::Timeline;
 use crate::log::health::{self, Reached};
@@ -15,6 +19,7 @@ use crate::pg::spi::Session;
 use crate::pg::txn::{self, TxnError};
 use crate::queue::bounds::{self, Delivery};
 use crate::queue::schedule::Schedule;
+use crate::queue::walk::{self, Place};
 
 /// Rows of a page: some milliseconds, for which whatever else there is waits.
 const PAGE: i64 = 2_000;
@@ -28,7 +33,8 @@ const MOST_BYTES: u64 = 16 * 1024 * 1024;
 /// bound stays longer.
 const SPACING: u32 = 30;
 
-/// A walk begins this long after the one before at the earliest. Many webhooks have a bound of an hour, none one of a second.
+/// A walk begins this long after the one before at the earliest, and a database rests for so long before it goes on with one.
+/// Many webhooks have a bound of an hour, none one of a second.
 const EVERY: Duration = Duration::from_secs(10);
 
 /// After an error.
@@ -42,12 +48,17 @@ pub(super) struct Walking {
     walk: Walk,
     /// Behind this id; `None` between two walks.
     before: Option<i64>,
+    /// There has to be another one: rows or bounds have changed since it began, where it has been perhaps.
+    again: bool,
     began: Instant,
     due: Instant,
     /// Not before, whatever comes.
     earliest: Instant,
     /// The bounds may have changed.
     stale: bool,
+    /// How long pages have taken in this run, and for how long they may without a rest, because there was no worker.
+    walked: Duration,
+    allowed: Duration,
     names: HashMap<i32, String>,
     said: HashMap<i32, Reminder>,
     /// Of what keeps it from working.
@@ -55,15 +66,23 @@ pub(super) struct Walking {
 }
 
 impl Walking {
-    /// The first walk begins at once.
-    pub(super) fn new(now: Instant) -> Self {
+    /// The first walk begins at once, or goes on where the run before has left it. `clock`: in the time of the queue.
+    pub(super) fn new(now: Instant, place: Option<Place>, clock: Timestamp) -> Self {
+        let rested = place.as_ref().map_or(Duration::ZERO, |place| clock.since(place.at));
+        let (before, again, walk) = match place {
+            Some(place) => (Some(place.before), place.again, place.walk),
+            None => (None, true, Walk::default()),
+        };
         Self {
-            walk: Walk::default(),
-            before: None,
+            walk,
+            before,
+            again,
             began: now,
             due: now,
             earliest: now,
             stale: true,
+            walked: Duration::ZERO,
+            allowed: rested.min(EVERY) / SPACING,
             names: HashMap::new(),
             said: HashMap::new(),
             failing: Reminder::default(),
@@ -75,6 +94,42 @@ impl Walking {
         self.stale = true;
         if self.before.is_none() {
             self.due = self.due.min(self.earliest);
+        }
+    }
+
+    /// What it has passed may be beyond a bound by now.
+    pub(super) fn repeat(&mut self) {
+        self.again = true;
+    }
+
+    /// How long until there is something to do, where no worker is there meanwhile that changes anything.
+    pub(super) fn due_at_rest(&self, now: Instant, clock: Timestamp) -> Option<Duration> {
+        let wait = self.due_in(now);
+        if self.before.is_some() || self.again {
+            return Some(wait.max(EVERY));
+        }
+        let soonest = Some(self.walk.soonest()).filter(|soonest| *soonest < Timestamp::INFINITY);
+        soonest.map(|soonest| wait.max(soonest.since(clock)))
+    }
+
+    /// Makes up for the time without a worker, before there is none again.
+    pub(super) fn catch_up(
+        &mut self,
+        extension: Extension,
+        clock: Timestamp,
+        timeline: &Timeline,
+        schedule: &Schedule,
+    ) -> Result<(), TxnError> {
+        while self.before.is_some() && self.walked < self.allowed {
+            self.step(extension, clock, timeline, schedule)?;
+        }
+        Ok(())
+    }
+
+    /// Leaves its place to the next run.
+    pub(super) fn leave(&self, session: &Session, clock: Timestamp) {
+        if let Some(before) = self.before {
+            walk::leave(session, before, self.again, &self.walk, clock);
         }
     }
 
@@ -91,12 +146,23 @@ impl Walking {
         timeline: &Timeline,
         schedule: &Schedule,
     ) -> Result<(), TxnError> {
-        let began = Instant::now();
-        if self.due_in(began) > Duration::ZERO {
-            return Ok(());
+        match self.due_in(Instant::now()) {
+            Duration::ZERO => self.step(extension, clock, timeline, schedule),
+            _ => Ok(()),
         }
+    }
+
+    fn step(
+        &mut self,
+        extension: Extension,
+        clock: Timestamp,
+        timeline: &Timeline,
+        schedule: &Schedule,
+    ) -> Result<(), TxnError> {
+        let began = Instant::now();
         let before = self.before.unwrap_or_else(|| {
             self.walk = Walk::default();
+            self.again = false;
             self.began = began;
             self.stale = true;
             i64::MAX
@@ -104,6 +170,7 @@ impl Walking {
         let page =
             txn::run(extension, |session| self.page(session, clock, timeline, schedule, before));
         let took = began.elapsed();
+        self.walked += took;
         match page {
             Ok((last, reached)) => {
                 self.before = last;
@@ -123,6 +190,7 @@ impl Walking {
                 }
                 // What this walk has counted may have been rolled back.
                 self.before = None;
+                self.again = true;
                 self.earliest = Instant::now() + PAUSE;
                 self.due = self.earliest;
                 Ok(())
@@ -142,36 +210,52 @@ impl Walking {
         if std::mem::take(&mut self.stale) {
             let (names, bounds) = bounds::limits(session);
             self.names = names;
-            self.walk.set_bounds(bounds);
+            self.walk.set_bounds(bounds, clock);
         }
-        let rows = bounds::page(session, timeline, before, PAGE, clock);
-        let last = rows.last().filter(|_| rows.len() == PAGE as usize).map(|found| found.id);
-        let (mut shed, mut expired) = (Vec::new(), Vec::new());
-        let (mut bytes, mut cut) = (0, None);
-        for found in rows.iter().filter(|found| !found.closed) {
-            let (delivery, webhook) = ((found.id, found.xid), found.row.webhook);
-            match self.walk.judge(found.row) {
-                Some(Beyond::Sheds(reason)) if !schedule.has(found.id) => {
-                    shed.push((delivery, webhook, reason));
-                    bytes += found.row.bytes;
-                }
-                Some(Beyond::Expires(reason)) => expired.push((delivery, webhook, reason)),
-                _ => {}
+        let mut rows = bounds::page(session, timeline, before, PAGE, clock);
+        let mut last = rows.last().filter(|_| rows.len() == PAGE as usize).map(|found| found.id);
+        let mut shed = Vec::new();
+        let mut bytes = 0;
+        for (place, found) in rows.iter().enumerate() {
+            if found.closed || found.row.dead {
+                continue;
             }
+            let Some(reason) = self.walk.judge(found.row, clock) else {
+                continue;
+            };
+            // It changes here, or soon.
+            self.again = true;
+            if schedule.has(found.id) {
+                continue;
+            }
+            shed.push(((found.id, found.xid), found.row.webhook, reason));
+            bytes += found.row.bytes;
             if bytes >= MOST_BYTES {
-                cut = Some(found.id);
+                last = Some(found.id);
+                rows.truncate(place + 1);
                 break;
             }
         }
         let reasons = shed.iter().map(|(.., reason)| reason.as_str()).collect();
-        let went = bounds::shed(session, &deliveries(&shed), reasons, clock);
+        let died = bounds::shed(session, &deliveries(&shed), reasons, clock);
         let mut reached = HashMap::new();
-        count(&mut reached, shed, went, |reached| &mut reached.shed);
-        let went = bounds::expire(session, &deliveries(&expired));
-        count(&mut reached, expired, went, |reached| &mut reached.expired);
+        count(&mut reached, shed, &died, |reached| &mut reached.shed);
+        // Not before that: somebody may have cancelled an event meanwhile, and then it takes no place of a dead letter.
+        let mut expired = Vec::new();
+        for found in rows.iter().filter(|found| !found.closed) {
+            if died.contains(&found.id) {
+                self.walk.died(found.row);
+            } else if found.row.dead
+                && let Some(reason) = self.walk.judge(found.row, clock)
+            {
+                expired.push(((found.id, found.xid), found.row.webhook, reason));
+            }
+        }
+        let ended = bounds::expire(session, &deliveries(&expired));
+        count(&mut reached, expired, &ended, |reached| &mut reached.expired);
         let reached: Vec<Reached> = reached.into_values().collect();
         health::reach(session, &reached);
-        (cut.or(last), reached)
+        (last, reached)
     }
 
     /// Once an hour of each webhook.
@@ -204,10 +288,9 @@ fn deliveries(rows: &[Gone]) -> Vec<Delivery> {
 fn count(
     reached: &mut HashMap<i32, Reached>,
     rows: Vec<Gone>,
-    went: Vec<i64>,
+    went: &HashSet<i64>,
     number: fn(&mut Reached) -> &mut i64,
 ) {
-    let went: HashSet<i64> = went.into_iter().collect();
     for ((id, _), webhook, bound) in rows {
         if !went.contains(&id) {
             continue;

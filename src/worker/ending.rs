@@ -37,6 +37,7 @@ impl Leader {
             txn::run(self.extension, |session| {
                 cursor::save(session, settled, reading);
                 cursor::calm(session);
+                self.walking.leave(session, reading.time());
             })
         });
         report(written);

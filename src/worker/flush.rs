@@ -153,6 +153,9 @@ impl Leader {
         if cleared {
             self.suspect = None;
         }
+        if !suspensions.is_empty() || self.settlements.iter().any(|s| s.verdict == Verdict::Dead) {
+            self.walking.repeat();
+        }
         if marks {
             self.cursor_written = now;
             self.marked = Some(now);

@@ -97,7 +97,11 @@ impl Launcher {
     /// The resting ones are due by a clock that somebody has set: each is asked anew.
     fn follow_clock(&mut self) {
         if self.clock.look(Timestamp::from(SystemTime::now()), Instant::now()).is_some() {
-            board::entries().for_each(Entry::set_due_now);
+            for entry in board::entries() {
+                entry.set_due_now();
+                // By that clock nobody can tell any more.
+                entry.set_needed_from(Timestamp(0));
+            }
         }
     }
 

@@ -143,6 +143,7 @@ impl Leader {
         let mut schedule = Schedule::default();
         schedule.set_single(start.cautious);
         let now = Instant::now();
+        let walking = Walking::new(now, start.place, clock.read(now).time());
         entry.set_state(State::Running);
         entry.set_error("");
         Ok(Self {
@@ -184,7 +185,7 @@ impl Leader {
             delay: Duration::ZERO,
             cancelled: Cancelled::Perhaps,
             removing: Removing::new(now),
-            walking: Walking::new(now),
+            walking,
             events: Flow::new(now),
             transactions: Flow::new(now),
             behind: true,
@@ -217,6 +218,7 @@ impl Leader {
                 self.delay = Duration::ZERO;
                 // Somebody may have imported what waits.
                 self.marked = None;
+                self.walking.repeat();
             }
             match self.turn(began) {
                 Ok(()) => {
@@ -310,6 +312,8 @@ impl Leader {
             Some(Turn::Turned(slot)) => {
                 self.slot = slot;
                 self.draining = false;
+                // Dead letters may go that the ring has held.
+                self.walking.repeat();
             }
             Some(Turn::Blocked) => {
                 // The cursor may be further than it has been worth writing.
@@ -348,6 +352,7 @@ impl Leader {
         registry::set_changed();
         self.entry.wake();
         self.delay = Duration::ZERO;
+        self.walking.repeat();
     }
 
     fn trouble(&mut self, message: &str) {

@@ -1,8 +1,8 @@
 //! Leaving so that another database can have the place.
 //!
 //! A worker that is asked to leave writes down what it knows, and on the board when its database needs one again:
-//! for what is due in the backlog, for the ring's turning, for what is to be taken away. The launcher starts one then, or when
-//! somebody wakes it.
+//! for what is due in the backlog, for what will be beyond a bound there, for the ring's turning, for what is to be taken
+//! away. The launcher starts one then, or when somebody wakes it.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -77,7 +77,11 @@ impl Leader {
     fn depart(&mut self, grace: Duration) -> Exit {
         let clock = |wait| Timestamp::from(SystemTime::now()).after(wait);
         match self.settle(grace) {
-            Ok(wait) => self.entry.rest(wait.map_or(Timestamp::INFINITY, clock)),
+            Ok(wait) => {
+                let due = wait.map_or(Timestamp::INFINITY, clock);
+                self.entry.rest(due);
+                self.entry.set_needed_from(due);
+            }
             Err(TxnError::ExtensionGone) => self.entry.set_state(State::Absent),
             Err(TxnError::Ending) => {
                 self.end_if_asked();
@@ -95,6 +99,11 @@ impl Leader {
     /// Returns how long until there is something to do.
     fn settle(&mut self, grace: Duration) -> Result<Option<Duration>, TxnError> {
         self.wind_up(grace)?;
+        // Who gives requests a moment is in haste beyond that.
+        if grace.is_zero() {
+            let clock = self.time();
+            self.walking.catch_up(self.extension, clock, &self.timeline, &self.schedule)?;
+        }
         if let Some(settled) = self.windows.advance() {
             self.cursor = Some(settled.clone());
         }
@@ -103,6 +112,7 @@ impl Leader {
         let turning = txn::run(self.extension, |session| {
             cursor::save(session, cursor, reading);
             cursor::calm(session);
+            self.walking.leave(session, reading.time());
             retention::due_in(session)
         })?;
         let (now, clock) = (Instant::now(), self.time());
@@ -112,7 +122,8 @@ impl Leader {
         }
         let sending = settings::enabled().then(|| self.schedule.next_wake(now, clock)).flatten();
         let tidying = self.untidy.map(|due| due.saturating_duration_since(now));
-        let times = [Some(turning), sending, tidying, self.removing.due_in(now)];
+        let walking = self.walking.due_at_rest(now, clock);
+        let times = [Some(turning), sending, tidying, self.removing.due_in(now), walking];
         Ok(times.into_iter().flatten().min())
     }
 }

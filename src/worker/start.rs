@@ -120,9 +120,10 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
         interrupt::reload_if_asked();
         // Whoever arms the database later wakes again.
         entry.take_wake();
-        match txn::run(extension, look) {
+        match txn::run(extension, |session| look(session, entry)) {
             Ok(Found::Begun { installation, start, clock, slot, log }) => {
                 entry.set_idle(false);
+                entry.set_needed_from(Timestamp(0));
                 return Leader::new(extension, entry, installation, start, clock, slot, log);
             }
             Ok(Found::Copy) => {
@@ -155,7 +156,7 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
     }
 }
 
-fn look(session: &Session) -> Found {
+fn look(session: &Session, entry: &Entry) -> Found {
     let Some(installation) = installation::find(session) else {
         return Found::Incomplete;
     };
@@ -171,7 +172,7 @@ fn look(session: &Session) -> Found {
         let now = Instant::now();
         let reading = start.left.resumed(Timestamp::from(SystemTime::now()));
         start.cautious = caution::judge(session, &start, reading.time());
-        resume(session, &mut start, reading);
+        resume(session, &mut start, reading, entry.needed_from());
         let clock = Clock::new(reading, now);
         let (slot, log) = (ring::current_slot(session)?, Log::open(session));
         Some(Found::Begun { installation: installation.id, start, clock, slot, log })
@@ -179,9 +180,12 @@ fn look(session: &Session) -> Found {
     begin().unwrap_or(Found::Incomplete)
 }
 
-/// Goes on where the run before has left the clock, and writes down how long there was nobody.
-fn resume(session: &Session, start: &mut Start, reading: Reading) {
-    let absence = Absence { from: start.left.time(), until: reading.time() };
+/// Goes on where the run before has left the clock, and writes down for how long there was nobody although there was a need
+/// from `needed_from` on.
+fn resume(session: &Session, start: &mut Start, reading: Reading, needed_from: Timestamp) {
+    let needed_from = Reading { at: needed_from, ..start.left };
+    let from = start.left.time().max(needed_from.time());
+    let absence = Absence { from, until: reading.time() };
     if absence.matters() {
         start.timeline.add(absence, pending::earliest(session));
         cursor::save_absences(session, &start.timeline.absences);

@@ -166,6 +166,47 @@ def test_what_is_under_way_is_left_alone(items, receiver):
     assert ids(items, "delivered") == [1]
 
 
+def test_what_is_under_way_takes_no_place_of_a_dead_letter(items, receiver):
+    answer = threading.Event()
+    receiver.on("/", reply(500), reply(500), reply(500), once(answer, reply(200)))
+    items.create("hook", receiver.url("/"), table_name="items", max_retries=0, retry_backoff_seconds=1, max_concurrency=1)
+    insert(items, 1, 2)
+    items.wait_for_status(2, "dead")
+    items.judge.run("TRUNCATE webhook.event")
+    items.run("SELECT webhook_update('hook', max_retries => 5)")
+    insert(items, 3, 3)
+    receiver.wait(4)
+    items.run("SELECT webhook_pause('hook')")
+    insert(items, 4, 7)
+    items.wait_for_status(4, "pending")
+    reached(items, ([5, 6, 7], [1, 2, 4]), max_backlog=3)
+    answer.set()
+    items.wait_for_status(1)
+
+
+def test_a_dead_letter_that_ends_while_somebody_replays_or_cancels_it_counts_once(items, receiver):
+    """Nobody waits for the other, and the replay is sent."""
+    receiver.on("/", reply(500), reply(500), reply(500), reply(200))
+    items.create("hook", receiver.url("/"), table_name="items", max_retries=0, max_concurrency=1)
+    insert(items, 1, 3)
+    items.wait_for_status(3, "dead")
+    items.judge.run("TRUNCATE webhook.event")
+    first, second, _ = column(items, "SELECT id FROM webhook.dead_letters ORDER BY id")
+    counts = "SELECT shed, expired FROM webhook.webhooks"
+    with items.connect(autocommit=False) as replaying, items.connect(autocommit=False) as cancelling:
+        replaying.execute("SELECT webhook_replay(%s)", [first])
+        cancelling.execute("SELECT webhook_cancel(%s)", [second])
+        reached(items, ([], [3]), max_backlog=1)
+        assert items.rows(counts) == [(0, 2)]
+    items.wait_for_status(1)
+    wait_until(lambda: items.judge.value("SELECT bool_and(settled) FROM webhook.closed"), "the worker to settle")
+    assert [json.loads(r.body)["record"]["id"] for r in receiver.got()] == [1, 2, 3, 1]
+    insert(items, 4, 4)
+    items.wait_for_status(2)
+    reached(items, ([], [3]), description="awake")
+    assert items.rows(counts) == [(0, 2)] and items.statuses() == {"delivered": 2, "dead": 1}
+
+
 def test_a_bound_is_the_servers_where_the_webhook_has_none(items, receiver):
     paused(items, receiver, 3)
     reached(items, ([3], [1, 2]), max_backlog=1)

@@ -124,6 +124,60 @@ def test_the_ring_turns_in_a_database_without_a_worker(four, crowded, receiver):
         server.reload(pg_webhook__log_retention="'7d'")
 
 
+# Rows that a worker looks at in one go, of those that wait.
+PAGE = 2000
+
+
+@pytest.mark.xdist_group("crowded")
+def test_a_backlog_of_many_pages_keeps_its_bounds_though_no_turn_is_long_enough(four, receiver):
+    """Both databases always have something to send, and each turn ends with that. What is beyond a bound is the oldest, at
+    which a worker looks last."""
+    db, other = four[:2]
+    db.run("CREATE TABLE waits (id int PRIMARY KEY)")
+    db.create("waits", receiver.url("/never"), table_name="waits", max_backlog_age="1 hour")
+    db.run("SELECT webhook_pause('waits')")
+    db.run("INSERT INTO waits SELECT generate_series(1, %s)", 6 * PAGE)
+    wait_until(lambda: db.value("SELECT count(*) FROM webhook.pending") == 6 * PAGE, "the backlog")
+    give_its_place_up(db, other, receiver)
+    db.run("UPDATE webhook.pending SET next_at = next_at - interval '1 day' WHERE id IN (SELECT id FROM webhook.pending ORDER BY id LIMIT 5)")
+    dead = "SELECT count(*) FROM webhook.pending WHERE next_at = 'infinity'"
+    turns = 0
+    try:
+        while db.value(dead) == 0:
+            assert turns < 30, "the oldest still wait"
+            before = arrived(receiver, db)
+            insert(db)
+            wait_until(lambda: arrived(receiver, db) > before, "an event")
+            give_its_place_up(db, other, receiver)
+            turns += 1
+        assert db.value(dead) == 5
+    finally:
+        db.run("SELECT webhook_delete('waits'); DROP TABLE waits; DELETE FROM webhook.pending")
+
+
+@pytest.mark.xdist_group("crowded")
+def test_a_bound_is_kept_in_a_database_without_a_worker(four, crowded, receiver):
+    """Nothing else is due there, and a rest is no time in which nobody could try."""
+    db, other = four[:2]
+    db.run("SELECT webhook_pause('hook')")
+    insert(db)
+    waiting = "FROM webhook.pending WHERE webhook = (SELECT max(id) FROM webhook.webhook)"
+    wait_until(lambda: db.value(f"SELECT count(*) {waiting}") == 1, "the backlog")
+    db.run("UPDATE webhook.pending SET next_at = next_at - interval '1 hour'")
+    db.run("SELECT webhook_update('hook', max_backlog_age => '1 hour 1 second')")
+    give_its_place_up(db, other, receiver)
+    due = "SELECT extract(epoch FROM next_due - clock_timestamp())::float FROM webhook.workers WHERE database = %s"
+    assert 0 < db.value(due, db.name) < 11
+    # As if it had rested for that long.
+    db.run("UPDATE webhook.cursor SET at = at - interval '1 hour'")
+    wait_until(lambda: db.value(f"SELECT now() - next_at > '1 hour 1 second' {waiting}"), "the event to be too old")
+    # That makes all due.
+    crowded[0].reload()
+    errors = lambda: db.rows("SELECT error FROM webhook.dead_letters WHERE webhook = 'hook'")
+    wait_until(lambda: errors(), lambda: workers(db), 8)
+    assert errors() == [("expired: it has waited for longer than 3601 seconds (the webhook's max_backlog_age)",)]
+
+
 @pytest.mark.xdist_group("crowded")
 @pytest.mark.alone
 def test_no_commit_is_lost_that_races_with_leaving_and_coming(four, receiver):

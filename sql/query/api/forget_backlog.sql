@@ -2,6 +2,9 @@
 -- what somebody has done about it.
 WITH pending AS (
     DELETE FROM webhook.pending AS p WHERE coalesce(p.imported, p.xid) < $1
+), walk AS (
+    -- It has counted them.
+    DELETE FROM webhook.walk
 )
 DELETE FROM webhook.closed AS c
 WHERE c.xid < $1

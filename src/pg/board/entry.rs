@@ -45,6 +45,8 @@ pub struct Entry {
     due: AtomicI64,
     /// Its worker has left because there was nothing to do before `due`.
     resting: AtomicBool,
+    /// Until then it has needed no worker since the last one has left; 0 where that is not known.
+    needed_from: AtomicI64,
     in_flight: AtomicU32,
     threads: AtomicU32,
     /// Odd while `error` is being written.
@@ -77,6 +79,7 @@ impl Entry {
             idle_since: AtomicI64::new(0),
             due: AtomicI64::new(Timestamp::INFINITY.0),
             resting: AtomicBool::new(false),
+            needed_from: AtomicI64::new(0),
             in_flight: AtomicU32::new(0),
             threads: AtomicU32::new(0),
             error_version: AtomicU32::new(0),
@@ -103,6 +106,7 @@ impl Entry {
                 flag.store(false, Ordering::SeqCst);
             }
             self.due.store(Timestamp::INFINITY.0, Ordering::SeqCst);
+            self.set_needed_from(Timestamp(0));
             self.ids.forget();
             self.database.store(0, Ordering::SeqCst);
         });
@@ -210,9 +214,20 @@ impl Entry {
 
     /// A worker is needed and has no slot.
     pub fn want_slot(&self) {
+        self.needed_from.fetch_min(now(), Ordering::SeqCst);
         if self.state() != State::VersionMismatch {
             self.set_state(State::NoSlot);
         }
+    }
+
+    /// Until then it needs no worker, whose absence is none until then.
+    pub fn set_needed_from(&self, time: Timestamp) {
+        self.needed_from.store(time.0, Ordering::SeqCst);
+    }
+
+    /// The same, or before every time in which there was no worker.
+    pub fn needed_from(&self) -> Timestamp {
+        Timestamp(self.needed_from.load(Ordering::SeqCst))
     }
 
     /// The worker is gone; its state says why.

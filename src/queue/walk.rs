@@ -1,0 +1,57 @@
+//! The place of a walk through the slow lane that has not come to its end when its worker leaves.
+
+use crate::domain::bounds::{Counted, Tally, Walk};
+use crate::domain::time::Timestamp;
+use crate::pg::spi::{Session, arg, sql};
+
+/// Where it is.
+pub struct Place {
+    /// Behind this id.
+    pub before: i64,
+    /// There has to be another one after it.
+    pub again: bool,
+    /// What it knows by then.
+    pub walk: Walk,
+    /// When it was left, in the time of the queue.
+    pub at: Timestamp,
+}
+
+/// Takes it, if there is one.
+pub fn take(session: &Session) -> Option<Place> {
+    let rows = session.run(sql!("queue/take_walk"), &[]);
+    let row = rows.first()?;
+    let webhooks: Vec<i32> = row.value(5);
+    let tallies = |events, bytes| {
+        let (events, bytes): (Vec<i64>, Vec<i64>) = (row.value(events), row.value(bytes));
+        let tally = |(events, bytes): (i64, i64)| Tally {
+            events: events.unsigned_abs(),
+            bytes: bytes.unsigned_abs(),
+        };
+        events.into_iter().zip(bytes).map(tally).collect::<Vec<_>>()
+    };
+    let counted = tallies(6, 7).into_iter().zip(tallies(8, 9));
+    let counted = counted.map(|(waiting, dead)| Counted { waiting, dead });
+    let walk = Walk::resumed(webhooks.into_iter().zip(counted).collect(), row.value(3));
+    Some(Place { before: row.value(1), again: row.value(2), walk, at: row.value(4) })
+}
+
+/// Leaves it for the next run.
+pub fn leave(session: &Session, before: i64, again: bool, walk: &Walk, now: Timestamp) {
+    let (webhooks, counted): (Vec<i32>, Vec<Counted>) = walk.counted().iter().unzip();
+    let numbers = |number: fn(&Counted) -> u64| {
+        let number = |it| i64::try_from(number(it)).unwrap_or(i64::MAX);
+        arg(counted.iter().map(number).collect::<Vec<_>>())
+    };
+    let args = [
+        arg(before),
+        arg(again),
+        arg(walk.soonest()),
+        arg(now),
+        arg(webhooks),
+        numbers(|it| it.waiting.events),
+        numbers(|it| it.waiting.bytes),
+        numbers(|it| it.dead.events),
+        numbers(|it| it.dead.bytes),
+    ];
+    session.run(sql!("queue/leave_walk"), &args);
+}
