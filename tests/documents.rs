@@ -48,6 +48,28 @@ fn the_tests_behind_the_promises_exist() {
         };
         assert!(found, "{name}");
     }
+    for path in quoted(&promises).filter(|word| word.starts_with("src/")) {
+        assert!(has_unit_tests(path), "{path}");
+    }
+}
+
+/// Whether the file of `path` has tests: its own, those of its module `tests`, or, where it is no code, those of a file that
+/// includes it.
+fn has_unit_tests(path: &str) -> bool {
+    let has = |path: &Path| {
+        fs::read_to_string(path).is_ok_and(|code| code.lines().any(|line| line.trim() == "#[test]"))
+    };
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let Some(module) = path.strip_suffix(".rs") else {
+        let name = file.file_name().and_then(|name| name.to_str()).expect("a name");
+        let included = format!("include_str!(\"{name}\")");
+        let beside = fs::read_dir(file.parent().expect("a folder")).expect("a folder");
+        return file.exists()
+            && beside.map(|entry| entry.expect("an entry").path()).any(|path| {
+                has(&path) && fs::read_to_string(path).is_ok_and(|code| code.contains(&included))
+            });
+    };
+    has(&file) || has(&Path::new(env!("CARGO_MANIFEST_DIR")).join(module).join("tests.rs"))
 }
 
 /// The rows of the tables of `text`, as cells, without their heads.

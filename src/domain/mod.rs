@@ -22,6 +22,7 @@ pub mod names;
 pub mod on_error;
 pub mod rate;
 pub mod refusal;
+pub mod reminder;
 pub mod retry_after;
 pub mod secret;
 pub mod signature;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
-use super::reminder::Reminder;
 use crate::domain::bounds::Walk;
+use crate::domain::reminder::Reminder;
 use crate::domain::time::Timestamp;
 use crate::domain::timeline::Timeline;
 use crate::log::health::{self, Reached};

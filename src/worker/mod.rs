@@ -13,7 +13,6 @@ mod leader;
 mod leave;
 mod look;
 mod places;
-mod reminder;
 mod removing;
 mod rest;
 mod start;

@@ -6,9 +6,9 @@ use std::time::{Instant, SystemTime};
 use pgrx::prelude::*;
 
 use super::leader::{LONGEST_PAUSE, Leader, SHORTEST_PAUSE};
-use super::reminder::Reminder;
 use super::{Exit, caution};
 use crate::domain::clock::{Clock, Reading};
+use crate::domain::reminder::Reminder;
 use crate::domain::time::Timestamp;
 use crate::domain::timeline::Absence;
 use crate::log::attempt::Log;
