@@ -83,7 +83,7 @@ def test_keep_and_new_exclude_each_other(db):
         assert raised.value.sqlstate == code
 
 
-def test_a_copy_forgets_what_came_and_sends_what_it_has_captured(own_cluster, make_db, receiver):
+def test_a_copy_forgets_what_came_and_sends_what_it_has_captured(own_cluster, make_db, receiver, make_receiver):
     """At once, when it is armed; also what was captured before anything had noticed that it is a copy."""
     server = own_cluster()
     db = make_db(server, "origin").hand_over()
@@ -114,7 +114,27 @@ def test_a_copy_forgets_what_came_and_sends_what_it_has_captured(own_cluster, ma
             owner.execute("SELECT webhook_test('hook')")
         owner.execute("SELECT webhook_create('more', %s, 'items')", [receiver.url("/more")])
         owner.execute("INSERT INTO items VALUES (5)")
+        # What is captured in the original by now is sent, so that what is captured here would have been.
+        beside = make_receiver()
+        with server.connect("origin", user=db.owner) as origin:
+            origin.execute("SELECT webhook_create('beside', %s)", [beside.url("/")])
+            origin.execute("SELECT webhook_invoke('beside', i) FROM (SELECT 1 AS id) AS i")
+        beside.wait(1)
         assert len(receiver.got()) == 1, "the attempt of the original"
+        # Nor is the log cut, however old it is, or a bound of what waits kept.
+        slot = "SELECT slot FROM webhook.ring"
+        before = copy.execute(slot).fetchone()
+        copy.execute("UPDATE webhook.ring SET since = since - interval '1 year'")
+        owner.execute("SELECT webhook_update('hook', max_backlog => 1)")
+        # The worker has looked: it has come again.
+        worker = "SELECT pid FROM webhook.worker WHERE state = 'unarmed'"
+        [pid] = copy.execute(worker).fetchone()
+        copy.execute("SELECT pg_terminate_backend(%s)", [pid])
+        wait_until(lambda: copy.execute(worker).fetchone() not in (None, (pid,)), "the worker")
+        assert copy.execute(slot).fetchone() == before
+        assert copy.execute("SELECT count(*) FROM webhook.dead_letters").fetchone() == (0,)
+        copy.execute("UPDATE webhook.ring SET since = since + interval '1 year'")
+        owner.execute("SELECT webhook_update('hook', max_backlog => 0)")
         receiver.default(reply(200))
         assert copy.execute("SELECT webhook_arm()").fetchone() == (True,)
         requests = receiver.wait(5, timeout=5)

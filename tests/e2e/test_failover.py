@@ -1,6 +1,10 @@
 """Failovers: it is the same installation, and goes on."""
 
-from harness import wait_until
+import os
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+from harness import Receiver, wait_until
 from harness.copies import ids, records, resume, state
 
 
@@ -18,6 +22,39 @@ def no_id_twice(receiver):
         assert bodies.setdefault(request.id, request.body) == request.body
 
 
+def process(server, kind):
+    with server.connect() as admin:
+        return admin.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = %s", [kind]).fetchone()[0]
+
+
+def only_what_the_standby_has_is_sent(site, standby):
+    """A webhook that nobody has paused: nothing of a commit that waits for the standby, and all of it afterwards."""
+    elsewhere = Receiver()
+    try:
+        site.run("CREATE TABLE others (id int PRIMARY KEY)")
+        site.create("other", elsewhere.url("/"), table_name="others")
+        with site.judge.connection.cursor() as asks, site.connect() as writer, ThreadPoolExecutor(1) as background:
+            walreceiver = process(standby, "walreceiver")
+            os.kill(walreceiver, signal.SIGSTOP)
+            try:
+                written = background.submit(writer.execute, "INSERT INTO others VALUES (1)")
+                waits = "SELECT wait_event FROM pg_stat_activity WHERE pid = %s"
+                wait_until(lambda: asks.execute(waits, [writer.info.backend_pid]).fetchone() == ("SyncRep",), "the commit to wait")
+                # The worker has looked meanwhile.
+                worker = "SELECT pid FROM webhook.worker WHERE state = 'running'"
+                [pid] = asks.execute(worker).fetchone()
+                asks.execute("SELECT pg_terminate_backend(%s)", [pid])
+                wait_until(lambda: asks.execute(worker).fetchone() not in (None, (pid,)), "the worker")
+                assert not written.done() and not elsewhere.got()
+            finally:
+                os.kill(walreceiver, signal.SIGCONT)
+            written.result(60)
+        elsewhere.wait(1)
+        site.run("SELECT webhook_delete('other')")
+    finally:
+        elsewhere.close()
+
+
 def test_a_synchronous_standby_loses_nothing(site, copy_of, receiver):
     server = site.cluster
     standby = copy_of(server, standby=True).start()
@@ -27,6 +64,7 @@ def test_a_synchronous_standby_loses_nothing(site, copy_of, receiver):
     site.run("INSERT INTO items SELECT n FROM generate_series(4, 100) AS n")
     with standby.connect(site.name) as there:
         assert there.execute("SELECT health FROM webhook.webhooks").fetchone() == ("paused",)
+    only_what_the_standby_has_is_sent(site, standby)
     server.crash()
     standby.configure(synchronous_standby_names="''")
     standby.promote()
