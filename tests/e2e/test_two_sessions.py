@@ -1,6 +1,7 @@
 """What one session does while another one changes what it is about."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -72,8 +73,17 @@ def test_a_watch_of_a_table_in_use_says_so(db, owner, lender):
     """In words, as making a trigger does, where a further one is made."""
     watch(owner, lender, URL, events="{INSERT}", condition="NEW.id > 0")
     lender.run("BEGIN; LOCK TABLE things IN ACCESS EXCLUSIVE MODE")
-    with pytest.raises(psycopg.errors.LockNotAvailable, match="could not lock table .*things within 2 seconds"):
-        owner.run("SELECT webhook_update('hook', events => '{INSERT,UPDATE}')")
+    things = f"{lender.role}.things"
+    owner.run("SELECT webhook_create('second', %s)", URL)
+    calls = ["webhook_update('hook', events => '{INSERT,UPDATE}')", f"webhook_watch('second', '{things}')", f"webhook_create('third', '{URL}', '{things}')"]
+
+    def refused(call):
+        with db.connect(user=owner.role) as session, pytest.raises(psycopg.errors.LockNotAvailable, match="could not lock table .*things within 2 seconds"):
+            session.execute(f"SELECT {call}")
+        return True
+
+    with ThreadPoolExecutor(3) as sessions:
+        assert all(sessions.map(refused, calls))
     lender.run("COMMIT")
 
 
