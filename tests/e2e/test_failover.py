@@ -33,7 +33,7 @@ def only_what_the_standby_has_is_sent(site, standby):
     try:
         site.run("CREATE TABLE others (id int PRIMARY KEY)")
         site.create("other", elsewhere.url("/"), table_name="others")
-        with site.judge.connection.cursor() as asks, site.connect() as writer, ThreadPoolExecutor(1) as background:
+        with site.judge.connection.cursor() as asks, site.connect() as writer, site.connect() as other, ThreadPoolExecutor(2) as background:
             walreceiver = process(standby, "walreceiver")
             os.kill(walreceiver, signal.SIGSTOP)
             try:
@@ -46,10 +46,17 @@ def only_what_the_standby_has_is_sent(site, standby):
                 asks.execute("SELECT pg_terminate_backend(%s)", [pid])
                 wait_until(lambda: asks.execute(worker).fetchone() not in (None, (pid,)), "the worker")
                 assert not written.done() and not elsewhere.got()
+                # Who cancels the wait has the commit on this server alone, as PostgreSQL says, and its event is sent.
+                cancelled = background.submit(other.execute, "INSERT INTO others VALUES (2)")
+                wait_until(lambda: asks.execute(waits, [other.info.backend_pid]).fetchone() == ("SyncRep",), "the commit to wait")
+                asks.execute("SELECT pg_cancel_backend(%s)", [other.info.backend_pid])
+                cancelled.result(60)
+                elsewhere.wait(1)
+                assert records(elsewhere) == [2] and not written.done()
             finally:
                 os.kill(walreceiver, signal.SIGCONT)
             written.result(60)
-        elsewhere.wait(1)
+        elsewhere.wait(2)
         site.run("SELECT webhook_delete('other')")
     finally:
         elsewhere.close()
