@@ -50,6 +50,11 @@ impl Client {
         Arc::ptr_eq(&self.trust.tls, &other.trust.tls) && self.resolver.is(&other.resolver)
     }
 
+    /// Whether `other` would do the same as this one.
+    pub fn does_as(&self, other: &Self) -> bool {
+        self.trust.still_is(&other.trust) && self.resolver.does_as(&other.resolver)
+    }
+
     fn agent(&self, timeout: Duration, concurrency: usize) -> Agent {
         let config = Config::builder()
             .timeout_global(Some(timeout))

@@ -250,6 +250,21 @@ impl Fibers {
 
     /// Lets every fiber go on that can; says whether the last wait was for anything.
     pub fn go_on(&mut self) -> bool {
+        let mut was_ready = self.serve_ready();
+        if self.soonest.is_some_and(|at| at <= Instant::now()) {
+            // Whatever is ready goes first: this thread, or the process, may have been held up since it looked.
+            self.wait(Duration::ZERO);
+            was_ready |= self.serve_ready();
+        }
+        let expired = self.expired();
+        for at in &expired {
+            self.resume(*at, Err(ErrorKind::TimedOut.into()));
+        }
+        was_ready || !expired.is_empty()
+    }
+
+    /// Lets those go on that the last wait was for; says whether there were any.
+    fn serve_ready(&mut self) -> bool {
         let fetched = mem::take(&mut self.fetched);
         for at in 0..fetched {
             let data = self.events[at].data();
@@ -259,12 +274,7 @@ impl Fibers {
                 self.resume(at, Ok(0));
             }
         }
-        // Whatever is ready goes first: this thread may have been held up.
-        let expired = self.expired();
-        for at in &expired {
-            self.resume(*at, Err(ErrorKind::TimedOut.into()));
-        }
-        fetched > 0 || !expired.is_empty()
+        fetched > 0
     }
 
     fn expired(&mut self) -> Vec<usize> {

@@ -52,6 +52,17 @@ pub enum Pace {
     Slow,
 }
 
+/// What waits in a lane, for a runner.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Of memory.
+    pub bytes: usize,
+    /// How long the oldest message has waited.
+    pub lag: Duration,
+    /// For how long no message has been taken although there were some, or will not be.
+    pub still: Duration,
+}
+
 /// One endpoint's waiting messages.
 pub struct Lane {
     webhook: i32,
@@ -61,6 +72,8 @@ pub struct Lane {
 struct State {
     endpoint: Arc<Endpoint>,
     queue: VecDeque<(Instant, Message)>,
+    /// Of what is in it.
+    bytes: usize,
     limit: usize,
     runners: usize,
     rate: Option<Rate>,
@@ -83,6 +96,7 @@ impl Lane {
         let destination = endpoint.destination();
         let state = State {
             queue: VecDeque::new(),
+            bytes: 0,
             limit: destination.concurrency,
             runners: 0,
             rate: destination.rate.map(Rate::per_second),
@@ -111,12 +125,26 @@ impl Lane {
         let mut state = self.lock();
         state.endpoint = endpoint;
         state.limit = limit;
-        state.rate = rate;
+        state.rate = match (rate, &state.rate) {
+            // What has started counts.
+            (Some(new), Some(old)) => Some(new.after(old)),
+            (new, _) => new,
+        };
     }
 
     /// How long the oldest message that no runner has taken has waited.
     pub fn lag(&self) -> Duration {
         self.lock().queue.front().map_or(Duration::ZERO, |(since, _)| since.elapsed())
+    }
+
+    /// What waits in it.
+    pub fn waiting(&self, now: Instant) -> Waiting {
+        let state = self.lock();
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let lag = state.queue.front().map_or(Duration::ZERO, |(at, _)| since(*at));
+        let busy = state.moved.filter(|_| state.runners > 0).map_or(Duration::ZERO, since);
+        let rate = state.rate.as_ref().map_or(Duration::ZERO, |rate| rate.wait(now));
+        Waiting { bytes: state.bytes, lag, still: lag.max(busy).max(rate) }
     }
 
     /// Messages that it takes in so long, if attempts go on as they do.
@@ -130,16 +158,27 @@ impl Lane {
         (each * state.limit as f64).min(allowed) as usize
     }
 
-    /// Removes and returns what no runner has taken.
-    pub fn take_back(&self) -> Vec<Message> {
-        self.lock().queue.drain(..).map(|(_, message)| message).collect()
+    /// Removes and returns the newest of what no runner has taken, so that `bytes` are left of it at most.
+    pub fn give_back(&self, bytes: usize) -> Vec<Message> {
+        let mut state = self.lock();
+        let mut left = 0;
+        let fits = |(_, message): &&(Instant, Message)| {
+            left += message.bytes();
+            left <= bytes
+        };
+        let kept = state.queue.iter().take_while(fits).count();
+        let given: Vec<Message> = state.queue.drain(kept..).map(|(_, message)| message).collect();
+        state.bytes -= given.iter().map(Message::bytes).sum::<usize>();
+        given
     }
 
     /// Removes a message that no runner has taken; says whether there was one.
     pub fn withdraw(&self, delivery: i64) -> bool {
         let mut state = self.lock();
         let at = state.queue.iter().position(|(_, message)| message.delivery == delivery);
-        at.and_then(|at| state.queue.remove(at)).is_some()
+        let withdrawn = at.and_then(|at| state.queue.remove(at));
+        state.bytes -= withdrawn.as_ref().map_or(0, |(_, message)| message.bytes());
+        withdrawn.is_some()
     }
 
     /// Whether it waits for the leader's decision.
@@ -192,9 +231,20 @@ impl Lane {
 
     /// Appends `messages` and ends a hold; returns how many runners the caller must start.
     pub(super) fn push(&self, messages: impl IntoIterator<Item = Message>) -> usize {
-        let now = Instant::now();
+        self.push_at(messages, Instant::now())
+    }
+
+    /// The same, as of `now`.
+    pub(crate) fn push_at(
+        &self,
+        messages: impl IntoIterator<Item = Message>,
+        now: Instant,
+    ) -> usize {
         let mut state = self.lock();
-        state.queue.extend(messages.into_iter().map(|message| (now, message)));
+        for message in messages {
+            state.bytes += message.bytes();
+            state.queue.push_back((now, message));
+        }
         // One more failure makes it hold again.
         state.failures = state.failures.min(breaker::TRIPS_AT - 1);
         let missing = state.missing(now);
@@ -213,6 +263,7 @@ impl Lane {
             && let Some((_, message)) = state.queue.pop_front()
         {
             state.moved = Some(now);
+            state.bytes -= message.bytes();
             return Some((Arc::clone(&state.endpoint), message));
         }
         state.runners -= 1;

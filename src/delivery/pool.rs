@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use nix::sys::epoll::Epoll;
 
 use super::attempt::{self, Exchange, Message};
@@ -36,8 +36,8 @@ const LATE: Duration = Duration::from_millis(20);
 /// Until it is tried again, when there is no memory for another runner.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Outcomes that may wait to be collected. Threads that are further ahead wait, which bounds what a
-/// crash can repeat.
+/// Outcomes that may wait to be collected while another attempt begins, which bounds what a crash can repeat. What is under
+/// way then goes on: a thread that waited for room would let the time limits of its requests pass.
 pub const OUTCOMES: usize = 512;
 
 /// An attempt that has ended.
@@ -68,6 +68,8 @@ struct Shared {
     outcomes: Sender<Outcome>,
     /// Outcomes wait.
     done: Bell,
+    /// A runner has found that too many wait.
+    held_up: AtomicBool,
     places: AtomicUsize,
     threads: AtomicUsize,
     /// Those of them that wait for something to do.
@@ -84,12 +86,13 @@ impl Pool {
     ///
     /// The operating system's limit on file descriptors.
     pub fn new(places: usize) -> io::Result<Self> {
-        let (sender, outcomes) = bounded(OUTCOMES);
+        let (sender, outcomes) = unbounded();
         let shared = Shared {
             line: Arc::default(),
             work: Bell::new()?,
             outcomes: sender,
             done: Bell::new()?,
+            held_up: AtomicBool::new(false),
             places: AtomicUsize::new(places),
             threads: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
@@ -152,7 +155,11 @@ impl Pool {
     /// The outcomes that have come in, at most `most` of them.
     pub fn collect(&self, most: usize) -> Vec<Outcome> {
         self.shared.done.silence();
-        self.outcomes.try_iter().take(most).collect()
+        let outcomes = self.outcomes.try_iter().take(most).collect();
+        if self.uncollected() < OUTCOMES && self.shared.held_up.swap(false, Ordering::SeqCst) {
+            self.shared.work.ring();
+        }
+        outcomes
     }
 
     /// Readable when outcomes wait.
@@ -185,6 +192,16 @@ impl Pool {
 impl Shared {
     fn places(&self) -> usize {
         self.places.load(Ordering::Relaxed)
+    }
+
+    /// Whether an attempt may begin. If not, the bell rings when it may.
+    fn may_begin(&self) -> bool {
+        let has_room = || self.outcomes.len() < OUTCOMES;
+        has_room() || {
+            self.held_up.store(true, Ordering::SeqCst);
+            // Somebody may have collected them before that.
+            has_room()
+        }
     }
 
     /// Whether every thread has something to do.
@@ -223,13 +240,14 @@ impl Shared {
             if fibers.prepare().is_err() {
                 return false;
             }
-            let Some(turn) = self.line.next(self.places()) else {
+            let turn = if self.may_begin() { self.line.next(self.places()) } else { None };
+            let Some(turn) = turn else {
                 break;
             };
             let own = Arc::clone(self);
             fibers.start(move || own.guard(|| own.run(turn)));
         }
-        if self.line.lag(self.places()).is_some() {
+        if self.line.lag(self.places()).is_some() && self.may_begin() {
             self.work.ring();
         }
         true
@@ -249,7 +267,14 @@ impl Shared {
     fn run(&self, turn: Turn) {
         let began = Instant::now();
         let lane = &turn.lane;
-        while let Some((endpoint, message)) = lane.next() {
+        loop {
+            if !self.may_begin() {
+                self.line.join(Arc::clone(lane));
+                return;
+            }
+            let Some((endpoint, message)) = lane.next() else {
+                return;
+            };
             self.in_flight.fetch_add(1, Ordering::Relaxed);
             let exchange = catch_unwind(AssertUnwindSafe(|| attempt::perform(&endpoint, &message)))
                 .unwrap_or_else(|_| panicked());
@@ -282,13 +307,38 @@ mod tests {
     use super::*;
     use crate::delivery::client::{Endpoint, example};
 
+    fn lane() -> Arc<Lane> {
+        let endpoint = Endpoint::new(&example::client(), example::destination()).unwrap();
+        Arc::new(Lane::new(1, Arc::new(endpoint)))
+    }
+
+    #[test]
+    fn no_attempt_begins_while_too_many_outcomes_wait() {
+        let pool = Pool::new(1).unwrap();
+        let outcome = |delivery| Outcome { webhook: 1, delivery, attempt: 1, exchange: panicked() };
+        for delivery in 0..OUTCOMES as i64 {
+            pool.shared.outcomes.send(outcome(delivery)).unwrap();
+        }
+        let message =
+            Message { delivery: -1, event_id: String::new(), attempt: 1, body: String::new() };
+        pool.send(&lane(), [message]).unwrap();
+        let is_held_up = || pool.shared.held_up.load(Ordering::SeqCst);
+        while !is_held_up() {
+            std::thread::yield_now();
+        }
+        assert_eq!((pool.uncollected(), pool.load().1), (OUTCOMES, 0));
+        pool.collect(1);
+        let mut bell = [PollFd::new(pool.shared.done.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut bell, 10_000u16), Ok(1), "it goes on when there is room");
+        assert!(pool.collect(OUTCOMES).iter().any(|outcome| outcome.delivery == -1));
+    }
+
     #[test]
     fn a_panic_outside_of_attempts_is_noticed() {
         let pool = Pool::new(1).unwrap();
         assert!(!pool.is_broken());
-        let endpoint = Endpoint::new(&example::client(), example::destination()).unwrap();
         // A runner that its lane has not asked for ends in an overflow.
-        pool.shared.line.join(Arc::new(Lane::new(1, Arc::new(endpoint))));
+        pool.shared.line.join(lane());
         pool.start_thread().unwrap();
         let mut bell = [PollFd::new(pool.shared.done.as_fd(), PollFlags::POLLIN)];
         assert_eq!(poll(&mut bell, 10_000u16), Ok(1));

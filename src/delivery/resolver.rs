@@ -41,6 +41,11 @@ impl JudgingResolver {
         Arc::ptr_eq(&self.policy, &other.policy)
     }
 
+    /// Whether `other` would judge as this one does.
+    pub fn does_as(&self, other: &Self) -> bool {
+        self.policy == other.policy
+    }
+
     /// The addresses of `host` (a name, or an address without brackets), all of them allowed.
     /// Waits for at most `patience`.
     ///

@@ -26,6 +26,12 @@ impl Rate {
         Self { interval: Duration::from_secs(1) / (limit - burst + 1), burst, due: None }
     }
 
+    /// The same limit, from when `before` would have let the next one start.
+    pub fn after(self, before: &Self) -> Self {
+        let last = before.due.and_then(|due| due.checked_sub(before.interval));
+        Self { due: last.map(|last| last + self.interval), ..self }
+    }
+
     /// How many may start now.
     pub fn available(&self, now: Instant) -> usize {
         let Some(due) = self.due else {
@@ -93,6 +99,18 @@ mod tests {
             let least = f64::from(limit) * 10.0 * 0.9;
             assert!(taken.len() as f64 >= least, "{} of {least}", taken.len());
         }
+    }
+
+    #[test]
+    fn another_limit_begins_where_the_one_before_was() {
+        let now = Instant::now();
+        let mut rate = Rate::per_second(1);
+        assert!(rate.take(now));
+        let mut same = Rate::per_second(1).after(&rate);
+        assert!(!same.take(now + SECOND / 2) && same.take(now + SECOND));
+        let mut higher = Rate::per_second(10).after(&rate);
+        assert!(!higher.take(now) && higher.take(now + SECOND / 10));
+        assert!(Rate::per_second(1).after(&Rate::per_second(1)).take(now));
     }
 
     #[test]

@@ -19,6 +19,13 @@ use super::snapshot::{Snapshot, Xid8};
 /// ones; those further behind get a scan each, which costs less than reading what lies between again.
 const NEAR: u64 = 64;
 
+/// Windows that are open at once. With more, those that have been read become one with their neighbours; while there are as
+/// many that have not, they are read whatever the endpoints take, and no others are opened.
+const MOST: usize = 1_000;
+
+/// The window that reaches back to the cursor of an earlier run.
+pub const RECOVERY: u64 = 0;
+
 /// One read of the ring: events with xid and id in order, beginning after a position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scan {
@@ -55,7 +62,9 @@ pub struct Windows {
 
 #[derive(Debug)]
 struct Window {
+    /// The last of those that it has been made of.
     number: u64,
+    lower: Snapshot,
     upper: Snapshot,
     scans: VecDeque<Scan>,
     /// A page has been read.
@@ -65,7 +74,11 @@ struct Window {
 
 impl Window {
     fn done(&self) -> bool {
-        self.scans.is_empty() && self.outstanding == 0
+        self.is_read() && self.outstanding == 0
+    }
+
+    fn is_read(&self) -> bool {
+        self.scans.is_empty()
     }
 
     fn next_scan(&self) -> Option<(u64, &Scan)> {
@@ -76,17 +89,23 @@ impl Window {
 impl Windows {
     /// Continues where everything that `settled` sees has been settled.
     pub fn new(settled: Snapshot) -> Self {
-        Self { open: VecDeque::new(), newest: settled.clone(), settled, next_number: 0 }
+        Self { open: VecDeque::new(), newest: settled.clone(), settled, next_number: RECOVERY }
     }
 
     /// Opens a window up to `now`, unless nothing can be in it.
     pub fn extend(&mut self, now: Snapshot) {
-        if now == self.newest {
+        if now == self.newest || self.is_crowded() {
             return;
         }
-        let scans = scans(&self.newest, &now);
+        // One that nothing has been read of grows: where none may be read, there is one for all looks.
+        let grows =
+            |window: &mut Window| !window.begun && !window.is_read() && window.number != RECOVERY;
+        let lower = self.open.pop_back_if(grows).map(|window| window.lower);
+        let lower = lower.unwrap_or_else(|| self.newest.clone());
+        let scans = scans(&lower, &now);
         self.open.push_back(Window {
             number: self.next_number,
+            lower,
             upper: now.clone(),
             scans,
             begun: false,
@@ -94,6 +113,35 @@ impl Windows {
         });
         self.next_number += 1;
         self.newest = now;
+        if self.open.len() >= MOST {
+            self.merge();
+        }
+    }
+
+    /// So many are not read to their end that no other is opened.
+    pub fn is_crowded(&self) -> bool {
+        self.open.len() >= MOST
+    }
+
+    /// Of two neighbours that are read to their end one remains.
+    fn merge(&mut self) {
+        let mut merged: VecDeque<Window> = VecDeque::with_capacity(self.open.len());
+        let mut single = false;
+        for window in self.open.drain(..) {
+            match merged.back_mut() {
+                Some(last) if single && last.is_read() && window.is_read() => {
+                    last.outstanding += window.outstanding;
+                    last.number = window.number;
+                    last.upper = window.upper;
+                    single = false;
+                }
+                _ => {
+                    merged.push_back(window);
+                    single = true;
+                }
+            }
+        }
+        self.open = merged;
     }
 
     /// The first page of the newest window, unless it has been read. With the window's number.
@@ -162,7 +210,7 @@ impl Windows {
     }
 
     fn find(&mut self, number: u64) -> Option<&mut Window> {
-        let index = self.open.binary_search_by_key(&number, |window| window.number).ok()?;
+        let index = self.open.partition_point(|window| window.number < number);
         self.open.get_mut(index)
     }
 }
@@ -305,6 +353,51 @@ mod tests {
         assert_eq!(windows.advance(), Some(&snapshot("49:49:")));
         windows.settled(48);
         assert_eq!(windows.advance(), Some(&snapshot("99:99:")));
+    }
+
+    #[test]
+    fn windows_that_may_not_be_read_are_one() {
+        let mut windows = Windows::new(snapshot("1:1:"));
+        for xmax in 2..100 {
+            windows.extend(Snapshot::new(Xid8(xmax), vec![]));
+        }
+        assert_eq!(windows.open.len(), 2, "what an earlier run has left is for itself");
+        let events: Vec<(u64, i64)> = (1..100).map(|xid| (xid, xid as i64)).collect();
+        let mut got = read(&mut windows, &events, 7);
+        got.sort_unstable();
+        assert_eq!(got, events[..98]);
+        assert_eq!(windows.advance(), Some(&snapshot("99:99:")));
+    }
+
+    #[test]
+    fn there_are_only_so_many_windows() {
+        // Each is read and waits for one event.
+        let mut windows = Windows::new(snapshot("1:1:"));
+        let mut numbers = Vec::new();
+        for xmax in 2..10_000 {
+            windows.extend(Snapshot::new(Xid8(xmax), vec![]));
+            let (number, _) = windows.fresh().unwrap();
+            windows.took(number, 1, None);
+            numbers.push(number);
+            assert!(windows.open.len() < MOST);
+        }
+        numbers.into_iter().for_each(|number| windows.settled(number));
+        assert_eq!(windows.advance(), Some(&snapshot("9999:9999:")));
+        assert!(windows.open.is_empty());
+        // Of each a page is read, and there is more.
+        for xmax in 10_000..20_000 {
+            windows.extend(Snapshot::new(Xid8(xmax), vec![]));
+            if let Some((number, _)) = windows.fresh() {
+                windows.took(number, 0, Some((Xid8(xmax - 1), 1)));
+            }
+        }
+        assert!(windows.is_crowded() && windows.open.len() == MOST);
+        let (number, _) = windows.oldest().unwrap();
+        windows.took(number, 0, None);
+        assert!(windows.advance().is_some() && !windows.is_crowded());
+        windows.extend(snapshot("30000:30000:"));
+        read(&mut windows, &[], 1);
+        assert_eq!(windows.advance(), Some(&snapshot("30000:30000:")));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 
@@ -115,6 +115,19 @@ pub fn wait(bell: Option<BorrowedFd<'_>>, timeout: Duration) {
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }
     serve();
+}
+
+/// Waits for `time`, whoever sets the latch meanwhile, as each commit with events does, or until the process is to end, is to
+/// reload its settings, or `told` says so.
+pub fn pause(time: Duration, told: impl Fn() -> bool) {
+    let end = Instant::now() + time;
+    while !ending() && !reloading() && !told() {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        wait(None, left);
+    }
 }
 
 /// Serves interrupts: barriers of other processes, and an end that is not put off.

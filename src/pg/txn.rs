@@ -112,7 +112,8 @@ fn message(caught: &CaughtError) -> String {
         CaughtError::PostgresError(report)
         | CaughtError::ErrorReport(report)
         | CaughtError::RustPanic { ereport: report, .. } => {
-            format!("{} ({:?})", report.message(), report.sql_error_code())
+            let hint = report.hint().map_or_else(String::new, |hint| format!(": {hint}"));
+            format!("{} ({:?}){hint}", report.message(), report.sql_error_code())
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The slow lane. All that is due there is in the time of the queue, see [`crate::domain::clock`].
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::event::{Event, Origin, Spill};
@@ -13,31 +14,41 @@ use crate::pg::spi::{Arg, Row, Session, arg, sql};
 /// Before every time.
 const BEGINNING: Timestamp = Timestamp(i64::MIN);
 
-/// Reads what `claims` ask for, with each event's `next_at`. Where that would be too much, the limits of
-/// claims become what has been read for them.
+/// Reads what `claims` ask for, with each event's `next_at`: what has been found for each. Where that would be too much,
+/// the limits of claims become what has been read for them; for some that may be nothing.
 pub fn claim(
     session: &Session,
     timeline: &Timeline,
     claims: &mut [Claim],
     now: Timestamp,
     installation: &str,
-) -> Vec<(Timestamp, Event)> {
+) -> Vec<Vec<(Timestamp, Event)>> {
     let webhooks: Vec<i32> = claims.iter().map(|claim| claim.webhook).collect();
     let positions = claims.iter().map(|claim| claim.after.unwrap_or((BEGINNING, i64::MIN)));
     let (times, ids): (Vec<Timestamp>, Vec<i64>) = positions.unzip();
     let limits: Vec<i64> = claims.iter().map(|claim| claim.limit).collect();
     let args = [arg(webhooks), arg(times), arg(ids), arg(limits), arg(now)];
     let rows = session.read(sql!("queue/claim"), &args);
-    let mut bytes = 0;
-    let mut found: Vec<(Timestamp, Event)> = Vec::with_capacity(rows.count());
+    let indexes: HashMap<i32, usize> =
+        claims.iter().enumerate().map(|(at, claim)| (claim.webhook, at)).collect();
+    let mut found: Vec<Vec<(Timestamp, Event)>> = claims.iter().map(|_| Vec::new()).collect();
+    let mut left = ring::PAGE_BYTES;
     for row in rows.iter() {
-        if bytes >= ring::PAGE_BYTES {
-            cut(claims, &found);
-            break;
+        let Some(at) = indexes.get(&row.value::<i32>(1)).copied() else {
+            continue;
+        };
+        let (claim, found) = (&mut claims[at], &mut found[at]);
+        if left == 0 || claim.bytes == 0 {
+            // Nobody knows whether there is more, so it has not come to its end.
+            claim.limit = found.len() as i64;
+            claim.bytes = 0;
+            continue;
         }
         let due: Timestamp = row.value(2);
         let event = event(row, timeline, due, installation);
-        bytes += event.body.as_ref().map_or(0, String::len);
+        let bytes = event.body.as_ref().map_or(0, String::len);
+        claim.bytes = claim.bytes.saturating_sub(bytes);
+        left = left.saturating_sub(bytes);
         found.push((due, event));
     }
     found
@@ -56,14 +67,6 @@ fn event(row: Row<'_>, timeline: &Timeline, due: Timestamp, installation: &str) 
         event_id: row.get(7).unwrap_or_else(|| ring::event_id(installation, id)),
         body: row.get(8),
         failure: None,
-    }
-}
-
-/// Nobody knows whether there is more, so none of the claims has come to its end.
-fn cut(claims: &mut [Claim], found: &[(Timestamp, Event)]) {
-    for claim in claims {
-        claim.limit =
-            found.iter().filter(|(_, event)| event.webhook == claim.webhook).count() as i64;
     }
 }
 

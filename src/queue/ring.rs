@@ -15,7 +15,8 @@ use crate::pg::{ids, snapshot};
 /// Events in a page.
 pub const PAGE: usize = 500;
 
-/// Bytes of bodies in a page or a claim; it ends with the event that goes beyond.
+/// Bytes of bodies in a page, or in all claims of a look; it ends with the event that goes beyond. So much is read, or
+/// written to the slow lane, in some tens of milliseconds, for which whatever else there is waits.
 pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Where events are written: the current slot of the ring.
@@ -92,15 +93,18 @@ pub fn current_slot(session: &Session) -> Option<i16> {
     rows.first().map(|row| row.value(1))
 }
 
-/// Reads one page of window `window`; bodies of `skip` are left out. Also returns the position of the
-/// last row where there may be more.
-pub fn read(
-    session: &Session,
-    window: u64,
-    scan: &Scan,
-    skip: &[i32],
-    installation: &str,
-) -> (Vec<Event>, Option<(Xid8, i64)>) {
+/// What has been read at once.
+pub struct Page {
+    /// In order.
+    pub events: Vec<Event>,
+    /// The position of the last one, where there may be more.
+    pub last: Option<(Xid8, i64)>,
+    /// Of their bodies; of those that have been left out, as they are stored.
+    pub bytes: usize,
+}
+
+/// Reads one page of window `window`; bodies of `skip` are left out.
+pub fn read(session: &Session, window: u64, scan: &Scan, skip: &[i32], installation: &str) -> Page {
     let limit = PAGE as i64;
     let rows = match scan {
         Scan::Range { after, below, upper, lower } => session.read(
@@ -126,13 +130,14 @@ pub fn read(
         if bytes >= PAGE_BYTES {
             break;
         }
+        let left_out: i32 = row.value(8);
         let event = event(row, window, installation);
-        bytes += event.body.as_ref().map_or(0, String::len);
+        bytes += event.body.as_ref().map_or(left_out.unsigned_abs() as usize, String::len);
         events.push(event);
     }
     let is_cut = events.len() == PAGE || events.len() < rows.count();
     let last = events.last().filter(|_| is_cut).map(|event| (event.xid, event.id));
-    (events, last)
+    Page { events, last, bytes }
 }
 
 fn event(row: Row<'_>, window: u64, installation: &str) -> Event {

@@ -6,6 +6,7 @@
 //! dead endpoint costs a row for each of its events and nothing for anybody else's.
 
 mod claims;
+mod memory;
 mod outcomes;
 
 use std::collections::{HashMap, HashSet};
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::event::{Event, Origin, Spill};
-use super::track::{BEHIND, Backlog, Track};
+use super::track::{Backlog, Track};
 use crate::delivery::attempt::{Exchange, Message};
 use crate::delivery::client::Client;
 use crate::delivery::lane::Lane;
@@ -22,12 +23,10 @@ use crate::delivery::route::Route;
 use crate::domain::failure::Failure;
 use crate::domain::snapshot::Xid8;
 use crate::domain::time::Timestamp;
+use memory::Memory;
 
 /// The ring is not read on while there are more messages than this in lanes that are not behind.
 const MOST_MESSAGES: usize = 10_000;
-
-/// Nor while the bodies in memory are larger.
-const MOST_BYTES: usize = 32 * 1024 * 1024;
 
 /// A message in memory.
 #[derive(Debug, Clone)]
@@ -36,7 +35,6 @@ struct Flight {
     xid: Xid8,
     origin: Origin,
     first_attempt_at: Option<Timestamp>,
-    bytes: usize,
 }
 
 /// Events of the ring that have left their lanes unsent.
@@ -68,7 +66,7 @@ pub enum Decision {
 pub struct Schedule {
     tracks: HashMap<i32, Track>,
     flights: HashMap<i64, Flight>,
-    bytes: usize,
+    memory: Memory,
     /// Outcomes of messages that could not even be tried.
     untried: Vec<Outcome>,
     /// Webhooks that have been deleted, so that their events ask for no second look.
@@ -151,26 +149,34 @@ impl Schedule {
     /// Whether the first page of a new window may be read. Not only where there is room: an endpoint that
     /// keeps up does not wait for one that is full, whose events are spilled meanwhile.
     pub fn has_room_for_fresh(&self, now: Instant) -> bool {
-        let hungry = || self.tracks.values().any(|track| track.is_hungry(now));
+        let hungry =
+            || self.tracks.values().any(|track| track.is_hungry(now) && !self.fills(track));
         self.has_memory() && (!self.is_full() || !self.single && hungry())
     }
 
     fn is_full(&self) -> bool {
-        self.tracks.values().any(Track::is_full)
+        self.tracks.values().any(|track| self.fills(track))
+    }
+
+    /// Reading on would give it more than it takes. One that is behind is not waited for.
+    fn fills(&self, track: &Track) -> bool {
+        let has_much = !track.is_still() && self.memory.room(track) == 0;
+        track.is_full() || has_much && track.keeps_up()
     }
 
     fn has_memory(&self) -> bool {
         if self.single {
             return self.flights.is_empty();
         }
-        let lanes = self.tracks.values().filter(|track| track.loaded > 0 && track.lag() <= BEHIND);
+        let lanes = self.tracks.values().filter(|track| track.loaded > 0 && !track.is_still());
         let messages: usize = lanes.map(|track| track.loaded).sum();
-        messages < MOST_MESSAGES && self.bytes < MOST_BYTES
+        messages < MOST_MESSAGES && self.memory.has_room()
     }
 
     /// The webhooks whose new events will be spilled, so that their bodies need not be read.
     pub fn spilling(&self, now: Instant) -> Vec<i32> {
-        let spills = |track: &&Track| !track.takes_fresh(now) || track.is_full();
+        let has_room = |track: &Track| !track.is_full() && self.memory.room(track) > 0;
+        let spills = |track: &&Track| !track.takes_fresh(now) || !has_room(track);
         self.tracks.values().filter(spills).map(|track| track.route.webhook).collect()
     }
 
@@ -269,33 +275,30 @@ impl Schedule {
     }
 
     fn load(&mut self, event: Event) {
-        let body = event.body.unwrap_or_default();
-        let bytes = body.len();
         let Some(track) = self.tracks.get_mut(&event.webhook) else {
             return;
         };
+        let message = Message {
+            delivery: event.id,
+            event_id: event.event_id,
+            attempt: event.attempts + 1,
+            body: event.body.unwrap_or_default(),
+        };
+        self.memory.add(track, message.bytes());
         track.loaded += 1;
         track.loaded_pending += usize::from(event.origin.is_pending());
-        self.bytes += bytes;
         let flight = Flight {
             webhook: event.webhook,
             xid: event.xid,
             origin: event.origin,
             first_attempt_at: event.first_attempt_at,
-            bytes,
         };
         self.flights.insert(event.id, flight);
-        self.outbox.entry(event.webhook).or_default().push(Message {
-            delivery: event.id,
-            event_id: event.event_id,
-            attempt: event.attempts + 1,
-            body,
-        });
+        self.outbox.entry(event.webhook).or_default().push(message);
     }
 
     fn unload(&mut self, delivery: i64) -> Option<Flight> {
         let flight = self.flights.remove(&delivery)?;
-        self.bytes -= flight.bytes;
         if let Some(track) = self.tracks.get_mut(&flight.webhook) {
             track.loaded -= 1;
             track.loaded_pending -= usize::from(flight.origin.is_pending());
@@ -311,10 +314,17 @@ impl Schedule {
 
     /// Empties the lane of `webhook`. What is returned must be spilled, or is cancelled with the webhook.
     fn recall(&mut self, webhook: i32, now: Instant) -> Vec<Spill> {
+        self.give_back(webhook, 0, now)
+    }
+
+    /// Leaves `bytes` of what waits in the lane of `webhook`, the oldest, at most. What is returned must be spilled, or
+    /// is cancelled with the webhook.
+    fn give_back(&mut self, webhook: i32, bytes: usize, now: Instant) -> Vec<Spill> {
         let Some(track) = self.tracks.get_mut(&webhook) else {
             return Vec::new();
         };
-        let mut messages = track.lane.as_ref().map_or_else(|_| Vec::new(), |lane| lane.take_back());
+        let mut messages =
+            track.lane.as_ref().map_or_else(|_| Vec::new(), |lane| lane.give_back(bytes));
         messages.extend(self.outbox.remove(&webhook).unwrap_or_default());
         if !messages.is_empty() {
             track.look_again();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::health::Record;
 use crate::delivery::client::{Client, Endpoint};
-use crate::delivery::lane::Lane;
+use crate::delivery::lane::{Lane, Waiting};
 use crate::delivery::route::Route;
 use crate::domain::breaker::{Admission, Breaker};
 use crate::domain::failure::{ErrorClass, Failure};
@@ -33,11 +33,6 @@ const AHEAD: (usize, usize) = (256, 2048);
 /// comes meanwhile.
 const ENOUGH: Duration = Duration::from_millis(100);
 
-/// Rows that each of so many claims may ask for: what all find is in memory at once.
-pub(super) fn share(claims: usize) -> i64 {
-    (AHEAD.1 / claims.max(1)).max(AHEAD.0) as i64
-}
-
 /// Whether due rows of an endpoint wait in the slow lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Backlog {
@@ -62,6 +57,8 @@ pub struct Claim {
     pub until: Timestamp,
     /// Rows to read.
     pub limit: i64,
+    /// Of bodies, after which it ends.
+    pub bytes: usize,
     /// Messages that there is room for. Asked once: the lane may be slower a moment later, and what a claim
     /// has read and cannot take has to be read again from the beginning.
     pub room: usize,
@@ -78,6 +75,10 @@ pub(super) struct Track {
     pub(super) loaded: usize,
     /// Those of them that came from the slow lane.
     pub(super) loaded_pending: usize,
+    /// What waits in the lane, as of the last survey, and what has come since.
+    pub(super) waiting: Waiting,
+    /// When it last had a claim.
+    pub(super) claimed_at: Option<Instant>,
     /// When the ring last had an event for it.
     pub(super) last_event: Option<Instant>,
     pub(super) backlog: Backlog,
@@ -103,6 +104,8 @@ impl Track {
             route,
             loaded: 0,
             loaded_pending: 0,
+            waiting: Waiting::default(),
+            claimed_at: None,
             last_event: None,
             backlog: Backlog::Waiting,
             position: None,
@@ -133,6 +136,23 @@ impl Track {
 
     pub(super) fn sends(&self) -> bool {
         self.route.sending && !self.removed
+    }
+
+    /// Looks at what waits in the lane.
+    pub(super) fn survey(&mut self, now: Instant) {
+        let lane =
+            self.lane.as_ref().ok().filter(|_| self.loaded > 0 || self.backlog != Backlog::Gone);
+        self.waiting = lane.map_or_else(Waiting::default, |lane| lane.waiting(now));
+    }
+
+    /// It takes nothing at the moment.
+    pub(super) fn is_still(&self) -> bool {
+        self.waiting.still > BEHIND
+    }
+
+    /// New events go into the lane, and it takes what comes.
+    pub(super) fn keeps_up(&self) -> bool {
+        self.loaded > 0 && self.backlog != Backlog::Waiting && self.lag() <= BEHIND
     }
 
     /// How long the oldest message has waited in the lane.
@@ -203,6 +223,7 @@ impl Track {
             goes_on: self.position.is_some(),
             until: clock,
             limit: (want + known) as i64,
+            bytes: usize::MAX,
             room: want,
         })
     }

@@ -47,6 +47,8 @@ impl Leader {
         if !self.settlements.is_empty() {
             self.unwritten_since.get_or_insert(now);
         }
+        let surplus = self.schedule.survey(now);
+        self.spill(surplus);
         self.schedule.push_due(now);
         self.send();
     }

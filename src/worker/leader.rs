@@ -29,7 +29,7 @@ use crate::log::attempt::Log;
 use crate::log::retention::Turn;
 use crate::pg::board::Entry;
 use crate::pg::identity::Extension;
-use crate::pg::state::State;
+use crate::pg::state::{Leave, State};
 use crate::pg::txn::{self, TxnError};
 use crate::pg::{interrupt, settings};
 use crate::queue::cursor::Start;
@@ -348,7 +348,11 @@ impl Leader {
     /// Settings have changed.
     fn reconfigure(&mut self) {
         self.pool.resize(in_flight());
-        self.client = client(&self.lookups, Some(&self.client), complain);
+        let renewed = client(&self.lookups, Some(&self.client), complain);
+        // Otherwise connections would end, which some servers have a reason for each minute.
+        if !self.client.does_as(&renewed) {
+            self.client = renewed;
+        }
         registry::set_changed();
         self.entry.wake();
         self.delay = Duration::ZERO;
@@ -364,8 +368,8 @@ impl Leader {
         self.entry.set_error(message);
         let doublings = (self.errors - 1).min(10);
         let pause = (SHORTEST_PAUSE * 2u32.pow(doublings)).min(LONGEST_PAUSE);
-        // Not on the bell: outcomes that cannot be written would ring it without end.
-        interrupt::wait(None, pause);
+        // Not on the bell: outcomes that cannot be written would ring it without end. Nor on the latch, which commits set.
+        interrupt::pause(pause, || self.entry.leave() != Leave::Stay);
     }
 
     /// As after a crash, so that an event that is to blame for it is found in the end.

@@ -8,11 +8,12 @@ use super::leader::Leader;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::time::Timestamp;
 use crate::domain::verdict::Verdict;
+use crate::domain::window::RECOVERY;
 use crate::pg::spi::Session;
 use crate::pg::state::State;
 use crate::pg::txn::{self, TxnError};
 use crate::pg::{settings, snapshot, wal};
-use crate::queue::event::{Event, Origin, Settlement, Spill};
+use crate::queue::event::{Origin, Settlement, Spill};
 use crate::queue::installation;
 use crate::queue::pending;
 use crate::queue::ring::{self, Handled};
@@ -36,9 +37,6 @@ pub(super) enum Cancelled {
     Many,
 }
 
-/// The window that reaches back to the cursor of an earlier run.
-const RECOVERY: u64 = 0;
-
 impl Leader {
     /// Reads changed definitions, due events of the slow lane and new events of the ring, and hands them
     /// to the threads when the transaction has ended.
@@ -54,11 +52,16 @@ impl Leader {
             }
             if self.reads() {
                 self.windows.extend(snapshot::current());
+                let mut bytes = 0;
                 for page in 0..PAGES {
                     // Writing down what is spilled costs more than reading it did.
-                    if self.spills.len() >= ring::PAGE || !self.read_page(session, page == 0) {
+                    if self.spills.len() >= ring::PAGE || bytes >= ring::PAGE_BYTES {
                         break;
                     }
+                    let Some(read) = self.read_page(session, page == 0) else {
+                        break;
+                    };
+                    bytes += read;
                 }
             }
         });
@@ -129,14 +132,10 @@ impl Leader {
         if claims.is_empty() {
             return;
         }
-        let mut found =
-            pending::claim(session, &self.timeline, &mut claims, clock, &self.installation);
+        let found = pending::claim(session, &self.timeline, &mut claims, clock, &self.installation);
         let mut exhausted = Vec::new();
-        for claim in &claims {
-            let (own, others) =
-                found.into_iter().partition(|(_, e): &(_, Event)| e.webhook == claim.webhook);
-            found = others;
-            if self.schedule.claimed(claim, own, now) {
+        for (claim, found) in claims.iter().zip(found) {
+            if self.schedule.claimed(claim, found, now) {
                 exhausted.push(claim.webhook);
             }
         }
@@ -147,17 +146,16 @@ impl Leader {
         }
     }
 
-    /// Reads a page of the ring, if there is one and room for it; says whether there was.
-    fn read_page(&mut self, session: &Session, fresh_first: bool) -> bool {
+    /// Reads a page of the ring, if there is one and room for it. Returns the bytes of its bodies.
+    fn read_page(&mut self, session: &Session, fresh_first: bool) -> Option<usize> {
         let now = Instant::now();
         let fresh = fresh_first && self.schedule.has_room_for_fresh(now);
         let fresh = fresh.then(|| self.windows.fresh()).flatten();
-        let oldest = || self.schedule.has_room().then(|| self.windows.oldest()).flatten();
-        let Some((window, scan)) = fresh.or_else(oldest) else {
-            return false;
-        };
+        let oldest = || self.may_read_on().then(|| self.windows.oldest()).flatten();
+        let (window, scan) = fresh.or_else(oldest)?;
         let skip = self.schedule.spilling(now);
-        let (mut events, last) = ring::read(session, window, scan, &skip, &self.installation);
+        let ring::Page { mut events, last, bytes } =
+            ring::read(session, window, scan, &skip, &self.installation);
         let mut handled = Handled::default();
         if window == RECOVERY {
             handled = ring::handled(session, &events);
@@ -206,7 +204,7 @@ impl Leader {
             }
         }
         self.windows.took(window, outstanding, last);
-        true
+        Some(bytes)
     }
 
     /// An event that is dead without an attempt.

@@ -113,7 +113,9 @@ impl Leader {
 
     /// There is something to read and room for it.
     pub(super) fn may_read_on(&self) -> bool {
-        self.reads() && self.windows.unread() && self.schedule.has_room()
+        self.reads()
+            && self.windows.unread()
+            && (self.schedule.has_room() || self.windows.is_crowded())
     }
 
     /// The last look has left something that the next one can take.

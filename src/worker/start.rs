@@ -118,6 +118,7 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
     let mut reminder = Reminder::default();
     loop {
         interrupt::reload_if_asked();
+        let mut failed = false;
         // Whoever arms the database later wakes again.
         entry.take_wake();
         match txn::run(extension, |session| look(session, entry)) {
@@ -134,6 +135,7 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
                 }
             }
             Ok(Found::Incomplete) => {
+                failed = true;
                 entry.set_error("a row of webhook.cursor, ring or installation is missing");
             }
             Err(TxnError::ExtensionGone) => {
@@ -141,7 +143,10 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
                 return Err(Exit::Finished);
             }
             Err(TxnError::Ending) => return Err(Exit::Failed),
-            Err(TxnError::Failed(message)) => entry.set_error(&message),
+            Err(TxnError::Failed(message)) => {
+                failed = true;
+                entry.set_error(&message);
+            }
         }
         // Nothing but a statement of a user's changes anything about it.
         entry.set_idle(true);
@@ -151,7 +156,12 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
             entry.rest(if unarmed { Timestamp::INFINITY } else { again });
             return Err(Exit::Finished);
         }
-        interrupt::wait(None, pause);
+        // A copy is armed by a statement, which wakes; what is captured there meanwhile wakes as well.
+        let sure = if failed { pause } else { SHORTEST_PAUSE };
+        interrupt::pause(sure, || entry.leave() != Leave::Stay);
+        if !failed && !entry.is_woken() && entry.leave() == Leave::Stay {
+            interrupt::wait(None, pause);
+        }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }

@@ -293,7 +293,7 @@ def test_many(items, receiver):
 
 @pytest.mark.xdist_group("busy")
 def test_one_in_memory_before_many_that_cannot_be_read_yet(items, receiver):
-    """Four large bodies fill the memory. One of them does not wait for thousands that were cancelled unread."""
+    """One that waits behind a large body does not wait for thousands that were cancelled, read or unread."""
     items.run("ALTER TABLE items ADD body text")
     items.run("CREATE TABLE wide (LIKE items)")
     items.run("CREATE TABLE others (LIKE items)")
@@ -314,7 +314,6 @@ def test_one_in_memory_before_many_that_cannot_be_read_yet(items, receiver):
         receiver.wait(3)
     of = "FROM webhook.deliveries WHERE webhook = %s"
     assert items.value(f"SELECT count(*) FILTER (WHERE webhook_cancel(id)) {of}", "others") == 6000
-    assert items.value("SELECT count(*) FROM webhook.pending") == 0
     second = items.value(f"SELECT max(id) {of}", "narrow")
     assert items.value(CANCEL, second) is True
     spilled = "SELECT count(*) FROM webhook.pending WHERE id = %s"

@@ -6,7 +6,8 @@ SELECT e.slot, e.xid, e.id, e.webhook, e.event_id,
                AND (SELECT true FROM webhook.closed AS c WHERE c.delivery = e.id AND c.xid = e.xid) THEN NULL
            ELSE e.payload
        END,
-       e.failure
+       e.failure,
+       CASE WHEN e.webhook = ANY ($4) THEN pg_column_size(e.payload) ELSE 0 END
 FROM webhook.event AS e
 WHERE e.xid = $1
   AND e.id > $2

@@ -41,7 +41,7 @@ fn a_fast_endpoint_gets_as_many_as_its_pace_asks_for() {
     assert_eq!(lane.push(messages(9)), 1, "ten of a fifth are two stints");
     assert_eq!(lane.push(messages(40)), 8);
     (0..8).for_each(|_| drop(lane.next()));
-    lane.take_back();
+    lane.give_back(0);
     lane.push(messages(1));
     assert!(lane.next().is_none(), "too many for the rest");
 }
@@ -135,4 +135,20 @@ fn a_message_that_no_thread_has_taken_can_be_withdrawn() {
     assert!(lane.withdraw(second));
     assert!(!lane.withdraw(second), "gone");
     assert_eq!(lane.next().map(|(_, message)| message.delivery), Some(third));
+}
+
+#[test]
+fn what_waits_is_counted_and_the_newest_goes_back() {
+    let lane = lane(1, Some(1));
+    let one = messages(1).map(|message| message.bytes()).sum::<usize>();
+    lane.push(messages(5));
+    assert_eq!(lane.waiting(Instant::now()).bytes, 5 * one);
+    lane.next().expect("a message");
+    lane.withdraw(1);
+    assert_eq!(lane.waiting(Instant::now()).bytes, 3 * one);
+    assert!(lane.waiting(Instant::now()).still > SECOND / 2, "it may send no other for a while");
+    let given = lane.give_back(2 * one + 1);
+    assert_eq!(given.iter().map(|message| message.delivery).collect::<Vec<_>>(), [4]);
+    assert_eq!(lane.give_back(0).len(), 2);
+    assert_eq!(lane.waiting(Instant::now()).bytes, 0);
 }

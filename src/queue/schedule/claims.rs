@@ -2,50 +2,46 @@
 
 use std::time::{Duration, Instant};
 
-use super::{MOST_BYTES, Schedule};
+use super::Schedule;
 use crate::domain::breaker::Admission;
 use crate::domain::time::Timestamp;
 use crate::queue::event::Event;
-use crate::queue::track::{self, Claim, Track};
+use crate::queue::track::Claim;
 
 /// When to ask again for a row of the slow lane whose id another delivery under way has.
 const SOON: Duration = Duration::from_secs(1);
 
+/// Claims that are made at once, and rows that all of them may ask for: what they find is in memory, and takes some tens
+/// of milliseconds for which whatever else there is waits. The next ones are made by the next look.
+const MOST: usize = 128;
+const MOST_ROWS: usize = 4096;
+
 impl Schedule {
-    /// What to claim from the slow lane now.
+    /// What to claim from the slow lane now, for whoever has waited longest since the last claim.
     pub fn claims(&self, now: Instant, clock: Timestamp) -> Vec<Claim> {
         let due = self.tracks.values().filter(|track| track.is_due(clock));
-        let mut claims = due.filter_map(|track| {
-            let claim = track.claim(now, clock)?;
-            let limit = claim.limit.min(self.claimable(track));
-            (limit > 0).then_some(Claim { limit, ..claim })
+        let claims = due.filter_map(|track| {
+            let bytes = self.memory.room(track);
+            let claim = track.claim(now, clock).filter(|_| bytes > 0)?;
+            Some((track.claimed_at, Claim { bytes, ..claim }))
         });
-        if !self.single {
-            let mut claims: Vec<Claim> = claims.collect();
-            let share = track::share(claims.len());
-            claims.iter_mut().for_each(|claim| claim.limit = claim.limit.min(share));
-            return claims;
-        }
-        let one = claims.next().filter(|_| self.flights.is_empty());
-        one.map(|claim| Claim { after: None, goes_on: false, limit: 1, ..claim })
-            .into_iter()
-            .collect()
+        let mut claims: Vec<_> = claims.collect();
+        claims.sort_by_key(|(claimed_at, _)| *claimed_at);
+        let most = if self.single { usize::from(self.flights.is_empty()) } else { MOST };
+        claims.truncate(most);
+        let share = (MOST_ROWS / claims.len().max(1)) as i64;
+        let claims = claims.into_iter().map(|(_, claim)| match self.single {
+            true => Claim { after: None, goes_on: false, limit: 1, ..claim },
+            false => Claim { limit: claim.limit.min(share), ..claim },
+        });
+        claims.collect()
     }
 
     /// How long until something is due that nothing else will announce.
     pub fn next_wake(&self, now: Instant, clock: Timestamp) -> Option<Duration> {
         // One that may not claim more waits for an outcome.
-        let tracks = self.tracks.values().filter(|track| self.claimable(track) > 0);
+        let tracks = self.tracks.values().filter(|track| self.memory.room(track) > 0);
         tracks.filter_map(|track| track.next_wake(now, clock)).min()
-    }
-
-    /// Where the bodies in memory are large, an endpoint that has none of them may claim one.
-    fn claimable(&self, track: &Track) -> i64 {
-        match (self.bytes < MOST_BYTES, track.loaded) {
-            (true, _) => i64::MAX,
-            (false, 0) => 1,
-            (false, _) => 0,
-        }
     }
 
     /// Takes what a claim found: events with their `next_at`. Returns whether the claim came to the end
@@ -54,6 +50,7 @@ impl Schedule {
         let Some(track) = self.tracks.get_mut(&claim.webhook) else {
             return false;
         };
+        track.claimed_at = Some(now);
         let last = found.last().map(|(next_at, event)| (*next_at, event.id));
         let at_end = track.claimed(claim, last, found.len());
         let mut free = claim.room;

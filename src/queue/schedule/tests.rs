@@ -197,8 +197,9 @@ fn many_claims_at_once_are_smaller() {
         claims.iter().map(|claim| claim.limit).collect::<Vec<_>>()
     };
     assert_eq!(limits(1..=1), [2000]);
-    assert_eq!(limits(1..=4), [512; 4]);
-    assert_eq!(limits(1..=20), [256; 20]);
+    assert_eq!(limits(1..=4), [1024; 4]);
+    assert_eq!(limits(1..=20), [204; 20]);
+    assert_eq!(limits(1..=2000), [32; 128], "and the others at the next look");
 }
 
 #[test]
@@ -409,4 +410,49 @@ fn an_endpoint_that_refuses_events_still_gets_new_ones() {
     assert_eq!(schedule.offer(event(101, 1), now), Decision::Taken);
     assert_eq!(handed_over(&mut schedule), [101]);
     assert_eq!(schedule.take_health(now).pop().map(|health| health.fail_count), Some(100));
+}
+
+/// An event of the ring with so many bytes.
+fn large(id: i64, webhook: i32, bytes: usize) -> Event {
+    Event { body: Some("x".repeat(bytes)), ..event(id, webhook) }
+}
+
+const MIB: usize = 1024 * 1024;
+
+#[test]
+fn what_waits_for_one_leaves_room_for_others() {
+    let now = Instant::now();
+    let mut schedule = schedule(vec![route(1), route(2)], now);
+    for id in 0..5 {
+        schedule.offer(large(id, 1, MIB), now);
+    }
+    assert_eq!(schedule.spilling(now), [1], "it has as much as one may have");
+    assert!(!schedule.has_room(), "but keeps up");
+    schedule.offer(event(10, 2), now);
+    assert!(schedule.has_room_for_fresh(now));
+    // Its lane has all of it, and takes nothing.
+    let sent = schedule.take_outbox();
+    for (lane, messages) in sent {
+        let limit = if lane.webhook() == 1 { 0 } else { 1 };
+        assert!(lane.push_at(messages, now - Duration::from_secs(1)) >= limit);
+    }
+    assert!(schedule.survey(now).is_empty());
+    assert!(schedule.has_room(), "nobody waits for it any more");
+}
+
+#[test]
+fn what_is_too_much_goes_back_to_where_it_waits() {
+    let now = Instant::now();
+    let mut schedule = schedule((1..=8).map(route).collect(), now);
+    for id in 0..32 {
+        schedule.offer(large(id, 1 + (id % 8) as i32, MIB), now);
+    }
+    for (lane, messages) in schedule.take_outbox() {
+        lane.push_at(messages, now - Duration::from_secs(1));
+    }
+    let spills = schedule.survey(now);
+    assert_eq!(spills.len(), 8 * 3, "of each endpoint one event of four stays");
+    assert!(spills.iter().all(|spill| spill.id >= 8), "the oldest");
+    assert!(schedule.survey(now).is_empty());
+    assert_eq!(schedule.len(), 8);
 }

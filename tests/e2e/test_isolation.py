@@ -1,0 +1,133 @@
+"""What one endpoint, or somebody who is in the way of our own writing, costs the events of the others: nothing that
+takes seconds. A flow of fresh events goes to an endpoint that is well while something else is not."""
+
+import datetime
+import json
+import signal
+import threading
+import time
+
+import pytest
+
+from harness import wait_until
+from harness.receiver import after, reply
+
+#: A body that is nearly as large as it may be by default.
+LARGE = "repeat(md5(i::text), 30000)"
+
+#: Seconds that a fresh event of an endpoint that is well may take on a machine that is busy with other tests. What is
+#: kept back by others took from two seconds to half a minute.
+SOON = 1.5
+
+
+class Fresh:
+    """One event each twentieth of a second, to an endpoint of its own that is well; as a context."""
+
+    def __init__(self, db, receiver):
+        self.db, self.receiver, self.path = db, receiver, "/well"
+        db.run("CREATE TABLE fresh (id bigserial PRIMARY KEY, at timestamptz DEFAULT clock_timestamp())")
+        db.create("well", receiver.url(self.path), table_name="fresh")
+        db.run("INSERT INTO fresh DEFAULT VALUES")
+        receiver.wait(1, self.path)
+        self._end = threading.Event()
+        self.count = 1
+
+    def __enter__(self):
+        self._writer = threading.Thread(target=self._write)
+        self._writer.start()
+        return self
+
+    def _write(self):
+        with self.db.connect() as connection:
+            while not self._end.wait(0.05):
+                connection.execute("INSERT INTO fresh DEFAULT VALUES")
+                self.count += 1
+
+    def __exit__(self, *_):
+        self._end.set()
+        self._writer.join()
+
+    def lags(self):
+        """How long each has taken, sorted, once all are there; each once."""
+        requests = self.receiver.wait(self.count, self.path)
+        assert len({r.id for r in requests}) == len(requests) == self.count, "each once"
+        at = [datetime.datetime.fromisoformat(json.loads(r.body)["record"]["at"]).timestamp() for r in requests]
+        lags = sorted(r.time - at for r, at in zip(requests, at, strict=True))
+        print(" ".join(f"p{part}={1000 * lags[min(len(lags) - 1, len(lags) * part // 100)]:.0f}ms" for part in (50, 90, 99, 100)))
+        return lags
+
+
+@pytest.mark.alone
+def test_large_bodies_behind_a_rate_limit_keep_nobody_back(db, receiver):
+    db.run("CREATE TABLE large (id int, note text)")
+    db.create("limited", receiver.url("/limited"), table_name="large", rate_limit=1)
+    with Fresh(db, receiver) as fresh:
+        db.run(f"INSERT INTO large SELECT i, {LARGE} FROM generate_series(1, 150) AS i")
+        time.sleep(2.5)
+    assert fresh.lags()[-1] < SOON
+
+
+@pytest.mark.alone
+def test_bodies_of_many_slow_endpoints_keep_nobody_back(db, receiver):
+    db.run("CREATE TABLE slow (id int, note text)")
+    for number in range(100):
+        db.create(f"slow{number}", receiver.url(f"/slow/{number}"), table_name="slow", rate_limit=1)
+    with Fresh(db, receiver) as fresh:
+        db.run("INSERT INTO slow SELECT i, string_agg(md5(random()::text), '') FROM generate_series(1, 300) AS i, generate_series(1, 90) GROUP BY i")
+        time.sleep(4)
+    assert fresh.lags()[-1] < SOON
+
+
+def failures(db):
+    """Attempts that have not been answered well, and what is counted against endpoints."""
+    failed = "SELECT count(*) FROM webhook.attempts WHERE status_code IS DISTINCT FROM 200"
+    return db.value(failed), db.value("SELECT coalesce(sum(fail_count), 0) FROM webhook.webhooks")
+
+
+class Locked:
+    """Nobody else reads or writes these tables; as a context."""
+
+    def __init__(self, db, *tables):
+        self.db, self.tables = db, tables
+
+    def __enter__(self):
+        self.connection = self.db.cluster.connect(self.db.name, autocommit=False)
+        self.connection.execute(f"LOCK TABLE {', '.join(self.tables)} IN ACCESS EXCLUSIVE MODE")
+
+    def __exit__(self, *_):
+        self.connection.close()
+
+
+@pytest.mark.alone
+def test_what_cannot_be_logged_blames_no_endpoint(db, receiver):
+    """More than can wait to be written has been answered or is under way, and all of it is answered in time."""
+    receiver.default(after(0.05, reply(200)))
+    db.run("CREATE TABLE items (id bigserial)")
+    for number in range(10):
+        db.create(f"hook{number}", receiver.url("/"), table_name="items", timeout_seconds=2, max_concurrency=10)
+    log = [f"webhook.{table}" for (table,) in db.rows("SELECT relname FROM pg_class WHERE relname ~ '^attempt_[0-9]+$'")]
+    with Locked(db, *log):
+        db.run("INSERT INTO items SELECT FROM generate_series(1, 300)")
+        time.sleep(6)
+    db.settled()
+    assert failures(db) == (0, 0)
+    assert len(receiver.got()) == len({r.id for r in receiver.got()}) == 3000, "each once"
+
+
+@pytest.mark.alone
+def test_a_worker_that_was_stopped_takes_the_answers_that_have_come(db, receiver):
+    db.run("CREATE TABLE items (id bigserial)")
+    db.create("hook", receiver.url("/"), table_name="items", timeout_seconds=2)
+    # One that is known gets all requests at once.
+    db.run("INSERT INTO items DEFAULT VALUES")
+    db.wait_for_status(1)
+    receiver.hold()
+    db.run("INSERT INTO items SELECT FROM generate_series(1, 10)")
+    wait_until(lambda: receiver.under_way == 10, "ten requests")
+    worker = db.worker()
+    db.cluster.signal_process(worker, signal.SIGSTOP)
+    receiver.release()
+    time.sleep(2.5)
+    db.cluster.signal_process(worker, signal.SIGCONT)
+    db.wait_for_status(11, timeout=5)
+    assert failures(db) == (0, 0) and len(receiver.got()) == 11
