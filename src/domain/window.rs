@@ -99,9 +99,9 @@ impl Windows {
         }
         // One that nothing has been read of grows: where none may be read, there is one for all looks.
         let grows =
-            |window: &mut Window| !window.begun && !window.is_read() && window.number != RECOVERY;
-        let lower = self.open.pop_back_if(grows).map(|window| window.lower);
-        let lower = lower.unwrap_or_else(|| self.newest.clone());
+            |window: &Window| !window.begun && !window.is_read() && window.number != RECOVERY;
+        let grown = if self.open.back().is_some_and(grows) { self.open.pop_back() } else { None };
+        let lower = grown.map_or_else(|| self.newest.clone(), |window| window.lower);
         let scans = scans(&lower, &now);
         self.open.push_back(Window {
             number: self.next_number,

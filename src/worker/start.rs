@@ -105,7 +105,7 @@ pub(super) fn run(database: pg_sys::Oid) -> Exit {
 /// What a look at what an earlier run has left comes to.
 enum Found {
     /// A run begins.
-    Begun { installation: String, start: Start, clock: Clock, slot: i16, log: Log },
+    Begun { installation: String, start: Box<Start>, clock: Clock, slot: i16, log: Log },
     /// This database is a copy. Nothing of it is touched.
     Copy,
     /// A row of ours has been removed by hand.
@@ -125,7 +125,7 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
             Ok(Found::Begun { installation, start, clock, slot, log }) => {
                 entry.set_idle(false);
                 entry.set_needed_from(Timestamp(0));
-                return Leader::new(extension, entry, installation, start, clock, slot, log);
+                return Leader::new(extension, entry, installation, *start, clock, slot, log);
             }
             Ok(Found::Copy) => {
                 entry.set_state(State::Unarmed);
@@ -185,7 +185,8 @@ fn look(session: &Session, entry: &Entry) -> Found {
         resume(session, &mut start, reading, entry.needed_from());
         let clock = Clock::new(reading, now);
         let (slot, log) = (ring::current_slot(session)?, Log::open(session));
-        Some(Found::Begun { installation: installation.id, start, clock, slot, log })
+        let installation = installation.id;
+        Some(Found::Begun { installation, start: Box::new(start), clock, slot, log })
     };
     begin().unwrap_or(Found::Incomplete)
 }
