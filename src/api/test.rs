@@ -138,7 +138,8 @@ impl Test {
             gone: false,
             orphan: false,
         };
-        Log::open(session).write(self.sender.target.slot, &[settlement]);
+        let level = settings::log_level();
+        Log::open(session).write(self.sender.target.slot, level, &[settlement]);
     }
 }
 

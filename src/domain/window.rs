@@ -204,6 +204,11 @@ impl Windows {
         self.open.iter().any(|window| !window.scans.is_empty())
     }
 
+    /// The number of the oldest window that is not done.
+    pub fn first(&self) -> Option<u64> {
+        self.open.front().map(|window| window.number)
+    }
+
     /// All that has been looked at is settled.
     pub fn is_done(&self) -> bool {
         self.open.iter().all(Window::done)

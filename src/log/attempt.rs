@@ -5,7 +5,7 @@ use pgrx::pg_sys;
 use crate::domain::time;
 use crate::domain::verdict::{self, Verdict};
 use crate::pg::heap::{self, Field, column};
-use crate::pg::settings::{self, LogLevel};
+use crate::pg::settings::LogLevel;
 use crate::pg::spi::{Session, arg, sql};
 use crate::queue::event::Settlement;
 
@@ -21,9 +21,8 @@ impl Log {
         Self { tables: rows.iter().map(|row| row.value(1)).collect() }
     }
 
-    /// Writes a row for each attempt that is to be logged into `slot`.
-    pub fn write(&self, slot: i16, settlements: &[Settlement]) {
-        let level = settings::log_level();
+    /// Writes a row for each attempt that is to be logged into `slot`: those that `level` is for.
+    pub fn write(&self, slot: i16, level: LogLevel, settlements: &[Settlement]) {
         let is_logged = |s: &&Settlement| match level {
             LogLevel::All => true,
             LogLevel::Failures => s.verdict != Verdict::Delivered,

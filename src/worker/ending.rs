@@ -9,6 +9,7 @@ use pgrx::prelude::*;
 
 use super::leader::Leader;
 use crate::pg::interrupt;
+use crate::pg::settings::LogLevel;
 use crate::pg::txn::{self, TxnError};
 use crate::queue::cursor;
 
@@ -30,17 +31,29 @@ impl Leader {
     }
 
     fn last_words(&mut self) {
-        let written = self.wind_up(GRACE).and_then(|()| {
-            let reading = self.read_clock();
-            let settled = self.windows.advance().cloned();
-            let settled = settled.as_ref().or(self.cursor.as_ref());
-            txn::run(self.extension, |session| {
-                cursor::save(session, settled, reading);
-                cursor::calm(session);
-                self.walking.leave(session, reading.time());
-            })
-        });
-        report(written);
+        report(self.wind_up(GRACE).and_then(|()| self.save()));
+    }
+
+    /// Writes down what has been brought, and waits for nothing more.
+    pub(super) fn break_off(&mut self) {
+        report(self.wind_up(Duration::ZERO));
+    }
+
+    /// Writes down how far this run has come, which has gone well.
+    pub(super) fn save(&mut self) -> Result<(), TxnError> {
+        if let Some(settled) = self.windows.advance() {
+            self.cursor = Some(settled.clone());
+        }
+        self.unlogged.forget_before(self.windows.first());
+        let unlogged = self.unlogged.settlements();
+        let reading = self.read_clock();
+        let cursor = self.cursor.as_ref();
+        txn::run(self.extension, |session| {
+            self.log.write(self.slot, LogLevel::All, &unlogged);
+            cursor::save(session, cursor, reading);
+            cursor::calm(session);
+            self.walking.leave(session, reading.time());
+        })
     }
 
     /// Begins nothing more, and writes down what has been brought and what is brought within `grace`.
@@ -62,7 +75,7 @@ impl Leader {
 }
 
 /// What could not be written down will be repeated.
-pub(super) fn report(written: Result<(), TxnError>) {
+fn report(written: Result<(), TxnError>) {
     if let Err(error) = written {
         log!("pg_webhook: at the end: {error:?}");
     }

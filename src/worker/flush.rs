@@ -8,6 +8,7 @@ use super::leader::Leader;
 use crate::domain::time::Timestamp;
 use crate::domain::verdict::{self, Verdict};
 use crate::log::{attempt, health};
+use crate::pg::settings::{self, LogLevel};
 use crate::pg::txn::{self, TxnError};
 use crate::pg::wake;
 use crate::queue::cursor;
@@ -102,9 +103,10 @@ impl Leader {
             self.schedule.spill_at(clock);
         }
         let suspensions = suspensions(settlements, spills, clock);
+        let level = if self.unlogged.is_full() { LogLevel::All } else { settings::log_level() };
         let cleared = settlements.iter().any(|s| Some(s.delivery) == self.suspect);
         let written = txn::run(self.extension, |session| {
-            self.log.write(self.slot, settlements);
+            self.log.write(self.slot, level, settlements);
             let mut moved = pending::suspend(session, &suspensions, clock);
             let mut doubled = self.doubled.clone();
             if moved < suspensions.len() {
@@ -166,17 +168,20 @@ impl Leader {
             self.cursor = None;
             self.progressed = false;
         }
-        self.forget();
+        self.forget(level);
         Ok(())
     }
 
     /// What has been written leaves the memory.
-    fn forget(&mut self) {
+    fn forget(&mut self, level: LogLevel) {
         // The cursor may follow, though nothing else comes.
         self.progressed |=
             !self.settlements.is_empty() || !self.spills.is_empty() || !self.doubled.is_empty();
         for settlement in self.settlements.drain(..) {
             self.schedule.settled(&settlement);
+            if level != LogLevel::All {
+                self.unlogged.note(&settlement);
+            }
             if let Origin::Ring { window, .. } = settlement.origin {
                 self.windows.settled(window);
             }
@@ -185,6 +190,7 @@ impl Leader {
             self.windows.settled(spill.window);
         }
         self.unwritten_since = None;
+        self.unlogged.forget_before(self.windows.first());
     }
 }
 

@@ -10,10 +10,10 @@ use pgrx::prelude::*;
 
 use super::Exit;
 use super::bounds::Walking;
-use super::ending;
 use super::look::Cancelled;
 use super::removing::Removing;
 use super::turning::Turning;
+use super::unlogged::Unlogged;
 use crate::delivery::client::Client;
 use crate::delivery::files;
 use crate::delivery::lookup::Lookups;
@@ -69,6 +69,7 @@ pub(super) struct Leader {
     pub(super) pool: Pool,
     pub(super) schedule: Schedule,
     pub(super) windows: Windows,
+    pub(super) unlogged: Unlogged,
     /// Everything that this sees was on disk when the run began.
     pub(super) begun: Snapshot,
     /// Attempts that are not in the database yet.
@@ -162,6 +163,7 @@ impl Leader {
             pool,
             schedule,
             windows: Windows::new(start.settled),
+            unlogged: Unlogged::default(),
             begun: start.begun,
             settlements: Vec::new(),
             spills: Vec::new(),
@@ -375,7 +377,7 @@ impl Leader {
     /// As after a crash, so that an event that is to blame for it is found in the end.
     fn start_again(&mut self, reason: &str) -> Exit {
         log!("pg_webhook: {reason}; starting again");
-        ending::report(self.wind_up(Duration::ZERO));
+        self.break_off();
         Exit::Failed
     }
 }

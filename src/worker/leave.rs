@@ -17,7 +17,6 @@ use crate::log::retention;
 use crate::pg::state::{Leave, State};
 use crate::pg::txn::{self, TxnError};
 use crate::pg::{interrupt, settings};
-use crate::queue::cursor;
 
 /// How long requests that are under way may take when the worker has to leave although it has work. What has not
 /// ended by then is cut off and sent again. With the launcher's patience it makes up most of the 10 s that a
@@ -104,17 +103,8 @@ impl Leader {
             let clock = self.time();
             self.walking.catch_up(self.extension, clock, &self.timeline, &self.schedule)?;
         }
-        if let Some(settled) = self.windows.advance() {
-            self.cursor = Some(settled.clone());
-        }
-        let reading = self.read_clock();
-        let cursor = self.cursor.as_ref();
-        let turning = txn::run(self.extension, |session| {
-            cursor::save(session, cursor, reading);
-            cursor::calm(session);
-            self.walking.leave(session, reading.time());
-            retention::due_in(session)
-        })?;
+        self.save()?;
+        let turning = txn::run(self.extension, retention::due_in)?;
         let (now, clock) = (Instant::now(), self.time());
         let unfinished = self.behind || self.schedule.len() > 0 || !self.windows.is_done();
         if settings::enabled() && unfinished {

@@ -17,6 +17,7 @@ mod removing;
 mod rest;
 mod start;
 mod turning;
+mod unlogged;
 
 use std::time::Duration;
 

@@ -97,6 +97,19 @@ def test_what_is_answered_is_not_repeated_whoever_stops_the_worker(busy, receive
         load.verify()
 
 
+def test_what_is_not_logged_is_not_repeated_either(own_cluster, make_db, receiver):
+    """Of a transaction of which not all is delivered the cursor says nothing."""
+    server = own_cluster(pg_webhook__log_level="none")
+    db = make_db(server)
+    prepare(db, receiver)
+    receiver.default(after(SLOW, reply(200)))
+    load = Load(db, receiver)
+    load.insert(100)
+    receiver.wait(40)
+    assert db.judge.value("SELECT pg_terminate_backend(pid) FROM webhook.worker")
+    load.verify()
+
+
 @pytest.mark.parametrize("how", ["terminated", "stopped"])
 def test_a_stop_inside_a_statement_repeats_nothing(busy, receiver, how):
     server, db, load = busy
