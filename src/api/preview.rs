@@ -62,7 +62,7 @@ fn webhook_preview(
     on_behalf(|caller| {
         let op = op.ok_or(Refusal::Null("op"))?;
         spi::connect(|session| {
-            let own = managed::find(session, caller, webhook)?;
+            let own = managed::look(session, caller, webhook)?;
             let sender = Sender::load(session, own.id);
             let route = endpoint::load(session, Some(own.id)).pop();
             let (Some(sender), Some(route)) = (sender, route) else {

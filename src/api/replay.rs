@@ -72,7 +72,7 @@ fn webhook_replay_all(
     on_behalf(|caller| {
         let status: Status = status.map_or(Ok(Status::Dead), str::parse)?;
         spi::connect(|session| {
-            let own = managed::find(session, caller, webhook)?;
+            let own = managed::look(session, caller, webhook)?;
             let args = || [arg(own.id), arg(since), arg(until), arg(status.name())];
             // Before anything is written: what this writes is not among them.
             let rows = session.run(sql!("api/untransformed_all"), &args());

@@ -69,7 +69,7 @@ impl Test {
         payload: Option<Json>,
         client: &crate::delivery::client::Client,
     ) -> Result<Self, Refusal> {
-        let own = managed::find(session, caller, webhook)?;
+        let own = managed::look(session, caller, webhook)?;
         let route = endpoint::load(session, Some(own.id)).pop();
         let sender = Sender::load(session, own.id);
         let (Some(route), Some(sender)) = (route, sender) else {

@@ -4,7 +4,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::signature::Scheme;
 use crate::pg::identity::Caller;
 use crate::pg::snapshot;
-use crate::pg::spi::{Session, arg, sql};
+use crate::pg::spi::{Rows, Session, arg, sql};
 
 /// A webhook that the caller may manage.
 pub struct Webhook {
@@ -62,6 +62,23 @@ pub(super) fn lock(
     webhook: &str,
 ) -> Result<Webhook, Refusal> {
     let rows = session.run(sql!("registry/lock"), &[arg(id), arg(caller.role)]);
+    found(&rows, id, webhook)
+}
+
+/// As [`find`], to look at it: whoever changes it meanwhile neither waits nor is waited for.
+///
+/// # Errors
+///
+/// As for [`find`].
+pub fn look(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result<Webhook, Refusal> {
+    let webhook = webhook.ok_or(Refusal::Null("webhook"))?;
+    let id = see(session, caller, webhook)?;
+    let args = [arg(id), arg(caller.role)];
+    let rows = snapshot::with_latest(|| session.look_up(sql!("registry/look"), &args));
+    found(&rows, id, webhook)
+}
+
+fn found(rows: &Rows<'_>, id: i32, webhook: &str) -> Result<Webhook, Refusal> {
     let row = rows.first().ok_or_else(|| Refusal::UnknownWebhook(shown(webhook)))?;
     Ok(Webhook {
         id,
@@ -73,7 +90,7 @@ pub(super) fn lock(
     })
 }
 
-/// As [`find`], to look at it.
+/// As [`look`], its number alone.
 ///
 /// # Errors
 ///

@@ -126,6 +126,17 @@ def test_an_open_transaction_keeps_its_slot(server, make_db, receiver):
     assert ids(db) == {2} and not problems(db, "the log")
 
 
+def test_an_open_transaction_that_has_looked_keeps_the_log(server, make_db, receiver):
+    db = prepare(server, make_db, receiver)
+    with db.connect(autocommit=False) as reader:
+        assert reader.execute("SELECT count(*) FROM webhook.deliveries").fetchone() == (0,)
+        age(db)
+        told = f"its oldest part is in use by process {reader.info.backend_pid} of "
+        wait_until(lambda: problems(db, told), "to be told", interval=0.1)
+        assert slot(db) == 0
+    wait_until(lambda: slot(db) == 1, "the ring to turn at last")
+
+
 def test_what_is_open_in_another_database_holds_up_nothing(server, make_db, receiver):
     db = prepare(server, make_db, receiver)
     other = make_db(server, extension=False)
