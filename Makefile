@@ -177,6 +177,11 @@ fuzz: build $(VENV)/ready ## Statements of many roles at random, for SECONDS=300
 	@PGW_FUZZ_SECONDS=$(or $(SECONDS),300) PGW_FUZZ_SEED=$(SEED) tests/with_room $(RUN) \
 	    $(VENV)/bin/pytest -q -s -n 0 --timeout 0 tests/e2e/attacks/test_fuzz.py
 
+.PHONY: torture
+torture: build $(VENV)/ready ## Crashes and worse under load, for SECONDS=300 or CYCLES=; SEED= repeats the faults of a run
+	@PGW_TORTURE_SECONDS=$(or $(SECONDS),300) PGW_TORTURE_CYCLES=$(CYCLES) PGW_TORTURE_SEED=$(SEED) tests/with_room $(RUN) \
+	    $(VENV)/bin/pytest -q -s -n 0 --timeout 0 tests/e2e/torture
+
 .PHONY: demo
 demo: build $(VENV)/ready ## See it work, from CREATE EXTENSION to a retried delivery
 	@PGW_RUN=$(RUN) $(VENV)/bin/python tests/demo/demo.py

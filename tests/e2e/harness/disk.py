@@ -1,0 +1,35 @@
+"""A server's disk, which tests fill."""
+
+import pathlib
+import subprocess
+
+from .locks import locked
+from .places import RUN
+
+SOURCE = pathlib.Path(__file__).with_name("disk.c")
+
+
+class Disk:
+    """The disk of one server: full or not, also while it runs."""
+
+    def __init__(self, cluster):
+        self._file = cluster.folder / "disk"
+        self._file.write_bytes(b"\0")
+
+    def fill(self, full=True):
+        # In place: servers have the file in their memory.
+        with open(self._file, "r+b") as file:
+            file.write(b"\1" if full else b"\0")
+
+    def environment(self):
+        """Of a server that writes to it."""
+        return {"LD_PRELOAD": str(library()), "DISK_FILE": str(self._file)}
+
+
+def library():
+    """Compiled once for a run."""
+    made = RUN / "disk.so"
+    with locked("disk"):
+        if not made.exists():
+            subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", made, SOURCE, "-ldl"], check=True)
+    return made

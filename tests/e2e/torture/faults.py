@@ -1,0 +1,169 @@
+"""What happens to a server, and what each may cost."""
+
+import contextlib
+import os
+import random
+import signal
+import time
+
+import psycopg
+
+from harness import wait_until
+
+#: How a fault ends what was going on. An orderly end repeats nothing that was answered; in a crash of the worker or the server
+#: some of it may be repeated; the others end nothing.
+ORDERLY, CRASH, NONE = "orderly", "crash", "none"
+
+#: The clock is set by at most so many seconds.
+STEP = 3600
+
+
+class Victim:
+    """A server with its disk and its clock."""
+
+    def __init__(self, server, disk, clock):
+        self.server, self.disk, self.clock = server, disk, clock
+
+    def environment(self):
+        disk, clock = self.disk.environment(), self.clock.environment()
+        return {**disk, **clock, "LD_PRELOAD": f"{disk['LD_PRELOAD']} {clock['LD_PRELOAD']}"}
+
+    def start(self):
+        # What is left of a server that was killed takes a moment to end.
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return self.server.start(**self.environment())
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    def answers(self):
+        """Somebody can connect, and the launcher is there."""
+        try:
+            with self.server.connect() as connection:
+                return connection.execute("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_webhook launcher'").fetchone()[0]
+        except psycopg.OperationalError:
+            return False
+
+    def back(self):
+        """Wait until it serves, which it does by itself after most crashes."""
+        def serves():
+            if not self.server.running():
+                self.start()
+            return self.answers()
+        wait_until(serves, "the server to be back", 120, interval=0.05)
+
+    def processes(self, kind):
+        """Ids of its processes whose title has `kind` in it, found without its help."""
+        postmaster, found = self.server.postmaster_pid(), []
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                parent = open(f"/proc/{entry}/stat").read().rsplit(")", 1)[1].split()[1]
+                if int(parent) == postmaster and kind in open(f"/proc/{entry}/cmdline").read():
+                    found.append(int(entry))
+        return sorted(found)
+
+    def kill(self, kind, dice):
+        """Kill one of those processes, and wait until the server has noticed."""
+        before = self.processes("checkpointer")
+        if self.hit(kind, signal.SIGKILL, dice):
+            wait_until(lambda: not self.server.running() or self.processes("checkpointer") not in (before, []), "the server to begin anew")
+
+    def hit(self, kind, number, dice):
+        """Send a signal to one of those processes, if there is any."""
+        found = self.processes(kind)
+        if not found:
+            return None
+        victim = dice.choice(found)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(victim, number)
+        return victim
+
+
+def immediate_stop(victim, dice):
+    victim.server.crash()
+    victim.start()
+
+
+def fast_stop(victim, dice):
+    began = time.monotonic()
+    victim.server.stop("fast")
+    victim.took = time.monotonic() - began
+    victim.start()
+
+
+def kill_postmaster(victim, dice):
+    children = victim.processes("postgres")
+    os.kill(victim.server.postmaster_pid(), signal.SIGKILL)
+    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in children), "the server to be gone")
+    victim.start()
+
+
+def kill_backend(victim, dice):
+    # A client's: its title names the database and where it comes from.
+    victim.kill("[local]", dice)
+
+
+def kill_worker(victim, dice):
+    victim.kill("pg_webhook worker", dice)
+
+
+def kill_launcher(victim, dice):
+    victim.kill("pg_webhook launcher", dice)
+
+
+def terminate_worker(victim, dice):
+    victim.hit("pg_webhook worker", signal.SIGTERM, dice)
+
+
+def terminate_launcher(victim, dice):
+    victim.hit("pg_webhook launcher", signal.SIGTERM, dice)
+
+
+def stand_still(victim, dice):
+    pid = victim.hit("pg_webhook worker", signal.SIGSTOP, dice)
+    time.sleep(dice.uniform(0.1, 2))
+    if pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def full_disk(victim, dice):
+    victim.disk.fill()
+    time.sleep(dice.uniform(0.3, 2))
+    victim.disk.fill(False)
+
+
+def set_clock(victim, dice):
+    victim.clock.set(round(dice.uniform(-STEP, STEP)))
+
+
+def reload(victim, dice):
+    victim.server.reload(pg_webhook__enabled="off")
+    time.sleep(dice.uniform(0, 0.3))
+    victim.server.reload(pg_webhook__enabled="on")
+
+
+#: Each with how it ends what goes on, and how often it is drawn.
+FAULTS = {
+    immediate_stop: (CRASH, 3), kill_postmaster: (CRASH, 2), kill_backend: (CRASH, 3), kill_worker: (CRASH, 3), kill_launcher: (CRASH, 1),
+    fast_stop: (ORDERLY, 3), terminate_worker: (ORDERLY, 4), terminate_launcher: (NONE, 1), stand_still: (NONE, 3),
+    # Where the log of changes cannot grow, the server crashes.
+    full_disk: (CRASH, 3),
+    set_clock: (NONE, 2), reload: (NONE, 1),
+}
+
+
+def draw(dice):
+    """One of them."""
+    faults = list(FAULTS)
+    return dice.choices(faults, [FAULTS[fault][1] for fault in faults])[0]
+
+
+def drawn(seed):
+    """Faults without end, each with its own dice and how much is to be sent before it."""
+    dice = random.Random(seed)
+    while True:
+        yield draw(dice), random.Random(dice.random()), dice.randrange(20, 600)
