@@ -163,13 +163,12 @@ def test_a_bound_is_kept_in_a_database_without_a_worker(four, crowded, receiver)
     insert(db)
     waiting = "FROM webhook.pending WHERE webhook = (SELECT max(id) FROM webhook.webhook)"
     wait_until(lambda: db.value(f"SELECT count(*) {waiting}") == 1, "the backlog")
-    db.run("UPDATE webhook.pending SET next_at = next_at - interval '1 hour'")
     db.run("SELECT webhook_update('hook', max_backlog_age => '1 hour 1 second')")
     give_its_place_up(db, other, receiver)
     due = "SELECT extract(epoch FROM next_due - clock_timestamp())::float FROM webhook.workers WHERE database = %s"
     assert 0 < db.value(due, db.name) < 11
     # As if it had rested for that long.
-    db.run("UPDATE webhook.cursor SET at = at - interval '1 hour'")
+    db.run("UPDATE webhook.cursor SET at = at - interval '1 hour'; UPDATE webhook.pending SET next_at = next_at - interval '1 hour'")
     wait_until(lambda: db.value(f"SELECT now() - next_at > '1 hour 1 second' {waiting}"), "the event to be too old")
     # That makes all due.
     crowded[0].reload()
