@@ -25,7 +25,7 @@ from .faults import CRASH, FAULTS, Victim, drawn, fast_stop
 from .load import KINDS, TIMEOUT, Managers, Writers, answers
 
 #: What a run takes that nobody has said more about.
-SECONDS = 60
+SECONDS = 20
 
 #: Faults of a round. More, and what has arrived takes much memory; fewer, and most of the time goes into beginning.
 ROUND = 15
