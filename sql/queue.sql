@@ -80,7 +80,8 @@ COMMENT ON TABLE webhook.pending IS 'private: events that wait for a retry or fo
 CREATE TABLE webhook.closed (
     delivery  bigint NOT NULL,
     xid       xid8 NOT NULL,
-    closed_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    -- by the clock that webhook.pending goes by
+    closed_at timestamptz NOT NULL,
     -- renewed: its id was that of another delivery, and it has been written once more under an id of its own.
     how       text NOT NULL CHECK (how OPERATOR(pg_catalog.=) ANY (ARRAY['cancelled', 'replayed', 'renewed'])),
     -- The worker has nothing to do with it any more.
@@ -146,8 +147,8 @@ CREATE TABLE webhook.cursor (
     -- The delivery that is under way alone, and those that were when one of these runs ended.
     suspect         bigint,
     accused         bigint[] NOT NULL DEFAULT '{}',
-    -- By how many microseconds it had been set by then; written with it. The times of webhook.pending, and of
-    -- webhook.absence, are by the clock as it was before: see src/domain/clock.rs.
+    -- By how many microseconds it had been set by then; written with it. The times of webhook.pending, webhook.absence
+    -- and all that is forgotten after a time are by the clock as it was before: see src/domain/clock.rs.
     step            bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10);
 INSERT INTO webhook.cursor (snap, at) VALUES (pg_catalog.pg_current_snapshot(), pg_catalog.now());

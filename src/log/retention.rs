@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::domain::time::Timestamp;
 use crate::pg::guc::Local;
 use crate::pg::settings;
 use crate::pg::spi::{Session, arg, sql};
@@ -41,11 +42,11 @@ fn period() -> Duration {
     settings::log_retention() / (SLOTS as u32 - 1)
 }
 
-/// Turns the ring if it is time.
+/// Turns the ring if it is time. `now` in the time of the queue, here and below.
 ///
 /// Raises an error where the slot cannot be locked at once: somebody reads it.
-pub fn turn(session: &Session) -> Turn {
-    let Some(ring) = state(session) else {
+pub fn turn(session: &Session, now: Timestamp) -> Turn {
+    let Some(ring) = state(session, now) else {
         return Turn::Blocked;
     };
     if ring.due_in() > Duration::ZERO {
@@ -55,19 +56,19 @@ pub fn turn(session: &Session) -> Turn {
         return Turn::Blocked;
     }
     let next = (ring.slot + 1) % SLOTS;
-    if !empty(session, next) {
+    if !empty(session, next, now) {
         return Turn::Blocked;
     }
-    session.run(sql!("log/turn"), &[arg(next)]);
-    session.run(sql!("log/purge"), &[arg(settings::log_retention().as_secs_f64())]);
+    session.run(sql!("log/turn"), &[arg(next), arg(now)]);
+    session.run(sql!("log/purge"), &[arg(settings::log_retention().as_secs_f64()), arg(now)]);
     registry::changed();
     Turn::Turned(next)
 }
 
 /// How long until it is time.
-pub fn due_in(session: &Session) -> Duration {
+pub fn due_in(session: &Session, now: Timestamp) -> Duration {
     // A slot that could not be emptied is tried again.
-    state(session).map_or(Duration::ZERO, |ring| ring.due_in()).max(again())
+    state(session, now).map_or(Duration::ZERO, |ring| ring.due_in()).max(again())
 }
 
 /// Who holds a lock on the slot that comes next, if anybody does; and how large the log is.
@@ -102,8 +103,8 @@ impl Ring {
 }
 
 /// In a snapshot of its own.
-fn state(session: &Session) -> Option<Ring> {
-    let rows = session.run(sql!("log/ring"), &[]);
+fn state(session: &Session, now: Timestamp) -> Option<Ring> {
+    let rows = session.run(sql!("log/ring"), &[arg(now)]);
     let row = rows.first()?;
     Some(Ring {
         slot: row.value(1),
@@ -115,12 +116,12 @@ fn state(session: &Session) -> Option<Ring> {
 
 /// A writer that still uses the slot holds a lock on it until it commits. So once the lock is ours,
 /// everything written is visible and nothing more comes: only then the check means something.
-fn empty(session: &Session, slot: i16) -> bool {
+fn empty(session: &Session, slot: i16, now: Timestamp) -> bool {
     let _timeout = Local::set(c"lock_timeout", c"50ms");
     let rows = session.read(sql!("log/slot"), &[arg(slot)]);
     let tables: Vec<_> =
         rows.iter().filter_map(|row| Table::open(row.value(1), Lock::Drop)).collect();
-    let settled = state(session).is_some_and(|ring| ring.settled);
+    let settled = state(session, now).is_some_and(|ring| ring.settled);
     if settled {
         table::empty(&tables);
     }

@@ -47,10 +47,13 @@ impl Hint {
         self.ranks.get(&database).copied().unwrap_or(usize::MAX)
     }
 
-    /// Writes down which databases are on the board. Returns how long to wait where it is too early for that.
-    pub(super) fn update(&mut self) -> Option<Duration> {
+    /// Writes down which databases are on the board; of those that are `unknown` before their first visit, it says what it
+    /// has said. Returns how long to wait where it is too early for that.
+    pub(super) fn update(&mut self, unknown: impl Fn(pg_sys::Oid) -> bool) -> Option<Duration> {
         let mut databases: Vec<pg_sys::Oid> = board::entries().map(Entry::database).collect();
+        databases.extend(self.written.iter().filter(|database| unknown(**database)));
         databases.sort_unstable_by_key(|oid| u32::from(*oid));
+        databases.dedup();
         if databases == self.written {
             return None;
         }

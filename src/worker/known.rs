@@ -95,6 +95,11 @@ impl Known {
         self.succeeded();
     }
 
+    /// No worker has been there to look, or one is to look again.
+    pub(super) fn is_to_be_visited(&self) -> bool {
+        !self.visited
+    }
+
     /// It is to be visited again, if it is not on the board.
     pub(super) fn visit_again(&mut self) {
         self.visited = false;

@@ -143,8 +143,6 @@ impl Launcher {
                 next = wait.map_or(next, |wait| next.min(wait));
             }
         }
-        // Before the last visit nobody knows all that the file should say.
-        let all_known = wanting.iter().all(|database| board::find(database.oid).is_some());
         let (waiting, barred) = self.serve(wanting);
         if barred {
             next = next.min(self.barred);
@@ -154,9 +152,8 @@ impl Launcher {
         if places::make_room(&waiting) {
             next = next.min(LOOK_WAITING);
         }
-        if all_known && self.visiting.is_none() {
-            next = self.hint.update().map_or(next, |wait| next.min(wait));
-        }
+        let unknown = |oid| self.known.get(&oid).is_some_and(Known::is_to_be_visited);
+        next = self.hint.update(unknown).map_or(next, |wait| next.min(wait));
         next
     }
 

@@ -310,7 +310,7 @@ impl Leader {
 
     /// Turns the ring over when it is time.
     fn retain(&mut self, now: Instant) -> Result<(), TxnError> {
-        match self.turning.work(self.extension, now)? {
+        match self.turning.work(self.extension, now, self.time())? {
             Some(Turn::Turned(slot)) => {
                 self.slot = slot;
                 self.draining = false;

@@ -104,7 +104,8 @@ impl Leader {
             self.walking.catch_up(self.extension, clock, &self.timeline, &self.schedule)?;
         }
         self.save()?;
-        let turning = txn::run(self.extension, retention::due_in)?;
+        let time = self.time();
+        let turning = txn::run(self.extension, |session| retention::due_in(session, time))?;
         let (now, clock) = (Instant::now(), self.time());
         let unfinished = self.behind || self.schedule.len() > 0 || !self.windows.is_done();
         if settings::enabled() && unfinished {

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use pgrx::prelude::*;
 
+use crate::domain::time::Timestamp;
 use crate::log::retention::{self, Turn};
 use crate::pg::identity::Extension;
 use crate::pg::txn::{self, TxnError};
@@ -25,17 +26,19 @@ pub(super) struct Turning {
 }
 
 impl Turning {
-    /// Turns it, if it is time. A slot that somebody uses is tried again later.
+    /// Turns it, if it is time, which the queue's `clock` shows. A slot that somebody uses is tried again later.
     pub(super) fn work(
         &mut self,
         extension: Extension,
         now: Instant,
+        clock: Timestamp,
     ) -> Result<Option<Turn>, TxnError> {
         if self.asked.is_some_and(|asked| now.duration_since(asked) < retention::interval()) {
             return Ok(None);
         }
         self.asked = Some(now);
-        let (turn, otherwise) = match txn::run(extension, retention::turn) {
+        let (turn, otherwise) = match txn::run(extension, |session| retention::turn(session, clock))
+        {
             Ok(Turn::Blocked) => {
                 (Some(Turn::Blocked), "it holds events that are not settled".to_owned())
             }

@@ -337,14 +337,14 @@ def test_what_is_closed_is_forgotten_with_the_log(items, receiver):
     settled(items)
     kept = lambda: items.value("SELECT count(*) FROM webhook.pending")
     file = pathlib.Path(__file__).parents[2] / "sql/query/log/purge.sql"
-    items.run("PREPARE purge (double precision) AS " + file.read_text())
-    items.run("EXECUTE purge (3600)")
-    items.run("EXECUTE purge (0)")
+    items.run("PREPARE purge (double precision, timestamptz) AS " + file.read_text())
+    items.run("EXECUTE purge (3600, clock_timestamp())")
+    items.run("EXECUTE purge (0, clock_timestamp())")
     assert kept() == 4
     items.run("DELETE FROM webhook.event")
-    items.run("EXECUTE purge (3600)")
+    items.run("EXECUTE purge (3600, clock_timestamp())")
     assert kept() == 4
-    items.run("EXECUTE purge (0)")
+    items.run("EXECUTE purge (0, clock_timestamp())")
     assert kept() == 2
     assert items.statuses() == {"dead": 2}
     assert items.value("SELECT count(*) FROM webhook.closed") == 0

@@ -104,6 +104,47 @@ def test_a_clock_that_is_set_at_the_moment_of_a_stop(site, receiver, days):
     assert site.statuses() == {"retrying": 1}
 
 
+def test_what_the_log_forgets_after_a_time_goes_by_no_clock_that_is_set(site, receiver):
+    """What has been cancelled, and what a deleted webhook has left: a day is neither missed nor added, when it ended or when
+    it is looked for, nor for the parts of the log itself."""
+    site.cluster.stop()
+    clock = go_by(site, 0)
+    site.wait_for_worker()
+    site.run("SELECT webhook_pause('hook')")
+    site.create("gone", receiver.url("/gone"), table_name="items")
+    site.run("SELECT webhook_pause('gone')")
+
+    def end(item, webhook):
+        site.run("INSERT INTO items VALUES (%s)", item)
+        wait_until(lambda: site.judge.value("SELECT count(*) FROM webhook.pending WHERE event_slot = (SELECT slot FROM webhook.ring)") > 0, "the backlog")
+        site.run("SELECT webhook_cancel(id) FROM webhook.deliveries WHERE webhook = 'hook' AND status = 'pending'")
+        if webhook:
+            site.run("SELECT webhook_delete(%s)", webhook)
+        wait_until(lambda: site.judge.value("SELECT bool_and(settled) FROM webhook.closed"), "the worker to settle")
+        site.judge.run("TRUNCATE webhook.event")
+
+    def left_when_it_turns(after):
+        slot = site.judge.value("SELECT slot FROM webhook.ring")
+        site.judge.run("UPDATE webhook.closed SET closed_at = closed_at - %s::interval", after)
+        site.judge.run("UPDATE webhook.webhook SET deleted_at = deleted_at - %s::interval", after)
+        site.judge.run("UPDATE webhook.ring SET since = since - interval '25 hours'")
+        # A run begins with that.
+        site.judge.run("SELECT pg_terminate_backend(pid) FROM webhook.worker")
+        wait_until(lambda: site.judge.value("SELECT slot FROM webhook.ring") != slot, "the log to turn")
+        # Each part of the log is written to for a day by default.
+        assert site.judge.value("SELECT abs(extract(epoch FROM clock_timestamp() - k.step * interval '1 microsecond' - r.since)) < 60 FROM webhook.ring AS r, webhook.cursor AS k")
+        return tuple(site.judge.value(f"SELECT count(*) FROM webhook.{table}") for table in ("closed", "pending"))
+
+    end(1, "gone")
+    clock.set(DAY)
+    wait_until(lambda: site.cluster.log_lines("clock has been set by 8"), "the worker to notice")
+    assert left_when_it_turns("6.5 days") == (1, 2)
+    clock.set(-DAY)
+    wait_until(lambda: site.cluster.log_lines("clock has been set by -17"), "the worker to notice")
+    end(2, None)
+    assert left_when_it_turns("0.7 days") == (1, 1), "the younger one"
+
+
 def test_what_cannot_be_written_while_the_clock_is_set(site, receiver):
     """Events on their way to the slow lane are due when they came, by the clock of then."""
     site.cluster.stop()

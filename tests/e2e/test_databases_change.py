@@ -126,6 +126,10 @@ def test_one_that_nobody_can_connect_to_keeps_no_other_database_waiting(cluster,
         admin.execute(f"CREATE DATABASE {later} TEMPLATE {db.name}")
         with cluster.connect(later) as visited:
             wait_until(lambda: visited.execute(state).fetchone() == ("unarmed",), "the visit", 15)
+        # Nor do the others miss it in the file that says who comes first after a start; one that has been there stays.
+        hint = cluster.data / "pg_stat" / "pg_webhook.databases"
+        expected = {str(oid) for oid, in admin.execute("SELECT oid FROM pg_database WHERE datname = ANY (%s)", [[second, later]])}
+        wait_until(lambda: expected <= set(hint.read_text().split()), lambda: (expected, hint.read_text()))
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_webhook worker' AND wait_event_type = 'Lock'"
         assert admin.execute(waiting).fetchone() == (0,)
         session.rollback()

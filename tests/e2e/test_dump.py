@@ -6,7 +6,7 @@ import re
 import psycopg
 import pytest
 
-from harness import Cluster, Receiver
+from harness import Cluster, Receiver, wait_until
 from harness.cluster import Database
 from harness.dumps import dump, feed, restore, run, text_of
 from harness.dumps import events as events_of
@@ -183,6 +183,27 @@ def test_nothing_is_sent_before_and_all_after(origin, cluster, copy, target):
         ("hears",), ("narrow",), ("ours",), ("parted",), ("whole",)
     ]
     assert other.rows(CHECKS) == []
+
+
+def test_bounds_hold_in_a_restored_database(origin, cluster, copy):
+    """Before it is armed and afterwards: those that the dump has brought."""
+    other = copy(cluster)
+    feed(other, dump(origin))
+    other.run(f"GRANT CREATE ON DATABASE copy TO {ANN}")
+    other.run("SELECT webhook_pause('ours')")
+    for step, dead in (("unarmed", 2), ("armed", 5)):
+        with cluster.connect("copy", user=WRITER) as writer:
+            writer.execute("INSERT INTO bills SELECT generate_series(1, %s)", [9 if step == "unarmed" else 3])
+            writer.execute("DELETE FROM bills")
+
+        def found():
+            # By that it is looked at once.
+            other.run("SELECT webhook_update('ours', description => %s)", step)
+            return dict(other.rows("SELECT status, count(*) FROM webhook.deliveries WHERE webhook = 'ours' GROUP BY 1"))
+
+        wait_until(lambda: found() == {"pending": 7, "dead": dead}, lambda: (step, found()))
+        other.run("SELECT webhook_arm()")
+    assert other.rows("SELECT DISTINCT error FROM webhook.dead_letters") == [("backlog_full: more than 7 events wait (the webhook's max_backlog)",)]
 
 
 def test_a_dump_without_owners_and_privileges(origin, cluster, copy):

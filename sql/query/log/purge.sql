@@ -1,16 +1,16 @@
 -- What deleted webhooks have left: their waiting events after the retention, and their names after
 -- another one, when the ring holds no event of theirs. And cancelled and replayed deliveries, after the
--- retention and when the ring does not hold them.
+-- retention and when the ring does not hold them. $2 in the time of the queue.
 WITH old AS (
-    SELECT w.id, w.deleted_at < now() - 2 * make_interval(secs => $1) AS forgotten
+    SELECT w.id, w.deleted_at < $2 - 2 * make_interval(secs => $1) AS forgotten
     FROM webhook.webhook AS w
-    WHERE w.deleted_at < now() - make_interval(secs => $1)
+    WHERE w.deleted_at < $2 - make_interval(secs => $1)
 ), pending AS (
     DELETE FROM webhook.pending AS p USING old WHERE p.webhook = old.id
 ), closed AS (
     DELETE FROM webhook.closed AS c
     WHERE c.settled
-      AND c.closed_at < now() - make_interval(secs => $1)
+      AND c.closed_at < $2 - make_interval(secs => $1)
       AND NOT EXISTS (SELECT FROM webhook.event AS e WHERE e.xid = c.xid AND e.id = c.delivery)
     RETURNING c.delivery, c.xid
 ), gone AS (

@@ -1,9 +1,9 @@
--- The ring's state: current slot, its age in seconds, its size in bytes, and whether every event in the slot that comes
+-- The ring's state at $1: current slot, its age in seconds, its size in bytes, and whether every event in the slot that comes
 -- next is before the cursor, so that it may be emptied. What the cursor does not see was under way or to come when it was
 -- written. Its xmin says less: a transaction in any database of the server holds that back.
 SELECT
     r.slot,
-    extract(epoch FROM clock_timestamp() - c.step * interval '1 microsecond' - r.since)::bigint,
+    extract(epoch FROM $1 - r.since)::bigint,
     pg_total_relation_size(format('webhook.event_%s', r.slot)::regclass)
         + pg_total_relation_size(format('webhook.attempt_%s', r.slot)::regclass),
     NOT EXISTS (
