@@ -154,6 +154,8 @@ COMMENT ON TABLE webhook.doomed IS
 CREATE TABLE webhook.health (
     webhook         integer PRIMARY KEY REFERENCES webhook.webhook ON DELETE CASCADE,
     fail_count      integer NOT NULL DEFAULT 0,
+    -- failures in a row that say that the endpoint is not there or not well: those that its breaker counts
+    unwell          integer NOT NULL DEFAULT 0,
     last_success_at timestamptz,
     last_failure_at timestamptz,
     last_error      text,

@@ -135,7 +135,7 @@ impl Test {
             result: exchange.result.clone(),
             verdict,
             next_at: None,
-            gone: false,
+            gone: None,
             orphan: false,
         };
         let level = settings::log_level();

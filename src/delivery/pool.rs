@@ -49,6 +49,8 @@ pub struct Outcome {
     pub delivery: i64,
     /// [`Message::attempt`].
     pub attempt: u32,
+    /// Before its lane was asked where it goes.
+    pub began: Instant,
     /// How it went.
     pub exchange: Exchange,
 }
@@ -272,6 +274,7 @@ impl Shared {
                 self.line.join(Arc::clone(lane));
                 return;
             }
+            let asked = Instant::now();
             let Some((endpoint, message)) = lane.next() else {
                 return;
             };
@@ -281,7 +284,8 @@ impl Shared {
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
             lane.note(verdict::blames_endpoint(&exchange.result), exchange.took);
             let Message { delivery, attempt, .. } = message;
-            let outcome = Outcome { webhook: lane.webhook(), delivery, attempt, exchange };
+            let outcome =
+                Outcome { webhook: lane.webhook(), delivery, attempt, began: asked, exchange };
             if self.outcomes.send(outcome).is_err() {
                 return;
             }

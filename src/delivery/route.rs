@@ -2,6 +2,7 @@
 
 use super::client::Destination;
 use crate::domain::failure::Failure;
+use crate::domain::time::Timestamp;
 use crate::domain::verdict::RetryPolicy;
 
 /// One webhook.
@@ -13,8 +14,12 @@ pub struct Route {
     pub sending: bool,
     /// How it retries.
     pub policy: RetryPolicy,
+    /// When it was last made, changed, paused or resumed: another one is another webhook to its endpoint.
+    pub updated_at: Timestamp,
     /// Consecutive failures so far.
     pub fail_count: u32,
+    /// Those since the endpoint last showed itself alive.
+    pub unwell: u32,
     /// Where requests go, or why none can: a definition that was good once may be refused now.
     pub destination: Result<Destination, Failure>,
 }

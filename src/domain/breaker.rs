@@ -62,6 +62,11 @@ impl Breaker {
         Self { failures, state }
     }
 
+    /// Failures in a row, for [`Self::with_failures`].
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// What may be sent at `now`.
     pub fn admits(&self, now: Instant) -> Admission {
         match self.state {

@@ -1,5 +1,6 @@
 //! How endpoints answer: rows of `webhook.health`, and pausing those that are gone.
 
+use crate::domain::time::Timestamp;
 use crate::pg::spi::{Session, arg, sql};
 use crate::queue::health::Health;
 
@@ -13,6 +14,7 @@ pub fn write(session: &Session, healths: &[Health]) {
         &[
             arg(healths.iter().map(|h| h.webhook).collect::<Vec<_>>()),
             arg(healths.iter().map(|h| h.fail_count as i32).collect::<Vec<_>>()),
+            arg(healths.iter().map(|h| h.unwell as i32).collect::<Vec<_>>()),
             arg(healths.iter().map(|h| h.last_success_at).collect::<Vec<_>>()),
             arg(healths.iter().map(|h| h.last_failure_at).collect::<Vec<_>>()),
             arg(healths.iter().map(|h| h.last_error.clone()).collect::<Vec<_>>()),
@@ -55,11 +57,13 @@ pub fn reach(session: &Session, reached: &[Reached]) {
     );
 }
 
-/// Pauses webhooks whose endpoints are gone; returns the names of those that were not paused.
-pub fn pause(session: &Session, webhooks: Vec<i32>) -> Vec<String> {
-    if webhooks.is_empty() {
+/// Pauses webhooks whose endpoints are gone, if they are as they were last changed then; returns the names of those that
+/// were not paused.
+pub fn pause(session: &Session, gone: Vec<(i32, Timestamp)>) -> Vec<String> {
+    if gone.is_empty() {
         return Vec::new();
     }
-    let rows = session.run(sql!("log/pause"), &[arg(webhooks)]);
+    let (webhooks, changed): (Vec<i32>, Vec<Timestamp>) = gone.into_iter().unzip();
+    let rows = session.run(sql!("log/pause"), &[arg(webhooks), arg(changed)]);
     rows.iter().map(|row| row.value(1)).collect()
 }

@@ -112,8 +112,8 @@ pub struct Settlement {
     pub verdict: Verdict,
     /// When the delivery is due again, in the time of the queue; at infinity when it is dead.
     pub next_at: Option<Timestamp>,
-    /// The answer says that the endpoint is gone.
-    pub gone: bool,
+    /// Where the answer says that the endpoint is gone: when its webhook was last changed, if that was before it was asked.
+    pub gone: Option<Timestamp>,
     /// The webhook has been deleted: nothing is kept for another attempt.
     pub orphan: bool,
 }

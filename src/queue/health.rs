@@ -20,6 +20,8 @@ pub struct Health {
     pub webhook: i32,
     /// Consecutive failures.
     pub fail_count: u32,
+    /// Those since the endpoint last showed itself alive.
+    pub unwell: u32,
     /// The last success of this run.
     pub last_success_at: Option<Timestamp>,
     /// The last failure of this run.
@@ -46,11 +48,12 @@ enum News {
 }
 
 impl Record {
-    /// Of an endpoint that has failed so many times.
-    pub(super) fn new(webhook: i32, fail_count: u32) -> Self {
+    /// Of an endpoint that has failed so many times, so many of them since it last showed itself alive.
+    pub(super) fn new(webhook: i32, fail_count: u32, unwell: u32) -> Self {
         let health = Health {
             webhook,
             fail_count,
+            unwell,
             last_success_at: None,
             last_failure_at: None,
             last_error: None,
@@ -62,13 +65,15 @@ impl Record {
     pub(super) fn succeeded(&mut self, at: Timestamp) {
         self.note(if self.health.fail_count > 0 { News::Turn } else { News::Success });
         self.health.fail_count = 0;
+        self.health.unwell = 0;
         self.health.last_success_at = Some(at);
     }
 
-    /// It has failed once more.
-    pub(super) fn failed(&mut self, at: Timestamp, error: String) {
+    /// It has failed once more, `unwell` times since it last showed itself alive.
+    pub(super) fn failed(&mut self, at: Timestamp, error: String, unwell: u32) {
         self.note(if self.health.fail_count == 0 { News::Turn } else { News::Failure });
         self.health.fail_count = self.health.fail_count.saturating_add(1);
+        self.health.unwell = unwell;
         self.health.last_failure_at = Some(at);
         self.health.last_error = Some(error);
     }
@@ -131,7 +136,7 @@ mod tests {
         let now = begin + Duration::from_millis(millis);
         match failures {
             0 => record.succeeded(NOW),
-            _ => record.failed(NOW, String::new()),
+            _ => record.failed(NOW, String::new(), failures),
         }
         let due = record.due_in(now).expect("something is new").as_millis();
         (due, record.take(now).map(|health| health.fail_count))
@@ -140,7 +145,7 @@ mod tests {
     #[test]
     fn it_is_written_sooner_if_there_is_news() {
         let begin = Instant::now();
-        let mut record = Record::new(1, 0);
+        let mut record = Record::new(1, 0, 0);
         assert_eq!(record.due_in(begin), None);
         let mut ends = |failures, millis| ends(&mut record, begin, failures, millis);
         assert_eq!(ends(0, 0), (0, Some(0)), "the first");
@@ -155,7 +160,7 @@ mod tests {
     #[test]
     fn many_turns_are_not_written_one_by_one() {
         let begin = Instant::now();
-        let mut record = Record::new(1, 0);
+        let mut record = Record::new(1, 0, 0);
         let mut written = 0;
         for millis in 0..100_000 {
             let failures = u32::from(millis % 2 == 0);
@@ -167,7 +172,7 @@ mod tests {
     #[test]
     fn in_a_hurry_it_is_written_at_once() {
         let now = Instant::now();
-        let mut record = Record::new(1, 0);
+        let mut record = Record::new(1, 0, 0);
         record.hurry();
         assert_eq!(record.take(now), None, "nothing is new");
         record.succeeded(NOW);

@@ -351,7 +351,8 @@ impl Schedule {
 fn untried(webhook: i32, message: &Message, failure: &Failure) -> Outcome {
     let exchange =
         Exchange { started: SystemTime::now(), took: Duration::ZERO, result: Err(failure.clone()) };
-    Outcome { webhook, delivery: message.delivery, attempt: message.attempt, exchange }
+    let Message { delivery, attempt, .. } = *message;
+    Outcome { webhook, delivery, attempt, began: Instant::now(), exchange }
 }
 
 #[cfg(test)]

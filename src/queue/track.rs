@@ -67,6 +67,8 @@ pub struct Claim {
 /// One endpoint.
 pub(super) struct Track {
     pub(super) route: Route,
+    /// When the route's webhook was taken over as it is now, its endpoint included.
+    since: Instant,
     /// Or why nothing can be sent.
     pub(super) lane: Result<Arc<Lane>, Failure>,
     pub(super) client: Client,
@@ -97,10 +99,11 @@ pub(super) struct Track {
 impl Track {
     pub(super) fn new(route: Route, client: &Client, now: Instant) -> Self {
         Self {
-            breaker: Breaker::with_failures(route.fail_count, now),
-            health: Record::new(route.webhook, route.fail_count),
+            breaker: Breaker::with_failures(route.unwell, now),
+            health: Record::new(route.webhook, route.fail_count, route.unwell),
             lane: lane(&route, client),
             client: client.clone(),
+            since: now,
             route,
             loaded: 0,
             loaded_pending: 0,
@@ -125,6 +128,9 @@ impl Track {
             }
             self.client = client.clone();
         }
+        if self.route.updated_at != route.updated_at {
+            self.since = Instant::now();
+        }
         self.route = route;
         self.removed = false;
         // Perhaps it was paused, and now is not.
@@ -132,6 +138,11 @@ impl Track {
             self.backlog = Backlog::Possible;
         }
         self.rewind();
+    }
+
+    /// Since when its webhook has been as it is, if a request that began at `began` was one of that.
+    pub(super) fn unchanged_since(&self, began: Instant) -> Option<Timestamp> {
+        (began >= self.since).then_some(self.route.updated_at)
     }
 
     pub(super) fn sends(&self) -> bool {
@@ -300,7 +311,9 @@ impl Track {
         }
         match verdict::failure_of(result) {
             None => self.health.succeeded(at),
-            Some(failure) => self.health.failed(at, failure.to_string()),
+            Some(failure) => {
+                self.health.failed(at, failure.to_string(), self.breaker.failures());
+            }
         }
         was_free && self.breaker.admits(now) != Admission::Free
     }

@@ -41,7 +41,9 @@ fn route(row: Row<'_>) -> Route {
             base: seconds(row, 8),
             retry_for: Duration::from_secs(row.value::<i64>(9).unsigned_abs()),
         },
+        updated_at: row.value(20),
         fail_count: row.value::<i32>(13).unsigned_abs(),
+        unwell: row.value::<i32>(21).unsigned_abs(),
         destination: destination(row),
     }
 }

@@ -1,5 +1,6 @@
 //! Writing down what has happened: one transaction for all that has come in.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
@@ -234,9 +235,9 @@ fn delivered(settlements: &[Settlement]) -> Vec<i64> {
     delivered.map(|s| s.delivery).collect()
 }
 
-fn gone(settlements: &[Settlement]) -> Vec<i32> {
-    let mut webhooks: Vec<i32> = settlements.iter().filter(|s| s.gone).map(|s| s.webhook).collect();
-    webhooks.sort_unstable();
-    webhooks.dedup();
-    webhooks
+/// Webhooks whose endpoints are gone, each with when it was last changed before that was asked.
+fn gone(settlements: &[Settlement]) -> Vec<(i32, Timestamp)> {
+    let gone = settlements.iter().filter_map(|s| Some((s.webhook, s.gone?)));
+    // Of several the last, which is the latest.
+    gone.collect::<BTreeMap<_, _>>().into_iter().collect()
 }

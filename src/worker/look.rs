@@ -222,7 +222,7 @@ impl Leader {
             result: Err(Failure::new(ErrorClass::Internal, reason)),
             verdict: Verdict::Dead,
             next_at: Some(Timestamp::INFINITY),
-            gone: false,
+            gone: None,
             orphan: false,
         });
         self.unwritten_since.get_or_insert_with(Instant::now);

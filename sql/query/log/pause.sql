@@ -1,10 +1,16 @@
 -- An endpoint has answered 410: it does not want to be called again. What happens is captured and waits. Whoever is
--- changing its webhook at this moment is not waited for: it will answer 410 again.
+-- changing its webhook at this moment is not waited for, and whoever has changed it since means another call than the one
+-- that was answered: it will answer 410 again.
 UPDATE webhook.webhook SET
     paused = true,
     paused_because = 'its endpoint answered 410 Gone; events are kept until it is resumed',
     updated_at = now()
 WHERE id IN (
-    SELECT w.id FROM webhook.webhook AS w WHERE w.id = ANY ($1) AND NOT w.paused FOR NO KEY UPDATE SKIP LOCKED
+    SELECT w.id
+    FROM webhook.webhook AS w
+    WHERE w.id = ANY ($1)
+      AND w.updated_at = ($2)[array_position($1, w.id)]
+      AND NOT w.paused
+    FOR NO KEY UPDATE SKIP LOCKED
 )
 RETURNING name

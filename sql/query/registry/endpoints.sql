@@ -18,7 +18,9 @@ SELECT
     w.signature_header,
     s.previous_key,
     floor(extract(epoch FROM s.previous_until))::bigint,
-    w.installation = i.id
+    w.installation = i.id,
+    w.updated_at,
+    coalesce(h.unwell, 0)
 FROM webhook.owned AS w
 CROSS JOIN webhook.installation AS i
 LEFT JOIN webhook.secret AS s ON s.webhook = w.id

@@ -42,6 +42,8 @@ impl Schedule {
         let verdict = verdict::judge(&result, history, &track.route.policy, wall, jitter);
         let trips = track.note(outcome.delivery, &result, started.after(took), now, jitter);
         let orphan = track.removed;
+        let is_gone = result.as_ref().is_ok_and(verdict::gone);
+        let gone = track.unchanged_since(outcome.began).filter(|_| is_gone);
         let free = track.breaker.admits(now) == Admission::Free;
         if free && track.lane.as_ref().is_ok_and(|lane| lane.holds()) {
             // It held for nothing: let it go on.
@@ -57,7 +59,7 @@ impl Schedule {
             started,
             took,
             first_attempt_at,
-            gone: result.as_ref().is_ok_and(verdict::gone),
+            gone,
             result,
             verdict,
             next_at: match verdict {

@@ -13,7 +13,15 @@ fn route(webhook: i32) -> Route {
         base: Duration::from_secs(5),
         retry_for: Duration::from_secs(3600),
     };
-    Route { webhook, sending: true, policy, fail_count: 0, destination: Ok(example::destination()) }
+    Route {
+        webhook,
+        sending: true,
+        policy,
+        updated_at: NOW,
+        fail_count: 0,
+        unwell: 0,
+        destination: Ok(example::destination()),
+    }
 }
 
 fn event(id: i64, webhook: i32) -> Event {
@@ -54,7 +62,7 @@ fn outcome(delivery: i64, webhook: i32, status: Option<u16>) -> Outcome {
         None => Err(Failure::new(ErrorClass::Connect, "refused")),
     };
     let exchange = Exchange { started: SystemTime::now(), took: Duration::ZERO, result };
-    Outcome { webhook, delivery, attempt: 1, exchange }
+    Outcome { webhook, delivery, attempt: 1, began: Instant::now(), exchange }
 }
 
 fn handed_over(schedule: &mut Schedule) -> Vec<i64> {
