@@ -50,6 +50,7 @@ pub extern "C-unwind" fn _PG_init() {
         unsafe { (pg_sys::process_shared_preload_libraries_in_progress, pg_sys::IsBinaryUpgrade) };
     if preloading && !upgrading {
         pg::board::init();
+        pg::quit::init();
         pg::board::PRELOADED.store(true, Ordering::Relaxed);
         worker::register_launcher();
     }

@@ -41,6 +41,9 @@ unsafe extern "C-unwind" {
     /// postmaster/interrupt.h: the server's handler of SIGHUP.
     pub fn SignalHandlerForConfigReload(signal: c_int);
 
+    /// postmaster/interrupt.h: the server's handler of SIGQUIT.
+    pub fn SignalHandlerForCrashExit(signal: c_int);
+
     /// tcop/tcopprot.h: the server's handler of SIGINT.
     pub fn StatementCancelHandler(signal: c_int);
 

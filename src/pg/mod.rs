@@ -29,6 +29,7 @@ pub mod memory;
 pub mod output;
 pub mod parse;
 pub mod plain;
+pub mod quit;
 pub mod random;
 pub mod report;
 pub mod reserve;

@@ -5,14 +5,13 @@ use crate::domain::clock::Reading;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::domain::timeline::{Absence, Timeline};
-use crate::pg::server;
-use crate::pg::snapshot;
 use crate::pg::spi::{Session, arg, sql};
+use crate::pg::{quit, server, snapshot};
 
 /// Begins a run; returns where the one before has come to, `None` where the row has been removed by
 /// hand. The commit of this is flushed, and with it every commit before it: what this sees is on disk.
 pub fn begin(session: &Session) -> Option<Start> {
-    let rows = session.run(sql!("queue/begin"), &[arg(server::started())]);
+    let rows = session.run(sql!("queue/begin"), &[arg(server::started()), arg(quit::ended())]);
     let row = rows.first()?;
     Some(Start {
         settled: row.value::<String>(1).parse().ok()?,
@@ -33,7 +32,8 @@ pub struct Start {
     pub settled: Snapshot,
     /// Everything that this sees is on disk.
     pub begun: Snapshot,
-    /// Runs since the server started that have not ended well, this one included.
+    /// Runs since the server started that have not ended well, this one included, but for those that were ended because
+    /// another process had crashed.
     pub runs: i32,
     /// The delivery that was under way alone when the last one ended.
     pub suspect: Option<i64>,

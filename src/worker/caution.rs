@@ -3,7 +3,8 @@
 //! Nothing that a receiver answers should be able to do that; this is for what nobody thought of. When
 //! runs of one server have ended badly twice in a row, events are sent one at a time and written down
 //! before, so that the next crash has a name. An event that two crashes name is a dead letter, and the
-//! others go on.
+//! others go on. That another process crashes, or that the server is stopped at once, ends a run as well and says nothing
+//! about its events: see [`crate::pg::quit`].
 
 use std::time::{Duration, Instant};
 

@@ -17,7 +17,7 @@ use crate::pg::identity::Extension;
 use crate::pg::spi::Session;
 use crate::pg::state::{Leave, State, Visit};
 use crate::pg::txn::{self, TxnError};
-use crate::pg::{arrival, compat, guc, interrupt, lock, memory, server};
+use crate::pg::{arrival, compat, guc, interrupt, lock, memory, quit, server};
 use crate::queue::cursor::{self, Start};
 use crate::queue::{installation, pending, ring};
 use crate::registry;
@@ -125,6 +125,7 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
             Ok(Found::Begun { installation, start, clock, slot, log }) => {
                 entry.set_idle(false);
                 entry.set_needed_from(Timestamp(0));
+                quit::watch();
                 return Leader::new(extension, entry, installation, *start, clock, slot, log);
             }
             Ok(Found::Copy) => {

@@ -1,0 +1,67 @@
+"""Who is suspected when a run of the worker ends badly: what it was sending if it has crashed itself, and nobody else."""
+
+import signal
+
+import psycopg
+import pytest
+
+from harness import wait_until
+from harness.receiver import hang, reply
+
+
+@pytest.mark.xdist_group("crash")
+def test_crashes_of_others_and_stops_make_nobody_a_suspect(own_cluster, make_db, receiver):
+    """A crash of any process ends the worker as well, and so does an immediate stop."""
+    server = own_cluster(restart_after_crash="on")
+    db = make_db(server)
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    db.create("hook", receiver.url("/"), table_name="items", timeout_seconds=60)
+    receiver.default(hang())
+    db.run("INSERT INTO items VALUES (1)")
+    receiver.wait(1)
+    # As if the worker had crashed twice before: from now on it writes down what it sends, one at a time.
+    db.run("UPDATE webhook.cursor SET runs = 3")
+    for number, (end, runs) in enumerate([(crash_of_another, 3), (crash_of_another, 3), (stop, 1), (stop, 1)], 1):
+        end(server)
+        reconnect(server, db)
+        # It is sent again, because no run has learned of an answer.
+        receiver.wait(number + 1)
+        state, suspects = db.rows("SELECT (runs, accused)::text, suspect IS NOT NULL FROM webhook.cursor")[0]
+        assert (state, suspects) == (f"({runs},{{}})", runs == 3), number
+    receiver.default(reply(200))
+    db.run("INSERT INTO items VALUES (2)")
+    db.wait_for_status(1)
+    assert db.statuses() == {"delivered": 1, "pending": 1}
+
+
+def stop(server):
+    server.stop("immediate")
+    server.start()
+
+
+def crash_of_another(server):
+    """Returns when the server is about to start again."""
+    victim = server.connect()
+    pid = victim.execute("SELECT pg_backend_pid()").fetchone()[0]
+    witness = server.connect()
+    server.signal_process(pid, signal.SIGKILL)
+
+    def is_over():
+        try:
+            witness.execute("SELECT 1")
+            return False
+        except psycopg.OperationalError:
+            return True
+
+    wait_until(is_over, "the server to notice")
+
+
+def reconnect(server, db):
+    def back():
+        try:
+            db.connection = server.connect(db.name)
+            return True
+        except psycopg.OperationalError:
+            return False
+
+    wait_until(back, "the server to recover")
