@@ -12,6 +12,7 @@ use super::files;
 use super::tls::HANDSHAKE;
 use super::transport::LARGEST_HEAD;
 use crate::domain::failure::{ErrorClass, Failure};
+use crate::domain::redirect;
 use crate::domain::verdict::Answer;
 
 /// Bytes of an answer's body that are kept.
@@ -90,10 +91,12 @@ fn exchange(endpoint: &Endpoint, message: &Message, now: SystemTime) -> Result<A
     }
     let response = endpoint.agent.run(request).map_err(|error| classify(error, endpoint))?;
     let (parts, body) = response.into_parts();
-    let retry_after = parts.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let value = |name| parts.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let location = value(header::LOCATION).filter(|_| parts.status.is_redirection());
     Ok(Answer {
         status: parts.status.as_u16(),
-        retry_after: retry_after.map(str::to_owned),
+        retry_after: value(header::RETRY_AFTER).map(str::to_owned),
+        points_to: location.and_then(redirect::place),
         body: read(body.into_reader()),
     })
 }

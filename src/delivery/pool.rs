@@ -319,7 +319,13 @@ mod tests {
     #[test]
     fn no_attempt_begins_while_too_many_outcomes_wait() {
         let pool = Pool::new(1).unwrap();
-        let outcome = |delivery| Outcome { webhook: 1, delivery, attempt: 1, exchange: panicked() };
+        let outcome = |delivery| Outcome {
+            webhook: 1,
+            delivery,
+            attempt: 1,
+            began: Instant::now(),
+            exchange: panicked(),
+        };
         for delivery in 0..OUTCOMES as i64 {
             pool.shared.outcomes.send(outcome(delivery)).unwrap();
         }

@@ -21,6 +21,7 @@ pub mod level;
 pub mod names;
 pub mod on_error;
 pub mod rate;
+pub mod redirect;
 pub mod refusal;
 pub mod reminder;
 pub mod retry_after;

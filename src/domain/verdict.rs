@@ -27,6 +27,8 @@ pub struct Answer {
     pub status: u16,
     /// The `Retry-After` header, if the answer had one.
     pub retry_after: Option<String>,
+    /// Where a redirect points to, as it may be shown ([`super::redirect`]).
+    pub points_to: Option<String>,
     /// The beginning of the body, as text (see `delivery::attempt`).
     pub body: String,
 }
@@ -55,10 +57,12 @@ pub struct History {
 fn failure(answer: &Answer) -> Option<Failure> {
     match answer.status {
         200..=299 => None,
-        300..=399 => Some(Failure::new(
-            ErrorClass::Redirect,
-            format!("status {} is not followed", answer.status),
-        )),
+        300..=399 => {
+            let place =
+                answer.points_to.as_ref().map_or_else(String::new, |to| format!(" to {to}"));
+            let message = format!("status {} is not followed{place}", answer.status);
+            Some(Failure::new(ErrorClass::Redirect, message))
+        }
         status => Some(Failure::new(ErrorClass::HttpStatus, format!("status {status}"))),
     }
 }
@@ -138,7 +142,8 @@ mod tests {
     const FIRST: History = History { attempts: 1, elapsed: Duration::ZERO };
 
     fn answered(status: u16, retry_after: Option<&str>) -> Result<Answer, Failure> {
-        Ok(Answer { status, retry_after: retry_after.map(str::to_owned), body: String::new() })
+        let retry_after = retry_after.map(str::to_owned);
+        Ok(Answer { status, retry_after, points_to: None, body: String::new() })
     }
 
     fn verdict(outcome: Result<Answer, Failure>) -> Verdict {

@@ -80,7 +80,8 @@ impl Unlogged {
 
 impl Delivered {
     fn settlement(&self, window: u64) -> Settlement {
-        let answer = Answer { status: self.status, retry_after: None, body: String::new() };
+        let answer =
+            Answer { status: self.status, retry_after: None, points_to: None, body: String::new() };
         Settlement {
             delivery: self.delivery,
             xid: self.xid,
@@ -93,7 +94,7 @@ impl Delivered {
             result: Ok(answer),
             verdict: Verdict::Delivered,
             next_at: None,
-            gone: false,
+            gone: None,
             orphan: false,
         }
     }

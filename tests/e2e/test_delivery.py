@@ -64,11 +64,13 @@ def test_other_statuses_are_retried(items, receiver, status, error_class):
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_never_followed(items, receiver, make_receiver, status):
     elsewhere = make_receiver()
-    receiver.on("/", reply(status, headers={"location": elsewhere.url("/stolen")}))
+    location = elsewhere.url("/stolen?token=of-query").replace("://", "://user:word@")
+    receiver.on("/", reply(status, headers={"location": location}))
     items.create("hook", receiver.url("/"), table_name="items", **LATER)
     insert(items)
     items.wait_for_status(1, "retrying")
-    assert attempt(items)[:2] == (status, "redirect")
+    told = f"status {status} is not followed to {elsewhere.url('/stolen')}"
+    assert attempt(items)[:3] == (status, "redirect", told)
     assert elsewhere.connections == 0
 
 
