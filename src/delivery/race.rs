@@ -98,18 +98,30 @@ pub fn order(addresses: &[SocketAddr], answered: Option<SocketAddr>) -> Vec<Sock
 ///
 /// No address has accepted until `deadline`.
 pub fn connect(addresses: &[SocketAddr], deadline: Option<Instant>) -> Result<Connected, Lost> {
-    let mut next = addresses.iter().copied().peekable();
+    race(addresses, deadline, HEAD_START)
+}
+
+fn race(
+    addresses: &[SocketAddr],
+    deadline: Option<Instant>,
+    head_start: Duration,
+) -> Result<Connected, Lost> {
+    let mut next = addresses.iter().copied();
     let mut under_way: Vec<Runner> = Vec::new();
     let mut lost = Lost::NoAddress;
     loop {
-        // Where files are scarce, each address is alone.
-        let may_begin = under_way.is_empty() || files::may_keep();
-        if let Some(address) = next.next_if(|_| may_begin) {
-            if under_way.len() == AT_ONCE {
-                under_way.remove(0);
-            }
+        let at_once = if files::may_keep() { AT_ONCE } else { 1 };
+        if let Some(address) = next.next() {
+            under_way.drain(..(under_way.len() + 1).saturating_sub(at_once));
             let open = Open::count();
-            match begin(address) {
+            let begun = match begin(address) {
+                Err(error) if is_ours(&error) && !under_way.is_empty() => {
+                    under_way.remove(0);
+                    begin(address)
+                }
+                begun => begun,
+            };
+            match begun {
                 Ok((socket, true)) => return Ok(Runner { address, socket, open }.arrived()),
                 Ok((socket, false)) => under_way.push(Runner { address, socket, open }),
                 Err(error) if is_ours(&error) => return Err(Lost::Broken(error)),
@@ -121,9 +133,17 @@ pub fn connect(addresses: &[SocketAddr], deadline: Option<Instant>) -> Result<Co
         } else if under_way.is_empty() {
             return Err(lost);
         }
-        let head_start = next.peek().and_then(|_| Instant::now().checked_add(HEAD_START));
-        let until = [head_start, deadline].into_iter().flatten().min();
-        match ready(&under_way, until) {
+        let turn = match (at_once, deadline) {
+            // Where files are scarce, each address is alone, and has its share of the time that is left.
+            (1, Some(deadline)) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                head_start.max(left / (next.len() as u32 + 1))
+            }
+            _ => head_start,
+        };
+        let turn = Instant::now().checked_add(turn).filter(|_| next.len() > 0);
+        let until = [turn, deadline].into_iter().flatten().min();
+        match ready(&mut under_way, until) {
             Ok(at) => {
                 let runner = under_way.remove(at);
                 match runner.socket.take_error() {
@@ -158,12 +178,16 @@ fn begin(address: SocketAddr) -> io::Result<(Socket, bool)> {
 }
 
 /// Waits for one of them to be connected or refused.
-fn ready(runners: &[Runner], until: Option<Instant>) -> io::Result<usize> {
-    if let [alone] = runners {
+fn ready(runners: &mut Vec<Runner>, until: Option<Instant>) -> io::Result<usize> {
+    let several = runners.len() > 1;
+    let epoll = several.then(|| Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)).and_then(Result::ok);
+    let Some(epoll) = epoll else {
+        // Without a file to wait for several with, the last one goes on.
+        runners.drain(..runners.len().saturating_sub(1));
+        let alone = runners.first().ok_or(ErrorKind::NotFound)?;
         return fiber::wait(alone.socket.as_fd(), Until::Writable, until).map(|()| 0);
-    }
+    };
     let _open = Open::count();
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     for (at, runner) in runners.iter().enumerate() {
         epoll.add(&runner.socket, EpollEvent::new(EpollFlags::EPOLLOUT, at as u64))?;
     }
@@ -177,83 +201,4 @@ fn ready(runners: &[Runner], until: Option<Instant>) -> io::Result<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::{Ipv4Addr, TcpListener};
-
-    /// An address that neither accepts nor refuses, and what keeps it so: its queue is full.
-    fn silent() -> (SocketAddr, Vec<Socket>) {
-        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        listener.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
-        listener.listen(0).unwrap();
-        let address = listener.local_addr().unwrap().as_socket().unwrap();
-        let mut kept = vec![listener];
-        for _ in 0..3 {
-            kept.push(begin(address).unwrap().0);
-        }
-        std::thread::sleep(Duration::from_millis(20));
-        (address, kept)
-    }
-
-    fn refusing() -> SocketAddr {
-        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-    }
-
-    fn soon() -> Option<Instant> {
-        Some(Instant::now() + Duration::from_secs(5))
-    }
-
-    #[test]
-    fn dead_addresses_cost_a_head_start_each() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let good = listener.local_addr().unwrap();
-        let ((first, _first), (second, _second)) = (silent(), silent());
-        let began = Instant::now();
-        let connected = connect(&[first, second, good], soon()).unwrap();
-        assert_eq!(connected.address, good);
-        let took = began.elapsed();
-        assert!(
-            took >= 2 * HEAD_START && took < 2 * HEAD_START + Duration::from_millis(400),
-            "{took:?}"
-        );
-    }
-
-    #[test]
-    fn one_that_refuses_hands_over_at_once() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let good = listener.local_addr().unwrap();
-        let began = Instant::now();
-        assert_eq!(connect(&[refusing(), good], soon()).unwrap().address, good);
-        assert!(began.elapsed() < HEAD_START);
-        assert!(matches!(connect(&[refusing(), refusing()], soon()), Err(Lost::Refused(..))));
-        assert!(matches!(connect(&[], soon()), Err(Lost::NoAddress)));
-    }
-
-    #[test]
-    fn a_race_that_nobody_wins_ends_in_time() {
-        let (silent, _kept) = silent();
-        let deadline = Some(Instant::now() + Duration::from_millis(300));
-        assert!(matches!(connect(&[silent, silent], deadline), Err(Lost::Late)));
-    }
-
-    #[test]
-    fn what_is_told_is_what_an_address_said_itself() {
-        let [a, b] = ["1.1.1.1:1", "[::1]:1"].map(|address| address.parse().unwrap());
-        let refused = || io::Error::from_raw_os_error(libc::ECONNREFUSED);
-        let unreachable = || io::Error::from_raw_os_error(libc::ENETUNREACH);
-        let lost = Lost::NoAddress.and(a, refused()).and(b, unreachable());
-        assert!(matches!(lost, Lost::Refused(address, _) if address == a));
-        let lost = Lost::NoAddress.and(b, unreachable()).and(a, refused());
-        assert!(matches!(lost, Lost::Refused(address, _) if address == a));
-        assert!(is_ours(&io::Error::from_raw_os_error(libc::EMFILE)) && !is_ours(&refused()));
-    }
-
-    #[test]
-    fn families_take_turns_after_the_one_that_answered() {
-        let [a, b, c, d] = ["[::1]:1", "[::2]:1", "1.1.1.1:1", "1.1.1.2:1"]
-            .map(|address| address.parse::<SocketAddr>().unwrap());
-        assert_eq!(order(&[a, b, c, d], None), [a, c, b, d]);
-        assert_eq!(order(&[a, b, c, d], Some(d)), [d, a, c, b]);
-        assert_eq!(order(&[a, b], Some(c)), [a, b]);
-    }
-}
+mod tests;
