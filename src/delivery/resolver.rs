@@ -95,12 +95,16 @@ impl Resolver for JudgingResolver {
             .map(|address| SocketAddr::new(address, url::port(uri)))
             .collect();
         let mut resolved = self.empty();
-        // Both families are among those that are called.
-        for address in race::order(&addresses, None).into_iter().take(MOST) {
-            resolved.push(address);
-        }
+        called(&addresses).into_iter().for_each(|address| resolved.push(address));
         Ok(resolved)
     }
+}
+
+/// Those that ureq can take. Both families are among them.
+fn called(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let mut called = race::order(addresses, None);
+    called.truncate(MOST);
+    called
 }
 
 fn other(class: ErrorClass, message: String) -> Error {
@@ -110,5 +114,25 @@ fn other(class: ErrorClass, message: String) -> Error {
 impl std::fmt::Debug for JudgingResolver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("JudgingResolver")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_addresses_some_of_each_family_are_called() {
+        let of = |family: &'static str| {
+            (1..=20)
+                .map(move |last| format!("{family}{last}").parse::<IpAddr>())
+                .map(Result::unwrap)
+        };
+        let all: Vec<_> =
+            of("2001:db8::").chain(of("192.0.2.")).map(|address| (address, 443).into()).collect();
+        let called = called(&all);
+        assert_eq!(called.len(), MOST);
+        assert_eq!(called.iter().filter(|address| address.is_ipv4()).count(), MOST / 2);
+        assert_eq!(super::called(&all[..3]), all[..3]);
     }
 }

@@ -110,7 +110,7 @@ fn an_attempt_has_one_timeout_for_all() {
     let exchange = attempt.join().unwrap();
     assert!(exchange.result.unwrap_err().message.contains("TLS handshake"));
     let took = exchange.took;
-    assert!(took >= timeout && took < timeout + Duration::from_millis(400), "{took:?}");
+    assert!(took >= timeout && took < timeout + Duration::from_millis(900), "{took:?}");
     drop((first, kept));
 }
 

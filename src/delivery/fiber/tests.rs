@@ -218,6 +218,13 @@ fn nothing_but_its_end_lets_a_write_go_on() {
 }
 
 #[test]
+fn a_wait_is_never_shorter_than_asked() {
+    for (nanos, rounded) in [(0, 0), (1, 1), (1_000_000, 1), (1_000_001, 2), (u64::MAX, i32::MAX)] {
+        assert_eq!(millis(Duration::from_nanos(nanos)), rounded, "{nanos}");
+    }
+}
+
+#[test]
 fn outside_of_fibers_the_thread_waits() {
     let (near, mut far) = UnixStream::pair().unwrap();
     let waited = |patience| {
