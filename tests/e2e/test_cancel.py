@@ -117,7 +117,7 @@ def test_one_that_the_worker_has_in_its_memory(items, receiver):
     items.run("SELECT webhook_cancel(id) FROM webhook.deliveries WHERE payload::jsonb->'record'->>'id' IN ('1', '3')")
     assert items.statuses() == {"pending": 2, "cancelled": 2}
     # Otherwise it may be sent before the worker has looked.
-    wait_until(lambda: items.value("SELECT count(*) FROM webhook.closed WHERE settled") == 1, "the worker to take it back")
+    wait_until(lambda: items.value("SELECT count(*) FROM webhook.pending") == 1, "the worker to take it back")
     receiver.release()
     items.wait_for_status(3)
     settled(items)
