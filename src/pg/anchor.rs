@@ -18,7 +18,7 @@ use pgrx::pg_sys::panic::ErrorReportWithLevel;
 use pgrx::prelude::*;
 
 use super::guc::Local;
-use super::{compat, ffi, subtransaction};
+use super::{adoption, compat, ffi, subtransaction};
 
 /// The cache whose invalidations tell of a change of an anchor: domains by name and schema.
 pub const CACHE: pg_sys::SysCacheIdentifier::Type = pg_sys::SysCacheIdentifier::TYPENAMENSP;
@@ -108,7 +108,7 @@ unsafe fn create(
         pg_sys::CommandCounterIncrement();
 
         ffi::give_type(made.objectId, owner);
-        adopt(made.objectId);
+        adoption::one(made.objectId);
         pg_sys::CommandCounterIncrement();
         made.objectId
     }
@@ -150,37 +150,6 @@ unsafe fn others_with_rights_on(type_oid: pg_sys::Oid) -> *mut pg_sys::List {
             others = pg_sys::lappend(others, other.cast());
         }
         others
-    }
-}
-
-/// The anchor `name` goes with the extension again: a dump does not hold that it does.
-pub fn readopt(name: &str) {
-    if let Some(anchor) = find(name) {
-        adopt(anchor);
-    }
-}
-
-/// It goes with the extension from now on.
-fn adopt(anchor: pg_sys::Oid) {
-    let Some(extension) = super::identity::extension() else {
-        return;
-    };
-    let address =
-        |class, object| pg_sys::ObjectAddress { classId: class, objectId: object, objectSubId: 0 };
-    let (domain, extension) = (
-        address(pg_sys::TypeRelationId, anchor),
-        address(pg_sys::ExtensionRelationId, extension.oid),
-    );
-    // SAFETY: in a transaction; both exist.
-    unsafe {
-        pg_sys::deleteDependencyRecordsForSpecific(
-            domain.classId,
-            domain.objectId,
-            pg_sys::DependencyType::DEPENDENCY_AUTO as c_char,
-            extension.classId,
-            extension.objectId,
-        );
-        pg_sys::recordDependencyOn(&domain, &extension, pg_sys::DependencyType::DEPENDENCY_AUTO);
     }
 }
 

@@ -186,6 +186,19 @@ pub unsafe fn expand_generated(
     }
 }
 
+/// Whether the current role may drop the extension. In a transaction.
+pub fn owns_extension(extension: pg_sys::Oid) -> bool {
+    // SAFETY: looks at the catalog.
+    unsafe {
+        let role = pg_sys::GetUserId();
+        #[cfg(feature = "pg15")]
+        let owns = pg_sys::pg_extension_ownercheck(extension, role);
+        #[cfg(not(feature = "pg15"))]
+        let owns = pg_sys::object_ownercheck(pg_sys::ExtensionRelationId, extension, role);
+        owns
+    }
+}
+
 /// commands/typecmds.h: CREATE DOMAIN, without the event triggers of the statement.
 ///
 /// # Safety

@@ -1,5 +1,6 @@
 //! Thin adapters to PostgreSQL, and the home of `unsafe`.
 
+pub mod adoption;
 mod allocator;
 pub mod anchor;
 pub mod applied;

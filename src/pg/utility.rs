@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use pgrx::prelude::*;
 
-use super::{board, ffi, foreign, hold, wake};
+use super::{adoption, board, ffi, foreign, hold, wake};
 
 /// Who was asked to run utility statements before us.
 static NEXT: OnceLock<pg_sys::ProcessUtility_hook_type> = OnceLock::new();
@@ -43,6 +43,7 @@ unsafe extern "C-unwind" fn run(
         if board::preloaded() {
             hold::before(node, context);
         }
+        adoption::before(node);
         next(statement, text, read_only, context, parameters, environment, destination, completion);
         if prepared && board::preloaded() {
             committed();

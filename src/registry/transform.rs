@@ -5,7 +5,7 @@ use pgrx::pg_sys;
 
 use crate::domain::refusal::Refusal;
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::{anchor, random, snapshot};
+use crate::pg::{adoption, anchor, random, snapshot};
 
 /// Passes a function that makes a payload of another, and that a webhook of `role` may call: `role` itself may, and
 /// it belongs to `role` or to a superuser. Returns its signature.
@@ -90,8 +90,6 @@ pub fn find(anchor: &str, role: pg_sys::Oid) -> Option<pg_sys::Oid> {
 
 /// The anchors of a restored database go with the extension again.
 pub fn adopt_all(session: &Session) {
-    for row in session.run(sql!("registry/anchors"), &[]).iter() {
-        anchor::readopt(&row.value::<String>(1));
-    }
+    adoption::all();
     session.run(sql!("registry/record_owners"), &[]);
 }

@@ -382,3 +382,32 @@ def test_what_is_gone_is_not_dumped_as_what_has_its_name_now(cluster, copy, peop
             'column "" of public.things, which is among payload_columns, has been dropped'
         ]
         other.run("SELECT webhook_arm()")
+
+
+def test_an_unarmed_copy_loses_the_extension(origin, cluster, copy):
+    """By a plain DROP EXTENSION: what a dump, its schema alone, and a copy by TEMPLATE have brought and nobody has armed."""
+    left = ("SELECT (SELECT count(*) FROM pg_type WHERE typname ~ '^(owner|transform_of)_')"
+            " + (SELECT count(*) FROM pg_namespace WHERE nspname = 'webhook')"
+            " + (SELECT count(*) FROM pg_trigger WHERE tgname ~ '^_webhook')")
+    whole, schema = copy(cluster, "unarmed"), copy(cluster, "unarmed_schema")
+    feed(whole, dump(origin))
+    feed(schema, dump(origin, "--schema-only", name="schema"))
+    whole.run("INSERT INTO bills VALUES (1, 10, 'a', 'hidden')")
+    for other in (whole, schema):
+        other.close()
+    with cluster.connect() as admin:
+        admin.execute("CREATE DATABASE unarmed_template TEMPLATE unarmed")
+    try:
+        for name in ("unarmed", "unarmed_schema", "unarmed_template"):
+            # Who may not drop it adopts nothing.
+            with cluster.connect(name, user=ANN) as ann, pytest.raises(psycopg.errors.InsufficientPrivilege):
+                ann.execute("DROP EXTENSION pg_webhook")
+            with cluster.connect(name) as session:
+                assert session.execute(left).fetchone() != (0,)
+                session.execute("DROP EXTENSION IF EXISTS pg_trgm, pg_webhook")
+                assert session.execute(left).fetchone() == (0,)
+                rows = session.execute("SELECT * FROM bills").fetchall()
+                assert rows == ([] if name == "unarmed_schema" else [(1, 10, "a", "hidden")])
+    finally:
+        with cluster.connect() as admin:
+            admin.execute("DROP DATABASE unarmed_template WITH (FORCE)")

@@ -1,0 +1,115 @@
+//! Anchors go with the extension: see [`super::anchor`].
+//!
+//! That is a dependency, which a dump does not hold for a domain. So it is recorded again when a restored database is armed,
+//! and before the extension is dropped there, which would be refused otherwise: in a copy that is not to send, it is dropped
+//! before anybody has armed it.
+
+use std::ffi::{CStr, c_char};
+
+use pgrx::is_a;
+use pgrx::prelude::*;
+
+use super::{compat, identity};
+
+/// What the names of anchors begin with. Nobody but the extension's owner makes anything else in their schema.
+const BEGINNINGS: [&[u8]; 2] = [b"owner_", b"transform_of_"];
+
+/// A statement is about to run: where it drops the extension, anchors are to go along.
+///
+/// # Safety
+///
+/// `node` is a utility statement, in a session that PostgreSQL runs it in.
+#[pg_guard]
+pub unsafe extern "C-unwind" fn before(node: *mut pg_sys::Node) {
+    // SAFETY: the caller's; the node is what its tag says.
+    unsafe {
+        if !is_a(node, pg_sys::NodeTag::T_DropStmt) {
+            return;
+        }
+        let statement = &*node.cast::<pg_sys::DropStmt>();
+        if statement.removeType != pg_sys::ObjectType::OBJECT_EXTENSION {
+            return;
+        }
+        let names = pgrx::PgList::<pg_sys::Node>::from_pg(statement.objects);
+        let ours = names.iter_ptr().any(|name| {
+            is_a(name, pg_sys::NodeTag::T_String) && text(name.cast()) == c"pg_webhook"
+        });
+        // Of others it is refused in a moment, and changes nothing before.
+        if ours && identity::extension().is_some_and(|it| compat::owns_extension(it.oid)) {
+            all();
+            pg_sys::CommandCounterIncrement();
+        }
+    }
+}
+
+/// # Safety
+///
+/// It is a String node.
+unsafe fn text<'a>(node: *mut pg_sys::String) -> &'a CStr {
+    // SAFETY: the caller's; the text ends with NUL.
+    unsafe { CStr::from_ptr((*node).sval) }
+}
+
+/// All anchors that there are go with the extension from now on, also those that no webhook has.
+pub fn all() {
+    anchors().into_iter().for_each(one);
+}
+
+fn anchors() -> Vec<pg_sys::Oid> {
+    let mut anchors = Vec::new();
+    // SAFETY: in a transaction; a catalog scan, of which each tuple begins with that struct and is read before the next.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"webhook".as_ptr(), true);
+        let lock = pg_sys::AccessShareLock as i32;
+        let catalog = pg_sys::table_open(pg_sys::TypeRelationId, lock);
+        let mut key = pg_sys::ScanKeyData::default();
+        pg_sys::ScanKeyInit(
+            &mut key,
+            pg_sys::Anum_pg_type_typnamespace as i16,
+            pg_sys::BTEqualStrategyNumber as u16,
+            pg_sys::F_OIDEQ.into(),
+            schema.into(),
+        );
+        let (none, nobody) = (pg_sys::InvalidOid, std::ptr::null_mut());
+        let scan = pg_sys::systable_beginscan(catalog, none, false, nobody, 1, &mut key);
+        loop {
+            let found = pg_sys::systable_getnext(scan);
+            if found.is_null() {
+                break;
+            }
+            let form = &*pg_sys::GETSTRUCT(found).cast::<pg_sys::FormData_pg_type>();
+            let name = CStr::from_ptr(form.typname.data.as_ptr()).to_bytes();
+            let is_domain = form.typtype as u8 == pg_sys::TYPTYPE_DOMAIN;
+            if is_domain && BEGINNINGS.iter().any(|beginning| name.starts_with(beginning)) {
+                anchors.push(form.oid);
+            }
+        }
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(catalog, lock);
+    }
+    anchors
+}
+
+/// It goes with the extension from now on.
+pub fn one(anchor: pg_sys::Oid) {
+    let Some(extension) = identity::extension() else {
+        return;
+    };
+    let address =
+        |class, object| pg_sys::ObjectAddress { classId: class, objectId: object, objectSubId: 0 };
+    let (domain, extension) = (
+        address(pg_sys::TypeRelationId, anchor),
+        address(pg_sys::ExtensionRelationId, extension.oid),
+    );
+    // SAFETY: in a transaction; both exist.
+    unsafe {
+        pg_sys::deleteDependencyRecordsForSpecific(
+            domain.classId,
+            domain.objectId,
+            pg_sys::DependencyType::DEPENDENCY_AUTO as c_char,
+            extension.classId,
+            extension.objectId,
+        );
+        pg_sys::recordDependencyOn(&domain, &extension, pg_sys::DependencyType::DEPENDENCY_AUTO);
+    }
+}
