@@ -51,6 +51,30 @@ SELECT
     'A subscriber without the extension stops replicating: CREATE EXTENSION pg_webhook there, first if it can be.' AS hint
 FROM webhook.publication AS p
 UNION ALL
+-- Made where the library was not loaded, which takes them out: see src/pg/subscription.rs.
+SELECT
+    s.subowner,
+    CASE WHEN k.may THEN 'warning' ELSE 'error' END,
+    pg_catalog.format('subscription %I includes tables of pg_webhook', s.subname),
+    pg_catalog.concat(
+        CASE WHEN NOT k.may THEN pg_catalog.format('Role %s may not write to them, so replication stops. ', s.subowner::regrole) END,
+        pg_catalog.format(
+            'With pg_webhook in shared_preload_libraries, ALTER SUBSCRIPTION %I REFRESH PUBLICATION takes them out. One that is being'
+            ' copied by then stays: make the subscription anew.',
+            s.subname
+        )
+    )
+FROM pg_catalog.pg_subscription AS s
+CROSS JOIN LATERAL (
+    SELECT r.rolsuper AS may FROM pg_catalog.pg_roles AS r WHERE r.oid = s.subowner
+) AS k
+WHERE EXISTS (
+    SELECT
+    FROM pg_catalog.pg_subscription_rel AS r
+    JOIN pg_catalog.pg_class AS c ON c.oid = r.srrelid
+    WHERE r.srsubid = s.oid AND c.relnamespace = 'webhook'::regnamespace
+)
+UNION ALL
 SELECT
     c.relowner,
     'warning',

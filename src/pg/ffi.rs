@@ -16,6 +16,8 @@ mod raw {
             by_value: bool,
             length: c_int,
         ) -> bool;
+        pub fn get_subscription_oid(name: *const c_char, missing_ok: bool) -> pg_sys::Oid;
+        pub fn RemoveSubscriptionRel(subscription: pg_sys::Oid, table: pg_sys::Oid);
         pub fn AlterTypeOwner_oid(type_oid: pg_sys::Oid, owner: pg_sys::Oid, noted: bool);
         pub fn timestamp2tm(
             timestamp: i64,
@@ -26,6 +28,22 @@ mod raw {
             zone: *mut pg_sys::pg_tz,
         ) -> c_int;
     }
+}
+
+/// catalog/pg_subscription_rel.h: the catalog of the tables of subscriptions.
+pub const SUBSCRIPTION_TABLES: pg_sys::Oid = pg_sys::Oid::from_u32(6102);
+
+/// What a row of it begins with.
+#[repr(C)]
+pub struct SubscriptionTable {
+    pub subscription: pg_sys::Oid,
+    pub table: pg_sys::Oid,
+    pub state: c_char,
+}
+
+impl SubscriptionTable {
+    /// The number of the column `srsubid`.
+    pub const SUBSCRIPTION: i16 = 1;
 }
 
 /// utils/timeout.h: the timer of `lock_timeout`.
@@ -99,6 +117,22 @@ pub unsafe fn datum_image_eq(
 pub fn give_type(type_oid: pg_sys::Oid, owner: pg_sys::Oid) {
     // SAFETY: raises an error where `type_oid` is none; that it has an owner is noted already.
     unsafe { guard(|| raw::AlterTypeOwner_oid(type_oid, owner, true)) }
+}
+
+/// utils/lsyscache.h: the subscription of that name in this database, or none. In a transaction.
+///
+/// # Safety
+///
+/// The name ends with NUL.
+pub unsafe fn subscription(name: *const c_char) -> pg_sys::Oid {
+    // SAFETY: the caller's; a catalog read.
+    unsafe { guard(|| raw::get_subscription_oid(name, true)) }
+}
+
+/// catalog/pg_subscription_rel.h: takes a table out of a subscription, where it is in it. In a transaction.
+pub fn remove_from_subscription(subscription: pg_sys::Oid, table: pg_sys::Oid) {
+    // SAFETY: changes a catalog, where no synchronization of the table is under way.
+    unsafe { guard(|| raw::RemoveSubscriptionRel(subscription, table)) }
 }
 
 /// utils/timestamp.h: the fields of `timestamp` in UTC, and its microseconds.

@@ -41,6 +41,7 @@ pub mod settings;
 pub mod snapshot;
 pub mod spi;
 pub mod state;
+pub mod subscription;
 pub mod subtransaction;
 pub mod table;
 pub mod transform;

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use pgrx::prelude::*;
 
-use super::{adoption, board, ffi, foreign, hold, wake};
+use super::{adoption, board, ffi, foreign, hold, subscription, wake};
 
 /// Who was asked to run utility statements before us.
 static NEXT: OnceLock<pg_sys::ProcessUtility_hook_type> = OnceLock::new();
@@ -40,11 +40,15 @@ unsafe extern "C-unwind" fn run(
         let node = (*statement).utilityStmt;
         foreign::judge(node);
         let prepared = commits_prepared(node);
+        let subscribes = subscription::is_changed_by(node);
         if board::preloaded() {
             hold::before(node, context);
         }
         adoption::before(node);
         next(statement, text, read_only, context, parameters, environment, destination, completion);
+        if subscribes {
+            subscription::after(node);
+        }
         if prepared && board::preloaded() {
             committed();
         }

@@ -8,6 +8,7 @@ import pytest
 
 from harness import Cluster, wait_until
 from harness.cluster import Database
+from harness.major import MAJOR
 from harness.places import BIN
 from harness.receiver import reply
 
@@ -182,6 +183,7 @@ def test_a_subscriber_keeps_what_it_has(databases, receiver, kind):
     assert kept(subscriber) == before
     errors = publisher.cluster.log_lines("ERROR|FATAL|PANIC")
     assert not [line for line in errors if subscriber.name in line or publisher.name in line]
+    assert not publisher.cluster.log_lines('conflict detected on relation "webhook\\.')
     by = dict(subscriber.rows("SELECT by, array_agg(DISTINCT what) FROM touched GROUP BY by"))
     assert not [who for who in by if "replication" in who], by
     # It sends what is its own.
@@ -189,6 +191,59 @@ def test_a_subscriber_keeps_what_it_has(databases, receiver, kind):
     subscriber.run("INSERT INTO items VALUES (-2)")
     wait_until(lambda: len(receiver.got("/own")) == 3, "its own event")
     assert json.loads(receiver.got("/own")[2].body)["record"]["id"] == -2
+
+
+# The servers that have the option.
+RUN_AS_OWNER = ["false", "true"] if MAJOR >= 16 else [None]
+
+
+@pytest.mark.parametrize("as_owner", RUN_AS_OWNER)
+@pytest.mark.parametrize("rows", ["copied", "not copied"])
+def test_a_subscription_of_an_ordinary_role_goes_on(databases, receiver, rows, as_owner):
+    """Which may write to its own tables, and to none of ours: rows of these are not even looked at."""
+    name = f"{rows.replace(' ', '_')}_{as_owner or 'always'}"
+    publisher, subscriber = databases(f"pub_role_{name}"), databases(f"sub_role_{name}")
+    role, option = f"app_{name}", f", password_required = false, run_as_owner = {as_owner}" if as_owner else ""
+    more = " IN ROLE pg_create_subscription" if as_owner else " SUPERUSER"
+    subscriber.run(f"CREATE ROLE {role} LOGIN{more}; ALTER TABLE items OWNER TO {role}")
+    subscriber.run(f"GRANT CREATE ON DATABASE {subscriber.name} TO {role}; SELECT webhook_grant('{role}', 'member')")
+    try:
+        publisher.create("hook", receiver.url("/"), table_name="items", retry_backoff_seconds=1)
+        publisher.run("CREATE PUBLICATION everything FOR ALL TABLES")
+        publisher.run("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", subscriber.name)
+        subscriber.run(
+            f"CREATE SUBSCRIPTION {subscriber.name} CONNECTION '{publisher.cluster.dsn(publisher.name)}' PUBLICATION everything"
+            f" WITH (enabled = false, create_slot = false, copy_data = {rows == 'copied'}{option})"
+        )
+        subscriber.run(f"ALTER SUBSCRIPTION {subscriber.name} OWNER TO {role}; ALTER SUBSCRIPTION {subscriber.name} ENABLE")
+        if not as_owner:
+            # It has to be a superuser's first.
+            subscriber.run(f"ALTER ROLE {role} NOSUPERUSER")
+        wait_for_sync(subscriber)
+        receiver.on("/", reply(500), reply(500), reply(200))
+        publisher.run("INSERT INTO items SELECT generate_series(1, 3)")
+        publisher.settled(timeout=60)
+        publisher.run("SELECT webhook_pause('hook')")
+        with publisher.cluster.connect(subscriber.name, user=role) as owner:
+            wait_until(lambda: owner.execute("SELECT count(*) FROM items").fetchone() == (3,), lambda: publisher.cluster.log_text()[-3000:])
+        wait_for_no_lag(publisher, subscriber)
+        assert subscriber.value("SELECT count(*) FROM webhook.webhook") == 0
+        # Also once it looks again at what there is.
+        again = "REFRESH PUBLICATION" if rows == "copied" else "SET PUBLICATION everything WITH (refresh = true)"
+        subscriber.run(f"ALTER SUBSCRIPTION {subscriber.name} {again}")
+        ours = "SELECT count(*) FROM pg_subscription_rel AS r JOIN pg_class AS c ON c.oid = r.srrelid"
+        assert subscriber.value(f"{ours} WHERE c.relnamespace = 'webhook'::regnamespace") == 0
+        # As where it was made without the library, which is told to its owner.
+        subscriber.run("INSERT INTO pg_subscription_rel SELECT oid, 'webhook.pending'::regclass, 'r' FROM pg_subscription WHERE subname = %s", subscriber.name)
+        with publisher.cluster.connect(subscriber.name, user=role) as owner:
+            [(severity, problem, hint)] = owner.execute("SELECT severity, problem, hint FROM webhook_check()").fetchall()
+            assert (severity, problem) == ("error", f"subscription {subscriber.name} includes tables of pg_webhook")
+            assert f"Role {role} may not write" in hint
+            owner.execute(re.search("ALTER SUBSCRIPTION .* PUBLICATION", hint).group())
+            assert owner.execute("SELECT FROM webhook_check()").fetchall() == []
+    finally:
+        subscriber.run(f"ALTER SUBSCRIPTION {subscriber.name} OWNER TO postgres; REASSIGN OWNED BY {role} TO postgres")
+        subscriber.run(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 def test_a_subscriber_without_the_extension_goes_on_when_it_gets_it(databases, receiver):
