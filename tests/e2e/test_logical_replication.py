@@ -239,7 +239,7 @@ def test_a_subscription_of_an_ordinary_role_goes_on(databases, receiver, rows, a
             [(severity, problem, hint)] = owner.execute("SELECT severity, problem, hint FROM webhook_check()").fetchall()
             assert (severity, problem) == ("error", f"subscription {subscriber.name} includes tables of pg_webhook")
             assert f"Role {role} may not write" in hint
-            owner.execute(re.search("ALTER SUBSCRIPTION .* PUBLICATION", hint).group())
+            subscriber.run(re.search("ALTER SUBSCRIPTION .* PUBLICATION", hint).group())
             assert owner.execute("SELECT FROM webhook_check()").fetchall() == []
     finally:
         subscriber.run(f"ALTER SUBSCRIPTION {subscriber.name} OWNER TO postgres; REASSIGN OWNED BY {role} TO postgres")
