@@ -201,7 +201,10 @@ class Database(Session):
             pid = self.worker()
             return pid if pid != other_than else None
 
-        return wait_until(running, f"a worker in {self.name}", timeout)
+        def missing():
+            return f"a worker in {self.name}, but {self.rows('SELECT * FROM webhook.worker')}; {self.cluster.log_text()[-2000:]}"
+
+        return wait_until(running, missing, timeout)
 
     def statuses(self):
         """How many deliveries have each status."""
