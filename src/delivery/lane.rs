@@ -35,8 +35,13 @@ const FORGET: u32 = 1024;
 /// What one attempt counts for in the usual time: an eighth.
 const MEMORY: u32 = 8;
 
-/// An attempt that takes longer than this is slow.
-const SLOW: Duration = Duration::from_millis(100);
+/// An attempt that takes longer than this is no fast one. Lower, and distant endpoints share places for nothing; higher, and those
+/// that are not fast hold places for longer that fast ones wait for.
+const STEADY: Duration = Duration::from_millis(100);
+
+/// One that takes longer than this is slow. An endpoint that answers sooner must not wait for those that hang; higher, and those
+/// that it shares places with hold them for longer.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// Attempts in a row that change what is known of an endpoint: one may be an accident.
 const CONVINCING: u32 = 3;
@@ -46,10 +51,24 @@ const CONVINCING: u32 = 3;
 pub enum Pace {
     /// Attempts end soon.
     Fast,
+    /// They take their time, and end.
+    Steady,
     /// None has ended yet.
     Unknown,
     /// An attempt holds its place for long.
     Slow,
+}
+
+impl Pace {
+    fn of(took: Duration) -> Self {
+        if took <= STEADY {
+            Self::Fast
+        } else if took <= SLOW {
+            Self::Steady
+        } else {
+            Self::Slow
+        }
+    }
 }
 
 /// What waits in a lane, for a runner.
@@ -221,7 +240,7 @@ impl Lane {
         let (usual, best) = state.times.unwrap_or((took, took));
         state.times =
             Some((usual - usual / MEMORY + took / MEMORY, took.min(best + best / FORGET)));
-        let seen = if took > SLOW { Pace::Slow } else { Pace::Fast };
+        let seen = Pace::of(took);
         state.doubts = if seen == state.pace { 0 } else { state.doubts + 1 };
         if state.pace == Pace::Unknown || state.doubts >= CONVINCING {
             state.pace = seen;

@@ -1,10 +1,11 @@
 //! Where runners wait for a place: one line for each pace, so that slow endpoints, however many, never
 //! hold every place.
 //!
-//! There are as many places as requests may be in flight. Fast runners go first. Endpoints that are not
-//! known to be fast hold at most three quarters of the places, and a slow one gets another only while they
-//! hold less than half: what hangs until its timeout hangs in its own part of the pool, and leaves room to
-//! those of which nothing is known yet.
+//! There are as many places as requests may be in flight. Fast runners go first. Of those that may hang, endpoints of which
+//! nothing is known and slow ones, a slow one gets another place only while they hold less than half of the places, a new one
+//! less than three quarters: what hangs until its timeout hangs in its own part of the pool, and leaves room to new
+//! ones. Endpoints that take their time and answer hold half at most, and find a place beside those that hang: with them they
+//! leave an eighth to the fast ones.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,12 +22,13 @@ pub struct Line {
 #[derive(Default)]
 struct State {
     fast: VecDeque<Runner>,
+    steady: VecDeque<Runner>,
     unknown: VecDeque<Runner>,
     slow: VecDeque<Runner>,
-    /// Places that are taken.
-    taken: usize,
-    /// Those of them on endpoints that are not known to be fast.
-    held: usize,
+    /// Places that are taken by fast endpoints, by those that take their time, and by those that may hang.
+    on_fast: usize,
+    on_steady: usize,
+    on_hanging: usize,
 }
 
 /// A claim on a place, and since when.
@@ -54,7 +56,7 @@ impl Line {
     /// Runners that wait.
     pub fn len(&self) -> usize {
         let state = self.lock();
-        state.fast.len() + state.unknown.len() + state.slow.len()
+        state.fast.len() + state.steady.len() + state.unknown.len() + state.slow.len()
     }
 
     /// How long the next runner, for which there is one of `places` places, has waited.
@@ -66,7 +68,7 @@ impl Line {
 
     /// Whether more than `places` are taken.
     pub fn is_crowded(&self, places: usize) -> bool {
-        self.lock().taken > places
+        self.lock().taken() > places
     }
 
     /// The next runner, if one may have one of `places` places.
@@ -74,8 +76,7 @@ impl Line {
         let mut state = self.lock();
         let pace = state.next(places)?;
         let Runner { lane, .. } = state.of(pace).pop_front()?;
-        state.taken += 1;
-        state.held += usize::from(pace != Pace::Fast);
+        *state.taken_by(pace) += 1;
         drop(state);
         Some(Turn { line: Arc::clone(self), pace, lane })
     }
@@ -90,21 +91,38 @@ impl State {
     fn of(&mut self, pace: Pace) -> &mut VecDeque<Runner> {
         match pace {
             Pace::Fast => &mut self.fast,
+            Pace::Steady => &mut self.steady,
             Pace::Unknown => &mut self.unknown,
             Pace::Slow => &mut self.slow,
         }
     }
 
+    fn taken_by(&mut self, pace: Pace) -> &mut usize {
+        match pace {
+            Pace::Fast => &mut self.on_fast,
+            Pace::Steady => &mut self.on_steady,
+            Pace::Unknown | Pace::Slow => &mut self.on_hanging,
+        }
+    }
+
+    fn taken(&self) -> usize {
+        self.on_fast + self.on_steady + self.on_hanging
+    }
+
     /// The line whose first runner may have a place now.
     fn next(&self, places: usize) -> Option<Pace> {
-        let within = |numerator, denominator| self.held < part(places, numerator, denominator);
-        if self.taken >= places {
+        let within = |taken, eighths| taken < part(places, eighths);
+        if self.taken() >= places {
             None
         } else if !self.fast.is_empty() {
             Some(Pace::Fast)
-        } else if !self.unknown.is_empty() && within(3, 4) {
+        } else if !within(self.on_steady + self.on_hanging, 7) {
+            None
+        } else if !self.unknown.is_empty() && within(self.on_hanging, 6) {
             Some(Pace::Unknown)
-        } else if !self.slow.is_empty() && within(1, 2) {
+        } else if !self.steady.is_empty() && within(self.on_steady, 4) {
+            Some(Pace::Steady)
+        } else if !self.slow.is_empty() && within(self.on_hanging, 4) {
             Some(Pace::Slow)
         } else {
             None
@@ -115,14 +133,13 @@ impl State {
 impl Drop for Turn {
     fn drop(&mut self) {
         let mut state = self.line.lock();
-        state.taken -= 1;
-        state.held -= usize::from(self.pace != Pace::Fast);
+        *state.taken_by(self.pace) -= 1;
     }
 }
 
-/// At least one.
-fn part(places: usize, numerator: usize, denominator: usize) -> usize {
-    (places * numerator / denominator).max(1)
+/// So many eighths, at least one.
+fn part(places: usize, eighths: usize) -> usize {
+    (places * eighths / 8).max(1)
 }
 
 #[cfg(test)]
@@ -153,7 +170,7 @@ mod tests {
     #[test]
     fn slow_endpoints_hold_their_part_and_no_more() {
         let line = Arc::new(Line::default());
-        let slow = lane(1, Some(Duration::from_secs(1)));
+        let slow = lane(1, Some(Duration::from_secs(10)));
         let fast = lane(3, Some(Duration::ZERO));
         for _ in 0..PLACES {
             line.join(Arc::clone(&slow));
@@ -179,6 +196,34 @@ mod tests {
     }
 
     #[test]
+    fn whoever_answers_finds_a_place_beside_those_that_hang() {
+        let line = Arc::new(Line::default());
+        let steady = lane(2, Some(Duration::from_millis(300)));
+        let hanging: Vec<_> = (10..18).map(|webhook| lane(webhook, None)).collect();
+        hanging.iter().for_each(|lane| line.join(Arc::clone(lane)));
+        let hanging = all(&line);
+        assert_eq!(hanging.len(), 6, "three quarters of eight");
+        line.join(Arc::clone(&steady));
+        line.join(Arc::clone(&steady));
+        let first = all(&line);
+        assert_eq!(webhooks(&first), [2], "with them seven eighths");
+        line.join(lane(3, Some(Duration::ZERO)));
+        assert_eq!(webhooks(&all(&line)), [3], "there is always room");
+    }
+
+    #[test]
+    fn those_that_answer_leave_places_to_slow_ones() {
+        let line = Arc::new(Line::default());
+        let steady = lane(1, Some(Duration::from_millis(300)));
+        let slow = lane(2, Some(Duration::from_secs(10)));
+        (0..PLACES).for_each(|_| line.join(Arc::clone(&steady)));
+        let steady = all(&line);
+        assert_eq!(webhooks(&steady), [1; 4], "half of eight");
+        (0..PLACES).for_each(|_| line.join(Arc::clone(&slow)));
+        assert_eq!(webhooks(&all(&line)), [2; 3], "with them seven eighths");
+    }
+
+    #[test]
     fn all_places_are_for_the_fast_ones() {
         let line = Arc::new(Line::default());
         let fast = lane(1, Some(Duration::ZERO));
@@ -196,7 +241,7 @@ mod tests {
     #[test]
     fn one_slow_attempt_may_be_an_accident() {
         let lane = lane(1, None);
-        let (soon, late) = (Duration::ZERO, Duration::from_secs(1));
+        let (soon, late) = (Duration::ZERO, Duration::from_secs(10));
         let paces = [soon, late, late, soon, late, late, late, soon].map(|took| {
             lane.note(false, took);
             lane.pace()

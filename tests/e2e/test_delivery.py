@@ -451,6 +451,22 @@ def test_endpoints_that_hang_leave_places_to_others(own_cluster, make_db, receiv
     assert len(silent.got()) == 6, "three quarters of the places, for endpoints that nothing is known of"
 
 
+def test_endpoints_that_hang_leave_places_to_those_that_take_their_time(own_cluster, make_db, receiver, make_receiver):
+    """None of whose answers is a fast one, the first included."""
+    server = own_cluster(pg_webhook__max_concurrency="8")
+    db = make_db(server)
+    db.run("CREATE TABLE items (id int PRIMARY KEY); CREATE TABLE others (id int PRIMARY KEY)")
+    receiver.default(after(0.15, reply(200)))
+    db.create("distant", receiver.url("/"), table_name="items")
+    db.run("INSERT INTO items VALUES (0)")
+    db.wait_for_status(1)
+    silent = silent_endpoints(db, make_receiver, 10)
+    silent.wait(6)
+    db.run("INSERT INTO items SELECT generate_series(1, 20)")
+    db.wait_for_status(21)
+    assert len(silent.got()) == 6
+
+
 def test_endpoints_that_hang_leave_places_to_new_ones(own_cluster, make_db, receiver, make_receiver):
     server = own_cluster(pg_webhook__max_concurrency="8")
     db = make_db(server)
