@@ -78,6 +78,28 @@ def test_the_oldest_of_a_full_backlog_become_dead_letters_and_that_is_told(items
     assert sorted(json.loads(r.body)["record"]["id"] for r in receiver.got()) == list(range(1, 8))
 
 
+#: What else keeps a webhook from sending or capturing. The last is as a restore leaves it.
+IDLE = {
+    "disabled": "SELECT webhook_update('hook', enabled => false)",
+    "broken": "DROP TABLE items",
+    "unarmed": "UPDATE webhook.webhook SET installation = 'elsewhere'",
+}
+
+
+@pytest.mark.parametrize("health", IDLE)
+def test_a_bound_holds_whatever_keeps_a_webhook_from_sending(items, receiver, health):
+    paused(items, receiver, 5)
+    (items.judge if health == "unarmed" else items).run(IDLE[health])
+    # One that is broken would send what waits.
+    if health != "broken":
+        items.run("SELECT webhook_resume('hook')")
+    assert items.value("SELECT health FROM webhook.webhooks") == health
+    reached(items, ([3, 4, 5], [1, 2]), max_backlog=3)
+    items.judge.run("UPDATE webhook.pending SET next_at = next_at - interval '61 days' WHERE id = (SELECT id FROM webhook.pending WHERE next_at < 'infinity' ORDER BY id LIMIT 1)")
+    reached(items, ([4, 5], [1, 2, 3]), description="awake")
+    assert not receiver.got()
+
+
 def test_a_backlog_is_bounded_by_bytes(items, receiver):
     items.create("hook", receiver.url("/"), table_name="items")
     items.run("SELECT webhook_pause('hook')")

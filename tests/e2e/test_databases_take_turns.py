@@ -104,6 +104,49 @@ def test_one_that_always_has_work_makes_room(four, receiver):
 
 
 @pytest.mark.xdist_group("crowded")
+def test_who_waits_for_a_place_says_so_and_gets_that_of_one_that_is_dropped(four, crowded, receiver):
+    """What is written meanwhile waits. Two others have requests that hang, so that it is at the third turn otherwise."""
+    server, _ = crowded
+    db, said = four[0], len(server.log_text())
+    receiver.default(hang())
+    others = [furnish(Database(server, name), receiver, timeout_seconds=300) for name in ("first", "second")]
+    receiver.on(f"/{db.name}", reply(200))
+    state = lambda db: db.value("SELECT state FROM webhook.worker")
+
+    def waits(db):
+        insert(db)
+        wait_until(lambda: state(db) == "no worker slot", lambda: f"no worker slot, not {workers(db)}")
+
+    first, second = others
+    insert(first)
+    wait_until(lambda: arrived(receiver, first) == 1, "the request that hangs")
+    waits(second)
+    waits(db)
+    insert(db)
+    assert db.statuses() == {"pending": 2} and workers(db)[db.name] == "no worker slot"
+    # The first one makes room for the second, which keeps its place for some seconds then.
+    told = "databases wait for a background worker slot"
+    wait_until(lambda: server.log_lines(told, said), lambda: f"the log to say so: {workers(db)}")
+    assert arrived(receiver, second) == 1 and state(db) == "no worker slot"
+    began = time.monotonic()
+    second.run("DROP EXTENSION pg_webhook")
+    wait_until(lambda: arrived(receiver, db) == 2, lambda: f"what has waited: {workers(db)}")
+    assert time.monotonic() - began < 4, "before the second one's turn had ended"
+    before = arrived(receiver, first)
+    wait_until(lambda: arrived(receiver, first) > before - 1 and state(first) == "running", "the first one's turn")
+    waits(db)
+    for other in others:
+        other.close()
+    began = time.monotonic()
+    with server.connect() as admin:
+        admin.execute("DROP DATABASE first")
+        wait_until(lambda: arrived(receiver, db) == 3, lambda: f"what has waited: {workers(db)}")
+        assert time.monotonic() - began < 4
+        admin.execute("DROP DATABASE second")
+    assert len(server.log_lines(told, said)) == 1, "once for as long as somebody waits"
+
+
+@pytest.mark.xdist_group("crowded")
 def test_what_waits_when_one_has_to_make_room_is_sent_later(four, receiver):
     busy, other = four[:2]
     receiver.on(f"/{busy.name}", hang())

@@ -479,3 +479,36 @@ def test_endpoints_that_hang_leave_places_to_new_ones(own_cluster, make_db, rece
     db.run("INSERT INTO items VALUES (1)")
     db.wait_for_status(1)
     assert len(silent.got()) == 4, "half of the places"
+
+
+def test_fast_endpoints_that_stop_at_once_hold_what_they_may_have_and_no_more(db, receiver, make_receiver):
+    """Nine of them leave ten of a hundred places, a tenth none, until its requests run into their time limit."""
+    silent = make_receiver()
+    db.run("CREATE TABLE items (id bigserial); CREATE TABLE nine (id bigserial); CREATE TABLE tenth (id bigserial)")
+    db.create("healthy", receiver.url("/"), table_name="items")
+    for number in range(9):
+        db.create(f"silent{number}", silent.url(f"/{number}"), table_name="nine", timeout_seconds=300)
+    db.create("tenth", silent.url("/tenth"), table_name="tenth", timeout_seconds=2)
+
+    def send(table, count=1):
+        db.run(f"INSERT INTO {table} SELECT FROM generate_series(1, %s)", count)
+
+    def are_fast():
+        send("items"), send("nine"), send("tenth")
+        db.settled()
+        took = db.rows("SELECT latency_ms FROM webhook.attempts ORDER BY started_at DESC LIMIT 33")
+        return all(latency < 90 for (latency,) in took)
+
+    wait_until(are_fast, "endpoints that are fast")
+    silent.default(hang())
+    send("nine", 30)
+    wait_until(lambda: silent.under_way == 90, lambda: f"90 requests, not {silent.under_way}")
+    before = len(receiver.got())
+    send("items", 100)
+    receiver.wait(before + 100)
+    assert silent.under_way == silent.most_under_way == 90
+    send("tenth", 30)
+    wait_until(lambda: silent.most_under_way == 100, lambda: f"100 requests, not {silent.most_under_way}")
+    send("items", 100)
+    receiver.wait(before + 200)
+    wait_until(lambda: silent.under_way < 100, "the tenth one's requests to have ended")

@@ -62,6 +62,26 @@ def only_what_the_standby_has_is_sent(site, standby):
         elsewhere.close()
 
 
+def nothing_is_sent_before_the_standby_is_promoted(site, standby, receiver):
+    """Of a webhook that nobody has paused any more, while its server is switched off and the standby is not."""
+    server, worker, sent = site.cluster, site.worker(), len(receiver.got())
+    server.reload(pg_webhook__enabled="off")
+    wait_until(lambda: site.value("SHOW pg_webhook.enabled") == "off", "the switch")
+    # The next worker begins with it.
+    site.judge.run("SELECT pg_terminate_backend(%s)", worker)
+    site.wait_for_worker(other_than=worker)
+    resume(server, site)
+    follows(standby, server)
+    with standby.connect(site.name, user=site.owner) as there:
+        assert there.execute("SHOW pg_webhook.enabled").fetchone() == ("on",)
+        # Its second event has been refused.
+        assert there.execute("SELECT health, pending FROM webhook.webhooks").fetchone() == ("failing", 98)
+    with standby.connect(site.name) as there:
+        assert state(there) == "stopped"
+        assert there.execute("SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ 'pg_webhook'").fetchone() == (0,)
+    assert len(receiver.got()) == sent
+
+
 def test_a_synchronous_standby_loses_nothing(site, copy_of, receiver):
     server = site.cluster
     standby = copy_of(server, standby=True).start()
@@ -72,9 +92,12 @@ def test_a_synchronous_standby_loses_nothing(site, copy_of, receiver):
     with standby.connect(site.name) as there:
         assert there.execute("SELECT health FROM webhook.webhooks").fetchone() == ("paused",)
     only_what_the_standby_has_is_sent(site, standby)
+    nothing_is_sent_before_the_standby_is_promoted(site, standby, receiver)
     server.crash()
     standby.configure(synchronous_standby_names="''")
     standby.promote()
+    # What waited needs nobody who says so.
+    wait_until(lambda: len(set(ids(receiver))) == 100, lambda: f"all to arrive: {len(set(ids(receiver)))}")
     resume(standby, site, insert=101)
     wait_until(lambda: len(set(ids(receiver))) == 101, lambda: f"all to arrive: {len(set(ids(receiver)))}")
     assert set(records(receiver)) == set(range(1, 102))

@@ -120,6 +120,32 @@ def test_deliveries_go_on_beside_a_table_in_use(db, owner, lender, table, receiv
     assert db.value(REMEMBERED) == 0
 
 
+def test_a_table_in_use_is_tried_again_after_longer_and_longer(db, owner, lender, table):
+    """Each time for a moment only, and whoever comes to the table meanwhile waits no longer."""
+    watch(owner, lender, URL)
+    owner.run("SELECT webhook_create('wakes', %s)", URL)
+    waited = []
+
+    def has_tried(times):
+        began = time.monotonic()
+        lender.run("SELECT FROM things")
+        waited.append(time.monotonic() - began)
+        return db.value("SELECT tries FROM webhook.doomed") == times
+
+    with db.connect() as holder, holder.transaction():
+        holder.execute(f"SELECT FROM {table}")
+        owner.run("SELECT webhook_delete('hook')")
+        for tries, seconds in ((0, 5), (1, 10), (6, 320), (7, 600), (50, 600)):
+            if tries > 0:
+                db.run("UPDATE webhook.doomed SET tries = %s, next_at = now()", tries)
+                owner.run("SELECT webhook_update('wakes', description => %s)", str(tries))
+            before = db.value("SELECT clock_timestamp()")
+            wait_until(lambda: has_tried(tries + 1), "the worker has not tried")
+            pause = db.value("SELECT extract(epoch FROM next_at - %s)::float FROM webhook.doomed", before)
+            assert seconds - 3 < pause < seconds + 3, pause
+    assert max(waited) < 2
+
+
 def test_what_keeps_a_trigger_is_told_once(db, cluster, owner, lender, table):
     """In the server's log, and again when it is something else; other tables are seen to meanwhile."""
     lender.run("CREATE TABLE other (id int); CREATE VIEW one AS SELECT 1; CREATE VIEW two AS SELECT 2")

@@ -174,17 +174,26 @@ def test_tests_keep_the_log_of_nothing_else(db, receiver):
 
 
 def test_the_log_turns_while_nothing_is_sent(server, make_db, receiver):
-    """Events go to the backlog, as for a webhook that is paused."""
+    """Events go to the backlog, as for a webhook that is paused, and its bounds hold then."""
     db = prepare(server, make_db, receiver)
+    db.create("few", receiver.url("/few"), table_name="items", max_backlog=100)
     server.reload(pg_webhook__enabled="off")
     wait_until(lambda: db.value("SHOW pg_webhook.enabled") == "off", "the setting")
     db.run("INSERT INTO items SELECT generate_series(1, 3000)")
     begin_the_last(db)
+    assert db.statuses() == {"pending": 6000}
     wait_until(lambda: slot(db) == 0, "the ring to turn", interval=0.1)
-    assert db.statuses() == {"pending": 3000} and not receiver.got()
+
+    def has_been_looked_at():
+        db.run("SELECT webhook_update('few', description => 'awake')")
+        return db.statuses() == {"pending": 3100, "dead": 2900}
+
+    wait_until(has_been_looked_at, lambda: f"the bound to hold: {db.statuses()}", interval=0.1)
+    assert not receiver.got()
     server.reload(pg_webhook__enabled="on")
     db.wait_for_status(0, "pending")
-    assert {json.loads(r.body)["record"]["id"] for r in receiver.got()} == set(range(1, 3001))
+    sent = {path: {json.loads(r.body)["record"]["id"] for r in receiver.got(path)} for path in ("/", "/few")}
+    assert sent == {"/": set(range(1, 3001)), "/few": set(range(2901, 3001))}
 
 
 def test_the_log_turns_before_its_time_where_it_is_full(own_cluster, make_db, receiver):

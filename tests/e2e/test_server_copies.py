@@ -36,8 +36,9 @@ def test_a_copy_of_a_server_that_is_called_otherwise_is_unarmed(site, copy_of, r
 
 def test_a_copy_of_a_server_gets_an_installation_of_its_own(site, copy_of, receiver):
     """Where nothing tells it from the original, all that is there when it is armed is the original's."""
+    site.judge.run("CREATE ROLE boss LOGIN; SELECT webhook_grant('boss', 'admin')")
     other = copy_of(site.cluster, pg_webhook__enabled="off").start()
-    with other.connect(site.name) as copy:
+    with other.connect(site.name, user="boss") as copy:
         wait_for_state(copy, "running")
         resume(other, site, insert=4)
         assert copy.execute("SELECT webhook_arm()").fetchone() == (False,)

@@ -3,6 +3,7 @@
 import pytest
 
 from harness import wait_until
+from harness.copies import records
 from harness.people import People
 from harness.receiver import reply
 
@@ -188,6 +189,22 @@ def test_an_unlogged_table_is_told(db, receiver):
     db.run(hint)
     assert not about(db, "unlogged")
     assert db.value("SELECT health FROM webhook.webhooks") == "healthy"
+
+
+def test_events_of_an_unlogged_table_are_sent_although_a_crash_takes_its_rows(own_cluster, make_db, receiver):
+    db = make_db(own_cluster()).hand_over()
+    db.run("CREATE UNLOGGED TABLE items (id int PRIMARY KEY)")
+    db.create("hook", receiver.url("/"), table_name="items")
+    db.run("SELECT webhook_pause('hook'); INSERT INTO items VALUES (1), (2)")
+    db.cluster.crash()
+    db.cluster.start()
+    db.connection = db.connect()
+    assert db.rows("SELECT id FROM items") == [] and db.statuses() == {"pending": 2}
+    db.run("SELECT webhook_resume('hook')")
+    receiver.wait(2)
+    assert sorted(records(receiver)) == [1, 2]
+    db.run("INSERT INTO items VALUES (3)")
+    receiver.wait(3)
 
 
 def test_an_unlogged_partition_is_told(db, receiver):
