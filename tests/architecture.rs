@@ -273,6 +273,20 @@ fn no_statement_shows_a_body_to_logical_decoding() {
 }
 
 #[test]
+fn every_update_makes_room_first() {
+    let begins = fs::read_to_string(root().join("sql/before_update.sql")).expect("a file");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root().join("sql")).expect("a folder") {
+        let name = entry.expect("an entry").file_name().into_string().expect("a name");
+        let script = || fs::read_to_string(root().join("sql").join(&name)).expect("a script");
+        if name.starts_with("pg_webhook--") && !script().starts_with(&begins) {
+            found.push(name);
+        }
+    }
+    assert_none(found, "sql/before_update.sql comes first");
+}
+
+#[test]
 fn every_sql_function_pins_its_path() {
     // Those that read a condition by the caller's path, and the trigger, pin it themselves.
     let themselves = ["webhook_create", "webhook_update", "webhook_watch", "webhook.capture"];
