@@ -243,7 +243,9 @@ COMMENT ON VIEW webhook.copied_trigger IS
     'private: the triggers of watches on the tables below the watched ones, where they are disabled or fire in a replica only';
 
 -- A migration that makes a table anew leaves the watch with the one that it was on, or with none. Which one is meant is for
--- somebody to say. A statement is proposed only where the webhook's owner could run it.
+-- somebody to say. A statement is proposed only where the webhook's owner could run it. What it and others give to a function of
+-- ours has a type, here and below: it would be that of an argument of another function of this name, which somebody may have
+-- made beside ours.
 CREATE VIEW webhook.replaced_table AS
 SELECT
     v.id AS watch,
@@ -251,7 +253,8 @@ SELECT
     EXISTS (SELECT FROM webhook.watch AS o WHERE o.webhook = v.webhook AND o.relation = c.oid) AS watched,
     c.relowner AS owner,
     CASE WHEN pg_catalog.has_table_privilege(w.role, c.oid, 'TRIGGER') THEN pg_catalog.format(
-        'SELECT %s.webhook_watch(%L, %L, events => %L, columns => %L, condition => %L, payload_columns => %L)',
+        'SELECT %s.webhook_watch(%L::text, %L::regclass, events => %L::text[], columns => %L::text[], condition => %L::text,'
+        ' payload_columns => %L::text[])',
         f.name, w.uuid, pg_catalog.format('%I.%I', n.nspname, c.relname), v.events, u.names, v.condition,
         (SELECT pg_catalog.array_agg(coalesce(p.name, p.named) ORDER BY p.position) FROM webhook.payload_column AS p WHERE p.watch = v.id)
     ) END AS remedy,
@@ -317,7 +320,7 @@ CROSS JOIN LATERAL (
             r.remedy || ' watches that one',
             pg_catalog.format('Watch another one with %1$s.webhook_watch or %1$s.webhook_update', f.name)
         ) AS proposal,
-        pg_catalog.format(', or end this with SELECT %s.webhook_unwatch(%L, %s).', f.name, w.uuid, v.relation) AS over
+        pg_catalog.format(', or end this with SELECT %s.webhook_unwatch(%L::text, %s::regclass).', f.name, w.uuid, v.relation) AS over
 ) AS a
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = v.relation)
   AND r.watched IS NOT TRUE
@@ -347,7 +350,7 @@ CROSS JOIN LATERAL (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS n
 CROSS JOIN LATERAL (
     SELECT
         -- in this order, because the old one may be a partition of the other by now
-        pg_catalog.format('SELECT %s.webhook_unwatch(%L, %L); ', f.name, w.uuid, k.name) || r.remedy
+        pg_catalog.format('SELECT %s.webhook_unwatch(%L::text, %L::regclass); ', f.name, w.uuid, k.name) || r.remedy
             || ' watches that one instead. ' AS other,
         pg_catalog.format(
             '%s.webhook_update(.., table_name => %L) says that it is the old one that is meant.', f.name, k.name
@@ -457,8 +460,8 @@ SELECT
         w.owner_name, pg_catalog.pg_get_userbyid(w.role)
     ),
     pg_catalog.format(
-        'SELECT %s.webhook_update(%L, owner => %L) confirms that what it runs may have the rights of that role.',
-        f.name, w.uuid, pg_catalog.pg_get_userbyid(w.role)
+        'SELECT %s.webhook_update(%L::text, owner => %L::regrole) confirms that what it runs may have the rights of that role.',
+        f.name, w.uuid, pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(w.role))
     )
 FROM webhook.owned AS w
 CROSS JOIN webhook.function_schema AS f
@@ -505,7 +508,7 @@ SELECT
     w.id,
     'error',
     'the role that the webhook belonged to is gone',
-    pg_catalog.format('SELECT %s.webhook_delete(%L)', f.name, w.uuid)
+    pg_catalog.format('SELECT %s.webhook_delete(%L::text)', f.name, w.uuid)
 FROM webhook.owned AS w
 CROSS JOIN webhook.function_schema AS f
 WHERE w.deleted_at IS NULL AND w.role IS NULL AND NOT EXISTS (SELECT FROM webhook.watched AS v WHERE v.webhook = w.id)
@@ -591,12 +594,12 @@ SELECT
     END AS problem,
     CASE
         WHEN r.oid IS NULL THEN pg_catalog.format(
-            'Make the role, and then SELECT %1$s.webhook_grant(%2$L, %3$L). %1$s.webhook_arm forgets its level.',
-            f.name, l.name, l.level
+            'Make the role, and then SELECT %1$s.webhook_grant(%2$L::regrole, %3$L::text). %1$s.webhook_arm forgets its level.',
+            f.name, pg_catalog.quote_ident(l.name), l.level
         )
         ELSE pg_catalog.format(
-            'SELECT %1$s.webhook_grant(%2$L, %3$L) gives them again. %1$s.webhook_revoke ends the level.',
-            f.name, r.rolname, l.level
+            'SELECT %1$s.webhook_grant(%2$L::regrole, %3$L::text) gives them again. %1$s.webhook_revoke ends the level.',
+            f.name, pg_catalog.quote_ident(r.rolname), l.level
         )
     END AS hint
 FROM webhook.level AS l

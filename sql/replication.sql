@@ -160,5 +160,32 @@ SELECT
     pg_catalog.format('ALTER TABLE %I.%I OWNER TO %s', n.nspname, c.relname, n.nspowner::regrole)
 FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE c.relnamespace = 'webhook'::regnamespace AND c.relkind IN ('r', 'p') AND c.relowner <> n.nspowner;
-COMMENT ON VIEW webhook.surrounding IS 'private: what others have made that concerns the tables of pg_webhook';
+WHERE c.relnamespace = 'webhook'::regnamespace AND c.relkind IN ('r', 'p') AND c.relowner <> n.nspowner
+UNION ALL
+-- A call of ours with fewer arguments, or with some that have no type yet, may mean it.
+SELECT
+    p.proowner,
+    'warning',
+    pg_catalog.format(
+        'function %I.%I(%s) of role %I has the name of one of pg_webhook, beside it',
+        n.nspname, p.proname, k.arguments, pg_catalog.pg_get_userbyid(p.proowner)
+    ),
+    pg_catalog.format(
+        'Who calls ours may call that one. DROP ROUTINE %I.%I(%s), and let nobody create in schema %I whom not all trust.',
+        n.nspname, p.proname, k.arguments, n.nspname
+    )
+FROM (
+    SELECT DISTINCT o.proname, o.pronamespace
+    FROM pg_catalog.pg_extension AS e
+    JOIN pg_catalog.pg_depend AS d
+        ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e' AND d.classid = 'pg_proc'::regclass
+    JOIN pg_catalog.pg_proc AS o ON o.oid = d.objid AND o.pronamespace = e.extnamespace
+    WHERE e.extname = 'pg_webhook'
+) AS ours
+JOIN pg_catalog.pg_proc AS p ON p.proname = ours.proname AND p.pronamespace = ours.pronamespace
+JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_function_identity_arguments(p.oid) AS arguments) AS k
+WHERE NOT EXISTS (
+    SELECT FROM pg_catalog.pg_depend AS d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+);
+COMMENT ON VIEW webhook.surrounding IS 'private: what others have made that concerns the tables or the functions of pg_webhook';
