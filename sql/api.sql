@@ -35,13 +35,15 @@ CREATE FUNCTION webhook_create(
 COMMENT ON FUNCTION webhook_create IS
 $$registers a webhook and installs the row triggers it needs. The secret is shown here and never again.
   events: any of INSERT, UPDATE, DELETE (all three where left out) and TRUNCATE, and types of emitted events (invoice.*).
-  payload_columns: what is sent of a row. transform: a function (jsonb) of jsonb that makes the body, or NULL for no event;
-  on_transform_error: dead, where the event is a dead letter if that fails, or fail, where the statement fails.
+  payload_columns: what is sent of a row. transform: a function (jsonb) of jsonb that makes the body, or NULL for no event,
+  which nothing counts; on_transform_error: dead, where the event is a dead letter if that fails, or fail, where the
+  statement fails.
   emitters: roles whose events it hears beside those of its owner and of members of it.
   format: default, truss, fluxbase, trst, trulayer, hasura, supabase, standard or cloudevents; it brings its signature:
   standard, sha256, hex, timestamped or none. columns: UPDATE counts only where one of them changes.
-  condition: an SQL expression over OLD and NEW. max_retries: attempts after the first, no limit where null or -1.
-  max_concurrency: requests at once. rate_limit: requests that start in any second, no limit where null or 0.
+  condition: an SQL expression over OLD and NEW; where it fails, the statement does, and the error names no webhook.
+  max_retries: attempts after the first, no limit where null or -1. max_concurrency: requests at once. rate_limit:
+  requests that start in any second, no limit where null or 0.
   max_backlog, max_backlog_bytes, max_backlog_age: how many events may wait, how many bytes of bodies, and for how long;
   beyond these the oldest become dead letters. dead_letter_retention: how long those are kept. Where null, and in
   webhook_update where 0, it is what the server's settings of these names say.
@@ -151,7 +153,8 @@ CREATE FUNCTION webhook_emit(event_type text, data jsonb) RETURNS integer
 COMMENT ON FUNCTION webhook_emit IS
 $$an event of the application, in this transaction: goes to the webhooks whose events name its type or match it with a *,
   as far as they belong to the caller or to a role that it is a member of, or name it among their emitters.
-  Returns how many those are; a notice says so where there is none that could hear it.
+  Returns how many events that makes, which is none where a webhook is disabled or its transform returns NULL; a notice says so
+  where there is none that could hear it.
 Example: SELECT webhook_emit('order.shipped', '{"order": 42}')$$;
 
 CREATE FUNCTION webhook_invoke(webhook text, "row" record) RETURNS bigint

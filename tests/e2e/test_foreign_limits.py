@@ -789,3 +789,27 @@ def test_a_preview_takes_what_is_volatile_and_does_nothing(owner, receiver):
     create(owner, receiver.url("/"), table_name=f"{owner.role}.felt", events=["INSERT"], condition=condition)
     row = '{"id": 1, "at": "2020-01-01"}'
     assert owner.rows("SELECT reason, body IS NOT NULL FROM webhook_preview('hook', 'INSERT', %s)", row) == [(None, True)]
+
+
+@pytest.mark.parametrize("how", ["INSERT", "emit"])
+def test_a_real_serialization_failure_is_the_statements(db, people, owner, writer, receiver, cluster, how):
+    """Whatever the webhook says of errors, and whoever writes or emits: in a transaction that keeps a snapshot, a transform
+    changes a row that its owner has changed since. In one that reads what is there now, it does."""
+    owner.run("CREATE TABLE rows (id int PRIMARY KEY); INSERT INTO rows VALUES (1)")
+    transform(owner, f"UPDATE {owner.role}.rows SET id = id;")
+    create(
+        owner, receiver.url("/"), transform=f"{owner.role}.shape(jsonb)", on_transform_error="dead", events=["INSERT", "a.*"],
+    )
+    who = writer if how == "INSERT" else people("app", member_of=[owner])
+    statement = f"INSERT INTO {owner.role}.things VALUES (1, 'a')" if how == "INSERT" else "SELECT webhook_emit('a.b', '1')"
+    for level in ("REPEATABLE READ", "SERIALIZABLE", "READ COMMITTED"):
+        who.run(f"BEGIN ISOLATION LEVEL {level}; SELECT 1 FROM {owner.role}.things")
+        owner.run("UPDATE rows SET id = id")
+        if level == "READ COMMITTED":
+            who.run(f"{statement}; COMMIT")
+        else:
+            with pytest.raises(psycopg.errors.SerializationFailure):
+                who.run(statement)
+            who.run("ROLLBACK")
+    [body] = bodies(db)
+    assert body["transformed"]

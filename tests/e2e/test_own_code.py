@@ -383,3 +383,49 @@ def test_a_disabled_webhook_gets_no_row_by_hand(items, receiver):
     assert items.value(invoke) is not None
     assert items.value("SELECT pending FROM webhook.webhooks") == 1
     assert receiver.got() == []
+
+
+#: Conditions that fail for 0, and what the error's CONTEXT says of them.
+FAILING = {
+    "1 / NEW.id > 0": [],
+    "fails(NEW.id)": ["PL/pgSQL function {own}.fails(integer) line 1 at RAISE"],
+    # of which PostgreSQL takes the expression
+    "divides(NEW.id)": [],
+}
+
+
+@pytest.mark.parametrize("condition", FAILING)
+def test_an_error_of_a_condition_names_what_it_calls_and_no_webhook(db, people, receiver, condition):
+    """PostgreSQL evaluates it before it calls the trigger, and says where for functions only. Whoever looks for the webhook
+    finds the condition in the table's triggers and in a preview."""
+    owner, writer = people("own", "member"), people("wri")
+    owner.run(f"""
+        CREATE TABLE things (id int); GRANT INSERT ON things TO PUBLIC;
+        CREATE FUNCTION fails(id int) RETURNS bool LANGUAGE plpgsql AS $$BEGIN IF id = 0 THEN RAISE 'not today'; END IF; RETURN true; END$$;
+        CREATE FUNCTION divides(id int) RETURNS bool LANGUAGE sql VOLATILE AS 'SELECT 1 / id > 0'""")
+    owner.run("SELECT webhook_create('hook', %s, 'things', '{INSERT}', condition => %s)", receiver.url("/"), condition)
+    said = [line.format(own=owner.role) for line in FAILING[condition]]
+
+    def context(write):
+        with pytest.raises(psycopg.Error, match="division by zero|not today") as caught:
+            write()
+        return (caught.value.diag.context or "").splitlines()
+
+    table = f"{owner.role}.things"
+
+    def copies():
+        with writer.connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:
+            copy.write("0\n")
+
+    assert context(lambda: writer.run(f"INSERT INTO {table} VALUES (0)")) == said
+    assert context(copies) == [*said, 'COPY things, line 1']
+    assert context(lambda: writer.run(f"DO $$BEGIN INSERT INTO {table} VALUES (0); END$$")) == [
+        *said, f'SQL statement "INSERT INTO {table} VALUES (0)"', "PL/pgSQL function inline_code_block line 1 at SQL statement",
+    ]
+    [(_, reason)] = owner.rows("SELECT body, reason FROM webhook_preview('hook', 'INSERT', '{\"id\": 0}')")
+    assert reason in ("division by zero", "not today")
+    called = condition.split("(")[0].split(" >")[0]
+    [(definition,)] = writer.rows("SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = %s::regclass", table)
+    assert called.replace("NEW", "new") in definition
+    assert owner.value("SELECT count(*) FROM webhook.deliveries") == 0
+    assert owner.value("SELECT tables->%s->>'condition' FROM webhook.webhooks", table) == condition

@@ -232,6 +232,37 @@ def test_they_outlive_a_crash_and_a_worker_that_is_off(own_cluster, make_db, rec
     assert sorted(json.loads(request.body)["record"]["id"] for request in receiver.got()) == [1, 3]
 
 
+# --- no event ----------------------------------------------------------------------------------------
+
+
+def test_null_is_no_event_and_nothing_counts_it(db, owner, writer, receiver):
+    """Functions of the server that return NULL for an argument that is NULL do that without a word. A preview says it."""
+    owner.run(
+        "CREATE FUNCTION shape(payload jsonb) RETURNS jsonb LANGUAGE sql AS"
+        " $$ SELECT jsonb_set(payload, '{more}', (SELECT to_jsonb(payload->'record'->>'note'))) $$"
+    )
+    create(owner, receiver.url("/"), events=["INSERT", "order.*"])
+    write(writer, owner, 1)
+    assert heard(owner) == (0, [])
+    assert owner.value("SELECT webhook_invoke('hook', ROW(1))") is None
+    for op, row in (("INSERT", '{"id": 1}'), ("MANUAL", '{"id": 1}'), ("order.shipped", "1")):
+        preview = "SELECT body, reason FROM webhook_preview('hook', %s, %s::jsonb)"
+        assert owner.rows(preview, op, row) == [(None, "the transform drops it")]
+    assert owner.value("SELECT count(*) FROM things") == 1
+    assert db.value("SELECT count(*) FROM webhook.event") == 0
+    assert owner.rows("SELECT delivered, failed, pending FROM webhook.stats") == [(0, 0, 0)]
+    assert owner.rows("SELECT health, pending FROM webhook.webhooks") == [("healthy", 0)]
+    assert owner.rows("SELECT * FROM webhook_check('hook')") == []
+    # What else is written becomes an event, and so does a dropped one with a function that keeps it.
+    write(writer, owner, 2, '"a"')
+    owner.run(
+        "CREATE OR REPLACE FUNCTION shape(payload jsonb) RETURNS jsonb LANGUAGE sql AS"
+        " $$ SELECT jsonb_set_lax(payload, '{more}', (SELECT to_jsonb(payload->'record'->>'note'))) $$"
+    )
+    write(writer, owner, 3)
+    assert {json.loads(request.body)["more"] for request in receiver.wait(2)} == {"a", None}
+
+
 # --- whose, and what keeps it ------------------------------------------------------------------------
 
 
