@@ -11,7 +11,8 @@ use pgrx::prelude::*;
 
 use super::{compat, identity};
 
-/// What the names of anchors begin with. Nobody but the extension's owner makes anything else in their schema.
+/// What the names of anchors begin with, unless their owners have renamed them. Nobody but superusers makes anything else in
+/// their schema.
 const BEGINNINGS: [&[u8]; 2] = [b"owner_", b"transform_of_"];
 
 /// A statement is about to run: where it drops the extension, anchors are to go along.
@@ -80,7 +81,8 @@ fn anchors() -> Vec<pg_sys::Oid> {
             let form = &*pg_sys::GETSTRUCT(found).cast::<pg_sys::FormData_pg_type>();
             let name = CStr::from_ptr(form.typname.data.as_ptr()).to_bytes();
             let is_domain = form.typtype as u8 == pg_sys::TYPTYPE_DOMAIN;
-            if is_domain && BEGINNINGS.iter().any(|beginning| name.starts_with(beginning)) {
+            let is_named = BEGINNINGS.iter().any(|beginning| name.starts_with(beginning));
+            if is_domain && (is_named || !pg_sys::superuser_arg(form.typowner)) {
                 anchors.push(form.oid);
             }
         }

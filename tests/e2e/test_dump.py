@@ -384,6 +384,11 @@ def test_what_is_gone_is_not_dumped_as_what_has_its_name_now(cluster, copy, peop
         other.run("SELECT webhook_arm()")
 
 
+OWN_DOMAIN = """
+    SELECT typname FROM pg_type
+    WHERE typnamespace = 'webhook'::regnamespace AND typtype = 'd' AND typowner = current_user::regrole"""
+
+
 def test_an_unarmed_copy_loses_the_extension(origin, cluster, copy):
     """By a plain DROP EXTENSION: what a dump, its schema alone, and a copy by TEMPLATE have brought and nobody has armed."""
     left = ("SELECT (SELECT count(*) FROM pg_type WHERE typname ~ '^(owner|transform_of)_')"
@@ -399,9 +404,13 @@ def test_an_unarmed_copy_loses_the_extension(origin, cluster, copy):
         admin.execute("CREATE DATABASE unarmed_template TEMPLATE unarmed")
     try:
         for name in ("unarmed", "unarmed_schema", "unarmed_template"):
-            # Who may not drop it adopts nothing.
-            with cluster.connect(name, user=ANN) as ann, pytest.raises(psycopg.errors.InsufficientPrivilege):
-                ann.execute("DROP EXTENSION pg_webhook")
+            with cluster.connect(name, user=ANN) as ann:
+                # Who may not drop it adopts nothing.
+                with pytest.raises(psycopg.errors.InsufficientPrivilege), ann.transaction():
+                    ann.execute("DROP EXTENSION pg_webhook")
+                # Nor does it keep the extension by what it calls its own.
+                mine = ann.execute(OWN_DOMAIN).fetchone()[0]
+                ann.execute(f"ALTER DOMAIN webhook.{mine} RENAME TO mine")
             with cluster.connect(name) as session:
                 assert session.execute(left).fetchone() != (0,)
                 session.execute("DROP EXTENSION IF EXISTS pg_trgm, pg_webhook")

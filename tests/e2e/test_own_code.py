@@ -418,7 +418,8 @@ def test_an_error_of_a_condition_names_what_it_calls_and_no_webhook(db, people, 
             copy.write("0\n")
 
     assert context(lambda: writer.run(f"INSERT INTO {table} VALUES (0)")) == said
-    assert context(copies) == [*said, 'COPY things, line 1']
+    [*lines, copied] = context(copies)
+    assert lines == said and copied.startswith("COPY things, line 1")
     assert context(lambda: writer.run(f"DO $$BEGIN INSERT INTO {table} VALUES (0); END$$")) == [
         *said, f'SQL statement "INSERT INTO {table} VALUES (0)"', "PL/pgSQL function inline_code_block line 1 at SQL statement",
     ]
