@@ -239,6 +239,19 @@ def test_connections_are_reused_under_concurrency(items, receiver):
     assert receiver.connections == 10
 
 
+def test_a_reload_of_settings_keeps_connections(items, receiver):
+    """Some servers have a reason for one each minute."""
+    items.create("hook", receiver.url("/"), table_name="items")
+    loaded = "SELECT pg_conf_load_time()"
+    for number in range(1, 6):
+        before = items.judge.value(loaded)
+        items.cluster.reload()
+        wait_until(lambda: items.judge.value(loaded) != before, "the reload")
+        items.run("INSERT INTO items VALUES (%s)", number)
+        items.wait_for_status(number)
+    assert receiver.connections == 1
+
+
 @pytest.mark.xdist_group("patient")
 def test_threads_come_with_work_and_go_when_they_are_idle(items, receiver):
     assert load(items) == (0, 0)

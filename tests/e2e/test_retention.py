@@ -137,6 +137,21 @@ def test_an_open_transaction_that_has_looked_keeps_the_log(server, make_db, rece
     wait_until(lambda: slot(db) == 1, "the ring to turn at last")
 
 
+def test_what_else_keeps_the_log_from_being_cut_is_told(server, make_db, receiver):
+    db = prepare(server, make_db, receiver)
+    since = len(server.log_text())
+    with db.connect(autocommit=False) as other:
+        # What is forgotten with a slot is in here, too.
+        other.execute("LOCK TABLE webhook.closed IN SHARE MODE")
+        age(db)
+        told = "of its oldest part, canceling statement due to lock timeout"
+        wait_until(lambda: problems(db, told), "to be told", interval=0.1)
+        assert slot(db) == 0
+    wait_until(lambda: slot(db) == 1, "the ring to turn at last")
+    assert not problems(db, "the log")
+    assert len(server.log_lines(f"the log is not cut, and takes .*: {told}", since)) == 1
+
+
 def test_what_is_open_in_another_database_holds_up_nothing(server, make_db, receiver):
     db = prepare(server, make_db, receiver)
     other = make_db(server, extension=False)
