@@ -34,4 +34,5 @@ pub mod timeline;
 pub mod url;
 pub mod verdict;
 pub mod verification;
+pub mod version;
 pub mod window;

@@ -19,6 +19,12 @@ pub enum Lock {
     Drop,
 }
 
+/// Locks a table for writing until the transaction ends; `false` where somebody keeps others from that, or waits to.
+pub fn lock_at_once(table: pg_sys::Oid) -> bool {
+    // SAFETY: in a transaction. Where the table has been dropped there is no error, and nobody else has the number.
+    unsafe { pg_sys::ConditionalLockRelationOid(table, pg_sys::RowExclusiveLock as c_int) }
+}
+
 /// An open table.
 pub struct Table {
     relation: pg_sys::Relation,

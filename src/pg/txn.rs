@@ -88,11 +88,7 @@ pub fn installed() -> Option<(Extension, String)> {
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
     }
     let found = identity::extension().and_then(|extension| {
-        let version = spi::connect(|session| {
-            let rows = session.read(sql!("worker/version"), &[arg(extension.oid)]);
-            rows.first().map(|row| row.value::<String>(1))
-        });
-        version.map(|version| (extension, version))
+        spi::connect(|session| version(session, extension)).map(|version| (extension, version))
     });
     // SAFETY: as above.
     unsafe {
@@ -100,6 +96,11 @@ pub fn installed() -> Option<(Extension, String)> {
         pg_sys::CommitTransactionCommand();
     }
     found
+}
+
+/// The version of the extension, unless it is gone.
+pub fn version(session: &Session, extension: Extension) -> Option<String> {
+    session.read(sql!("worker/version"), &[arg(extension.oid)]).first().map(|row| row.value(1))
 }
 
 /// As [`identity::qualified`], outside a transaction. As it is, where the catalog cannot be read.

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use pgrx::pg_sys;
+
 use super::event::{Event, Origin, Spill};
 use super::ring;
 use super::track::Claim;
@@ -84,6 +86,16 @@ pub fn next_due(
 /// When the first of all that waits is due, or was.
 pub fn earliest(session: &Session) -> Option<Timestamp> {
     session.read(sql!("queue/earliest"), &[]).first()?.get(1)
+}
+
+/// The table.
+pub fn table(session: &Session) -> pg_sys::Oid {
+    session.read(sql!("queue/backlog"), &[]).first().expect("one row").value(1)
+}
+
+/// Who keeps others from writing there, or may have locked rows, if anybody has.
+pub fn holders(session: &Session) -> Option<String> {
+    session.read(sql!("queue/holders"), &[]).first()?.get(1)
 }
 
 /// An event that waits in the slow lane.

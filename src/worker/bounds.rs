@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
+use super::backlog::Backlog;
 use crate::domain::bounds::Walk;
 use crate::domain::reminder::Reminder;
 use crate::domain::time::Timestamp;
@@ -119,9 +120,10 @@ impl Walking {
         clock: Timestamp,
         timeline: &Timeline,
         schedule: &Schedule,
+        backlog: &mut Backlog,
     ) -> Result<(), TxnError> {
         while self.before.is_some() && self.walked < self.allowed {
-            self.step(extension, clock, timeline, schedule)?;
+            self.step(extension, clock, timeline, schedule, backlog)?;
         }
         Ok(())
     }
@@ -145,9 +147,10 @@ impl Walking {
         clock: Timestamp,
         timeline: &Timeline,
         schedule: &Schedule,
+        backlog: &mut Backlog,
     ) -> Result<(), TxnError> {
         match self.due_in(Instant::now()) {
-            Duration::ZERO => self.step(extension, clock, timeline, schedule),
+            Duration::ZERO => self.step(extension, clock, timeline, schedule, backlog),
             _ => Ok(()),
         }
     }
@@ -158,6 +161,7 @@ impl Walking {
         clock: Timestamp,
         timeline: &Timeline,
         schedule: &Schedule,
+        backlog: &mut Backlog,
     ) -> Result<(), TxnError> {
         let began = Instant::now();
         let before = self.before.unwrap_or_else(|| {
@@ -167,12 +171,17 @@ impl Walking {
             self.stale = true;
             i64::MAX
         });
-        let page =
-            txn::run(extension, |session| self.page(session, clock, timeline, schedule, before));
+        let page = txn::run(extension, |session| {
+            backlog.is_free().then(|| self.page(session, clock, timeline, schedule, before))
+        });
         let took = began.elapsed();
         self.walked += took;
         match page {
-            Ok((last, reached)) => {
+            Ok(None) => {
+                backlog.is_kept(None);
+                Ok(())
+            }
+            Ok(Some((last, reached))) => {
                 self.before = last;
                 self.earliest = Instant::now() + took * SPACING;
                 self.due = match last {

@@ -35,9 +35,18 @@ impl Leader {
         if self.marked.is_some_and(|at| now.duration_since(at) < MARKS) {
             return Ok(());
         }
+        // It looks whether anything waits there.
+        if !self.backlog.again_in(now).is_zero() {
+            return Ok(());
+        }
         let reading = self.read_clock();
-        txn::run(self.extension, |session| cursor::mark(session, reading))?;
-        self.marked = Some(now);
+        let marked = txn::run(self.extension, |session| {
+            self.backlog.is_free().then(|| cursor::mark(session, reading))
+        })?;
+        match marked {
+            Some(()) => self.marked = Some(now),
+            None => self.backlog.is_kept(None),
+        }
         Ok(())
     }
 }

@@ -62,6 +62,7 @@ impl Leader {
         // Nothing is written for these.
         drop(self.schedule.recall_all(Instant::now()));
         self.schedule.hurry_health();
+        self.backlog.need();
         loop {
             self.collect();
             self.flush()?;

@@ -33,7 +33,7 @@ const RARELY: Duration = Duration::from_secs(1);
 impl Leader {
     /// Takes in what the threads have brought and judges it.
     pub(super) fn collect(&mut self) {
-        let room = MOST.saturating_sub(self.settlements.len());
+        let room = MOST.saturating_sub(self.settlements.len() + self.backlog.held());
         let mut outcomes = self.pool.collect(room);
         outcomes.extend(self.schedule.take_untried());
         let (now, clock) = (Instant::now(), self.time());
@@ -71,7 +71,8 @@ impl Leader {
         if let Some(settled) = self.windows.advance() {
             self.cursor = Some(settled.clone());
         }
-        let nothing_else_comes = self.schedule.len() == self.settlements.len();
+        let nothing_else_comes =
+            self.schedule.len() == self.settlements.len() + self.backlog.held();
         let patience = PATIENCE.max(self.delay / 4);
         let attempts = self.unwritten_since.map(|since| {
             if nothing_else_comes { Duration::ZERO } else { patience.saturating_sub(now - since) }
@@ -81,12 +82,34 @@ impl Leader {
         let cursor =
             (self.progressed && self.cursor.is_some()).then(|| rarely(self.cursor_written));
         let health = self.schedule.health_due_in(now);
-        [attempts, cursor, health].into_iter().flatten().min()
+        let held = (!self.backlog.holds_nothing()).then(|| self.backlog.again_in(now));
+        [attempts, cursor, health, held].into_iter().flatten().min()
     }
 
-    /// Writes everything that waits. After an error it still waits.
+    /// Writes everything that waits. After an error it still waits. Where somebody is in the way in the backlog, or something
+    /// there, what goes there waits longer, and keeps nothing else from being written.
     pub(super) fn flush(&mut self) -> Result<(), TxnError> {
+        self.take_back(Instant::now());
+        if !self.needs_backlog() {
+            return self.write().map(drop);
+        }
+        let reason = match self.write() {
+            Ok(true) => {
+                self.backlog.is_had();
+                return Ok(());
+            }
+            Ok(false) => None,
+            Err(TxnError::Failed(reason)) if self.backlog.may_wait() => Some(reason),
+            Err(error) => return Err(error),
+        };
+        self.hold_back(reason);
+        self.write().map(drop)
+    }
+
+    /// In one transaction. `false` where nothing has been written, because somebody has locked the backlog.
+    fn write(&mut self) -> Result<bool, TxnError> {
         let now = Instant::now();
+        let there = self.needs_backlog();
         let reading = self.read_clock();
         let rarely = now.duration_since(self.cursor_written) >= RARELY;
         let cursor = self.cursor.as_ref().filter(|_| rarely && self.progressed);
@@ -94,7 +117,7 @@ impl Leader {
         let (settlements, spills) = (&self.settlements, &self.spills);
         let nothing_waits = settlements.is_empty() && spills.is_empty() && self.doubled.is_empty();
         if nothing_waits && healths.is_empty() && cursor.is_none() {
-            return Ok(());
+            return Ok(true);
         }
         // Also where the cursor stays: by that the next run knows how long there was none.
         let waits = !settlements.is_empty() || !spills.is_empty();
@@ -107,6 +130,10 @@ impl Leader {
         let level = if self.unlogged.is_full() { LogLevel::All } else { settings::log_level() };
         let cleared = settlements.iter().any(|s| Some(s.delivery) == self.suspect);
         let written = txn::run(self.extension, |session| {
+            if there && !self.backlog.is_free() {
+                return None;
+            }
+            let _impatient = there.then(|| self.backlog.impatient());
             self.log.write(self.slot, level, settlements);
             let mut moved = pending::suspend(session, &suspensions, clock);
             let mut doubled = self.doubled.clone();
@@ -132,13 +159,13 @@ impl Leader {
             if cleared {
                 cursor::suspect(session, None);
             }
-            (moved, doubled, paused)
+            Some((moved, doubled, paused))
         });
         let (moved, doubled, paused) = match written {
-            Ok(written) => written,
-            Err(error) => {
+            Ok(Some(written)) => written,
+            otherwise => {
                 self.schedule.return_health(&healths);
-                return Err(error);
+                return otherwise.map(|_| false);
             }
         };
         if moved < suspensions.len() {
@@ -170,7 +197,7 @@ impl Leader {
             self.progressed = false;
         }
         self.forget(level);
-        Ok(())
+        Ok(true)
     }
 
     /// What has been written leaves the memory.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use pgrx::prelude::*;
 
 use super::Exit;
+use super::backlog::Backlog;
 use super::bounds::Walking;
 use super::look::Cancelled;
 use super::removing::Removing;
@@ -48,6 +49,17 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// After an error that is not likely to pass, and holds nothing up.
 const MISHAP: Duration = Duration::from_secs(60);
 
+/// What a run begins with.
+pub(super) struct Begun {
+    pub(super) installation: String,
+    pub(super) start: Start,
+    pub(super) clock: Clock,
+    /// The slot that attempts are logged to.
+    pub(super) slot: i16,
+    pub(super) log: Log,
+    pub(super) backlog: Backlog,
+}
+
 /// The leader of one database.
 pub(super) struct Leader {
     pub(super) extension: Extension,
@@ -57,6 +69,8 @@ pub(super) struct Leader {
     pub(super) displaced: bool,
     /// Webhooks of another installation, which send nothing.
     pub(super) unarmed: i64,
+    /// The extension has another version by now.
+    pub(super) updated: bool,
     reminder: Reminder,
     pub(super) clock: Clock,
     pub(super) timeline: Timeline,
@@ -109,6 +123,7 @@ pub(super) struct Leader {
     pub(super) cancelled: Cancelled,
     pub(super) removing: Removing,
     pub(super) walking: Walking,
+    pub(super) backlog: Backlog,
     /// Events and their transactions, as they are read.
     pub(super) events: Flow,
     pub(super) transactions: Flow,
@@ -129,12 +144,9 @@ impl Leader {
     pub(super) fn new(
         extension: Extension,
         entry: &'static Entry,
-        installation: String,
-        start: Start,
-        clock: Clock,
-        slot: i16,
-        log: Log,
+        begun: Begun,
     ) -> Result<Self, Exit> {
+        let Begun { installation, start, clock, slot, log, backlog } = begun;
         let lookups = Lookups::default();
         let client = client(&lookups, None, complain);
         let pool = Pool::new(in_flight()).map_err(|error| {
@@ -153,6 +165,7 @@ impl Leader {
             installation,
             displaced: false,
             unarmed: 0,
+            updated: false,
             reminder: Reminder::default(),
             clock,
             timeline: start.timeline,
@@ -188,6 +201,7 @@ impl Leader {
             cancelled: Cancelled::Perhaps,
             removing: Removing::new(now),
             walking,
+            backlog,
             events: Flow::new(now),
             transactions: Flow::new(now),
             behind: true,
@@ -208,6 +222,9 @@ impl Leader {
             if self.displaced {
                 return self.start_again("this database is armed anew or unarmed");
             }
+            if self.updated {
+                return self.start_again("the extension has another version");
+            }
             if let Some(exit) = self.leave() {
                 return exit;
             }
@@ -226,8 +243,9 @@ impl Leader {
                 Ok(()) => {
                     if std::mem::take(&mut self.errors) > 0 {
                         log!("pg_webhook: working again");
-                        self.entry.set_error("");
+                        self.entry.set_error(self.backlog.said());
                     }
+                    self.tell_of_backlog();
                 }
                 Err(TxnError::ExtensionGone) => {
                     self.entry.set_state(State::Absent);
@@ -268,7 +286,7 @@ impl Leader {
             // Taken in any case: whoever comes later wakes again.
             self.behind |= self.entry.take_wake();
             if self.behind || polling || self.look_is_due() {
-                self.look()?;
+                self.look(polling)?;
                 self.behind = false;
                 self.looked = now;
                 self.delay = self.batch_delay(now);
@@ -290,7 +308,12 @@ impl Leader {
             log!("pg_webhook: {unarmed} webhooks came with a dump of another database: {arming}");
         }
         self.removing.work(self.extension, now)?;
-        self.walking.work(self.extension, self.time(), &self.timeline, &self.schedule)
+        if self.backlog.again_in(now).is_zero() {
+            let clock = self.time();
+            let backlog = &mut self.backlog;
+            self.walking.work(self.extension, clock, &self.timeline, &self.schedule, backlog)?;
+        }
+        Ok(())
     }
 
     /// Takes away what webhooks have left that ended with their owners; later, where somebody is in the way.
@@ -310,6 +333,10 @@ impl Leader {
 
     /// Turns the ring over when it is time.
     fn retain(&mut self, now: Instant) -> Result<(), TxnError> {
+        // What is forgotten with it is in the backlog.
+        if !self.backlog.again_in(now).is_zero() {
+            return Ok(());
+        }
         match self.turning.work(self.extension, now, self.time())? {
             Some(Turn::Turned(slot)) => {
                 self.slot = slot;

@@ -32,6 +32,7 @@ impl Leader {
         let written =
             self.settlements.is_empty() && self.spills.is_empty() && self.doubled.is_empty();
         written
+            && self.backlog.holds_nothing()
             && !self.behind
             && !self.has_work()
             && !self.entry.is_woken()
@@ -101,7 +102,14 @@ impl Leader {
         // Who gives requests a moment is in haste beyond that.
         if grace.is_zero() {
             let clock = self.time();
-            self.walking.catch_up(self.extension, clock, &self.timeline, &self.schedule)?;
+            let backlog = &mut self.backlog;
+            self.walking.catch_up(
+                self.extension,
+                clock,
+                &self.timeline,
+                &self.schedule,
+                backlog,
+            )?;
         }
         self.save()?;
         let time = self.time();

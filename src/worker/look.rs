@@ -8,6 +8,7 @@ use super::leader::Leader;
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::time::Timestamp;
 use crate::domain::verdict::Verdict;
+use crate::domain::version;
 use crate::domain::window::RECOVERY;
 use crate::pg::spi::Session;
 use crate::pg::state::State;
@@ -40,14 +41,20 @@ pub(super) enum Cancelled {
 impl Leader {
     /// Reads changed definitions, due events of the slow lane and new events of the ring, and hands them
     /// to the threads when the transaction has ended.
-    pub(super) fn look(&mut self) -> Result<(), TxnError> {
-        let extension = self.extension;
+    pub(super) fn look(&mut self, polling: bool) -> Result<(), TxnError> {
+        let (extension, now) = (self.extension, Instant::now());
         let result = txn::run(extension, |session| {
+            if polling {
+                // Nobody tells.
+                self.updated =
+                    txn::version(session, extension).is_some_and(|v| version::misfit(&v).is_some());
+            }
             if registry::take_changed() {
                 self.read_definitions(session);
             }
-            self.cancel(session);
-            if settings::enabled() {
+            let free = self.has_backlog(now);
+            self.cancel(session, free);
+            if free && settings::enabled() {
                 self.claim(session);
             }
             if self.reads() {
@@ -55,7 +62,8 @@ impl Leader {
                 let mut bytes = 0;
                 for page in 0..PAGES {
                     // Writing down what is spilled costs more than reading it did.
-                    if self.spills.len() >= ring::PAGE || bytes >= ring::PAGE_BYTES {
+                    let spilled = self.spills.len() >= ring::PAGE || self.backlog.is_full();
+                    if spilled || bytes >= ring::PAGE_BYTES {
                         break;
                     }
                     let Some(read) = self.read_page(session, page == 0) else {
@@ -99,8 +107,8 @@ impl Leader {
     }
 
     /// What has been cancelled since the last look leaves the memory, unless it is under way, and is
-    /// never due again. Whatever this does not see yet, reading and claiming do not take.
-    fn cancel(&mut self, session: &Session) {
+    /// never due again, once the backlog is `free`. Whatever this does not see yet, reading and claiming do not take.
+    fn cancel(&mut self, session: &Session, free: bool) {
         if self.cancelled == Cancelled::None {
             return;
         }
@@ -120,6 +128,10 @@ impl Leader {
             .filter_map(|(id, xid)| self.schedule.withdraw(*id, *xid, now))
             .collect();
         self.spill(withdrawn);
+        if !free {
+            self.cancelled = Cancelled::Perhaps;
+            return;
+        }
         let settled = pending::settle(session, cancelled);
         // Some wait for the ring to be read: then there is no hurry.
         let hurry = is_full && settled > 0;

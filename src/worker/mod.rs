@@ -1,5 +1,6 @@
 //! The processes: a launcher for the server and a worker for each database that has the extension.
 
+mod backlog;
 mod bounds;
 mod caution;
 mod clock;

@@ -93,15 +93,13 @@ impl Leader {
             return Duration::ZERO;
         }
         let now = Instant::now();
-        let clock = self.time();
-        let enabled = settings::enabled();
-        let schedule = if enabled { self.schedule.next_wake(now, clock) } else { None };
+        let schedule = self.claims_due_in(now);
         let interval = settings::poll_interval();
         let poll = interval.saturating_sub(self.polled.elapsed());
         let push = self.schedule.push_due_in(now);
         let room = (self.reads() && self.windows.unread()).then_some(HANGING);
         let removing = self.removing.due_in(now);
-        let walking = Some(self.walking.due_in(now));
+        let walking = Some(self.walking.due_in(now).max(self.backlog.again_in(now)));
         let times = [Some(poll), self.flush_wait(now), schedule, push, room, removing, walking];
         times.into_iter().flatten().min().unwrap_or(interval)
     }
@@ -116,6 +114,7 @@ impl Leader {
         self.reads()
             && self.windows.unread()
             && (self.schedule.has_room() || self.windows.is_crowded())
+            && !self.backlog.is_full()
     }
 
     /// The last look has left something that the next one can take.
@@ -129,8 +128,12 @@ impl Leader {
     }
 
     pub(super) fn look_is_due(&self) -> bool {
-        self.has_more()
-            || settings::enabled()
-                && self.schedule.next_wake(Instant::now(), self.time()) == Some(Duration::ZERO)
+        self.has_more() || self.claims_due_in(Instant::now()) == Some(Duration::ZERO)
+    }
+
+    /// How long until there is something to be claimed; `None` where nothing is known of.
+    fn claims_due_in(&self, now: Instant) -> Option<Duration> {
+        let due = self.schedule.next_wake(now, self.time()).filter(|_| settings::enabled());
+        due.map(|due| due.max(self.backlog.again_in(now)))
     }
 }

@@ -5,12 +5,14 @@ use std::time::{Instant, SystemTime};
 
 use pgrx::prelude::*;
 
-use super::leader::{LONGEST_PAUSE, Leader, SHORTEST_PAUSE};
+use super::backlog::Backlog;
+use super::leader::{Begun, LONGEST_PAUSE, Leader, SHORTEST_PAUSE};
 use super::{Exit, caution};
 use crate::domain::clock::{Clock, Reading};
 use crate::domain::reminder::Reminder;
 use crate::domain::time::Timestamp;
 use crate::domain::timeline::Absence;
+use crate::domain::version;
 use crate::log::attempt::Log;
 use crate::pg::board::{self, Entry};
 use crate::pg::identity::Extension;
@@ -21,9 +23,6 @@ use crate::pg::{arrival, compat, guc, interrupt, lock, memory, quit, server};
 use crate::queue::cursor::{self, Start};
 use crate::queue::{installation, pending, ring};
 use crate::registry;
-
-/// The version of this code; that of the tables and functions must be the same.
-const LIBRARY: &str = env!("CARGO_PKG_VERSION");
 
 /// How long it waits for a lock. Longer, and what others do to the schema of one database holds up first visits of the others.
 const LOCK_TIMEOUT: (&CStr, &CStr) = (c"lock_timeout", c"2s");
@@ -86,11 +85,9 @@ pub(super) fn run(database: pg_sys::Oid) -> Exit {
         // The one before is still on its way out.
         return Exit::Failed;
     }
-    if version != LIBRARY {
+    if let Some(misfit) = version::misfit(&version) {
         if entry.state() != State::VersionMismatch {
-            log!(
-                "pg_webhook: the extension has version {version}, the library {LIBRARY}: nothing is sent until ALTER EXTENSION pg_webhook UPDATE"
-            );
+            log!("pg_webhook: {misfit}");
         }
         entry.set_state(State::VersionMismatch);
         return Exit::Finished;
@@ -105,7 +102,7 @@ pub(super) fn run(database: pg_sys::Oid) -> Exit {
 /// What a look at what an earlier run has left comes to.
 enum Found {
     /// A run begins.
-    Begun { installation: String, start: Box<Start>, clock: Clock, slot: i16, log: Log },
+    Begun(Box<Begun>),
     /// This database is a copy. Nothing of it is touched.
     Copy,
     /// A row of ours has been removed by hand.
@@ -122,11 +119,11 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
         // Whoever arms the database later wakes again.
         entry.take_wake();
         match txn::run(extension, |session| look(session, entry)) {
-            Ok(Found::Begun { installation, start, clock, slot, log }) => {
+            Ok(Found::Begun(begun)) => {
                 entry.set_idle(false);
                 entry.set_needed_from(Timestamp(0));
                 quit::watch();
-                return Leader::new(extension, entry, installation, *start, clock, slot, log);
+                return Leader::new(extension, entry, *begun);
             }
             Ok(Found::Copy) => {
                 entry.set_state(State::Unarmed);
@@ -186,8 +183,9 @@ fn look(session: &Session, entry: &Entry) -> Found {
         resume(session, &mut start, reading, entry.needed_from());
         let clock = Clock::new(reading, now);
         let (slot, log) = (ring::current_slot(session)?, Log::open(session));
+        let backlog = Backlog::new(pending::table(session));
         let installation = installation.id;
-        Some(Found::Begun { installation, start: Box::new(start), clock, slot, log })
+        Some(Found::Begun(Box::new(Begun { installation, start, clock, slot, log, backlog })))
     };
     begin().unwrap_or(Found::Incomplete)
 }

@@ -93,6 +93,7 @@ class Locked:
     def __enter__(self):
         self.connection = self.db.cluster.connect(self.db.name, autocommit=False)
         self.connection.execute(f"LOCK TABLE {', '.join(self.tables)} IN ACCESS EXCLUSIVE MODE")
+        return self
 
     def __exit__(self, *_):
         self.connection.close()
@@ -106,12 +107,15 @@ def test_what_cannot_be_logged_blames_no_endpoint(db, receiver):
     for number in range(10):
         db.create(f"hook{number}", receiver.url("/"), table_name="items", timeout_seconds=2, max_concurrency=10)
     log = [f"webhook.{table}" for (table,) in db.rows("SELECT relname FROM pg_class WHERE relname ~ '^attempt_[0-9]+$'")]
+    since = len(db.cluster.log_text())
     with Locked(db, *log):
         db.run("INSERT INTO items SELECT FROM generate_series(1, 300)")
         time.sleep(6)
     db.settled()
     assert failures(db) == (0, 0)
     assert len(receiver.got()) == len({r.id for r in receiver.got()}) == 3000, "each once"
+    for told in ("lock timeout .*trying again", "working again"):
+        assert len(db.cluster.log_lines(told, since)) == 1, told
 
 
 @pytest.mark.alone
@@ -131,3 +135,51 @@ def test_a_worker_that_was_stopped_takes_the_answers_that_have_come(db, receiver
     db.cluster.signal_process(worker, signal.SIGCONT)
     db.wait_for_status(11, timeout=5)
     assert failures(db) == (0, 0) and len(receiver.got()) == 11
+
+
+def backlog_is_told_of(db, since, *, times=1):
+    told = db.cluster.log_lines("new events are sent, retries wait: ", since)
+    assert len(told) == times, told
+    return told[0]
+
+
+@pytest.mark.alone
+def test_a_lock_on_the_backlog_keeps_no_new_event_back(db, receiver):
+    """As VACUUM FULL takes it. What has failed goes there, and waits in memory meanwhile."""
+    db.run("CREATE TABLE items (id bigserial)")
+    db.create("down", receiver.url("/down"), table_name="items", retry_backoff_seconds=1)
+    receiver.on("/down", reply(500))
+    since = len(db.cluster.log_text())
+    with Fresh(db, receiver) as fresh:
+        with Locked(db, "webhook.pending") as lock:
+            for _ in range(8):
+                db.run("INSERT INTO items DEFAULT VALUES")
+                time.sleep(1)
+            pid = lock.connection.info.backend_pid
+            assert f"webhook.pending is locked by process {pid} of role postgres" in db.value("SELECT last_error FROM webhook.worker")
+        receiver.on("/down", reply(200))
+        db.wait_for_status(8, webhook="down")
+    assert fresh.lags()[-1] < SOON
+    assert f"process {pid} of role postgres" in backlog_is_told_of(db, since)
+    wait_until(lambda: db.value("SELECT last_error FROM webhook.worker") is None, "an end of it")
+    assert len(db.cluster.log_lines("the backlog is written to again", since)) == 1
+    assert not db.cluster.log_lines("trying again", since)
+
+
+@pytest.mark.alone
+def test_a_row_of_the_backlog_that_is_locked_keeps_no_new_event_back(db, receiver):
+    db.run("CREATE TABLE items (id bigserial)")
+    db.create("down", receiver.url("/down"), table_name="items", retry_backoff_seconds=1)
+    receiver.on("/down", reply(500), reply(200))
+    db.run("INSERT INTO items DEFAULT VALUES")
+    since = len(db.cluster.log_text())
+    with Fresh(db, receiver) as fresh:
+        wait_until(lambda: db.value("SELECT count(*) FROM webhook.pending") == 1, "a row")
+        with db.connect(autocommit=False) as other:
+            other.execute("SELECT FROM webhook.pending FOR UPDATE")
+            receiver.wait(2, "/down")
+            time.sleep(3)
+        db.wait_for_status(1, webhook="down")
+    assert fresh.lags()[-1] < SOON
+    backlog_is_told_of(db, since)
+    assert len(receiver.got("/down")) == 2, "each attempt once"

@@ -414,17 +414,24 @@ def test_an_idle_worker_runs_hardly_any_statement(own_cluster, make_db, receiver
 
 
 def test_a_version_that_does_not_fit_sends_nothing_and_keeps_everything(own_cluster, make_db, receiver):
-    server = own_cluster()
+    server = own_cluster(pg_webhook__poll_interval="'1s'")
     db = make_db(server)
     prepare(db, receiver)
     version = db.value("SELECT extversion FROM pg_extension WHERE extname = 'pg_webhook'")
-    # As after an update of the package that has not been followed by ALTER EXTENSION.
-    db.run("UPDATE pg_extension SET extversion = '0.0.1' WHERE extname = 'pg_webhook'")
-    db.run("SELECT pg_terminate_backend(%s)", db.worker())
     state = "SELECT state FROM webhook.worker"
-    wait_until(lambda: db.value(state) == "version mismatch", "the worker to notice")
-    db.run("INSERT INTO items VALUES (1)")
-    assert db.statuses() == {"pending": 1} and not receiver.got()
-    db.run("UPDATE pg_extension SET extversion = %s WHERE extname = 'pg_webhook'", version)
-    db.wait_for_status(1)
-    assert len(server.log_lines("the extension has version 0.0.1")) == 1
+    # As after an update of the package that no ALTER EXTENSION has followed, and after one of the extension in a server that
+    # still has the library of before. The worker runs meanwhile.
+    others = {"0.0.1": "ALTER EXTENSION pg_webhook UPDATE", "999.0.0": "the server is restarted with the library of that version"}
+    for number, (other, remedy) in enumerate(others.items(), 1):
+        worker = db.wait_for_worker()
+        db.run("UPDATE pg_extension SET extversion = %s WHERE extname = 'pg_webhook'", other)
+        wait_until(lambda: db.value(state) == "version mismatch", "the worker to notice")
+        insert(db, number, number)
+        # It is looked at again meanwhile, of which the log says nothing.
+        time.sleep(1.5)
+        assert db.statuses().get("pending") == 1 and len(receiver.got()) == number - 1
+        db.run("UPDATE pg_extension SET extversion = %s WHERE extname = 'pg_webhook'", version)
+        db.wait_for_status(number)
+        assert db.wait_for_worker() != worker
+        [told] = server.log_lines(f"the extension has version {other}, the library {version}: ")
+        assert told.endswith(f"nothing is sent until {remedy}")

@@ -1,0 +1,2 @@
+-- The backlog's table.
+SELECT 'webhook.pending'::regclass::oid

@@ -1,0 +1,19 @@
+-- Who keeps others from writing to the backlog, or may have locked rows of it.
+SELECT string_agg(h.holder, ', ' ORDER BY h.holder)
+FROM (
+    SELECT DISTINCT
+        CASE
+            WHEN l.pid IS NULL THEN 'a prepared transaction'
+            ELSE format('process %s of role %s, in a transaction since %s', l.pid, a.usename, date_trunc('second', a.xact_start))
+        END AS holder
+    FROM pg_locks AS l
+    LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
+    WHERE l.locktype = 'relation'
+      AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+      AND l.relation = 'webhook.pending'::regclass
+      AND l.granted
+      AND l.mode <> 'AccessShareLock'
+      AND l.pid IS DISTINCT FROM pg_backend_pid()
+    ORDER BY 1
+    LIMIT 5
+) AS h
