@@ -8,6 +8,7 @@ mod complaints;
 mod ending;
 mod flush;
 mod hint;
+mod holding;
 mod known;
 mod launcher;
 mod leader;
