@@ -30,7 +30,7 @@ use crate::domain::secret::{GENERATED_BYTES, Secret};
 use crate::pg::identity::{self, Caller};
 use crate::pg::memory::{self, ROOM};
 use crate::pg::spi::{self, Session};
-use crate::pg::{foreign, random, reserve};
+use crate::pg::{foreign, random, reserve, rights};
 use crate::registry::definition::bounded;
 use crate::registry::making::Making;
 
@@ -47,7 +47,7 @@ fn on_behalf<R>(body: impl FnOnce(&Caller) -> Result<R, Refusal>) -> Result<R, E
 fn for_anybody<R>(body: impl FnOnce(&Caller) -> Result<R, Refusal>) -> Result<R, ErrorReport> {
     let caller = identity::caller();
     memory::ensure(ROOM);
-    reserve::with_reserve(|| identity::as_owner(|| body(&caller))).map_err(ErrorReport::from)
+    reserve::with_reserve(|| rights::as_owner(|| body(&caller))).map_err(ErrorReport::from)
 }
 
 /// As [`on_behalf`], for what also makes triggers: those the caller makes itself, with its own rights and settings, after

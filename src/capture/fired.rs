@@ -21,7 +21,7 @@ use crate::domain::event::Operation;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::table::Table;
 use crate::pg::trigger::Form;
-use crate::pg::{compat, identity, snapshot};
+use crate::pg::{compat, rights, snapshot};
 use crate::registry::{self, trigger as made};
 
 /// Triggers that a backend remembers: about 5 kB for each and so 20 MB at most, but for long conditions. With more than that
@@ -206,7 +206,7 @@ unsafe fn load(trigger: &Fired, descriptor: pg_sys::TupleDesc) -> Known {
             }
         });
     };
-    snapshot::with_latest(|| identity::as_owner(read));
+    snapshot::with_latest(|| rights::as_owner(read));
     known
 }
 

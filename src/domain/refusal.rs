@@ -346,6 +346,19 @@ pub enum Refusal {
         /// Its type, 0 where there is no such column.
         found: u32,
     },
+    /// An administrator has renamed it.
+    #[error("schema webhook, in which pg_webhook keeps what it has, is not there")]
+    NoSchema,
+    /// An administrator has given it away without what is in it.
+    #[error(
+        "schema webhook belongs to role \"{role}\", and the tables of pg_webhook in it to role \"{of_tables}\""
+    )]
+    SchemaGiven {
+        /// Whose the schema is.
+        role: String,
+        /// Whose the tables are.
+        of_tables: String,
+    },
     /// The server's random source, without which nothing is secret.
     #[error("the server has no random bytes")]
     NoRandomBytes,

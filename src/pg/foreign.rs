@@ -22,7 +22,7 @@ pub use self::functions::stranger;
 use self::settings::Closed;
 pub use self::statements::judge;
 use super::output::Kept;
-use super::{cursor, identity, reserve, subtransaction};
+use super::{cursor, reserve, rights, subtransaction};
 
 /// Calls of code of others, one in the other, as where a transform writes to a table that is watched. An error of the
 /// innermost is one of its event alone, so that this, and not the end of the stack, is the end of an endless chain.
@@ -93,7 +93,7 @@ fn begin<R>(
         || {
             let _running = Running::begin(judged);
             let _hidden = cursor::hide();
-            let result = reserve::with_reserve(|| identity::as_restricted(role, work));
+            let result = reserve::with_reserve(|| rights::as_restricted(role, work));
             cursor::close_opened();
             functions::insist();
             result

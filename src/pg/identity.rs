@@ -1,10 +1,9 @@
-//! Who asks, and acting as the extension's owner.
+//! Who asks, and what the extension is.
 
 use std::ffi::CStr;
 
 use pgrx::prelude::*;
 
-use super::guc::Local;
 use super::memory;
 use crate::domain::names;
 
@@ -22,7 +21,7 @@ impl Caller {
     }
 }
 
-/// The caller of the function that runs. To be taken before [`as_owner`] changes it.
+/// The caller of the function that runs. To be taken before `rights::as_owner` changes it.
 pub fn caller() -> Caller {
     // SAFETY: main thread inside a function call.
     Caller { role: unsafe { pg_sys::GetUserId() } }
@@ -86,73 +85,5 @@ fn schema_of(extension: pg_sys::Oid) -> Option<String> {
         pg_sys::table_close(catalog, lock);
         let name = pg_sys::get_namespace_name(schema?);
         (!name.is_null()).then(|| memory::text(CStr::from_ptr(pg_sys::quote_identifier(name))))
-    }
-}
-
-/// Runs `work` with the rights of the owner of our tables and with the search path that every function
-/// of ours has.
-///
-/// Code that the caller chose must not run inside: what it sets for its session, the path of this would be.
-pub fn as_owner<R>(work: impl FnOnce() -> R) -> R {
-    let _rights = Rights::of(owner(), 0);
-    let _path = Local::set(c"search_path", c"pg_catalog, pg_temp");
-    work()
-}
-
-/// Runs `work` as `role`, where it can neither become another role nor leave anything behind in the
-/// session, with a search path that nobody else can write to.
-pub fn as_restricted<R>(role: pg_sys::Oid, work: impl FnOnce() -> R) -> R {
-    let _rights = Rights::of(role, pg_sys::SECURITY_RESTRICTED_OPERATION as i32);
-    let _path = Local::set(c"search_path", c"pg_catalog, pg_temp");
-    work()
-}
-
-/// Restores the role when dropped, on the way out of an error as well: whoever catches it, and be it without an
-/// abort, is not left with rights that it did not have.
-struct Rights {
-    role: pg_sys::Oid,
-    context: i32,
-}
-
-impl Rights {
-    fn of(role: pg_sys::Oid, more: i32) -> Self {
-        let mut before = Self { role: pg_sys::InvalidOid, context: 0 };
-        // SAFETY: main thread in a transaction. Both calls only read and write variables of this process; whatever
-        // ends this scope restores them, and an abort sets them to what its (sub)transaction began with.
-        unsafe {
-            pg_sys::GetUserIdAndSecContext(&mut before.role, &mut before.context);
-            pg_sys::SetUserIdAndSecContext(
-                role,
-                before.context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32 | more,
-            );
-        }
-        before
-    }
-}
-
-impl Drop for Rights {
-    fn drop(&mut self) {
-        // SAFETY: the values that were read above. It raises no error, so that it may run while one is on its way.
-        unsafe { pg_sys::SetUserIdAndSecContext(self.role, self.context) };
-    }
-}
-
-/// The owner of schema `webhook`'s tables is the owner of the extension.
-fn owner() -> pg_sys::Oid {
-    // SAFETY: catalog reads in a transaction. A tuple of that cache begins with that struct, whose fixed columns are
-    // read while it is pinned; nothing in between raises an error.
-    unsafe {
-        let schema = pg_sys::get_namespace_oid(c"webhook".as_ptr(), false);
-        let tuple = pg_sys::SearchSysCache1(
-            pg_sys::SysCacheIdentifier::NAMESPACEOID as i32,
-            pg_sys::Datum::from(schema),
-        );
-        if tuple.is_null() {
-            error!("schema \"webhook\" vanished");
-        }
-        let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_namespace>();
-        let owner = (*form).nspowner;
-        pg_sys::ReleaseSysCache(tuple);
-        owner
     }
 }

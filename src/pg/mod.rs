@@ -34,6 +34,7 @@ pub mod quit;
 pub mod random;
 pub mod report;
 pub mod reserve;
+pub mod rights;
 pub mod row;
 pub mod sequence;
 pub mod server;

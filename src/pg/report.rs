@@ -88,7 +88,9 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::Disturbed { .. }
         | Refusal::Unarmed(_)
         | Refusal::Altered { .. }
-        | Refusal::OtherType { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        | Refusal::OtherType { .. }
+        | Refusal::NoSchema
+        | Refusal::SchemaGiven { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         Refusal::ConditionUnfit { .. } => ERRCODE_INVALID_OBJECT_DEFINITION,
         Refusal::NotUtf8 | Refusal::VirtualColumn { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
         Refusal::TooMany(_) => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
@@ -204,6 +206,12 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
         }
         Refusal::Altered { .. } | Refusal::OtherType { .. } => {
             "A table of schema webhook is not as pg_webhook has made it."
+        }
+        Refusal::NoSchema => {
+            "Where it has been renamed, its owner or a superuser gives it its name back by ALTER SCHEMA ... RENAME TO webhook."
+        }
+        Refusal::SchemaGiven { .. } => {
+            "A superuser gives it back to the role that owns the tables, by ALTER SCHEMA webhook OWNER TO. Where all is to go to another role, the tables and views go first."
         }
         Refusal::NotOfABacklog { .. } => "It takes rows as webhook_backlog_export returns them.",
         Refusal::NotAnExpression => {

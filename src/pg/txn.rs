@@ -11,6 +11,7 @@ use pgrx::prelude::*;
 use super::identity::{self, Extension};
 use super::interrupt;
 use super::lock;
+use super::rights;
 use super::spi::{self, Session, arg, sql};
 
 /// Why a transaction did not commit.
@@ -37,7 +38,7 @@ pub fn run<R>(extension: Extension, work: impl FnOnce(&Session) -> R) -> Result<
         }
         // SAFETY: in a transaction; popped below, or by the abort.
         unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
-        let result = identity::as_owner(|| spi::connect(work));
+        let result = rights::as_owner(|| spi::connect(work));
         // SAFETY: as above.
         unsafe { pg_sys::PopActiveSnapshot() };
         Ok(result)

@@ -1,6 +1,6 @@
 //! Webhooks and what they watch: the definitions that users make, as rows and triggers.
 //!
-//! Everything here runs inside `pg::identity::as_owner`, after the caller's rights have been checked, but for what
+//! Everything here runs inside `pg::rights::as_owner`, after the caller's rights have been checked, but for what
 //! the caller makes itself (`making::Making::carry_out`), and in the caller's transaction: a ROLLBACK undoes all of it.
 
 pub mod condition;

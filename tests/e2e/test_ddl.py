@@ -164,6 +164,56 @@ def test_a_table_of_ours_that_somebody_has_changed(db, people, statement):
     assert check(db) == []
 
 
+def refused(session, statement):
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState) as caught:
+        session.run(statement)
+    return caught.value.diag.message_primary, caught.value.diag.message_hint
+
+
+def test_a_renamed_schema_is_told_and_renamed_back(db, people, receiver):
+    """No writer of a watched table can do anything about it, and so is told what to ask for."""
+    writer = people("writes")
+    db.run(f"CREATE TABLE items (id int); GRANT INSERT ON items TO {writer.role}")
+    db.create("hook", receiver.url("/"), table_name="items")
+    writer.run("INSERT INTO items VALUES (1)")
+    db.run("ALTER SCHEMA webhook RENAME TO hooks")
+    for who, statement in ((writer, "INSERT INTO items VALUES (2)"), (db, "SELECT webhook_check()"), (db, "SELECT webhook_pause('hook')")):
+        message, hint = refused(who, statement)
+        assert message == "schema webhook, in which pg_webhook keeps what it has, is not there" and "ALTER SCHEMA ... RENAME TO webhook" in hint
+    # Another one of that name is not taken for it.
+    db.run("CREATE SCHEMA webhook")
+    refused(writer, "INSERT INTO items VALUES (2)")
+    db.run("DROP SCHEMA webhook; ALTER SCHEMA hooks RENAME TO webhook")
+    writer.run("INSERT INTO items VALUES (3)")
+    db.wait_for_status(2)
+    assert check(db) == []
+
+
+def test_the_extension_does_not_change_its_schema(db):
+    """Nor does what is in schema webhook: PostgreSQL refuses that itself."""
+    db.run("CREATE SCHEMA elsewhere")
+    with pytest.raises(psycopg.errors.FeatureNotSupported, match='extension "pg_webhook" does not support SET SCHEMA'):
+        db.run("ALTER EXTENSION pg_webhook SET SCHEMA elsewhere")
+    assert check(db) == []
+
+
+def test_a_schema_that_is_given_away_alone_is_told_and_given_back(db, people, receiver):
+    """Also where the new owner reads some of the tables, as the owner of the database does, and whoever does something."""
+    writer, boss = people("writes"), people("owns")
+    db.run(f"CREATE TABLE items (id int); GRANT INSERT ON items TO {writer.role}")
+    db.create("hook", receiver.url("/"), table_name="items")
+    writer.run("INSERT INTO items VALUES (1)")
+    db.run(f'ALTER DATABASE "{db.name}" OWNER TO {boss.role}; ALTER SCHEMA webhook OWNER TO {boss.role}')
+    for who, statement in ((writer, "INSERT INTO items VALUES (2)"), (db, "SELECT webhook_check()"), (db, "SELECT webhook_pause('hook')")):
+        message, hint = refused(who, statement)
+        assert message == f'schema webhook belongs to role "{boss.role}", and the tables of pg_webhook in it to role "postgres"'
+        assert "ALTER SCHEMA webhook OWNER TO" in hint
+    db.run(f'ALTER SCHEMA webhook OWNER TO postgres; ALTER DATABASE "{db.name}" OWNER TO postgres')
+    writer.run("INSERT INTO items VALUES (3)")
+    db.wait_for_status(2)
+    assert check(db) == []
+
+
 def test_all_of_ours_may_go_to_another_role(db, people, receiver):
     """And the schema may not go alone: what we do has the rights of its owner."""
     role = people("new").role
@@ -171,8 +221,7 @@ def test_all_of_ours_may_go_to_another_role(db, people, receiver):
     db.run("CREATE TABLE items (id int)")
     db.create("hook", receiver.url("/"), table_name="items")
     db.run(f"ALTER SCHEMA webhook OWNER TO {role}")
-    with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        db.run("INSERT INTO items VALUES (1)")
+    refused(db, "INSERT INTO items VALUES (1)")
     db.run("ALTER SCHEMA webhook OWNER TO postgres")
     for kind in ("TABLE", "VIEW"):
         db.run(f"""
