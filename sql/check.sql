@@ -544,7 +544,15 @@ SELECT
     c.relowner AS owner,
     'warning' AS severity,
     pg_catalog.format('trigger %I on %I.%I belongs to no webhook, and does nothing', t.tgname, n.nspname, c.relname) AS problem,
-    pg_catalog.format('DROP TRIGGER %I ON %I.%I', t.tgname, n.nspname, c.relname) AS hint
+    pg_catalog.format('DROP TRIGGER %I ON %I.%I', t.tgname, n.nspname, c.relname) || CASE
+        WHEN EXISTS (
+            SELECT
+            FROM webhook.doomed AS d
+            WHERE t.tgargs = pg_catalog.convert_to(d.watch::text, 'UTF8') || pg_catalog.decode('00', 'hex')
+        )
+        THEN ''
+        ELSE ' ends it. Where it came with a dump and its webhook did not, a superuser restores that with pg_restore --schema=webhook.'
+    END AS hint
 FROM pg_catalog.pg_trigger AS t
 JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
