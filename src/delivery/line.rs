@@ -112,13 +112,15 @@ impl State {
     /// The line whose first runner may have a place now.
     fn next(&self, places: usize) -> Option<Pace> {
         let within = |taken, eighths| taken < part(places, eighths);
+        // Where there are few places an eighth of them is none.
+        let for_new = part(places, 6).min(part(places, 7) - 1).max(1);
         if self.taken() >= places {
             None
         } else if !self.fast.is_empty() {
             Some(Pace::Fast)
         } else if !within(self.on_steady + self.on_hanging, 7) {
             None
-        } else if !self.unknown.is_empty() && within(self.on_hanging, 6) {
+        } else if !self.unknown.is_empty() && self.on_hanging < for_new {
             Some(Pace::Unknown)
         } else if !self.steady.is_empty() && within(self.on_steady, 4) {
             Some(Pace::Steady)
@@ -209,6 +211,23 @@ mod tests {
         assert_eq!(webhooks(&first), [2], "with them seven eighths");
         line.join(lane(3, Some(Duration::ZERO)));
         assert_eq!(webhooks(&all(&line)), [3], "there is always room");
+    }
+
+    #[test]
+    fn however_few_places_there_are_one_is_for_each_that_answers() {
+        for places in 1..=PLACES {
+            let line = Arc::new(Line::default());
+            (10..20).for_each(|webhook| line.join(lane(webhook, None)));
+            let next = || std::iter::from_fn(|| line.next(places)).collect::<Vec<_>>();
+            let hanging = next();
+            line.join(lane(2, Some(Duration::from_millis(300))));
+            let steady = next();
+            line.join(lane(3, Some(Duration::ZERO)));
+            let fast = next();
+            assert!(!hanging.is_empty());
+            assert_eq!(steady.len(), usize::from(places >= 3), "{places}");
+            assert_eq!(fast.len(), usize::from(places >= 2), "{places}");
+        }
     }
 
     #[test]

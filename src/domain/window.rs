@@ -62,7 +62,8 @@ pub struct Windows {
 
 #[derive(Debug)]
 struct Window {
-    /// The last of those that it has been made of.
+    /// The first and the last of those that it has been made of.
+    first: u64,
     number: u64,
     lower: Snapshot,
     upper: Snapshot,
@@ -104,6 +105,7 @@ impl Windows {
         let lower = grown.map_or_else(|| self.newest.clone(), |window| window.lower);
         let scans = scans(&lower, &now);
         self.open.push_back(Window {
+            first: self.next_number,
             number: self.next_number,
             lower,
             upper: now.clone(),
@@ -204,9 +206,9 @@ impl Windows {
         self.open.iter().any(|window| !window.scans.is_empty())
     }
 
-    /// The number of the oldest window that is not done.
+    /// The number of the oldest window that is not done, where it has been made of several of the first of them.
     pub fn first(&self) -> Option<u64> {
-        self.open.front().map(|window| window.number)
+        self.open.front().map(|window| window.first)
     }
 
     /// All that has been looked at is settled.
@@ -385,6 +387,7 @@ mod tests {
             windows.took(number, 1, None);
             numbers.push(number);
             assert!(windows.open.len() < MOST);
+            assert_eq!(windows.first(), Some(0), "what is delivered of it is kept in mind");
         }
         numbers.into_iter().for_each(|number| windows.settled(number));
         assert_eq!(windows.advance(), Some(&snapshot("9999:9999:")));

@@ -35,8 +35,12 @@ pub unsafe extern "C-unwind" fn before(node: *mut pg_sys::Node) {
         let ours = names.iter_ptr().any(|name| {
             is_a(name, pg_sys::NodeTag::T_String) && text(name.cast()) == c"pg_webhook"
         });
-        // Of others it is refused in a moment, and changes nothing before.
-        if ours && identity::extension().is_some_and(|it| compat::owns_extension(it.oid)) {
+        // Of others it is refused in a moment, and changes nothing before; so it is where nothing may be written.
+        let is_refused = pg_sys::XactReadOnly || pg_sys::RecoveryInProgress();
+        if ours
+            && !is_refused
+            && identity::extension().is_some_and(|it| compat::owns_extension(it.oid))
+        {
             all();
             pg_sys::CommandCounterIncrement();
         }

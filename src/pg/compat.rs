@@ -114,7 +114,7 @@ pub fn process_number() -> i32 {
     }
 }
 
-/// Installs the server's own handler of a signal.
+/// Has `handler` called at a signal, as the server has its own called.
 ///
 /// # Safety
 ///

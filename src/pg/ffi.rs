@@ -131,7 +131,7 @@ pub unsafe fn subscription(name: *const c_char) -> pg_sys::Oid {
 
 /// catalog/pg_subscription_rel.h: takes a table out of a subscription, where it is in it. In a transaction.
 pub fn remove_from_subscription(subscription: pg_sys::Oid, table: pg_sys::Oid) {
-    // SAFETY: changes a catalog, where no synchronization of the table is under way.
+    // SAFETY: deletes a row of a catalog. A synchronization of the table that is under way has an error at its next look.
     unsafe { guard(|| raw::RemoveSubscriptionRel(subscription, table)) }
 }
 

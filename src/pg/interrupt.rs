@@ -60,7 +60,8 @@ unsafe extern "C-unwind" fn end_wait(signal: i32) {
 
 /// From now on SIGTERM ends transactions, and the process at its next [`finish`].
 pub fn put_off_end() {
-    // SAFETY: a handler that does what the server's own do.
+    // SAFETY: the handler sets flags and the latch. What it cancels is a statement within [`in_transaction`] only, whose error is
+    // caught there.
     unsafe { compat::on_signal(pg_sys::SIGTERM, end_soon) };
 }
 

@@ -51,6 +51,16 @@ pub fn watch() {
     unsafe { compat::on_signal(pg_sys::SIGQUIT, note) };
 }
 
+/// What is known of databases that are no more makes room.
+pub fn forget_dropped(is_there: impl Fn(pg_sys::Oid) -> bool) {
+    for cell in all() {
+        let database = cell.load(Ordering::Relaxed);
+        if database != 0 && !is_there(database.into()) {
+            let _ = cell.compare_exchange(database, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
 unsafe extern "C-unwind" fn note(signal: c_int) {
     let database = server::database().to_u32();
     for cell in all() {

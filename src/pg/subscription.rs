@@ -9,8 +9,8 @@ use pgrx::prelude::*;
 
 use super::{ffi, identity};
 
-/// States of a table in which nothing is under way that would leave something behind at the publisher: it waits to be
-/// copied, or has been.
+/// States of a table in which nothing would be left behind at the publisher: it waits to be copied, or has been. Who is
+/// about to begin copying it finds it gone, and ends with an error.
 const AT_REST: [u8; 2] = [b'i', b'r'];
 
 /// Whether the statement makes a subscription, or changes one.

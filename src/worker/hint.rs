@@ -85,6 +85,6 @@ fn write(databases: &[pg_sys::Oid]) -> io::Result<()> {
     let text: Vec<String> = std::iter::once(HEAD.to_owned()).chain(lines).collect();
     let mut file = File::create(NEW)?;
     file.write_all((text.join("\n") + "\n").as_bytes())?;
-    file.sync_data()?;
+    // Not flushed to the disk, which the launcher, who has all else to do, would wait for.
     fs::rename(NEW, FILE)
 }

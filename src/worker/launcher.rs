@@ -23,7 +23,7 @@ use crate::domain::clock::{Clock, Reading};
 use crate::domain::time::Timestamp;
 use crate::pg::board::{self, Entry};
 use crate::pg::state::{Leave, State, Visit};
-use crate::pg::{databases, interrupt, lock, server};
+use crate::pg::{databases, interrupt, lock, quit, server};
 
 /// How often databases are looked at although nobody has said anything: someone may have changed pg_database by hand, or the
 /// clock, by which databases are due.
@@ -172,6 +172,7 @@ impl Launcher {
     fn forget_dropped(&mut self, present: &[databases::Database]) {
         let present: HashSet<pg_sys::Oid> = present.iter().map(|database| database.oid).collect();
         self.known.retain(|oid, _| present.contains(oid));
+        quit::forget_dropped(|database| present.contains(&database));
         let dropped = board::entries()
             .filter(|entry| !present.contains(&entry.database()) && entry.pid().is_none());
         for entry in dropped {

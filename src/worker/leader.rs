@@ -46,6 +46,9 @@ const DOUBT: Duration = Duration::from_secs(60);
 pub(super) const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// The longest where the worker is leaving, which it has some seconds for: longer, and others wait for its place for longer.
+const PAUSE_IN_LEAVING: Duration = Duration::from_secs(1);
+
 /// After an error that is not likely to pass, and holds nothing up.
 const MISHAP: Duration = Duration::from_secs(60);
 
@@ -212,7 +215,6 @@ impl Leader {
 
     /// The loop.
     pub(super) fn lead(&mut self) -> Exit {
-        interrupt::put_off_end();
         loop {
             let began = Instant::now();
             self.end_if_asked();
@@ -397,8 +399,15 @@ impl Leader {
         self.entry.set_error(message);
         let doublings = (self.errors - 1).min(10);
         let pause = (SHORTEST_PAUSE * 2u32.pow(doublings)).min(LONGEST_PAUSE);
+        // Who has begun to leave has a time for that, and tries a few times more within it.
+        let begun = self.leaving.is_some();
+        let pause = if begun { pause.min(PAUSE_IN_LEAVING) } else { pause };
         // Not on the bell: outcomes that cannot be written would ring it without end. Nor on the latch, which commits set.
-        interrupt::pause(pause, || self.entry.leave() != Leave::Stay);
+        interrupt::pause(pause, || match self.entry.leave() {
+            Leave::Stay => false,
+            Leave::IfIdle | Leave::Soon => !begun,
+            Leave::AtOnce => true,
+        });
     }
 
     /// As after a crash, so that an event that is to blame for it is found in the end.

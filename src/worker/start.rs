@@ -123,6 +123,8 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
                 entry.set_idle(false);
                 entry.set_needed_from(Timestamp(0));
                 quit::watch();
+                // From here on the end of this run is to be written down.
+                interrupt::put_off_end();
                 return Leader::new(extension, entry, *begun);
             }
             Ok(Found::Copy) => {

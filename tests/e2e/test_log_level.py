@@ -1,11 +1,13 @@
 """`pg_webhook.log_level`: what is not logged is known all the same."""
 
 import json
+import time
+from collections import Counter
 
 import pytest
 
 from harness import wait_until
-from harness.receiver import after, reply
+from harness.receiver import after, hang, reply
 
 BACK_OFF = {"retry_backoff_seconds": 3600}
 
@@ -117,6 +119,35 @@ def test_what_was_delivered_and_not_logged_can_be_replayed(make_items, receiver,
     db.wait_for_status(2)
     assert (first.id, first.body) == (second.id, second.body)
     assert logged(db) == []
+
+
+def test_a_crash_under_none_repeats_what_came_after_one_that_hangs(make_items, receiver):
+    db = make_items("none")
+    server, name = db.cluster, db.name
+    receiver.on("/silent", hang())
+    db.create("hook", receiver.url("/"), table_name="items")
+    insert(db, 100)
+    receiver.wait(100, "/")
+    wait_until(lambda: db.value("SELECT count(*) FROM webhook.deliveries WHERE status = 'delivered'") == 100, "the cursor to be written")
+    earlier = {r.id for r in receiver.got("/")}
+    db.create("silent", receiver.url("/silent"), table_name="items", timeout_seconds=120)
+    insert(db, 1)
+    receiver.wait(1, "/silent")
+    insert(db, 200)
+    receiver.wait(301, "/")
+    # Longer than the cursor is behind otherwise.
+    time.sleep(2)
+    db.close()
+    server.crash()
+    receiver.default(reply(200))
+    receiver.on("/silent", reply(200))
+    server.start()
+    with server.connect(name) as again:
+        delivered = "SELECT count(*) FROM webhook.deliveries WHERE status = 'delivered'"
+        wait_until(lambda: again.execute(delivered).fetchone() == (301 + 201,), "everything delivered")
+    times = Counter(r.id for r in receiver.got("/"))
+    assert {times.pop(event) for event in earlier} == {1}, "what the cursor is past is not sent again"
+    assert len(times) == 201 and set(times.values()) == {2}, "what nothing says of that it was delivered"
 
 
 def test_a_crash_under_none_loses_nothing_and_repeats_the_last_moment(make_items, receiver):
