@@ -110,7 +110,7 @@ impl Track {
             waiting: Waiting::default(),
             claimed_at: None,
             last_event: None,
-            backlog: Backlog::Waiting,
+            backlog: Backlog::Possible,
             position: None,
             claimed_until: None,
             next_due: None,

@@ -131,7 +131,8 @@ fn what_waits_in_the_slow_lane_goes_first() {
     let now = Instant::now();
     let mut schedule = Schedule::default();
     schedule.set_routes(vec![route(1)], &example::client(), now);
-    assert_eq!(schedule.offer(event(5, 1), now), Decision::Spilled(spill(5)));
+    let bodiless = Event { body: None, ..event(5, 1) };
+    assert_eq!(schedule.offer(bodiless, now), Decision::Spilled(spill(5)));
     let claim = schedule.claims(now, NOW).pop().expect("a claim");
     assert_eq!((claim.webhook, claim.after), (1, None));
     assert!(schedule.claimed(&claim, vec![waiting(4, 1), waiting(5, 1)], now));
