@@ -9,7 +9,7 @@ use std::ffi::{CStr, c_char};
 use pgrx::is_a;
 use pgrx::prelude::*;
 
-use super::{compat, identity};
+use super::{catalog, compat, identity};
 
 /// What the names of anchors begin with, unless their owners have renamed them. Nobody but superusers makes anything else in
 /// their schema.
@@ -61,39 +61,18 @@ pub fn all() {
 }
 
 fn anchors() -> Vec<pg_sys::Oid> {
-    let mut anchors = Vec::new();
-    // SAFETY: in a transaction; a catalog scan, of which each tuple begins with that struct and is read before the next.
-    unsafe {
-        let schema = pg_sys::get_namespace_oid(c"webhook".as_ptr(), true);
-        let lock = pg_sys::AccessShareLock as i32;
-        let catalog = pg_sys::table_open(pg_sys::TypeRelationId, lock);
-        let mut key = pg_sys::ScanKeyData::default();
-        pg_sys::ScanKeyInit(
-            &mut key,
-            pg_sys::Anum_pg_type_typnamespace as i16,
-            pg_sys::BTEqualStrategyNumber as u16,
-            pg_sys::F_OIDEQ.into(),
-            schema.into(),
-        );
-        let (none, nobody) = (pg_sys::InvalidOid, std::ptr::null_mut());
-        let scan = pg_sys::systable_beginscan(catalog, none, false, nobody, 1, &mut key);
-        loop {
-            let found = pg_sys::systable_getnext(scan);
-            if found.is_null() {
-                break;
-            }
-            let form = &*pg_sys::GETSTRUCT(found).cast::<pg_sys::FormData_pg_type>();
-            let name = CStr::from_ptr(form.typname.data.as_ptr()).to_bytes();
-            let is_domain = form.typtype as u8 == pg_sys::TYPTYPE_DOMAIN;
-            let is_named = BEGINNINGS.iter().any(|beginning| name.starts_with(beginning));
-            if is_domain && (is_named || !pg_sys::superuser_arg(form.typowner)) {
-                anchors.push(form.oid);
-            }
-        }
-        pg_sys::systable_endscan(scan);
-        pg_sys::table_close(catalog, lock);
-    }
-    anchors
+    let in_schema = (pg_sys::Anum_pg_type_typnamespace as i16, identity::schema());
+    let anchor = |form: &pg_sys::FormData_pg_type| {
+        // SAFETY: a name of the catalog ends with NUL.
+        let name = unsafe { CStr::from_ptr(form.typname.data.as_ptr()) }.to_bytes();
+        let is_domain = form.typtype as u8 == pg_sys::TYPTYPE_DOMAIN;
+        let is_named = BEGINNINGS.iter().any(|beginning| name.starts_with(beginning));
+        // SAFETY: looks at the catalog.
+        let is_anchor = is_domain && (is_named || !unsafe { pg_sys::superuser_arg(form.typowner) });
+        is_anchor.then_some(form.oid)
+    };
+    // SAFETY: in a transaction; rows of pg_type begin with that struct, and none of its indexes is on the schema.
+    unsafe { catalog::rows(pg_sys::TypeRelationId, None, in_schema, anchor) }
 }
 
 /// It goes with the extension from now on.

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use pgrx::prelude::*;
 
-use super::memory;
+use super::{catalog, memory};
 use crate::domain::names;
 
 /// The role that called.
@@ -62,28 +62,19 @@ pub fn qualified(text: &str) -> String {
 
 /// Written as an identifier.
 fn schema_of(extension: pg_sys::Oid) -> Option<String> {
-    // SAFETY: in a transaction; a catalog scan, which is closed before what it has found is used. The name is a copy.
+    let it = (pg_sys::Anum_pg_extension_oid as i16, extension);
+    let index = Some(pg_sys::ExtensionOidIndexId.into());
+    let schema = |form: &pg_sys::FormData_pg_extension| Some(form.extnamespace);
+    // SAFETY: in a transaction; rows of pg_extension begin with that struct, and that is their index. The name is a copy.
     unsafe {
-        let lock = pg_sys::AccessShareLock as i32;
-        let catalog = pg_sys::table_open(pg_sys::ExtensionRelationId, lock);
-        let mut key = pg_sys::ScanKeyData::default();
-        pg_sys::ScanKeyInit(
-            &mut key,
-            pg_sys::Anum_pg_extension_oid as i16,
-            pg_sys::BTEqualStrategyNumber as u16,
-            pg_sys::F_OIDEQ.into(),
-            extension.into(),
-        );
-        let index = pg_sys::ExtensionOidIndexId.into();
-        let scan =
-            pg_sys::systable_beginscan(catalog, index, true, std::ptr::null_mut(), 1, &mut key);
-        let found = pg_sys::systable_getnext(scan);
-        let schema = (!found.is_null()).then(|| {
-            (*pg_sys::GETSTRUCT(found).cast::<pg_sys::FormData_pg_extension>()).extnamespace
-        });
-        pg_sys::systable_endscan(scan);
-        pg_sys::table_close(catalog, lock);
-        let name = pg_sys::get_namespace_name(schema?);
+        let schema = catalog::rows(pg_sys::ExtensionRelationId, index, it, schema).pop()?;
+        let name = pg_sys::get_namespace_name(schema);
         (!name.is_null()).then(|| memory::text(CStr::from_ptr(pg_sys::quote_identifier(name))))
     }
+}
+
+/// Our schema; invalid where there is none of that name. In a transaction.
+pub fn schema() -> pg_sys::Oid {
+    // SAFETY: looks at the catalog.
+    unsafe { pg_sys::get_namespace_oid(c"webhook".as_ptr(), true) }
 }

@@ -4,6 +4,8 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
+use super::identity;
+
 /// Told of one relation, or of all where the oid is invalid. Neither allocates nor raises.
 pub type OnRelation = unsafe extern "C-unwind" fn(pg_sys::Datum, pg_sys::Oid);
 
@@ -12,11 +14,8 @@ pub type OnCatalog = unsafe extern "C-unwind" fn(pg_sys::Datum, i32, u32);
 
 /// The relation `name` of schema `webhook`; invalid where there is none.
 pub fn relation(name: &CStr) -> pg_sys::Oid {
-    // SAFETY: catalog reads in a transaction.
-    unsafe {
-        let schema = pg_sys::get_namespace_oid(c"webhook".as_ptr(), true);
-        pg_sys::get_relname_relid(name.as_ptr(), schema)
-    }
+    // SAFETY: a catalog read in a transaction.
+    unsafe { pg_sys::get_relname_relid(name.as_ptr(), identity::schema()) }
 }
 
 /// Tells every process, at commit, that `relation` has changed.

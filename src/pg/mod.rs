@@ -8,6 +8,7 @@ mod array;
 pub mod arrival;
 pub mod backtrace;
 pub mod board;
+mod catalog;
 pub mod compat;
 pub mod composite;
 pub mod condition;

@@ -57,7 +57,7 @@ impl Drop for Rights {
 /// The owner of schema `webhook`, which has the rights of the owner of the tables in it. Where an administrator has renamed
 /// the schema, or given it away alone, nothing of ours can be done, and whoever meets that is told how to mend it.
 fn owner() -> pg_sys::Oid {
-    let schema = schema();
+    let schema = identity::schema();
     // Another schema may have its name by now.
     let (Some(owner), Some(of_tables)) = (owner_of(schema), owner_of_tables(schema)) else {
         report::raise(Refusal::NoSchema)
@@ -70,12 +70,6 @@ fn owner() -> pg_sys::Oid {
         role: identity::name_of(owner),
         of_tables: identity::name_of(of_tables),
     })
-}
-
-/// Invalid where it is not there.
-fn schema() -> pg_sys::Oid {
-    // SAFETY: a catalog read in a transaction.
-    unsafe { pg_sys::get_namespace_oid(c"webhook".as_ptr(), true) }
 }
 
 /// The role that a schema belongs to.

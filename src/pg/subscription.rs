@@ -7,7 +7,7 @@
 use pgrx::is_a;
 use pgrx::prelude::*;
 
-use super::{ffi, identity};
+use super::{catalog, ffi, identity};
 
 /// States of a table in which nothing would be left behind at the publisher: it waits to be copied, or has been. Who is
 /// about to begin copying it finds it gone, and ends with an error.
@@ -54,35 +54,13 @@ pub unsafe extern "C-unwind" fn after(node: *mut pg_sys::Node) {
 
 /// Our tables among those of the subscription.
 fn ours(subscription: pg_sys::Oid) -> Vec<pg_sys::Oid> {
-    let mut tables = Vec::new();
-    // SAFETY: in a transaction; a catalog scan, of which each tuple begins with that struct and is read before the next.
-    unsafe {
-        let schema = pg_sys::get_namespace_oid(c"webhook".as_ptr(), true);
-        let lock = pg_sys::AccessShareLock as i32;
-        let catalog = pg_sys::table_open(ffi::SUBSCRIPTION_TABLES, lock);
-        let mut key = pg_sys::ScanKeyData::default();
-        pg_sys::ScanKeyInit(
-            &mut key,
-            ffi::SubscriptionTable::SUBSCRIPTION,
-            pg_sys::BTEqualStrategyNumber as u16,
-            pg_sys::F_OIDEQ.into(),
-            subscription.into(),
-        );
-        let (none, nobody) = (pg_sys::InvalidOid, std::ptr::null_mut());
-        let scan = pg_sys::systable_beginscan(catalog, none, false, nobody, 1, &mut key);
-        loop {
-            let found = pg_sys::systable_getnext(scan);
-            if found.is_null() {
-                break;
-            }
-            let form = &*pg_sys::GETSTRUCT(found).cast::<ffi::SubscriptionTable>();
-            let is_ours = pg_sys::get_rel_namespace(form.table) == schema;
-            if is_ours && AT_REST.contains(&(form.state as u8)) {
-                tables.push(form.table);
-            }
-        }
-        pg_sys::systable_endscan(scan);
-        pg_sys::table_close(catalog, lock);
-    }
-    tables
+    let schema = identity::schema();
+    let of_it = (ffi::SubscriptionTable::SUBSCRIPTION, subscription);
+    let table = |row: &ffi::SubscriptionTable| {
+        // SAFETY: looks at the catalog.
+        let is_ours = unsafe { pg_sys::get_rel_namespace(row.table) } == schema;
+        (is_ours && AT_REST.contains(&(row.state as u8))).then_some(row.table)
+    };
+    // SAFETY: in a transaction; rows of that catalog begin with that struct, and its index begins with the table.
+    unsafe { catalog::rows(ffi::SUBSCRIPTION_TABLES, None, of_it, table) }
 }
