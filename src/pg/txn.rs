@@ -49,6 +49,22 @@ pub fn run<R>(extension: Extension, work: impl FnOnce(&Session) -> R) -> Result<
     result
 }
 
+/// As [`run`], for what may fail without the whole turn: then with the reason.
+///
+/// # Errors
+///
+/// Whatever ends the turn: nothing of it has happened.
+pub fn tried<R>(
+    extension: Extension,
+    work: impl FnOnce(&Session) -> R,
+) -> Result<Result<R, String>, TxnError> {
+    match run(extension, work) {
+        Ok(result) => Ok(Ok(result)),
+        Err(TxnError::Failed(message)) => Ok(Err(message)),
+        Err(error) => Err(error),
+    }
+}
+
 /// Runs `work` in a transaction of its own and commits, or aborts where it has failed or SIGTERM has come.
 fn transaction<R>(work: impl FnOnce() -> Result<R, TxnError>) -> Result<R, TxnError> {
     match interrupt::in_transaction(|| attempt(work)) {

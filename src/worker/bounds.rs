@@ -113,19 +113,9 @@ impl Walking {
         soonest.map(|soonest| wait.max(soonest.since(clock)))
     }
 
-    /// Makes up for the time without a worker, before there is none again.
-    pub(super) fn catch_up(
-        &mut self,
-        extension: Extension,
-        clock: Timestamp,
-        timeline: &Timeline,
-        schedule: &Schedule,
-        backlog: &mut Backlog,
-    ) -> Result<(), TxnError> {
-        while self.before.is_some() && self.walked < self.allowed {
-            self.step(extension, clock, timeline, schedule, backlog)?;
-        }
-        Ok(())
+    /// The time without a worker has not been made up for, which is to be done before there is none again.
+    pub(super) fn lags(&self) -> bool {
+        self.before.is_some() && self.walked < self.allowed
     }
 
     /// Leaves its place to the next run.
@@ -140,22 +130,8 @@ impl Walking {
         self.due.saturating_duration_since(now)
     }
 
-    /// Sees to a page, if it is time, which the queue's `clock` shows. What is in memory or under way is left alone.
-    pub(super) fn work(
-        &mut self,
-        extension: Extension,
-        clock: Timestamp,
-        timeline: &Timeline,
-        schedule: &Schedule,
-        backlog: &mut Backlog,
-    ) -> Result<(), TxnError> {
-        match self.due_in(Instant::now()) {
-            Duration::ZERO => self.step(extension, clock, timeline, schedule, backlog),
-            _ => Ok(()),
-        }
-    }
-
-    fn step(
+    /// Sees to a page. `clock` is the queue's. What is in memory or under way is left alone.
+    pub(super) fn step(
         &mut self,
         extension: Extension,
         clock: Timestamp,
@@ -171,16 +147,13 @@ impl Walking {
             self.stale = true;
             i64::MAX
         });
-        let page = txn::run(extension, |session| {
+        let page = txn::tried(extension, |session| {
             backlog.is_free().then(|| self.page(session, clock, timeline, schedule, before))
-        });
+        })?;
         let took = began.elapsed();
         self.walked += took;
         match page {
-            Ok(None) => {
-                backlog.is_kept(None);
-                Ok(())
-            }
+            Ok(None) => backlog.is_kept(None),
             Ok(Some((last, reached))) => {
                 self.before = last;
                 self.earliest = Instant::now() + took * SPACING;
@@ -190,10 +163,8 @@ impl Walking {
                 };
                 self.failing = Reminder::default();
                 self.say(reached);
-                Ok(())
             }
-            Err(error @ (TxnError::ExtensionGone | TxnError::Ending)) => Err(error),
-            Err(TxnError::Failed(message)) => {
+            Err(message) => {
                 if self.failing.is_due(began) {
                     log!("pg_webhook: what waits is not kept within its bounds: {message}");
                 }
@@ -202,9 +173,9 @@ impl Walking {
                 self.again = true;
                 self.earliest = Instant::now() + PAUSE;
                 self.due = self.earliest;
-                Ok(())
             }
         }
+        Ok(())
     }
 
     /// Returns where the next page begins, if there is one, and which bounds have been reached.

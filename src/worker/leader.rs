@@ -310,21 +310,25 @@ impl Leader {
             log!("pg_webhook: {unarmed} webhooks came with a dump of another database: {arming}");
         }
         self.removing.work(self.extension, now)?;
-        if self.backlog.again_in(now).is_zero() {
-            let clock = self.time();
-            let backlog = &mut self.backlog;
-            self.walking.work(self.extension, clock, &self.timeline, &self.schedule, backlog)?;
+        let is_due = self.walking.due_in(Instant::now()).is_zero();
+        if is_due && self.backlog.again_in(now).is_zero() {
+            self.walk()?;
         }
         Ok(())
     }
 
+    /// Sees to a page of what waits in the backlog.
+    pub(super) fn walk(&mut self) -> Result<(), TxnError> {
+        let (clock, backlog) = (self.time(), &mut self.backlog);
+        self.walking.step(self.extension, clock, &self.timeline, &self.schedule, backlog)
+    }
+
     /// Takes away what webhooks have left that ended with their owners; later, where somebody is in the way.
     fn tidy(&mut self) -> Result<(), TxnError> {
-        let pause = match txn::run(self.extension, owner::tidy) {
+        let pause = match txn::tried(self.extension, owner::tidy)? {
             Ok(Ok(())) => None,
             Ok(Err(_)) => Some(LONGEST_PAUSE),
-            Err(error @ (TxnError::ExtensionGone | TxnError::Ending)) => return Err(error),
-            Err(TxnError::Failed(message)) => {
+            Err(message) => {
                 log!("pg_webhook: what webhooks without an owner have left stays: {message}");
                 Some(MISHAP)
             }

@@ -100,16 +100,8 @@ impl Leader {
     fn settle(&mut self, grace: Duration) -> Result<Option<Duration>, TxnError> {
         self.wind_up(grace)?;
         // Who gives requests a moment is in haste beyond that.
-        if grace.is_zero() {
-            let clock = self.time();
-            let backlog = &mut self.backlog;
-            self.walking.catch_up(
-                self.extension,
-                clock,
-                &self.timeline,
-                &self.schedule,
-                backlog,
-            )?;
+        while grace.is_zero() && self.walking.lags() {
+            self.walk()?;
         }
         self.save()?;
         let time = self.time();

@@ -52,7 +52,7 @@ impl Removing {
             return Ok(());
         }
         let began = Instant::now();
-        let wait = match txn::run(extension, removal::work_off) {
+        let wait = match txn::tried(extension, removal::work_off)? {
             Ok(Turn::Nothing) => {
                 self.said.clear();
                 None
@@ -70,8 +70,7 @@ impl Removing {
                 );
                 Some(Duration::ZERO)
             }
-            Err(error @ (TxnError::ExtensionGone | TxnError::Ending)) => return Err(error),
-            Err(TxnError::Failed(reason)) => {
+            Err(reason) => {
                 self.say_once(
                     pg_sys::InvalidOid,
                     format!("triggers of ended webhooks stay: {reason}"),

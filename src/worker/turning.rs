@@ -37,8 +37,8 @@ impl Turning {
             return Ok(None);
         }
         self.asked = Some(now);
-        let (turn, otherwise) = match txn::run(extension, |session| retention::turn(session, clock))
-        {
+        let turned = txn::tried(extension, |session| retention::turn(session, clock))?;
+        let (turn, otherwise) = match turned {
             Ok(Turn::Blocked) => {
                 (Some(Turn::Blocked), "it holds events that are not settled".to_owned())
             }
@@ -46,8 +46,7 @@ impl Turning {
                 self.goes_on(extension)?;
                 return Ok(Some(turn));
             }
-            Err(error @ (TxnError::ExtensionGone | TxnError::Ending)) => return Err(error),
-            Err(TxnError::Failed(message)) => (None, message),
+            Err(message) => (None, message),
         };
         self.refused = self.refused.saturating_add(1);
         if self.refused >= TELLING {
@@ -67,10 +66,8 @@ impl Turning {
 
     /// The log says it once until it turns, and webhook_check each reason that there is meanwhile.
     fn tell(&mut self, extension: Extension, otherwise: String) -> Result<(), TxnError> {
-        let (holders, size) = match txn::run(extension, retention::holders) {
-            Ok(found) => found,
-            Err(error @ (TxnError::ExtensionGone | TxnError::Ending)) => return Err(error),
-            Err(TxnError::Failed(_)) => return Ok(()),
+        let Ok((holders, size)) = txn::tried(extension, retention::holders)? else {
+            return Ok(());
         };
         let reason = match holders {
             Some(holders) => format!("its oldest part is in use by {holders}"),
@@ -90,9 +87,5 @@ impl Turning {
 
 /// Whether it has been written; if not, there is another time.
 fn write(extension: Extension, reason: Option<&str>) -> Result<bool, TxnError> {
-    match txn::run(extension, |session| retention::set_blocked(session, reason)) {
-        Ok(()) => Ok(true),
-        Err(error @ (TxnError::ExtensionGone | TxnError::Ending)) => Err(error),
-        Err(TxnError::Failed(_)) => Ok(false),
-    }
+    Ok(txn::tried(extension, |session| retention::set_blocked(session, reason))?.is_ok())
 }
