@@ -152,6 +152,15 @@ CREATE TABLE webhook.cursor (
     step            bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10);
 INSERT INTO webhook.cursor (snap, at) VALUES (pg_catalog.pg_current_snapshot(), pg_catalog.now());
+
+CREATE FUNCTION webhook.queue_time() RETURNS timestamptz
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT now() - coalesce((SELECT k.step FROM webhook.cursor AS k), 0) * interval '1 microsecond'
+$$;
+COMMENT ON FUNCTION webhook.queue_time IS
+    'private: when the transaction began, by the clock that webhook.pending goes by: see src/domain/clock.rs';
+ALTER TABLE webhook.closed ALTER closed_at SET DEFAULT webhook.queue_time();
 COMMENT ON TABLE webhook.cursor IS 'private: how far the worker is, at most a second old';
 
 -- Few rows: see src/domain/timeline.rs.

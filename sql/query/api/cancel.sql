@@ -1,9 +1,8 @@
 -- Closes delivery $1, whose event transaction $2 wrote, unless it is finished or closed. A dead letter
 -- is not finished: it waits for somebody.
-INSERT INTO webhook.closed (delivery, xid, closed_at, how, settled)
-SELECT d.id, d.xid, now() - k.step * interval '1 microsecond', 'cancelled', false
+INSERT INTO webhook.closed (delivery, xid, how, settled)
+SELECT d.id, d.xid, 'cancelled', false
 FROM webhook.delivery AS d
-CROSS JOIN webhook.cursor AS k
 WHERE d.id = $1
   AND d.xid = $2::text::xid8
   AND d.status IN ('pending', 'retrying', 'dead')

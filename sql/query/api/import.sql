@@ -34,11 +34,8 @@ WITH given AS (
       AND NOT EXISTS (SELECT FROM webhook.attempt AS a WHERE a.delivery = $2 AND a.xid = $3 AND a.verdict <> 'retry')
 ), renewed AS (
     -- By this an import that is repeated knows it.
-    INSERT INTO webhook.closed (delivery, xid, closed_at, how, settled)
-    SELECT $2, $3, now() - k.step * interval '1 microsecond', 'renewed', true
-    FROM given
-    CROSS JOIN webhook.cursor AS k
-    WHERE given.id <> $2
+    INSERT INTO webhook.closed (delivery, xid, how, settled)
+    SELECT $2, $3, 'renewed', true FROM given WHERE given.id <> $2
     ON CONFLICT DO NOTHING
 )
 SELECT webhook.put('pending', given) FROM given

@@ -12,10 +12,8 @@ WITH dead AS (
       AND (p.created_at < $3) IS NOT FALSE
       AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid)
 ), closed AS (
-    INSERT INTO webhook.closed (delivery, xid, closed_at, how, settled)
-    SELECT d.id, d.xid, now() - k.step * interval '1 microsecond', 'replayed', true
-    FROM dead AS d
-    CROSS JOIN webhook.cursor AS k
+    INSERT INTO webhook.closed (delivery, xid, how, settled)
+    SELECT id, xid, 'replayed', true FROM dead
     ON CONFLICT DO NOTHING
     RETURNING delivery
 ), original AS (

@@ -5,10 +5,8 @@ WITH original AS (
     FROM unnest($1, $2, $3) AS u (slot, xid, id)
     JOIN webhook.event AS e ON e.slot = u.slot AND e.xid = u.xid AND e.id = u.id
 ), closed AS (
-    INSERT INTO webhook.closed (delivery, xid, closed_at, how, settled)
-    SELECT o.id, o.xid, now() - k.step * interval '1 microsecond', 'renewed', true
-    FROM original AS o
-    CROSS JOIN webhook.cursor AS k
+    INSERT INTO webhook.closed (delivery, xid, how, settled)
+    SELECT o.id, o.xid, 'renewed', true FROM original AS o
     ON CONFLICT DO NOTHING
     RETURNING delivery, xid
 ), renewed AS (

@@ -9,7 +9,7 @@ WITH ownerless AS (
       AND NOT EXISTS (SELECT FROM webhook.owner_role AS r WHERE r.anchor = w.owner)
     FOR UPDATE SKIP LOCKED
 ), gone AS (
-    UPDATE webhook.webhook AS w SET deleted_at = now() - coalesce((SELECT k.step FROM webhook.cursor AS k), 0) * interval '1 microsecond', enabled = false, url = '', description = NULL
+    UPDATE webhook.webhook AS w SET deleted_at = webhook.queue_time(), enabled = false, url = '', description = NULL
     FROM ownerless
     WHERE w.id = ownerless.id
     RETURNING w.id, w.uuid, w.name

@@ -9,10 +9,4 @@ WITH secret AS (
 ), watch_payload AS (
     DELETE FROM webhook.watch_payload AS p USING watch WHERE p.watch = watch.id
 )
-UPDATE webhook.webhook SET
-    -- as src/domain/clock.rs has it
-    deleted_at = now() - coalesce((SELECT k.step FROM webhook.cursor AS k), 0) * interval '1 microsecond',
-    enabled = false,
-    url = '',
-    description = NULL
-WHERE id = $1
+UPDATE webhook.webhook SET deleted_at = webhook.queue_time(), enabled = false, url = '', description = NULL WHERE id = $1
