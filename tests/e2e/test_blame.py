@@ -1,11 +1,8 @@
 """Who is suspected when a run of the worker ends badly: what it was sending if it has crashed itself, and nobody else."""
 
-import signal
-
-import psycopg
 import pytest
 
-from harness import wait_until
+from harness import Cluster
 from harness.receiver import hang, reply
 
 
@@ -21,9 +18,9 @@ def test_crashes_of_others_and_stops_make_nobody_a_suspect(own_cluster, make_db,
     receiver.wait(1)
     # As if the worker had crashed twice before: from now on it writes down what it sends, one at a time.
     db.run("UPDATE webhook.cursor SET runs = 3")
-    for number, (end, runs) in enumerate([(crash_of_another, 3), (crash_of_another, 3), (stop, 1), (stop, 1)], 1):
+    for number, (end, runs) in enumerate([(Cluster.crash_of_a_session, 3), (Cluster.crash_of_a_session, 3), (stop, 1), (stop, 1)], 1):
         end(server)
-        reconnect(server, db)
+        db.reconnect()
         # It is sent again, because no run has learned of an answer.
         receiver.wait(number + 1)
         state, suspects = db.rows("SELECT (runs, accused)::text, suspect IS NOT NULL FROM webhook.cursor")[0]
@@ -37,31 +34,3 @@ def test_crashes_of_others_and_stops_make_nobody_a_suspect(own_cluster, make_db,
 def stop(server):
     server.stop("immediate")
     server.start()
-
-
-def crash_of_another(server):
-    """Returns when the server is about to start again."""
-    victim = server.connect()
-    pid = victim.execute("SELECT pg_backend_pid()").fetchone()[0]
-    witness = server.connect()
-    server.signal_process(pid, signal.SIGKILL)
-
-    def is_over():
-        try:
-            witness.execute("SELECT 1")
-            return False
-        except psycopg.OperationalError:
-            return True
-
-    wait_until(is_over, "the server to notice")
-
-
-def reconnect(server, db):
-    def back():
-        try:
-            db.connection = server.connect(db.name)
-            return True
-        except psycopg.OperationalError:
-            return False
-
-    wait_until(back, "the server to recover")

@@ -427,6 +427,14 @@ def test_the_kill_switch_stops_sending_and_keeps_events(own_cluster, make_db, re
     assert sent <= 10 and len(receiver.got()) == 10
 
 
+@pytest.fixture
+def eight_places(own_cluster, make_db):
+    """A database with two tables, of a server with eight places."""
+    db = make_db(own_cluster(pg_webhook__max_concurrency="8"))
+    db.run("CREATE TABLE items (id int PRIMARY KEY); CREATE TABLE others (id int PRIMARY KEY)")
+    return db
+
+
 def silent_endpoints(db, make_receiver, count):
     """Webhooks on the table `others` whose receiver never answers, with 20 events each; the receiver."""
     silent = make_receiver()
@@ -437,10 +445,8 @@ def silent_endpoints(db, make_receiver, count):
     return silent
 
 
-def test_endpoints_that_hang_leave_places_to_others(own_cluster, make_db, receiver, make_receiver):
-    server = own_cluster(pg_webhook__max_concurrency="8")
-    db = make_db(server)
-    db.run("CREATE TABLE items (id int PRIMARY KEY); CREATE TABLE others (id int PRIMARY KEY)")
+def test_endpoints_that_hang_leave_places_to_others(eight_places, receiver, make_receiver):
+    db = eight_places
     db.create("healthy", receiver.url("/"), table_name="items")
     db.run("INSERT INTO items VALUES (0)")
     db.wait_for_status(1)
@@ -451,11 +457,9 @@ def test_endpoints_that_hang_leave_places_to_others(own_cluster, make_db, receiv
     assert len(silent.got()) == 6, "three quarters of the places, for endpoints that nothing is known of"
 
 
-def test_endpoints_that_hang_leave_places_to_those_that_take_their_time(own_cluster, make_db, receiver, make_receiver):
+def test_endpoints_that_hang_leave_places_to_those_that_take_their_time(eight_places, receiver, make_receiver):
     """None of whose answers is a fast one, the first included."""
-    server = own_cluster(pg_webhook__max_concurrency="8")
-    db = make_db(server)
-    db.run("CREATE TABLE items (id int PRIMARY KEY); CREATE TABLE others (id int PRIMARY KEY)")
+    db = eight_places
     receiver.default(after(0.15, reply(200)))
     db.create("distant", receiver.url("/"), table_name="items")
     db.run("INSERT INTO items VALUES (0)")
@@ -467,10 +471,8 @@ def test_endpoints_that_hang_leave_places_to_those_that_take_their_time(own_clus
     assert len(silent.got()) == 6
 
 
-def test_endpoints_that_hang_leave_places_to_new_ones(own_cluster, make_db, receiver, make_receiver):
-    server = own_cluster(pg_webhook__max_concurrency="8")
-    db = make_db(server)
-    db.run("CREATE TABLE items (id int PRIMARY KEY); CREATE TABLE others (id int PRIMARY KEY)")
+def test_endpoints_that_hang_leave_places_to_new_ones(eight_places, receiver, make_receiver):
+    db = eight_places
     silent = silent_endpoints(db, make_receiver, 4)
     silent.wait(4)
     # By now each of them asks for a second place.

@@ -5,7 +5,6 @@ import os
 import signal
 import time
 
-import psycopg
 import pytest
 
 from harness import wait_until
@@ -240,26 +239,8 @@ def test_kill_9_of_a_backend_loses_nothing(own_cluster, make_db, receiver):
         first = round_number * 300 + 1
         insert(db, first, first + 299)
         receiver.wait(first + 50)
-        victim = server.connect()
-        pid = victim.execute("SELECT pg_backend_pid()").fetchone()[0]
-        server.signal_process(pid, signal.SIGKILL)
-
-        def down():
-            try:
-                db.run("SELECT 1")
-                return False
-            except psycopg.OperationalError:
-                return True
-
-        def back():
-            try:
-                db.connection = server.connect(db.name)
-                return True
-            except psycopg.OperationalError:
-                return False
-
-        wait_until(down, "the server to notice")
-        wait_until(back, "the server to recover")
+        server.crash_of_a_session()
+        db.reconnect()
         db.wait_for_status(first + 299)
     arrived = ids(receiver)
     assert set(arrived) == set(range(1, 901))

@@ -155,6 +155,20 @@ class Cluster:
     def signal_process(self, pid, number=signal.SIGKILL):
         os.kill(pid, number)
 
+    def crash_of_a_session(self):
+        """Ends one of an own session, and by that all processes; returns when the server is about to start again."""
+        victim, witness = self.connect(), self.connect()
+        self.signal_process(victim.execute("SELECT pg_backend_pid()").fetchone()[0])
+
+        def is_over():
+            try:
+                witness.execute("SELECT 1")
+                return False
+            except psycopg.OperationalError:
+                return True
+
+        wait_until(is_over, "the server to notice")
+
 
 class Database(Session):
     """A database of a cluster with the extension in it, and one connection to it."""
@@ -191,6 +205,17 @@ class Database(Session):
         cursor = self.connection.execute(f"SELECT * FROM webhook_create({arguments})", named)
         names = [column.name for column in cursor.description]
         return dict(zip(names, cursor.fetchone()))
+
+    def reconnect(self):
+        """When the server is back."""
+        def back():
+            try:
+                self.connection = self.cluster.connect(self.name)
+                return True
+            except psycopg.OperationalError:
+                return False
+
+        wait_until(back, "the server to be back")
 
     def worker(self):
         """Process id of the running worker, or None."""
