@@ -398,7 +398,6 @@ def compare(oracle, log):
     return count
 
 
-@pytest.mark.xdist_group("busy")
 @pytest.mark.timeout(180 + CHANGES // 500)
 def test_random_changes(own_cluster, make_db):
     """No change without its event, no event without its change, and the same values in both."""

@@ -91,7 +91,6 @@ def alive(db, worker):
     assert db.cluster.log_lines(r"PANIC|segmentation|signal \d+|server process .* was terminated|XX000|panicked") == []
 
 
-@pytest.mark.xdist_group("busy")
 def test_every_argument(ready):
     """One argument at a time; and all of them NULL."""
     worker, functions, calls = ready.worker(), ready.rows(FUNCTIONS), 0
@@ -116,7 +115,6 @@ def test_every_argument(ready):
     ready.wait_for_status(2)
 
 
-@pytest.mark.xdist_group("busy")
 def test_arguments_together(ready):
     """The same odd value for all arguments of a type at once."""
     worker = ready.worker()
@@ -142,7 +140,6 @@ def call_with(connection, function, named, values):
     return None
 
 
-@pytest.mark.xdist_group("busy")
 def test_sessions_with_odd_settings(ready, receiver):
     """What a session may set changes nothing that a function of ours says or does."""
     settings = {
@@ -177,7 +174,6 @@ def test_sessions_with_odd_settings(ready, receiver):
     alive(ready, ready.worker())
 
 
-@pytest.mark.xdist_group("busy")
 def test_many_at_once(ready, receiver):
     """The same webhooks made, changed and deleted by many sessions: errors have a SQLSTATE of ours."""
     worker, url, wrong = ready.worker(), receiver.url("/"), []

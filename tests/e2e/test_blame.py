@@ -1,12 +1,9 @@
 """Who is suspected when a run of the worker ends badly: what it was sending if it has crashed itself, and nobody else."""
 
-import pytest
-
 from harness import Cluster
 from harness.receiver import hang, reply
 
 
-@pytest.mark.xdist_group("crash")
 def test_crashes_of_others_and_stops_make_nobody_a_suspect(own_cluster, make_db, receiver):
     """A crash of any process ends the worker as well, and so does an immediate stop."""
     server = own_cluster(restart_after_crash="on")

@@ -268,7 +268,6 @@ def test_a_crash_between_cancelling_and_settling(own_cluster, make_db, receiver)
     assert db.statuses() == {"delivered": 2, "cancelled": 2}
 
 
-@pytest.mark.xdist_group("busy")
 def test_many(items, receiver):
     """Thousands at once, in every state, and the others are sent."""
     receiver.default(reply(500))
@@ -293,7 +292,6 @@ def test_many(items, receiver):
     assert all(json.loads(r.body)["record"]["id"] > 11900 for r in later)
 
 
-@pytest.mark.xdist_group("busy")
 def test_one_in_memory_before_many_that_are_cancelled(items, receiver):
     """One that waits behind a large body does not wait for thousands that were cancelled, read or unread."""
     items.run("ALTER TABLE items ADD body text")

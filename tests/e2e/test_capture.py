@@ -16,9 +16,6 @@ import pytest
 from harness.cluster import Database
 from harness.major import MAJOR
 
-# All cases use one database.
-pytestmark = pytest.mark.xdist_group("capture")
-
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "capture.md"
 URL = "http://127.0.0.1:9/"
 

@@ -20,9 +20,6 @@ from harness import wait_until
 from harness.receiver import reply
 from harness.verify import verify_python
 
-# One after the other: they need the processor for most of their time.
-pytestmark = pytest.mark.xdist_group("crash")
-
 CRASHES = 12
 CONCURRENCY = 10
 HOOKS = 2

@@ -54,7 +54,6 @@ def give_its_place_up(db, other, receiver):
     wait_until(has_left, lambda: f"the worker to have left: {workers(db)}")
 
 
-@pytest.mark.xdist_group("crowded")
 def test_databases_take_turns(four, receiver):
     for round_number in range(1, 4):
         for db in four:
@@ -65,7 +64,6 @@ def test_databases_take_turns(four, receiver):
     assert len(states) == 4 and sum(state == "running" for state in states) <= 1
 
 
-@pytest.mark.xdist_group("crowded")
 def test_a_commit_of_a_prepared_transaction_wakes(four, receiver):
     db, other = four[:2]
     with db.connect(autocommit=False) as session:
@@ -76,7 +74,6 @@ def test_a_commit_of_a_prepared_transaction_wakes(four, receiver):
     wait_until(lambda: arrived(receiver, db) == 1, "the event", 10)
 
 
-@pytest.mark.xdist_group("crowded")
 def test_a_retry_is_due_in_a_database_without_a_worker(four, receiver):
     db, other = four[:2]
     receiver.on(f"/{db.name}", reply(500), reply(200))
@@ -89,7 +86,6 @@ def test_a_retry_is_due_in_a_database_without_a_worker(four, receiver):
     wait_until(lambda: arrived(receiver, db) == 2, "the second attempt", due + 10)
 
 
-@pytest.mark.xdist_group("crowded")
 def test_one_that_always_has_work_makes_room_and_one_that_is_dropped_at_once(four, crowded, receiver):
     """For databases that say what they wait for, and capture meanwhile."""
     server, _ = crowded
@@ -133,7 +129,6 @@ def test_one_that_always_has_work_makes_room_and_one_that_is_dropped_at_once(fou
     assert len(server.log_lines(told, said)) == 1, "once for as long as any waits"
 
 
-@pytest.mark.xdist_group("crowded")
 def test_what_waits_when_one_has_to_make_room_is_sent_later(four, receiver):
     busy, other = four[:2]
     receiver.on(f"/{busy.name}", hang())
@@ -146,7 +141,6 @@ def test_what_waits_when_one_has_to_make_room_is_sent_later(four, receiver):
     wait_until(lambda: answered(receiver, busy) == list(range(1, 51)), lambda: answered(receiver, busy))
 
 
-@pytest.mark.xdist_group("crowded")
 def test_the_ring_turns_in_a_database_without_a_worker(four, crowded, receiver):
     server, _ = crowded
     slots = lambda: [db.value("SELECT slot FROM webhook.ring") for db in four]
@@ -162,7 +156,6 @@ def test_the_ring_turns_in_a_database_without_a_worker(four, crowded, receiver):
 PAGE = 2000
 
 
-@pytest.mark.xdist_group("crowded")
 def test_a_backlog_of_many_pages_keeps_its_bounds_though_no_turn_is_long_enough(four, receiver):
     """Both databases always have something to send, and each turn ends with that. What is beyond a bound is the oldest, at
     which a worker looks last."""
@@ -189,7 +182,6 @@ def test_a_backlog_of_many_pages_keeps_its_bounds_though_no_turn_is_long_enough(
         db.run("SELECT webhook_delete('waits'); DROP TABLE waits; DELETE FROM webhook.pending")
 
 
-@pytest.mark.xdist_group("crowded")
 def test_a_bound_is_kept_in_a_database_without_a_worker(four, crowded, receiver):
     """Nothing else is due there, and a rest is no time in which nobody could try."""
     db, other = four[:2]
@@ -211,7 +203,6 @@ def test_a_bound_is_kept_in_a_database_without_a_worker(four, crowded, receiver)
     assert errors() == [("expired: it has waited for longer than 3601 seconds (the webhook's max_backlog_age)",)]
 
 
-@pytest.mark.xdist_group("crowded")
 @pytest.mark.alone
 def test_no_commit_is_lost_that_races_with_leaving_and_coming(four, receiver):
     """10,000, by one session in each database. Now and then it waits for its own event, and then for one that comes alone:
@@ -241,7 +232,6 @@ def test_no_commit_is_lost_that_races_with_leaving_and_coming(four, receiver):
         wait_until(lambda: len(rows(db)) == 2500, lambda: f"{len(rows(db))} of {db.name}", 30)
 
 
-@pytest.mark.xdist_group("crowded")
 def test_no_commit_is_lost_whose_worker_is_sent_away(four, crowded, receiver):
     """At any moment of its coming, by a statement that then fails; nothing wakes it again."""
     server, _ = crowded
@@ -255,7 +245,6 @@ def test_no_commit_is_lost_whose_worker_is_sent_away(four, crowded, receiver):
         wait_until(lambda: arrived(receiver, db) > before, lambda: f"an event of {db.name}: {workers(db)}", 10)
 
 
-@pytest.mark.xdist_group("crowded")
 def test_an_extension_that_is_created_by_a_prepared_transaction_is_served(crowded, receiver):
     server, _ = crowded
     db = Database(server, "prepared", extension=False)
@@ -271,7 +260,6 @@ def test_an_extension_that_is_created_by_a_prepared_transaction_is_served(crowde
         admin.execute("DROP DATABASE prepared")
 
 
-@pytest.mark.xdist_group("crowded")
 def test_who_sees_the_workers_of_all_databases(four, crowded):
     server, _ = crowded
     db = four[0]
@@ -290,7 +278,6 @@ def test_who_sees_the_workers_of_all_databases(four, crowded):
     db.run("DROP OWNED BY watch, boss, reader, nobody; DROP ROLE watch, boss, reader, nobody")
 
 
-@pytest.mark.xdist_group("crowded")
 def test_of_errors_elsewhere_the_code_is_told(four, receiver):
     db, other = four[:2]
     # More than the board has room for.

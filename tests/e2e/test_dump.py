@@ -11,9 +11,6 @@ from harness.cluster import Database
 from harness.dumps import dump, feed, restore, run, text_of
 from harness.dumps import events as events_of
 
-# All tests use one database.
-pytestmark = pytest.mark.xdist_group("dump")
-
 # What is dumped: the roles that a server without them misses.
 ANN, APP, BOSS, READER, WRITER = "dump_ann", "dump_app", "dump_boss", "dump_reader", "dump_writer"
 

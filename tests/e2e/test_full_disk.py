@@ -72,7 +72,6 @@ def test_a_full_disk_is_told_once_and_repeats_nothing(small, make_db, receiver):
     assert len(server.log_lines("trying again")) == len(server.log_lines("working again")) == 1
 
 
-@pytest.mark.xdist_group("crash")
 def test_a_server_that_a_full_disk_has_stopped_goes_on(small, make_db, receiver):
     """Where there is no room for the log of changes, PostgreSQL stops, and does not start until there is."""
     server, disk = small(initdb=["--wal-segsize=1"], min_wal_size="'2MB'", max_wal_size="'2MB'")

@@ -252,7 +252,6 @@ def test_a_reload_of_settings_keeps_connections(items, receiver):
     assert receiver.connections == 1
 
 
-@pytest.mark.xdist_group("patient")
 def test_threads_come_with_work_and_go_when_they_are_idle(items, receiver):
     assert load(items) == (0, 0)
     receiver.hold()

@@ -17,9 +17,6 @@ import pytest
 from harness.cluster import Database
 from harness.major import MAJOR
 
-# All tests use one database.
-pytestmark = pytest.mark.xdist_group("truth")
-
 RECORD = re.compile('"record":(.*),"old_record":', re.DOTALL)
 CHANGE = re.compile(r'"event":"(\w+)".*"record":(\{"turn":(\d+),.*),"timestamp":', re.DOTALL)
 

@@ -238,7 +238,6 @@ def test_the_log_turns_before_its_time_where_it_is_full(own_cluster, make_db, re
     assert told.startswith("the log takes 2")
 
 
-@pytest.mark.xdist_group("busy")
 def test_nothing_is_lost_while_the_ring_turns_under_load(server, make_db, receiver):
     db = prepare(server, make_db, receiver)
     last, turns = 0, 0

@@ -303,7 +303,6 @@ def strict(cluster):
     server.destroy()
 
 
-@pytest.mark.xdist_group("strict")
 @pytest.mark.parametrize("url, key", [
     ("http://127.0.0.1:{port}/", "webhook.url.not_https"),
     ("ftp://127.0.0.1:{port}/", "webhook.url.not_https"),

@@ -229,7 +229,6 @@ def test_drop_of_a_watched_table(db, receiver):
     db.run("SELECT webhook_delete('hook')")
 
 
-@pytest.mark.xdist_group("crash")
 def test_kill_9_of_a_backend_loses_nothing(own_cluster, make_db, receiver):
     server = own_cluster(restart_after_crash="on")
     db = make_db(server)
@@ -361,7 +360,6 @@ def test_no_transaction_is_open_while_a_request_is(db, receiver):
         assert age < 1
 
 
-@pytest.mark.xdist_group("patient")
 def test_an_idle_worker_runs_hardly_any_statement(own_cluster, make_db, receiver):
     server = own_cluster(log_statement="'none'", track_activities="on")
     db = make_db(server)

@@ -13,7 +13,6 @@ import shutil
 import time
 
 import psycopg
-import pytest
 from standardwebhooks import Webhook
 
 from harness import Receiver, wait_until
@@ -42,9 +41,6 @@ REPEATS = 100 + 512 + 512
 
 #: Seconds after which nothing is sent of what has been cancelled.
 CANCELLED = 5
-
-# One after the other with those of crashes: it needs the processor for most of its time.
-pytestmark = pytest.mark.xdist_group("crash")
 
 
 class Round:
