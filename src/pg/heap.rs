@@ -76,10 +76,8 @@ pub type Columns<const COLUMNS: usize> = [Field; COLUMNS];
 /// Raises an error where the table has other columns.
 pub fn insert<const COLUMNS: usize>(relation: pg_sys::Oid, row: Columns<COLUMNS>) {
     with_relation(relation, |relation| {
-        // SAFETY: in a transaction; the tuple is made for the open table's descriptor.
-        unsafe {
-            insert_into(relation, form(relation, &row));
-        }
+        // SAFETY: in a transaction, with an open table, for whose descriptor the row is formed.
+        unsafe { insert_into(relation, &mut form(relation, &row)) }
     });
 }
 
@@ -88,8 +86,8 @@ pub fn insert<const COLUMNS: usize>(relation: pg_sys::Oid, row: Columns<COLUMNS>
 /// Raises an error where the table does not have each of them, or has others that must not be NULL.
 pub fn insert_row(relation: pg_sys::Oid, row: &Row<'_>) {
     with_relation(relation, |relation| {
-        // SAFETY: in a transaction; the tuple is made for the open table's descriptor.
-        unsafe { insert_into(relation, form_of(relation, row)) }
+        // SAFETY: in a transaction, with an open table, for whose descriptor the row is formed.
+        unsafe { insert_into(relation, &mut form_of(relation, row)) }
     });
 }
 
@@ -100,7 +98,7 @@ pub fn insert_row(relation: pg_sys::Oid, row: &Row<'_>) {
 pub fn insert_all<const COLUMNS: usize>(relation: pg_sys::Oid, rows: &[Columns<COLUMNS>]) {
     // SAFETY: in a transaction, with an open table, for which the tuples are made.
     with_relation(relation, |relation| unsafe {
-        insert_all_into(relation, rows.iter().map(|row| form(relation, row)).collect());
+        insert_all_into(relation, rows.iter().map(|row| form(relation, row).tuple()).collect());
     });
 }
 
@@ -169,13 +167,36 @@ fn refuse(relation: pg_sys::Relation, how: &'static str) -> ! {
     report::raise(Refusal::Altered { table: name.to_owned(), how })
 }
 
+/// A row with a value, or NULL, for each column of a descriptor.
+struct Formed {
+    descriptor: pg_sys::TupleDesc,
+    values: Vec<pg_sys::Datum>,
+    nulls: Vec<bool>,
+}
+
+impl Formed {
+    /// # Safety
+    ///
+    /// The values are of the types of the descriptor, which outlives the result.
+    unsafe fn new(
+        descriptor: pg_sys::TupleDesc,
+        values: Vec<pg_sys::Datum>,
+        nulls: Vec<bool>,
+    ) -> Self {
+        Self { descriptor, values, nulls }
+    }
+
+    fn tuple(&mut self) -> pg_sys::HeapTuple {
+        let (values, nulls) = (self.values.as_mut_ptr(), self.nulls.as_mut_ptr());
+        // SAFETY: by `new`.
+        unsafe { pg_sys::heap_form_tuple(self.descriptor, values, nulls) }
+    }
+}
+
 /// # Safety
 ///
 /// The relation is open.
-unsafe fn form<const COLUMNS: usize>(
-    relation: pg_sys::Relation,
-    row: &Columns<COLUMNS>,
-) -> pg_sys::HeapTuple {
+unsafe fn form<const COLUMNS: usize>(relation: pg_sys::Relation, row: &Columns<COLUMNS>) -> Formed {
     // SAFETY: the caller's.
     let attributes = unsafe { compat::attributes((*relation).rd_att) };
     let mut values = vec![pg_sys::Datum::null(); attributes.len()];
@@ -198,13 +219,13 @@ unsafe fn form<const COLUMNS: usize>(
         refuse(relation, "lacks a column of a row that is to be written");
     }
     // SAFETY: a value of its type, or NULL, for each column, as has just been seen.
-    unsafe { pg_sys::heap_form_tuple((*relation).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr()) }
+    unsafe { Formed::new((*relation).rd_att, values, nulls) }
 }
 
 /// # Safety
 ///
 /// The relation is open.
-unsafe fn form_of(relation: pg_sys::Relation, row: &Row<'_>) -> pg_sys::HeapTuple {
+unsafe fn form_of(relation: pg_sys::Relation, row: &Row<'_>) -> Formed {
     // SAFETY: the caller's.
     let attributes = unsafe { compat::attributes((*relation).rd_att) };
     let mut values = vec![pg_sys::Datum::null(); attributes.len()];
@@ -228,7 +249,7 @@ unsafe fn form_of(relation: pg_sys::Relation, row: &Row<'_>) -> pg_sys::HeapTupl
         refuse(relation, "lacks a column of a row that is to be written");
     }
     // SAFETY: a value of its type, or NULL, for each column, as has just been seen.
-    unsafe { pg_sys::heap_form_tuple((*relation).rd_att, values.as_mut_ptr(), nulls.as_mut_ptr()) }
+    unsafe { Formed::new((*relation).rd_att, values, nulls) }
 }
 
 /// What a row has for the column at this place, where it mostly is.
@@ -243,19 +264,17 @@ fn find<'r, const COLUMNS: usize>(
 
 /// # Safety
 ///
-/// In a transaction; the tuple is one of the open relation's descriptor, and nobody needs it afterwards.
-unsafe fn insert_into(relation: pg_sys::Relation, tuple: pg_sys::HeapTuple) {
-    // SAFETY: the caller's. The list of indexes is closed again; a slot of a heap's tuples takes one, and frees it.
+/// In a transaction; the row is one of the open relation's descriptor.
+unsafe fn insert_into(relation: pg_sys::Relation, row: &mut Formed) {
+    let tuple = row.tuple();
+    // SAFETY: the caller's. The list of indexes is closed again, and nobody needs the tuple afterwards.
     unsafe {
         let indexes = pg_sys::CatalogOpenIndexes(relation);
         let plain = are_plain(indexes);
         if plain {
             unseen(relation, tuple);
-            let kind = &raw const pg_sys::TTSOpsHeapTuple;
-            let slot = pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, kind);
-            pg_sys::ExecStoreHeapTuple(tuple, slot, true);
-            insert_into_plain(relation, indexes, slot, &mut (*tuple).t_self);
-            pg_sys::ExecDropSingleTupleTableSlot(slot);
+            insert_into_plain(relation, indexes, row, &mut (*tuple).t_self);
+            pg_sys::heap_freetuple(tuple);
         }
         pg_sys::CatalogCloseIndexes(indexes);
         if !plain {
@@ -278,7 +297,7 @@ unsafe fn unseen(relation: pg_sys::Relation, tuple: pg_sys::HeapTuple) {
     }
 }
 
-/// Whether an entry in these indexes takes no expression and no look at a condition.
+/// Whether an entry in these indexes is made of columns alone, and whatever the row is.
 ///
 /// # Safety
 ///
@@ -289,22 +308,27 @@ unsafe fn are_plain(indexes: pg_sys::CatalogIndexState) -> bool {
         let count = (*indexes).ri_NumIndices as usize;
         (0..count).all(|at| {
             let index = *(*indexes).ri_IndexRelationInfo.add(at);
-            (*index).ii_Expressions.is_null()
-                && (*index).ii_Predicate.is_null()
+            (*index).ii_Predicate.is_null()
                 && (*index).ii_ExclusionOps.is_null()
+                && columns(&*index).iter().all(|number| *number > 0)
         })
     }
+}
+
+/// The numbers of the columns of an index: 0 for an expression, and less for what the server keeps of each row.
+fn columns(index: &pg_sys::IndexInfo) -> &[i16] {
+    &index.ii_IndexAttrNumbers[..index.ii_NumIndexAttrs as usize]
 }
 
 /// As the server does for its catalogs.
 ///
 /// # Safety
 ///
-/// The indexes are those of the open relation, and plain; the slot has a row that is at `position` there.
+/// The indexes are those of the open relation, and plain; the row is one of its descriptor, and at `position` there.
 unsafe fn insert_into_plain(
     relation: pg_sys::Relation,
     indexes: pg_sys::CatalogIndexState,
-    slot: *mut pg_sys::TupleTableSlot,
+    row: &Formed,
     position: pg_sys::ItemPointer,
 ) {
     const MOST: usize = pg_sys::INDEX_MAX_KEYS as usize;
@@ -317,8 +341,11 @@ unsafe fn insert_into_plain(
             if !(*info).ii_ReadyForInserts {
                 continue;
             }
+            for (at, number) in columns(&*info).iter().enumerate() {
+                let column = *number as usize - 1;
+                (values[at], nulls[at]) = (row.values[column], row.nulls[column]);
+            }
             let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
-            pg_sys::FormIndexDatum(info, slot, ptr::null_mut(), values, nulls);
             let check = match (*(*index).rd_index).indisunique {
                 true => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES,
                 false => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,

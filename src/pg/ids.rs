@@ -68,7 +68,9 @@ pub fn secure(sequence: pg_sys::Oid) {
 fn check_writing() {
     // SAFETY: reads the state of the transaction; raises an error that names us.
     unsafe {
-        pg_sys::PreventCommandIfReadOnly(c"pg_webhook".as_ptr());
+        if pg_sys::XactReadOnly {
+            pg_sys::PreventCommandIfReadOnly(c"pg_webhook".as_ptr());
+        }
         pg_sys::PreventCommandIfParallelMode(c"pg_webhook".as_ptr());
     }
 }

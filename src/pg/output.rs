@@ -4,7 +4,9 @@
 //! extra_float_digits. Setting them through the settings machinery for each row would cost more than
 //! rendering the row, so the variables behind them are set and put back.
 
+use std::cell::Cell;
 use std::ffi::c_int;
+use std::ptr;
 
 use pgrx::pg_sys;
 
@@ -64,12 +66,11 @@ impl Canonical {
     /// Takes effect at once.
     pub fn begin() -> Self {
         let before = Variables::now();
+        // If it raises an error, nothing has been changed yet.
+        let utc = utc();
         // SAFETY: variables of the main thread of types that the constants have, each set to a value that its setting
-        // can have, so that whatever the server calls meanwhile finds what it could always find. A zone that
-        // `pg_tzset` returns is in a cache for the life of the process; UTC is one that it makes without a file. If it
-        // raises an error (out of memory), nothing has been changed yet.
+        // can have, so that whatever the server calls meanwhile finds what it could always find.
         unsafe {
-            let utc = pg_sys::pg_tzset(c"UTC".as_ptr());
             if !utc.is_null() {
                 pg_sys::session_timezone = utc;
             }
@@ -81,6 +82,20 @@ impl Canonical {
         }
         Self { before }
     }
+}
+
+/// The zone, or null without one. Raises an error where there is no memory for it.
+fn utc() -> *mut pg_sys::pg_tz {
+    thread_local! {
+        // The server finds zones by their names, which for each row would cost a fiftieth of capturing it.
+        static UTC: Cell<*mut pg_sys::pg_tz> = const { Cell::new(ptr::null_mut()) };
+    }
+    if UTC.get().is_null() {
+        // SAFETY: the name ends with NUL. What is returned is in a cache for the life of the process; UTC is a zone that
+        // is made without a file.
+        UTC.set(unsafe { pg_sys::pg_tzset(c"UTC".as_ptr()) });
+    }
+    UTC.get()
 }
 
 impl Drop for Canonical {
