@@ -124,7 +124,8 @@ test-all: ## Run all tests on each major
 
 # What touches PostgreSQL's C interface or its catalogs, and so may differ between majors; and what lies between the first,
 # which all tests are run on, and the last, if it differs at all. The attacks, a folder, come with these.
-CORE := capture payload_truth delivery security privileges levels crash worker_life majors pg_upgrade
+CORE := capture payload_truth delivery security privileges levels crash worker_life majors pg_upgrade \
+    upgrade_by_replication
 LAST := owners triggers removal rights_of_text foreign_code foreign_limits transforms logical_replication dump
 
 .PHONY: test-core
@@ -163,7 +164,7 @@ golden: build ## The SQL surface against expected output
 .PHONY: older
 older: build
 ifneq ($(PG_MAJOR),$(firstword $(MAJORS)))
-	@$(if $(BUILT)$(and $(E2E),$(if $(findstring pg_upgrade,$(E2E)),,not)),:,$(MAKE) --no-print-directory build \
+	@$(if $(BUILT)$(and $(E2E),$(if $(findstring upgrade,$(E2E)),,not)),:,$(MAKE) --no-print-directory build \
 	    PG_CONFIG= PG_MAJOR=$(firstword $(MAJORS)))
 endif
 

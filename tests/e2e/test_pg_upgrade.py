@@ -2,36 +2,20 @@
 
 Whoever has the webhooks is an ordinary role; a superuser upgrades and arms."""
 
-import pathlib
-import subprocess
-
 import pytest
 
 from harness import Cluster, wait_until
 from harness.cluster import Database
-from harness.locks import locked
 from harness.major import MAJOR, since
+from harness.older import FIRST, is_there, server_of
 from harness.places import BIN
 from harness.receiver import reply
 from harness.verify import verify_python
 
-# Servers of older majors lie beside the one that is tested, where the extension has been built for them. `make e2e` sees to it
-# that the first one is there.
-FIRST = 15
-SERVERS = BIN.parent.parent
 # The longest way and the shortest one; 16 has nothing that neither of its neighbours has.
-FROM = (FIRST, 17)
-OLDER = [major for major in FROM if major < MAJOR and (SERVERS / str(major) / "origin").exists()]
+OLDER = [major for major in (FIRST, 17) if is_there(major)]
 
 WAITING = 10_000
-
-
-def server_of(major):
-    """The programs of a server that can be upgraded from."""
-    provide = pathlib.Path(__file__).parent.parent / "server" / "older"
-    with locked("older"):
-        done = subprocess.run([provide, SERVERS, str(major)], stdout=subprocess.PIPE, text=True, check=True)
-    return pathlib.Path(done.stdout.strip()) / "bin"
 
 
 def anchors_without_dependency(session):
