@@ -183,6 +183,10 @@ torture: build $(VENV)/ready ## Crashes and worse under load, for SECONDS=300 or
 	@PGW_TORTURE_SECONDS=$(or $(SECONDS),300) PGW_TORTURE_CYCLES=$(CYCLES) PGW_TORTURE_SEED=$(SEED) tests/with_room $(RUN) \
 	    $(VENV)/bin/pytest -q -s -n 0 --timeout 0 tests/e2e/torture
 
+.PHONY: soak
+soak: build $(VENV)/ready ## 500 events a second while all changes, for SECONDS=3600: is the end as after ten minutes?
+	@PGW_SOAK_SECONDS=$(or $(SECONDS),3600) tests/with_room $(RUN) $(VENV)/bin/pytest -q -s -n 0 --timeout 0 tests/e2e/soak
+
 .PHONY: demo
 demo: build $(VENV)/ready ## See it work, from CREATE EXTENSION to a retried delivery
 	@PGW_RUN=$(RUN) $(VENV)/bin/python tests/demo/demo.py
