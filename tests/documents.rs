@@ -271,3 +271,16 @@ fn one_version() {
     assert!(read("src/lib.rs").contains(&format!("version = c\"{version}\"")), "module magic");
     assert!(read("README.md").contains(&format!("pg_webhook/{version}")), "README");
 }
+
+#[test]
+fn the_same_tools_everywhere() {
+    let (cargo, makefile) = (read("Cargo.toml"), read("Makefile"));
+    let after = |text: &str, key: &str| {
+        let found = text.lines().find_map(|line| line.strip_prefix(key)).expect("a line with it");
+        found.trim_matches(|c: char| !c.is_ascii_digit()).to_owned()
+    };
+    let pgrx = after(&makefile, "PGRX := ");
+    assert!(cargo.contains(&format!("pgrx = \"={pgrx}\"")), "Cargo.toml: pgrx {pgrx}");
+    let oldest = after(&cargo, "rust-version = ");
+    assert!(read("README.md").contains(&format!("{oldest} or later")), "README: Rust {oldest}");
+}

@@ -71,9 +71,7 @@ impl Canonical {
         // SAFETY: variables of the main thread of types that the constants have, each set to a value that its setting
         // can have, so that whatever the server calls meanwhile finds what it could always find.
         unsafe {
-            if !utc.is_null() {
-                pg_sys::session_timezone = utc;
-            }
+            pg_sys::session_timezone = utc;
             pg_sys::DateStyle = pg_sys::USE_ISO_DATES as c_int;
             pg_sys::DateOrder = pg_sys::DATEORDER_MDY as c_int;
             pg_sys::IntervalStyle = pg_sys::INTSTYLE_POSTGRES as c_int;
@@ -84,16 +82,19 @@ impl Canonical {
     }
 }
 
-/// The zone, or null without one. Raises an error where there is no memory for it.
+/// The zone. Raises an error where there is no memory for it.
 fn utc() -> *mut pg_sys::pg_tz {
     thread_local! {
         // The server finds zones by their names, which for each row would cost a fiftieth of capturing it.
         static UTC: Cell<*mut pg_sys::pg_tz> = const { Cell::new(ptr::null_mut()) };
     }
     if UTC.get().is_null() {
-        // SAFETY: the name ends with NUL. What is returned is in a cache for the life of the process; UTC is a zone that
-        // is made without a file.
-        UTC.set(unsafe { pg_sys::pg_tzset(c"UTC".as_ptr()) });
+        // SAFETY: names that end with NUL. What is returned is in a cache for the life of the process. UTC is read from a
+        // file, which a server can lack; GMT is made without, and only what writes a zone's name tells one from the other.
+        UTC.set(unsafe {
+            let utc = pg_sys::pg_tzset(c"UTC".as_ptr());
+            if utc.is_null() { pg_sys::pg_tzset(c"GMT".as_ptr()) } else { utc }
+        });
     }
     UTC.get()
 }

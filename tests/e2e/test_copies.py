@@ -71,6 +71,7 @@ def test_what_a_dump_has_brought_sends_nothing_before_it_is_armed(db, cluster, p
 
 
 def test_a_dump_that_keeps_goes_on_as_well(db, cluster, people, receiver, restored):
+    db.hand_over()
     boss = people("boss", "admin")
     db.run("CREATE TABLE items (id int PRIMARY KEY)")
     db.create("hook", receiver.url("/"), table_name="items", **UNSIGNED)

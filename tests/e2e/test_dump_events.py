@@ -74,6 +74,7 @@ def changes(values):
 def test_a_restored_database_makes_the_same_events_of_the_same_changes(cluster, copy, db, kind):
     """Of whatever type, by whatever events, condition, columns and payload_columns."""
     type_name, values = TYPES[kind]
+    db.hand_over()
     db.run(f"{MAKE_TYPES} CREATE TABLE t (id int PRIMARY KEY, v {type_name}, w text)")
     rows = [(str(number), *combination) for number, combination in enumerate(combinations(kind))]
     db.connection.cursor().executemany(

@@ -67,6 +67,31 @@ def test_the_writer_is_the_role_that_wrote(db, people, receiver):
     assert sent == [(writer.role, writer.role), (definer.role, definer.role)]
 
 
+def test_a_cascade_captures_whoever_the_trigger_runs_as(db, people, receiver):
+    """What a foreign key deletes it deletes as the table's owner; since 18 the triggers run as that role, too, and before it as
+    the one that deletes above."""
+    writer, owner = people("writer"), people("owner", "member")
+    db.run(f"CREATE TABLE above (id int PRIMARY KEY); GRANT SELECT, DELETE ON above TO {writer.role}; GRANT REFERENCES ON above TO {owner.role}")
+    owner.run(
+        "CREATE TABLE below (id int REFERENCES public.above ON DELETE CASCADE);"
+        "CREATE FUNCTION shape(e jsonb) RETURNS jsonb LANGUAGE sql AS $$ SELECT jsonb_build_object('as', current_user) $$;"
+        "CREATE FUNCTION told() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM public.webhook_emit('told', jsonb_build_object('as', current_user)); RETURN NULL; END $$;"
+        "CREATE TRIGGER told AFTER DELETE ON below FOR EACH ROW EXECUTE FUNCTION told()"
+    )
+    create = "SELECT webhook_create(%s, %s, %s, events => %s, transform => %s, emitters => %s::regrole[])"
+    owner.run(create, "rows", receiver.url("/rows"), "below", ["DELETE"], "shape(jsonb)", None)
+    owner.run(create, "told", receiver.url("/told"), None, ["told"], None, [writer.role, owner.role])
+    db.run("INSERT INTO above VALUES (1)")
+    owner.run("INSERT INTO below VALUES (1)")
+    writer.run("DELETE FROM above")
+    db.settled()
+    role = owner.role if MAJOR >= 18 else writer.role
+    told = {webhook: json.loads(body) for webhook, body in db.rows("SELECT webhook, payload FROM webhook.deliveries")}
+    assert told["rows"] == {"as": owner.role}, "the transform runs as its owner"
+    assert told["told"]["data"] == {"as": role}
+
+
 def test_pages_that_the_worker_writes_have_checksums(own_cluster, make_db, receiver):
     """On by default since 18."""
     server = own_cluster()

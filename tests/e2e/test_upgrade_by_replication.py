@@ -30,7 +30,8 @@ def servers():
 def test_an_upgrade_by_logical_replication(servers, receiver):
     """As docs/moving.md says, with an endpoint that is down meanwhile."""
     old, new = servers
-    origin = Database(old, "shop")
+    origin = Database(old, "shop").hand_over()
+    judge = origin.judge
     origin.run("CREATE TABLE orders (id int PRIMARY KEY, note text)")
     receiver.default(reply(503))
     origin.create("orders", receiver.url("/"), table_name="orders", secret=SECRET, signature="sha256")
@@ -41,11 +42,12 @@ def test_an_upgrade_by_logical_replication(servers, receiver):
 
     # The definitions, and the rows by replication.
     upgraded = Database(new, "shop", extension=False)
+    upgraded.run(f"CREATE ROLE {origin.owner} LOGIN")
     dump_into(origin, upgraded, "--exclude-table-data=public.*")
     upgraded.run("SELECT webhook_arm()")
     for name in ("orders", "dead"):
         upgraded.run("SELECT webhook_update(%s, secret => %s)", name, SECRET)
-    origin.run("CREATE PUBLICATION upgrade FOR ALL TABLES")
+    judge.run("CREATE PUBLICATION upgrade FOR ALL TABLES")
     upgraded.run(f"CREATE SUBSCRIPTION upgrade CONNECTION '{old.dsn('shop')}' PUBLICATION upgrade")
     origin.run("INSERT INTO orders SELECT generate_series(51, 70)")
     states = "SELECT count(*) > 0 AND bool_and(srsubstate = 'r') FROM pg_subscription_rel"
@@ -53,18 +55,18 @@ def test_an_upgrade_by_logical_replication(servers, receiver):
 
     # The old one stops sending; what is written until the applications stop is in the ring.
     old.reload(pg_webhook__enabled="off")
-    wait_until(lambda: origin.value("SELECT NOT current_setting('pg_webhook.enabled')::bool"), "the setting")
-    wait_until(lambda: origin.value("SELECT in_flight = 0 FROM webhook.worker"), "what is under way")
+    wait_until(lambda: judge.value("SELECT NOT current_setting('pg_webhook.enabled')::bool"), "the setting")
+    wait_until(lambda: judge.value("SELECT in_flight = 0 FROM webhook.worker"), "what is under way")
     origin.run("INSERT INTO orders SELECT generate_series(71, 80)")
-    now = origin.value("SELECT pg_current_wal_insert_lsn()")
+    now = judge.value("SELECT pg_current_wal_insert_lsn()")
     taken = "SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = 'upgrade'"
-    wait_until(lambda: origin.value(taken, now), "the new one to have all")
+    wait_until(lambda: judge.value(taken, now), "the new one to have all")
     assert upgraded.value("SELECT count(*) FROM orders") == 80
     assert upgraded.statuses() == {}, "what is replicated makes no events"
     upgraded.run("DROP SUBSCRIPTION upgrade")
 
-    wait_until(lambda: origin.value("SELECT in_flight = 0 FROM webhook.worker"), "what is under way")
-    assert carry(origin, upgraded) == [(True, 160)]
+    wait_until(lambda: judge.value("SELECT in_flight = 0 FROM webhook.worker"), "what is under way")
+    assert carry(judge, upgraded) == [(True, 160)]
     old.stop()
     sent = len(receiver.got())
     receiver.default(reply(200))
