@@ -125,8 +125,9 @@ test-all: ## Run all tests on each major
 # What touches PostgreSQL's C interface or its catalogs, and so may differ between majors; and what lies between the first,
 # which all tests are run on, and the last, if it differs at all. The attacks, a folder, come with these.
 CORE := capture payload_truth delivery security privileges levels crash worker_life majors pg_upgrade \
-    upgrade_by_replication
-LAST := owners triggers removal rights_of_text foreign_code foreign_limits transforms logical_replication dump
+    upgrade_by_replication retention
+LAST := owners triggers removal rights_of_text foreign_code foreign_limits transforms logical_replication dump \
+    dump_events databases_change
 
 .PHONY: test-core
 test-core: LINTED := --lib
