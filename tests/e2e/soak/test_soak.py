@@ -174,7 +174,7 @@ class Soak:
         return {
             "worker": private_memory(worker), "launcher": private_memory(launcher), "session": max(map(private_memory, sessions)),
             "files": len(os.listdir(f"/proc/{worker}/fd")),
-            "disk": judge.value("SELECT sum(pg_table_size(oid) + pg_indexes_size(oid)) FROM pg_class"
+            "disk": judge.value("SELECT sum(pg_table_size(oid) + pg_indexes_size(oid))::float FROM pg_class"
                                 " WHERE relnamespace = 'webhook'::regnamespace AND relkind = 'r'") / 2**20,
             "waiting": judge.value("SELECT count(*) FROM webhook.pending"),
             "p50": statistics.median(delays), "p99": delays[len(delays) * 99 // 100],
