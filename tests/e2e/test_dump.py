@@ -1,5 +1,6 @@
 """What a dump holds, whoever makes it and however it is restored: the same webhooks, the same events, nothing sent."""
 
+import contextlib
 import itertools
 import re
 
@@ -7,9 +8,12 @@ import psycopg
 import pytest
 
 from harness import Cluster, Receiver, wait_until
+from harness.checks import hex_hmac
 from harness.cluster import Database
 from harness.dumps import dump, feed, restore, run, text_of
 from harness.dumps import events as events_of
+from harness.session import Session
+from harness.verify import verify_python
 
 # What is dumped: the roles that a server without them misses.
 ANN, APP, BOSS, READER, WRITER = "dump_ann", "dump_app", "dump_boss", "dump_reader", "dump_writer"
@@ -45,6 +49,76 @@ def events(db):
 def state(db):
     with db.cluster.connect(db.name) as session:
         return [session.execute(query).fetchall() for query in (DEFINITIONS, TRIGGERS, LEVELS)]
+
+
+# What is sent of the changes in sends_once_armed: before the database is armed, and afterwards.
+WAITING = [("ours", "DELETE"), ("whole", "DELETE"), ("whole", "INSERT")]
+FRESH = [
+    ("hears", "bill.paid"), ("narrow", "UPDATE"), ("ours", "DELETE"), ("parted", "INSERT"),
+    ("whole", "DELETE"), ("whole", "INSERT"), ("whole", "UPDATE"),
+]
+
+
+def sends_once_armed(other, target, waiting=WAITING):
+    """Arms a database: nothing of what has come is sent before, not even by webhook_test, and all afterwards, but for what
+    has no secret, which is named. Its tables are as they were then, and its webhooks have secrets."""
+    came = "FROM webhook.webhooks WHERE url = %s ORDER BY name"
+    owners = dict(other.rows(f"SELECT name, owner::text {came}", target.url("/")))
+    assert sorted(owners) == ["hears", "narrow", "ours", "parted", "whole"]
+    deliveries = "SELECT webhook, event_type FROM webhook.deliveries WHERE event_type <> 'TEST' ORDER BY 1, 2"
+    lacks = "SELECT DISTINCT webhook FROM webhook_check() WHERE problem = %s ORDER BY 1"
+    seen = len(target.got())
+    with contextlib.ExitStack() as stack:
+        people = {
+            role: Session(stack.enter_context(other.cluster.connect(other.name, user=role))) for role in {WRITER, *owners.values()}
+        }
+        writer = people[WRITER]
+        writer.run("INSERT INTO bills VALUES (1, 200, 'before', 'x')")
+        writer.run("DELETE FROM bills")
+        assert other.rows(deliveries) == waiting
+        # One that lacks nothing but that.
+        secrets = {"whole": people[owners["whole"]].value("SELECT webhook_rotate_secret('whole')")}
+        for name, owner in owners.items():
+            with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match=f'webhook "{name}" is unarmed'):
+                people[owner].run("SELECT webhook_test(%s)", name)
+        # The worker has looked at all of that: it has come again.
+        worker = "SELECT pid FROM webhook.worker WHERE state = 'unarmed'"
+        pid = wait_until(lambda: other.value(worker), lambda: str(other.rows("SELECT * FROM webhook.worker")))
+        other.run("SELECT pg_terminate_backend(%s)", pid)
+        wait_until(lambda: other.value(worker) not in (None, pid), "the worker to come again")
+        assert other.rows(lacks, UNARMED) == [(name,) for name in owners]
+        assert len(target.got()) == seen and other.rows("SELECT FROM webhook.attempts") == []
+
+        other.run("SELECT webhook_arm()")
+        other.wait_for_status(len([name for name, _ in waiting if name == "whole"]), webhook="whole")
+        assert other.rows(lacks, NO_SECRET) == [(name,) for name in owners if name != "whole"]
+        error = "the webhook has no secret; give it one with public.webhook_update"
+        assert people[owners["ours"]].value("SELECT error FROM webhook_test('ours')") == f"internal: {error}"
+        assert {health for health, in other.rows(f"SELECT (name = 'whole', health, health_reason)::text {came}", target.url("/"))} == {
+            "(t,healthy,)", f'(f,broken,"{NO_SECRET}")'
+        }
+        for name, owner in owners.items():
+            if name != "whole":
+                secrets[name] = people[owner].value("SELECT webhook_rotate_secret(%s)", name)
+        writer.run("INSERT INTO bills VALUES (2, 200, 'after', 'x')")
+        writer.run("UPDATE bills SET remark = 'later'")
+        writer.run("DELETE FROM bills")
+        writer.run("INSERT INTO logs VALUES (1, 'low')")
+        writer.run("DELETE FROM logs")
+        other.run("SELECT webhook_emit('bill.paid', '{}')")
+    other.wait_for_status(len(waiting) + len(FRESH))
+    assert other.rows(deliveries) == sorted(waiting + FRESH)
+    requests = {request.id: request for request in target.got()[seen:]}
+    sent = other.rows("SELECT webhook, event_id FROM webhook.deliveries WHERE status = 'delivered'")
+    assert sorted(requests) == sorted(event for _, event in sent)
+    for name, event in sent:
+        request = requests[event]
+        if name == "ours":
+            # As Truss does.
+            assert request.headers["x-truss-signature"] == hex_hmac(secrets[name], request.body)
+        else:
+            verify_python(secrets[name], request)
+    assert {problem for _, problem in other.rows(CHECKS)}.isdisjoint({UNARMED, NO_SECRET})
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +169,9 @@ def origin(cluster, target):
             admin.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 
 
+# The options of pg_dump, and of each pg_restore; psql restores what has none of these.
 WAYS = {
+    "plain": ((), ()),
     "custom": (("-Fc",), ((),)),
     "custom, at once": (("-Fc",), (("-1",),)),
     "directory": (("-Fd", "-j2"), (("-j2",),)),
@@ -107,25 +183,30 @@ WAYS = {
 
 
 @pytest.mark.parametrize("how", WAYS)
-def test_a_restored_database_is_as_the_original(origin, cluster, copy, how):
-    """Whatever has been renamed; and its own dump says the same, before it is armed and afterwards."""
+def test_a_restored_database_is_as_the_original(origin, cluster, copy, target, how):
+    """Whatever has been renamed; its own dump says the same, and it sends, once it has been armed."""
     made, restored = WAYS[how]
     place = dump(origin, *made, name=re.sub(r"\W+", "_", how))
     other = copy(cluster)
+
+    def is_as_the_original():
+        assert state(other) == state(origin)
+        assert events(other) == events(origin)
+        assert text_of(other) == text_of(origin)
+
+    if not restored:
+        feed(other, place)
     for options in restored:
         assert restore(other, place, *options) == ""
     if how == "data without triggers":
-        # Nothing has looked for the tables and roles.
+        # Nothing has looked for the tables and roles, so nothing is captured either.
         assert {problem for _, problem in other.rows(CHECKS) if "was not there" in problem}
-        other.run("SELECT webhook_arm()")
-    assert state(other) == state(origin)
-    assert events(other) == events(origin)
-    assert text_of(other) == text_of(origin)
-    other.run("SELECT webhook_arm()")
-    assert state(other) == state(origin)
-    assert events(other) == events(origin)
-    assert text_of(other) == text_of(origin)
-    assert other.rows(CHECKS) == [(name, NO_SECRET) for name in ("hears", "narrow", "ours", "parted", "whole")]
+        sends_once_armed(other, target, waiting=[])
+    else:
+        is_as_the_original()
+        sends_once_armed(other, target)
+    is_as_the_original()
+    assert other.rows(CHECKS) == []
     # The next webhook finds a place for itself.
     other.create("one more", "http://127.0.0.1:9/")
 
@@ -146,42 +227,6 @@ def test_who_owns_the_database_reads_what_a_dump_holds_and_no_more(origin, clust
         for statement in ("DELETE FROM webhook.webhook", "UPDATE webhook.watch SET events = '{}'", "INSERT INTO webhook.level DEFAULT VALUES"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 boss.execute(statement)
-
-
-def test_nothing_is_sent_before_and_all_after(origin, cluster, copy, target):
-    """Nor by webhook_test; and what has no secret is named."""
-    other = copy(cluster)
-    feed(other, dump(origin))
-    # Which of them depends on whether it has looked before the rows came.
-    looked = "SELECT state FROM webhook.worker"
-    wait_until(lambda: other.value(looked) in ("running", "unarmed"), "a worker to look")
-    seen = len(target.requests)
-    other.run(f"GRANT CREATE ON DATABASE copy TO {ANN}")
-    with cluster.connect("copy", user=WRITER) as writer:
-        writer.execute("INSERT INTO bills VALUES (1, 200, 'a', 'x'); UPDATE bills SET remark = 'b'")
-    other.wait_for_status(3, "pending")
-    other.run("SELECT webhook_rotate_secret('whole')")
-    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
-        other.run("SELECT webhook_test('whole')")
-    assert {problem for _, problem in other.rows(CHECKS)} == {UNARMED, NO_SECRET}
-    assert len(target.requests) == seen and other.rows("SELECT FROM webhook.attempts") == []
-    other.run("SELECT webhook_arm()")
-    error = "the webhook has no secret; give it one with public.webhook_update"
-    assert other.value("SELECT error FROM webhook_test('ours')") == f"internal: {error}"
-    assert ("broken", NO_SECRET) in other.rows("SELECT health, health_reason FROM webhook.webhooks")
-    other.run("SELECT webhook_rotate_secret(uuid::text) FROM webhook.webhook")
-    with cluster.connect("copy", user=WRITER) as writer:
-        writer.execute("INSERT INTO bills VALUES (2, 200, 'after', 'x'); UPDATE bills SET remark = 'later' WHERE id = 2; DELETE FROM bills")
-        writer.execute("INSERT INTO logs VALUES (1, 'low')")
-    with cluster.connect("copy", user="postgres") as postgres:
-        postgres.execute("SELECT webhook_emit('bill.paid', '{}')")
-    other.wait_for_status(0, "retrying", webhook="ours")
-    other.settled(timeout=60)
-    assert other.rows("SELECT webhook, event_type, error FROM webhook.deliveries WHERE status <> 'delivered' AND event_type <> 'TEST'") == []
-    assert other.rows("SELECT DISTINCT webhook FROM webhook.deliveries ORDER BY 1") == [
-        ("hears",), ("narrow",), ("ours",), ("parted",), ("whole",)
-    ]
-    assert other.rows(CHECKS) == []
 
 
 def test_bounds_hold_in_a_restored_database(origin, cluster, copy):
@@ -205,7 +250,7 @@ def test_bounds_hold_in_a_restored_database(origin, cluster, copy):
     assert other.rows("SELECT DISTINCT error FROM webhook.dead_letters") == [("backlog_full: more than 7 events wait (the webhook's max_backlog)",)]
 
 
-def test_a_dump_without_owners_and_privileges(origin, cluster, copy):
+def test_a_dump_without_owners_and_privileges(origin, cluster, copy, target):
     """Webhooks belong to whoever restores, and levels have nothing of what comes with them."""
     other = copy(cluster)
     assert restore(other, dump(origin, "-Fc"), "--no-owner", "--no-privileges") == ""
@@ -217,8 +262,8 @@ def test_a_dump_without_owners_and_privileges(origin, cluster, copy):
     levels = {f"role {ANN} is member without the privileges that come with it", f"role {BOSS} is viewer without the privileges that come with it"}
     assert told == {owned, *levels}
     other.run("SELECT webhook_update(id::text, owner => 'postgres') FROM webhook.webhooks")
-    other.run("SELECT webhook_rotate_secret(id::text) FROM webhook.webhooks")
-    other.run("SELECT webhook_arm()")
+    other.run(f"GRANT ALL ON bills, logs TO {WRITER}")
+    sends_once_armed(other, target)
     for hint, in other.rows("SELECT hint FROM webhook_check()"):
         other.run(hint.split(" gives ")[0])
     assert other.rows(CHECKS) == []
@@ -245,7 +290,7 @@ def test_a_server_without_the_roles_that_preloads_nothing(origin, own_cluster, c
     assert other.rows(LEVELS) == []
 
 
-def test_a_database_with_webhooks_of_its_own(origin, cluster, copy):
+def test_a_database_with_webhooks_of_its_own(origin, cluster, copy, target):
     other = copy(cluster)
     other.run("CREATE EXTENSION pg_webhook; CREATE TABLE own (id int)")
     for name in ("one", "two", "narrow"):
@@ -259,6 +304,7 @@ def test_a_database_with_webhooks_of_its_own(origin, cluster, copy):
     assert named == events(origin)
     assert other.value("SELECT count(DISTINCT id) FROM webhook.webhook") == 8
     other.create("one more", "http://127.0.0.1:9/")
+    sends_once_armed(other, target)
 
 
 def test_a_database_with_webhooks_of_its_own_and_data_without_triggers(origin, cluster, copy):
@@ -279,7 +325,7 @@ def test_a_database_with_webhooks_of_its_own_and_data_without_triggers(origin, c
     assert other.value("SELECT count(*) FROM webhook.webhook") == 8
 
 
-def test_a_dump_that_is_restored_twice(origin, cluster, copy):
+def test_a_dump_that_is_restored_twice(origin, cluster, copy, target):
     """One message for each webhook, and nothing of it is changed."""
     other = copy(cluster)
     place = dump(origin)
@@ -294,7 +340,7 @@ def test_a_dump_that_is_restored_twice(origin, cluster, copy):
     assert not re.findall(r"(?m)ERROR: .*webhook (?!.*already exists).*$", said)
     assert state(other) == before
     assert events(other) == events(origin)
-    other.run("SELECT webhook_arm(), webhook_rotate_secret(uuid::text) FROM webhook.webhook")
+    sends_once_armed(other, target)
     # What has been changed here stays so.
     other.run("SELECT webhook_delete('parted'), webhook_unwatch('narrow', 'bills')")
     before = state(other)[0]
@@ -330,14 +376,15 @@ def test_one_table(origin, cluster, copy):
     assert other.value("SELECT count(*) FROM webhook_check() WHERE problem LIKE '%%belongs to no webhook%%'") == 5
 
 
-def test_a_whole_server(origin, cluster, own_cluster, make_db):
+def test_a_whole_server(origin, cluster, own_cluster, target):
     place = cluster.folder / "server.sql"
     run(cluster, "pg_dumpall", "-f", place, "--exclude-database=t*")
     other = own_cluster()
     run(other, "psql", "-X", "-q", "-d", "postgres", "-f", place, check=False)
-    with other.connect("origin") as session:
-        found = [session.execute(query).fetchall() for query in (DEFINITIONS, TRIGGERS, LEVELS)]
-    assert found == state(origin)
+    with contextlib.closing(Database(other, "origin", is_there=True)) as restored:
+        assert state(restored) == state(origin)
+        sends_once_armed(restored, target)
+        assert state(restored) == state(origin)
 
 
 def test_a_table_that_is_missing(origin, cluster, copy):

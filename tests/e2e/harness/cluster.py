@@ -171,17 +171,18 @@ class Cluster:
 
 
 class Database(Session):
-    """A database of a cluster with the extension in it, and one connection to it."""
+    """A database of a cluster with the extension in it, and one connection to it; one that is there already stays as it is."""
 
-    def __init__(self, cluster, name, extension=True):
+    def __init__(self, cluster, name, extension=True, is_there=False):
         self.cluster = cluster
         self.name = name
-        with cluster.connect() as admin:
-            admin.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        if not is_there:
+            with cluster.connect() as admin:
+                admin.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
         super().__init__(cluster.connect(name))
         self.judge = self
         self.owner = None
-        if extension:
+        if extension and not is_there:
             self.connection.execute("CREATE EXTENSION pg_webhook")
             self.wait_for_worker()
 
