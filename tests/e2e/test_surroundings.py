@@ -1,5 +1,8 @@
 """What others have set and made around our tables: triggers, access methods, tablespaces, unlogged tables."""
 
+import itertools
+
+import psycopg
 import pytest
 
 from harness import wait_until
@@ -81,6 +84,134 @@ def test_one_that_always_fires_is_told_apart(watched):
     hints = {problem: hint for _, problem, hint in about(db, "trigger audit")}
     assert "It fires" in hints["trigger audit on webhook.cursor is not one of pg_webhook"]
     assert "It does not fire" in hints["trigger audit on webhook.closed is not one of pg_webhook"]
+
+
+AUDITED = """
+    SELECT c.oid::regclass::text, n.nspname = 'webhook', c.relispartition
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^(pg_|information_schema)' AND c.oid <> 'public.audit'::regclass"""
+WRITES_DOWN = """
+    CREATE TABLE audit (what text);
+    CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+    BEGIN
+        INSERT INTO public.audit VALUES (TG_TABLE_NAME || ' ' || TG_OP || ' ' || TG_WHEN || ' ' || TG_LEVEL);
+        RETURN coalesce(NEW, OLD);
+    END $$;
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$"""
+
+
+def audit(db, of_ours):
+    """Triggers of every kind on every table that there is: before and after, for rows, for statements, and for TRUNCATE.
+    Those on tables of ours call `of_ours`, the others write down. Returns how many are on tables of ours."""
+    db.judge.run(WRITES_DOWN)
+    triggers = []
+    for (table, ours, partition), moment in itertools.product(db.judge.rows(AUDITED), ("BEFORE", "AFTER")):
+        kinds = [("INSERT OR UPDATE OR DELETE", "STATEMENT"), ("TRUNCATE", "STATEMENT")]
+        # Partitions get those for rows with their table.
+        for events, level in kinds if partition else [*kinds, ("INSERT OR UPDATE OR DELETE", "ROW")]:
+            name = f"audit_{moment}_{level}_{events.split()[0]}"
+            function = of_ours if ours else "audit"
+            triggers.append((ours, f"CREATE TRIGGER {name} {moment} {events} ON {table} FOR EACH {level} EXECUTE FUNCTION public.{function}()"))
+    db.judge.run(";".join(statement for _, statement in triggers))
+    return sum(ours for ours, _ in triggers)
+
+
+def fired(table, operation, rows=1):
+    """What is written down of a statement."""
+    levels = ["STATEMENT"] if operation == "TRUNCATE" else ["STATEMENT", *["ROW"] * rows]
+    return [f"{table} {operation} {moment} {level}" for moment, level in itertools.product(("BEFORE", "AFTER"), levels)]
+
+
+@pytest.fixture
+def owned(db, receiver):
+    """A table and a partitioned one of an ordinary role, with webhooks of it."""
+    db.hand_over()
+    db.run("CREATE TABLE items (id int PRIMARY KEY); CREATE TABLE parts (id int PRIMARY KEY) PARTITION BY RANGE (id)")
+    db.run("CREATE TABLE part PARTITION OF parts DEFAULT")
+    events = ["INSERT", "UPDATE", "DELETE", "TRUNCATE"]
+    db.create("hook", receiver.url("/"), table_name="items", events=events, retry_backoff_seconds=1)
+    db.create("parts", receiver.url("/parts"), table_name="parts", max_retries=0)
+    return db
+
+
+def test_triggers_of_every_kind_that_fail_stop_nothing(owned, receiver):
+    """On tables of ours, beside others on all tables: events are sent and retried and die, and the log turns. A function that a
+    user calls fires them, and fails as a whole."""
+    db = owned
+    count = audit(db, "refuse")
+    receiver.on("/", *[reply(500)] * 3, reply(200))
+    receiver.on("/parts", reply(500))
+    db.run("INSERT INTO items SELECT generate_series(1, 50); UPDATE items SET id = -id; DELETE FROM items WHERE id < -1; TRUNCATE items")
+    db.run("INSERT INTO parts VALUES (1), (2)")
+    db.wait_for_status(150, webhook="hook")
+    db.wait_for_status(2, "dead", webhook="parts")
+    assert len(receiver.got("/")) == 153 and len(receiver.got("/parts")) == 2
+    with db.cluster.connect(db.name) as admin:
+        # Nor does it fire what is for TRUNCATE, which is what the log is cut by.
+        slot = db.judge.value("SELECT slot FROM webhook.ring")
+        admin.execute("SET session_replication_role = replica; UPDATE webhook.ring SET since = since - interval '1 year'")
+    wait_until(lambda: db.judge.value("SELECT slot FROM webhook.ring") != slot, "the log to turn")
+    assert db.judge.value("SELECT last_error FROM webhook.worker") in (None, "")
+    receiver.on("/parts", reply(200))
+    for function in ("webhook_cancel", "webhook_replay"):
+        with pytest.raises(psycopg.errors.RaiseException, match=r"^no\b"):
+            db.run(f"SELECT {function}(id) FROM webhook.deliveries WHERE status = 'dead'")
+    assert db.statuses() == {"delivered": 150, "dead": 2}
+    told = about(db.judge, "trigger audit")
+    assert len(told) == count
+    assert {severity for severity, _, _ in told} == {"warning"}
+    db.judge.run(";".join(hint[hint.index("DROP TRIGGER"):] for _, _, hint in told))
+    assert not about(db.judge, "trigger audit")
+    db.run("SELECT webhook_replay(id) FROM webhook.deliveries WHERE status = 'dead'")
+    receiver.wait(4, "/parts")
+    assert len(receiver.got("/parts")) == 4
+
+
+def test_cancel_and_replay_beside_triggers_of_every_kind(owned, receiver):
+    """On all tables: each sees what users and their functions write by statements, and nothing of what capture and the
+    worker write."""
+    db = owned
+    audit(db, "audit")
+    receiver.default(reply(500))
+    written = []
+
+    def wrote(*statements):
+        """What has been written down since."""
+        written.extend(itertools.chain(*statements))
+        return sorted(what for what, in db.judge.rows("SELECT what FROM audit")) == sorted(written)
+
+    db.run("INSERT INTO items VALUES (1), (2); UPDATE items SET id = 3 WHERE id = 2; DELETE FROM items WHERE id = 3; TRUNCATE items")
+    db.run("INSERT INTO parts VALUES (1), (2)")
+    db.wait_for_status(5, "retrying")
+    db.wait_for_status(2, "dead")
+    user = (
+        fired("items", "INSERT", 2), fired("items", "UPDATE"), fired("items", "DELETE"), fired("items", "TRUNCATE"),
+        # The partition's triggers for rows, and the table's for the statement.
+        [what.replace("parts", "part") if what.endswith("ROW") else what for what in fired("parts", "INSERT", 2)],
+    )
+    assert wrote(*user)
+
+    # A delivery that waits, and a dead letter; the others are delivered.
+    for event, status in (("UPDATE", "retrying"), ("INSERT", "dead")):
+        one = db.value("SELECT min(id) FROM webhook.deliveries WHERE event_type = %s AND status = %s", event, status)
+        assert db.value("SELECT webhook_cancel(%s)", one) is True
+        assert wrote(fired("closed", "INSERT"))
+    wait_until(lambda: db.judge.value("SELECT bool_and(settled) FROM webhook.closed"), "them to be put away")
+    receiver.default(reply(200))
+    db.wait_for_status(4, webhook="hook")
+    assert db.statuses() == {"delivered": 4, "cancelled": 2, "dead": 1}
+
+    # A dead letter, which is none any more, and one that has been delivered.
+    seen = len(receiver.got())
+    chosen = "event_type = 'TRUNCATE' OR status = 'dead'"
+    again = db.rows(f"SELECT webhook_replay(id), event_id FROM webhook.deliveries WHERE {chosen}")
+    assert wrote(fired("closed", "INSERT"), fired("closed", "INSERT", 0))
+    receiver.wait(seen + 2)
+    assert sorted(request.id for request in receiver.got()[seen:]) == sorted(event for _, event in again)
+    db.settled()
+    assert db.statuses() == {"delivered": 6, "cancelled": 2, "dead": 1}
+    assert db.rows("SELECT FROM webhook.dead_letters") == []
+    assert wrote(), "nothing of the worker"
 
 
 # Rows that name one that is not there: foreign keys do nothing in the worker's session.
