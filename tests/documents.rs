@@ -51,6 +51,20 @@ fn the_tests_behind_the_promises_exist() {
     for path in quoted(&promises).filter(|word| word.starts_with("src/")) {
         assert!(has_unit_tests(path), "{path}");
     }
+    let code = all("src", &["rs"]) + &all("tests", &["rs"]);
+    let units = unit_tests(&promises);
+    assert!(units.len() > 3);
+    for name in units {
+        assert!(code.contains(&format!("fn {name}(")), "{name}");
+    }
+}
+
+/// The names in front of each "of `make unit`", as far as its parenthesis goes back.
+fn unit_tests(text: &str) -> Vec<&str> {
+    let mut pieces: Vec<&str> = text.split(" of `make unit`").collect();
+    pieces.pop();
+    let lists = pieces.into_iter().map(|piece| piece.rsplit('(').next().unwrap_or_default());
+    lists.flat_map(quoted).filter(|name| !name.starts_with("test_")).collect()
 }
 
 /// Whether the file of `path` has tests: its own, those of its module `tests`, or, where it is no code, those of a file that
