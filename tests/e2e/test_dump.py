@@ -157,7 +157,9 @@ def origin(cluster, target):
         ):
             ann.execute(create, arguments)
         ann.execute("SELECT webhook_pause('parted'), webhook_resume('parted')")
-    db.create("ours", url, table_name="orders", events=["DELETE"], format="truss", max_retries=3, rate_limit=5, max_backlog=7, max_backlog_age="9 days")
+    # Where it is restored it is tried without a secret first, and soon again.
+    bounds = {"max_retries": 30, "retry_backoff_seconds": 1, "rate_limit": 5, "max_backlog": 7, "max_backlog_age": "9 days"}
+    db.create("ours", url, table_name="orders", events=["DELETE"], format="truss", **bounds)
     db.run("SELECT webhook_delete(webhook_create.id::text) FROM webhook_create('deleted', %s)", url)
     db.run("ALTER TABLE orders RENAME note TO remark; ALTER TABLE orders RENAME TO bills")
     for role, name in before.items():
