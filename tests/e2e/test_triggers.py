@@ -301,21 +301,31 @@ def test_a_dropped_table_is_said_to_be_gone(items):
 
 
 def test_each_cause_is_named(items):
-    """A trigger disabled, renamed, dropped: the hint undoes it."""
+    """A trigger disabled, renamed, dropped: the hint undoes it. Another session sees at once that the webhook is broken."""
     items.create("hook", URL, table_name="items", events=["INSERT", "UPDATE", "DELETE"])
     [delete, insert, update] = [name for (name,) in items.rows(NAMES, "items")]
-    items.run(f'ALTER TABLE items DISABLE TRIGGER "{insert}"; ALTER TRIGGER "{update}" ON items RENAME TO x')
-    assert problems(items.connection) == [
-        "the trigger for INSERT on public.items is disabled", "the trigger for UPDATE on public.items has been renamed",
-    ]
-    assert items.value("SELECT tables -> 'public.items' -> 'events' FROM webhook.webhooks") == ["DELETE"]
-    for (hint,) in items.rows("SELECT hint FROM webhook_check()"):
-        items.run(hint)
-    assert problems(items.connection) == []
-    items.run(f'DROP TRIGGER "{delete}" ON items')
-    assert problems(items.connection) == ["the trigger for DELETE on public.items is missing"]
-    items.run("SELECT webhook_update('hook', events => '{INSERT,UPDATE,DELETE}')")
-    assert problems(items.connection) == []
+    with items.connect() as other:
+        def health():
+            return other.execute("SELECT health, health_reason FROM webhook.webhooks").fetchone()
+
+        assert health() == ("healthy", None)
+        items.run(f'ALTER TABLE items DISABLE TRIGGER "{insert}"')
+        disabled = "the trigger for INSERT on public.items is disabled"
+        assert health() == ("broken", disabled)
+        items.run(f'ALTER TRIGGER "{update}" ON items RENAME TO x')
+        renamed = "the trigger for UPDATE on public.items has been renamed"
+        assert problems(items.connection) == [disabled, renamed]
+        assert items.value("SELECT tables -> 'public.items' -> 'events' FROM webhook.webhooks") == ["DELETE"]
+        enable, rename = [hint for (hint,) in items.rows("SELECT hint FROM webhook_check()")]
+        items.run(enable)
+        assert health() == ("broken", renamed)
+        items.run(rename)
+        assert problems(items.connection) == [] and health() == ("healthy", None)
+        items.run(f'DROP TRIGGER "{delete}" ON items')
+        missing = "the trigger for DELETE on public.items is missing"
+        assert problems(items.connection) == [missing] and health() == ("broken", missing)
+        items.run("SELECT webhook_update('hook', events => '{INSERT,UPDATE,DELETE}')")
+        assert problems(items.connection) == [] and health() == ("healthy", None)
     with pytest.raises(psycopg.errors.UndefinedObject):
         items.run("SELECT * FROM webhook_check('unknown')")
 
