@@ -235,6 +235,33 @@ def test_an_owner_that_is_gone_when_a_database_is_armed(db, people, owner, lende
     assert copy.value("SELECT count(*) FROM webhook.webhook WHERE name = 'hook' AND deleted_at IS NULL") == 1
 
 
+# --- types ---------------------------------------------------------------------------------------------
+
+
+def test_a_type_and_a_value_of_it_that_are_renamed(db, people):
+    """A condition and a watched column that use them, in a session that has written before and in another."""
+    owner = people("own", "member")
+    owner.run("CREATE TYPE mood AS ENUM ('sad', 'ok'); CREATE TABLE items (id int, mood mood, note text)")
+    owner.run("SELECT webhook_create('hook', %s, 'items', '{UPDATE}', columns => '{mood}', condition => %s)", URL, "NEW.mood = 'ok'::mood")
+    owner.run("INSERT INTO items VALUES (1, 'sad'); UPDATE items SET mood = 'ok'")
+    owner.run("ALTER TYPE mood RENAME TO feeling; ALTER TYPE feeling RENAME VALUE 'ok' TO 'fine'")
+    # Another one of its old name is not what was meant.
+    owner.run("CREATE TYPE mood AS ENUM ('ok')")
+    with db.cluster.connect(db.name, user=owner.role) as other:
+        for session in (owner.connection, other):
+            session.execute("UPDATE items SET note = 'a'; UPDATE items SET mood = 'sad'; UPDATE items SET mood = 'fine'")
+    row = {"id": 1, "mood": "fine", "note": "a"}
+    assert records(db) == [{**row, "mood": "ok", "note": None}, row, row]
+    assert problems(owner) == []
+    previewed = "SELECT body::jsonb -> 'record', reason FROM webhook_preview('hook', 'UPDATE', %s, %s)"
+    assert owner.rows(previewed, json.dumps(row), json.dumps({**row, "mood": "sad"})) == [(row, None)]
+    # One more trigger has the condition of the other.
+    owner.run("SELECT webhook_update('hook', events => '{INSERT,UPDATE}')")
+    owner.run("INSERT INTO items VALUES (2, 'sad'), (3, 'fine'); UPDATE items SET note = 'b'; UPDATE items SET mood = 'fine'")
+    assert [record["id"] for record in records(db)[3:]] == [3, 2]
+    assert problems(owner) == []
+
+
 # --- roles that are heard ------------------------------------------------------------------------------
 
 
