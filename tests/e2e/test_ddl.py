@@ -257,6 +257,30 @@ def test_watched_tables_move_as_they_like(db, receiver):
     assert len(records(db)) == 4 and check(db) == []
 
 
+def test_a_watched_table_and_a_partition_move_to_another_tablespace(own_cluster, make_db, receiver):
+    """In a session that has written to them before, and for one that has not."""
+    db = make_db(own_cluster(allow_in_place_tablespaces="on")).hand_over()
+    db.judge.run("CREATE TABLESPACE elsewhere LOCATION ''")
+    db.judge.run(f"GRANT CREATE ON TABLESPACE elsewhere TO {db.owner}")
+    db.run("CREATE TABLE items (id int PRIMARY KEY, note text); CREATE TABLE parted (id int, note text) PARTITION BY RANGE (id)")
+    db.run("CREATE TABLE low PARTITION OF parted FOR VALUES FROM (0) TO (100)")
+    for table in ("items", "parted"):
+        db.create(table, receiver.url("/"), table_name=table, events=["INSERT", "UPDATE"], columns=["note"], condition="NEW.id > 0")
+        db.run(f"INSERT INTO {table} VALUES (0, 'a'), (1, 'a')")
+    db.run("ALTER TABLE items SET TABLESPACE elsewhere; ALTER INDEX items_pkey SET TABLESPACE elsewhere")
+    db.run("ALTER TABLE low SET TABLESPACE elsewhere; ALTER TABLE parted SET TABLESPACE elsewhere")
+    db.run("CREATE TABLE high PARTITION OF parted FOR VALUES FROM (100) TO (200)")
+    moved = "SELECT array_agg(relname::text ORDER BY relname) FROM pg_class AS c JOIN pg_tablespace AS t ON t.oid = c.reltablespace WHERE spcname = 'elsewhere' AND relnamespace = 'public'::regnamespace"
+    assert db.value(moved) == ["high", "items", "items_pkey", "low", "parted"]
+    db.run("INSERT INTO items VALUES (2, 'b'); INSERT INTO parted VALUES (2, 'b'), (102, 'b')")
+    with db.connect() as other:
+        other.execute("UPDATE items SET note = 'c' WHERE id IN (0, 1); UPDATE items SET note = note")
+        other.execute("UPDATE parted SET note = 'c' WHERE id = 102; UPDATE low SET note = note")
+    db.wait_for_status(3, webhook="items")
+    db.wait_for_status(4, webhook="parted")
+    assert check(db) == []
+
+
 # --- schemas -------------------------------------------------------------------------------------------
 
 
@@ -307,6 +331,53 @@ def test_a_schema_that_is_dropped_with_the_extension(cluster, make_db, receiver)
     db.create("hook", receiver.url("/"), table_name="app.items")
     db.run("INSERT INTO app.items VALUES (2)")
     db.wait_for_status(1)
+    db.drop()
+
+
+def test_the_schema_of_the_functions_is_renamed(cluster, make_db, receiver):
+    """Installed as README says. What has been captured before goes on in its session, and hints have the new name."""
+    db = make_db(cluster, extension=False)
+    for statement in installation():
+        db.run(statement)
+    db.run(f'ALTER DATABASE "{db.name}" SET search_path = public, hooks')
+    db.connection.close()
+    db.connection = cluster.connect(db.name)
+    db.wait_for_worker()
+    db.hand_over()
+    another = "CREATE TABLE items (id int, note text)"
+    db.run(another)
+    db.create("hook", receiver.url("/"), table_name="items", events=["INSERT"], condition="NEW.id > 0", payload_columns=["id"])
+    db.run("INSERT INTO items VALUES (1)")
+    db.judge.run(f'ALTER SCHEMA hooks RENAME TO ops; ALTER DATABASE "{db.name}" SET search_path = public, ops')
+    db.run("INSERT INTO items VALUES (0), (2)")
+    db.wait_for_status(2)
+    for session in (db, db.judge):
+        session.run("SET search_path = public, ops")
+    assert check(db) == []
+    db.run("SELECT ops.webhook_update('hook', events => '{INSERT,UPDATE}')")
+    with db.connect() as other:
+        other.execute("UPDATE items SET note = 'a'")
+    db.wait_for_status(4)
+
+    db.run("DROP TABLE items; " + another)
+    [(_, _, hint)] = check(db)
+    db.run(hint[:hint.index(" watches that one")])
+    db.run("ALTER TABLE items RENAME TO old; " + another)
+    [(_, _, hint)] = check(db)
+    db.run(hint[:hint.index(" watches that one")])
+    db.run("INSERT INTO items VALUES (0), (3)")
+    db.wait_for_status(5)
+    assert check(db) == []
+    db.run("DROP TABLE items")
+    [(_, _, hint)] = check(db)
+    db.run(hint[hint.index("SELECT ops."):].removesuffix("."))
+    role = f"{db.name}_level"
+    db.judge.run(f"CREATE ROLE {role}; SELECT ops.webhook_grant('{role}', 'member'); DROP OWNED BY {role}")
+    [(_, _, hint)] = check(db.judge)
+    db.judge.run(hint[:hint.index(" gives them again")])
+    assert check(db.judge) == []
+    assert sorted(record["id"] for record in records(db)) == [1, 1, 2, 2, 3]
+    db.judge.run(f"DROP OWNED BY {role}; DROP ROLE {role}")
     db.drop()
 
 
