@@ -6,7 +6,7 @@ import threading
 import psycopg
 import pytest
 
-from harness import wait_until
+from harness import Cluster, wait_until
 from harness.receiver import once, reply
 
 
@@ -236,6 +236,69 @@ def test_a_bound_is_the_servers_where_the_webhook_has_none(items, receiver):
     items.wait_for_status(3, "pending")
     bounds = "SELECT max_backlog, max_backlog_bytes, max_backlog_age, dead_letter_retention FROM webhook.webhooks"
     assert items.rows(bounds) == [(None, None, None, None)]
+
+
+@pytest.fixture(scope="module")
+def bounded():
+    """A server whose bounds tests set."""
+    server = Cluster("bounds").start()
+    yield server
+    server.destroy()
+
+
+AGED = "UPDATE webhook.pending SET next_at = next_at - interval '61 minutes', dead_at = dead_at - interval '61 minutes' WHERE id IN (SELECT id FROM webhook.pending ORDER BY id LIMIT 2)"
+#: Of the server: a setting, a value that three of five events keep, whether dead letters are counted, and why the others go.
+SETTINGS = [
+    ("max_backlog", "3", False, "backlog_full: more than 3 events wait"),
+    ("max_backlog", "3", True, "more than 3 dead letters are kept"),
+    ("max_backlog_bytes", "'1MB'", False, "backlog_full: events wait with more than 1048576 bytes"),
+    ("max_backlog_bytes", "'1MB'", True, "dead letters are kept with more than 1048576 bytes"),
+    ("max_backlog_age", "'1h'", False, "expired: it has waited for longer than 3600 seconds"),
+    ("dead_letter_retention", "'1h'", True, "older than 3600 seconds"),
+]
+
+
+@pytest.mark.parametrize("setting, value, dead, reason", SETTINGS)
+def test_a_bound_of_the_server_holds_from_a_reload_to_the_next(bounded, make_db, receiver, setting, value, dead, reason):
+    """What is beyond it names the setting. Once it is lifted, what comes and what is left stays."""
+    items = make_db(bounded).hand_over()
+    items.run("CREATE TABLE items (id int PRIMARY KEY, note text)")
+    receiver.on("/hook", reply(500))
+    items.create("hook", receiver.url("/hook"), table_name="items", payload_columns=["id", "note"], max_retries=0)
+    if not dead:
+        items.run("SELECT webhook_pause('hook')")
+    # Three of these have less than a megabyte, and four have more.
+    insert(items, 1, 5, note="x" * 300_000)
+    items.wait_for_status(5, "dead" if dead else "pending")
+    wait_until(lambda: items.judge.value("SELECT count(*) FROM webhook.pending") == 5, "the backlog")
+    if dead:
+        # As the ring does when it turns.
+        items.judge.run("TRUNCATE webhook.event")
+    items.judge.run(AGED)
+    lifted = items.value(f"SELECT reset_val || coalesce(unit, '') FROM pg_settings WHERE name = 'pg_webhook.{setting}'")
+
+    # Bounds hold while nothing is sent, and what is sent then tells that the worker has seen the next reload.
+    bounded.reload(**{f"pg_webhook__{setting}": value, "pg_webhook__enabled": "off"})
+    reached(items, ([], [3, 4, 5]) if dead else ([3, 4, 5], [1, 2]), description="awake")
+    reason = f"{reason} (pg_webhook.{setting})"
+    if not dead:
+        assert column(items, "SELECT DISTINCT error FROM webhook.dead_letters") == [reason]
+    [(shed, expired, told)] = items.rows("SELECT shed, expired, health_reason FROM webhook.webhooks")
+    assert (shed, expired) == ((0, 2) if dead else (2, 0))
+    assert reason in told
+
+    items.create("other", receiver.url("/other"), table_name="items")
+    bounded.reload(**{f"pg_webhook__{setting}": f"'{lifted}'", "pg_webhook__enabled": "on"})
+    insert(items, 6, 6, note="x" * 300_000)
+    receiver.wait(1, "/other")
+    now = ([], [3, 4, 5, 6]) if dead else ([3, 4, 5, 6], [1, 2])
+    wait_until(lambda: (ids(items, "pending"), ids(items, "dead")) == now, lambda: f"the new one: {items.statuses()}")
+    items.run("SELECT webhook_pause(name) FROM webhook.webhooks")
+    insert(items, 7, 10, note="x" * 300_000)
+    items.judge.run(AGED)
+    # The other one has a bound of its own. The walk that finds it has passed these.
+    reached(items, ([10], [7, 8, 9]), "other", max_backlog=1)
+    assert (ids(items, "pending"), ids(items, "dead")) == ([*now[0], 7, 8, 9, 10], now[1])
 
 
 @pytest.mark.parametrize("bound, value", [
