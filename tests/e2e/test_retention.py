@@ -5,6 +5,7 @@ import json
 import pytest
 
 from harness import wait_until
+from harness.dumps import dump, feed
 from harness.receiver import reply
 
 SLOTS = 8
@@ -209,6 +210,29 @@ def test_the_log_turns_while_nothing_is_sent(server, make_db, receiver):
     db.wait_for_status(0, "pending")
     sent = {path: {json.loads(r.body)["record"]["id"] for r in receiver.got(path)} for path in ("/", "/few")}
     assert sent == {"/": set(range(1, 3001)), "/few": set(range(2901, 3001))}
+
+
+def test_the_log_of_a_copy_that_nobody_has_armed_turns(server, make_db, copy, receiver):
+    """What waits outlives its slot there as well, and is sent once it is armed."""
+    origin = make_db(server).hand_over()
+    origin.run("CREATE TABLE items (id int PRIMARY KEY)")
+    secret = origin.create("hook", receiver.url("/"), table_name="items")["secret"]
+    db = copy(server)
+    feed(db, dump(origin))
+    # It comes with no dump.
+    db.run("SELECT webhook_update('hook', secret => %s)", secret)
+    with server.connect(db.name, user=origin.owner) as owner:
+        for i in range(SLOTS + 1):
+            owner.execute("INSERT INTO items VALUES (%s)", [i])
+            assert turn(db) == (i + 1) % SLOTS
+        assert owner.execute("SELECT health FROM webhook.webhooks").fetchone() == ("unarmed",)
+    everything = set(range(SLOTS + 1))
+    assert db.statuses() == {"pending": SLOTS + 1} and ids(db) == everything
+    assert not receiver.got()
+    db.run("SELECT webhook_arm()")
+    receiver.wait(SLOTS + 1)
+    db.settled()
+    assert sorted(json.loads(r.body)["record"]["id"] for r in receiver.got()) == sorted(everything)
 
 
 def test_the_log_turns_before_its_time_where_it_is_full(own_cluster, make_db, receiver):
