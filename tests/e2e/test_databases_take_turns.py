@@ -133,13 +133,13 @@ def test_what_waits_when_one_has_to_make_room_is_sent_later(four, receiver):
     busy, other = four[:2]
     receiver.on(f"/{busy.name}", hang())
     # Its worker may be back before the endpoint answers: what hangs then ends some time.
-    busy.run("SELECT webhook_update('hook', timeout_seconds => 10, retry_backoff_seconds => 1, max_concurrency => 2)")
+    busy.run("SELECT webhook_update('hook', timeout_seconds => 30, retry_backoff_seconds => 1, max_concurrency => 2)")
     busy.run("INSERT INTO items SELECT FROM generate_series(1, 50)")
     wait_until(lambda: arrived(receiver, busy) >= 1, "a request that hangs")
     insert(other)
     wait_until(lambda: arrived(receiver, other) == 1, lambda: f"the other one's event: {workers(busy)}", 15)
     receiver.on(f"/{busy.name}", reply(200))
-    wait_until(lambda: answered(receiver, busy) == list(range(1, 51)), lambda: answered(receiver, busy))
+    wait_until(lambda: answered(receiver, busy) == list(range(1, 51)), lambda: answered(receiver, busy), 90)
 
 
 def test_the_ring_turns_in_a_database_without_a_worker(four, crowded, receiver):

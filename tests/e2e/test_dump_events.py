@@ -71,7 +71,7 @@ def changes(values):
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_a_restored_database_makes_the_same_events_of_the_same_changes(cluster, copy, db, kind):
+def test_a_restored_database_makes_the_same_events_of_the_same_changes(db, cluster, copy, kind):
     """Of whatever type, by whatever events, condition, columns and payload_columns."""
     type_name, values = TYPES[kind]
     db.hand_over()

@@ -7,6 +7,8 @@ from harness.receiver import reply
 # Of each kind one on the events and one on the attempts, with a condition that it answers.
 INDEXES = {
     "plain": [("(webhook, id)", "webhook > 0"), ("(webhook, started_at)", "webhook > 0")],
+    "mixed": [("(webhook, upper(event_type))", "webhook > 0 AND upper(event_type) = 'INSERT'"),
+              ("(webhook, upper(verdict))", "webhook > 0 AND upper(verdict) = 'RETRY'")],
     "expression": [("(upper(event_type))", "upper(event_type) = 'INSERT'"),
                    ("(upper(verdict))", "upper(verdict) = 'RETRY'")],
     "partial": [("(id) WHERE event_type = 'INSERT'", "event_type = 'INSERT' AND id > 0"),

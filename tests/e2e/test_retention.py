@@ -212,7 +212,7 @@ def test_the_log_turns_while_nothing_is_sent(server, make_db, receiver):
     assert sent == {"/": set(range(1, 3001)), "/few": set(range(2901, 3001))}
 
 
-def test_the_log_of_a_copy_that_nobody_has_armed_turns(server, make_db, copy, receiver):
+def test_the_log_of_a_restored_dump_that_nobody_has_armed_turns(server, make_db, copy, receiver):
     """What waits outlives its slot there as well, and is sent once it is armed."""
     origin = make_db(server).hand_over()
     origin.run("CREATE TABLE items (id int PRIMARY KEY)")

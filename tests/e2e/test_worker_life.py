@@ -97,7 +97,10 @@ def test_pg_terminate_backend(db, receiver):
         assert time.monotonic() - began < 5
     db.wait_for_status(200)
     assert db.value("SELECT pg_postmaster_start_time()") == started
-    assert ids(receiver) == list(range(1, 201)), "what is under way is answered in time"
+    arrived = ids(receiver)
+    assert set(arrived) == set(range(1, 201))
+    # What was under way, where the machine has kept its answer back for longer than the worker waits.
+    assert len(arrived) - 200 <= 5 * 10
 
 
 def test_pg_cancel_backend_is_no_reason_to_stop(db, receiver):

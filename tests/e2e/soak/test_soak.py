@@ -27,7 +27,7 @@ SECONDS = 10
 COMPARED = 50 * 60
 
 #: What is looked at is looked at so many times, and no oftener than after so many seconds.
-WINDOWS, SHORTEST = 60, 3
+WINDOWS, SHORTEST = 60, 2
 
 #: The log is kept for seven slots of a minute.
 RETENTION = 7 * 60
@@ -103,7 +103,7 @@ def change(session, dice, number):
         session.execute(
             "SELECT webhook_create(%s, url, 'others') FROM webhook.webhooks WHERE name = 'one'", [f"extra {number}"]
         )
-        session.execute("INSERT INTO others VALUES (%s, now())", [number])
+        session.execute("INSERT INTO others VALUES (%s, now())", [-number])
     else:
         session.execute("SELECT webhook_delete(name) FROM webhook.webhooks WHERE name LIKE 'extra %'")
 
@@ -151,14 +151,16 @@ class Soak:
         changing.start()
         writers = self._writers()
         try:
-            ends = time.monotonic() + self.seconds
+            # So long that the last look does not meet writers that have ended.
+            ends = time.monotonic() + self.seconds - SHORTEST
             wait_until(lambda: self.arrivals.taken["one"] or writers.poll() is not None, "the first request")
             assert writers.poll() is None, writers.communicate()[0][-2000:]
             self.arrivals.delays()
             length = max(self.seconds / WINDOWS, SHORTEST)
             while time.monotonic() + length < ends:
                 time.sleep(length)
-                self.windows.append(self._look())
+                if delays := sorted(self.arrivals.delays()):
+                    self.windows.append(self._look(delays))
             said = writers.communicate(timeout=60)[0]
             assert writers.returncode == 0, said[-2000:]
         finally:
@@ -166,11 +168,10 @@ class Soak:
             self._ended.set()
             changing.join()
 
-    def _look(self):
+    def _look(self, delays):
         judge = self.db.judge
         worker, launcher = self.db.worker(), judge.value("SELECT pid FROM pg_stat_activity WHERE backend_type = 'pg_webhook launcher'")
         sessions = [pid for (pid,) in judge.rows("SELECT pid FROM pg_stat_activity WHERE application_name = 'pgbench'")]
-        delays = sorted(self.arrivals.delays())
         return {
             "worker": private_memory(worker), "launcher": private_memory(launcher), "session": max(map(private_memory, sessions)),
             "files": len(os.listdir(f"/proc/{worker}/fd")),
@@ -211,5 +212,7 @@ def test_soak():
             print(number, " ".join(f"{what} {value:.1f}" for what, value in window.items()), flush=True)
         if soak.seconds >= COMPARED:
             soak.judge_growth()
+        else:
+            print(f"not compared: that takes {COMPARED} seconds")
     finally:
         soak.close()
