@@ -177,7 +177,8 @@ struct Formed {
 impl Formed {
     /// # Safety
     ///
-    /// The values are of the types of the descriptor, which outlives the result.
+    /// There is a value of its type, or NULL, for each column of the descriptor. That and what values point to outlive the
+    /// result.
     unsafe fn new(
         descriptor: pg_sys::TupleDesc,
         values: Vec<pg_sys::Datum>,

@@ -9,9 +9,10 @@ import time
 
 import namespace
 from figures import Row
+from harness.memory import private_memory
 from harness.receiver import Receiver, drip, endless, reply
 from harness.waiting import wait_until
-from machine import free_port, private_memory
+from machine import free_port
 from stage import INSERT, Stage, pause
 
 RATE = 2000

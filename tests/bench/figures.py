@@ -6,8 +6,9 @@ import statistics
 import threading
 import time
 
+from harness.memory import private_memory
 from harness.receiver import Receiver
-from machine import cpu, cpu_of_ended, memory, private_memory
+from machine import cpu, cpu_of_ended, memory
 from stage import INSERT, ROWS, TABLE, Stage, pause
 
 

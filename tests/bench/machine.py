@@ -108,12 +108,6 @@ def memory(pid, what="VmRSS"):
     return int(re.search(rf"{what}:\s*(\d+)", status)[1]) / 1024
 
 
-def private_memory(pid):
-    """MiB that are a process's own: without the server's shared buffers."""
-    rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return sum(int(kb) for kb in re.findall(r"Private_\w+:\s*(\d+)", rollup)) / 1024
-
-
 def describe():
     """The machine, in one line."""
     model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())

@@ -8,21 +8,33 @@ import pytest
 from harness import wait_until
 from harness.cluster import Database
 from harness.copies import copy_database
-from harness.moving import EXPORT, IMPORT, carry, dump_into
+from harness.dumps import dump, feed
 from harness.receiver import reply
 
 SECRET = "a secret of the receiver's"
+EXPORT = "SELECT * FROM webhook_backlog_export()"
+IMPORT = "SELECT webhook_backlog_import(m), count(*) FROM moving AS m GROUP BY 1 ORDER BY 1"
 
 
 def restored(origin, make_db, name):
     """A database with the definitions of `origin`, in its server."""
     copy = make_db(origin.cluster, name, extension=False)
-    dump_into(origin, copy)
+    feed(copy, dump(origin))
     copy.run("SELECT webhook_arm()")
     copy.wait_for_worker()
     for (webhook,) in copy.rows("SELECT id FROM webhook.webhooks"):
         copy.run("SELECT webhook_update(%s, secret => %s)", str(webhook), SECRET)
     return copy
+
+
+def carry(origin, copy):
+    """As psql's \\copy does it; by way of a table, as the recipe does."""
+    copy.run(f"CREATE TABLE moving AS {EXPORT} WITH NO DATA")
+    with origin.connection.cursor().copy(f"COPY ({EXPORT}) TO STDOUT") as out:
+        data = b"".join(bytes(part) for part in out)
+    with copy.connection.cursor().copy("COPY moving FROM STDIN") as into:
+        into.write(data)
+    return copy.rows(IMPORT)
 
 
 @pytest.fixture

@@ -284,22 +284,25 @@ def test_a_watched_table_and_a_partition_move_to_another_tablespace(own_cluster,
 # --- schemas -------------------------------------------------------------------------------------------
 
 
-def installation():
-    """What README says is run in a database."""
+@pytest.fixture
+def installed(cluster, make_db):
+    """A database in which README's statements were run: the functions are in schema hooks."""
     [block] = [block for block in README.read_text().split("```") if "CREATE EXTENSION pg_webhook SCHEMA" in block]
-    return statements(block.removeprefix("sql\n"))
-
-
-def test_a_schema_that_is_dropped_takes_no_webhook_along(cluster, make_db, receiver):
-    """Installed as README says; its functions are found as they were, by who has a level as well."""
     db = make_db(cluster, extension=False)
-    for statement in installation():
+    for statement in statements(block.removeprefix("sql\n")):
         db.run(statement)
     db.run(f'ALTER DATABASE "{db.name}" SET search_path = public, hooks')
     db.connection.close()
     db.connection = cluster.connect(db.name)
     db.wait_for_worker()
     db.hand_over()
+    yield db
+    db.drop()
+
+
+def test_a_schema_that_is_dropped_takes_no_webhook_along(installed, receiver):
+    """Installed as README says; its functions are found as they were, by who has a level as well."""
+    db = installed
     db.run("CREATE TABLE items (id int PRIMARY KEY)")
     db.create("hook", receiver.url("/"), table_name="items")
     db.judge.run(f"DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION {db.owner}")
@@ -309,7 +312,6 @@ def test_a_schema_that_is_dropped_takes_no_webhook_along(cluster, make_db, recei
     db.run("INSERT INTO items VALUES (1)")
     db.wait_for_status(1)
     assert check(db) == []
-    db.drop()
 
 
 def test_a_schema_that_is_dropped_with_the_extension(cluster, make_db, receiver):
@@ -334,16 +336,9 @@ def test_a_schema_that_is_dropped_with_the_extension(cluster, make_db, receiver)
     db.drop()
 
 
-def test_the_schema_of_the_functions_is_renamed(cluster, make_db, receiver):
+def test_the_schema_of_the_functions_is_renamed(installed, receiver):
     """Installed as README says. What has been captured before goes on in its session, and hints have the new name."""
-    db = make_db(cluster, extension=False)
-    for statement in installation():
-        db.run(statement)
-    db.run(f'ALTER DATABASE "{db.name}" SET search_path = public, hooks')
-    db.connection.close()
-    db.connection = cluster.connect(db.name)
-    db.wait_for_worker()
-    db.hand_over()
+    db = installed
     another = "CREATE TABLE items (id int, note text)"
     db.run(another)
     db.create("hook", receiver.url("/"), table_name="items", events=["INSERT"], condition="NEW.id > 0", payload_columns=["id"])
@@ -378,7 +373,6 @@ def test_the_schema_of_the_functions_is_renamed(cluster, make_db, receiver):
     assert check(db.judge) == []
     assert sorted(record["id"] for record in records(db)) == [1, 1, 2, 2, 3]
     db.judge.run(f"DROP OWNED BY {role}; DROP ROLE {role}")
-    db.drop()
 
 
 # --- event triggers ------------------------------------------------------------------------------------

@@ -3,16 +3,15 @@
 import datetime
 import json
 import os
-import pathlib
-import re
 import resource
 import time
 
 import pytest
 
 from harness import wait_until
-from harness.waiting import PATIENCE
+from harness.memory import private_memory
 from harness.receiver import after, reply
+from harness.waiting import PATIENCE
 
 IDLE = 30  # seconds after which a thread without work ends
 
@@ -50,12 +49,6 @@ def make_known_as_fast(db):
         return all(latency < 90 for (latency,) in took)
 
     wait_until(is_fast, "an endpoint that is fast")
-
-
-def private_memory(pid):
-    """MiB that are a process's own: without the server's shared buffers."""
-    rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return sum(int(kb) for kb in re.findall(r"Private_\w+:\s*(\d+)", rollup)) / 1024
 
 
 def load(db):

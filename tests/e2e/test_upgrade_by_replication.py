@@ -7,15 +7,15 @@ import pytest
 
 from harness import Cluster, wait_until
 from harness.cluster import Database
-from harness.dumps import run
+from harness.dumps import feed, run
 from harness.major import MAJOR
-from harness.moving import EXPORT, dump_into
 from harness.older import FIRST, is_there, server_of
 from harness.places import BIN
 from harness.receiver import reply
 from harness.session import Session
 
 SECRET = "a secret of the receiver's"
+EXPORT = "SELECT * FROM webhook_backlog_export()"
 HEADERS = '{"Authorization": "Bearer token"}'
 
 
@@ -65,7 +65,9 @@ def test_an_upgrade_by_logical_replication(servers, receiver):
     # The definitions, and the rows by replication.
     upgraded = Database(new, "shop", extension=False)
     upgraded.run(f"CREATE ROLE {origin.owner} LOGIN; CREATE ROLE shop_admin LOGIN")
-    dump_into(origin, upgraded, "--exclude-table-data=public.*")
+    definitions = new.folder / "definitions"
+    run(new, "pg_dump", "-d", old.dsn("shop"), "--exclude-table-data=public.*", "-f", definitions)
+    feed(upgraded, definitions)
     application, admin = (Session(new.connect("shop", user=role)) for role in (origin.owner, "shop_admin"))
     admin.run("SELECT webhook_arm()")
     for name in ("orders", "dead"):

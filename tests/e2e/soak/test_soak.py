@@ -6,9 +6,7 @@ import collections
 import datetime
 import json
 import os
-import pathlib
 import random
-import re
 import statistics
 import subprocess
 import threading
@@ -18,6 +16,7 @@ import psycopg
 
 from harness import Receiver, wait_until
 from harness.cluster import Cluster, Database
+from harness.memory import private_memory
 from harness.places import BIN
 from harness.receiver import reply
 
@@ -44,12 +43,6 @@ MOST = 3
 #: By how much a figure may be higher in the end: as a factor, and what is to be expected of two measurements of the same.
 FACTOR = 1.15
 MORE = {"worker": 4, "launcher": 2, "session": 4, "files": 8, "disk": 16, "waiting": 500, "p50": 20, "p99": 100}
-
-
-def private_memory(pid):
-    """MiB that are a process's own: without the server's shared buffers."""
-    rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return sum(int(kb) for kb in re.findall(r"Private_\w+:\s*(\d+)", rollup)) / 1024
 
 
 class Arrivals:
