@@ -162,6 +162,25 @@ FROM pg_catalog.pg_class AS c
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
 WHERE c.relnamespace = 'webhook'::regnamespace AND c.relkind IN ('r', 'p') AND c.relowner <> n.nspowner
 UNION ALL
+SELECT
+    p.proowner,
+    'error',
+    pg_catalog.format(
+        'function %s belongs to role %s, and schema webhook to role %s, which may not call it',
+        p.oid::regprocedure, p.proowner::regrole, n.nspowner::regrole
+    ),
+    pg_catalog.format(
+        'What needs it fails, delivery too. ALTER FUNCTION %s OWNER TO %s', p.oid::regprocedure, n.nspowner::regrole
+    )
+FROM pg_catalog.pg_extension AS e
+JOIN pg_catalog.pg_depend AS d
+    ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e' AND d.classid = 'pg_proc'::regclass
+JOIN pg_catalog.pg_proc AS p ON p.oid = d.objid
+JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+WHERE e.extname = 'pg_webhook'
+  AND p.pronamespace = 'webhook'::regnamespace
+  AND NOT pg_catalog.has_function_privilege(n.nspowner, p.oid, 'EXECUTE')
+UNION ALL
 -- A call of ours with fewer arguments, or with some that have no type yet, may mean it.
 SELECT
     p.proowner,

@@ -204,7 +204,6 @@ CROSS JOIN webhook.log_size AS s
 -- The planner expects a thousand rows of a table that it knows nothing of, and for so many it would compile all of what
 -- asks, for seconds.
 CROSS JOIN (SELECT k.blocked, k.blocked_at FROM webhook.ring AS k LIMIT 1) AS r
-CROSS JOIN (SELECT k.is_here FROM webhook.home AS k LIMIT 1) AS h
 CROSS JOIN LATERAL (
     SELECT
         pg_catalog.pg_size_pretty(s.size) AS pretty,
@@ -217,17 +216,7 @@ CROSS JOIN LATERAL (
         ) AS problem,
         'It goes on when the transactions have ended that hold it up: pg_terminate_backend ends a session, ROLLBACK PREPARED'
         ' a prepared transaction.' AS hint
-    WHERE r.blocked IS NOT NULL AND h.is_here
-    UNION ALL
-    SELECT
-        pg_catalog.format('the log is not cut in a copy, and takes %s', t.pretty),
-        pg_catalog.format(
-            'What the copy has captured is in it, and what came along. %s.webhook_arm() forgets the latter and goes on with the'
-            ' former; until then the log grows with what is captured.',
-            f.name
-        )
-    FROM webhook.function_schema AS f
-    WHERE NOT h.is_here
+    WHERE r.blocked IS NOT NULL
     UNION ALL
     -- Up to an eighth more there is while it is cut.
     SELECT

@@ -211,7 +211,7 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
             "Where it has been renamed, its owner or a superuser gives it its name back by ALTER SCHEMA ... RENAME TO webhook."
         }
         Refusal::SchemaGiven { .. } => {
-            "A superuser gives it back to the role that owns the tables, by ALTER SCHEMA webhook OWNER TO. Where all is to go to another role, the tables and views go first."
+            "A superuser gives it back to the role that owns the tables, by ALTER SCHEMA webhook OWNER TO. Where all is to go to another role, the tables, views and functions in it go first."
         }
         Refusal::NotOfABacklog { .. } => "It takes rows as webhook_backlog_export returns them.",
         Refusal::NotAnExpression => {

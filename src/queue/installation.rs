@@ -70,6 +70,8 @@ pub fn forget_what_came(session: &Session, copied: &Installation) {
         Some(arrived) => arrived,
         None => snapshot::top_xid(),
     };
+    // What the worker sees in the ring until this is committed it would move there.
+    session.run(sql!("api/lock_backlog"), &[]);
     let came = session.run(sql!("api/came_along"), &[arg(arrived)]);
     came.iter().for_each(|row| heap::remove(row.value(1), row.value(2)));
     session.run(sql!("api/forget_backlog"), &[arg(arrived)]);

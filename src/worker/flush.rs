@@ -154,7 +154,7 @@ impl Leader {
                 registry::changed();
             }
             if marks {
-                cursor::save(session, cursor, reading);
+                cursor::save(session, cursor, self.attended(reading));
             }
             if cleared {
                 cursor::suspect(session, None);

@@ -20,7 +20,7 @@ use crate::delivery::files;
 use crate::delivery::lookup::Lookups;
 use crate::delivery::pool::Pool;
 use crate::delivery::trust::Trust;
-use crate::domain::clock::Clock;
+use crate::domain::clock::{Clock, Reading};
 use crate::domain::flow::Flow;
 use crate::domain::reminder::Reminder;
 use crate::domain::snapshot::Snapshot;
@@ -35,6 +35,7 @@ use crate::pg::txn::{self, TxnError};
 use crate::pg::{interrupt, settings};
 use crate::queue::cursor::Start;
 use crate::queue::event::{Settlement, Spill};
+use crate::queue::installation::Installation;
 use crate::queue::schedule::Schedule;
 use crate::registry::{self, owner};
 
@@ -54,8 +55,12 @@ const MISHAP: Duration = Duration::from_secs(60);
 
 /// What a run begins with.
 pub(super) struct Begun {
-    pub(super) installation: String,
+    pub(super) installation: Installation,
+    /// Webhooks of another installation, or of this one in a copy.
+    pub(super) unarmed: i64,
     pub(super) start: Start,
+    /// In a copy, what the run before has left of the clock.
+    pub(super) left: Option<Reading>,
     pub(super) clock: Clock,
     /// The slot that attempts are logged to.
     pub(super) slot: i16,
@@ -67,15 +72,18 @@ pub(super) struct Begun {
 pub(super) struct Leader {
     pub(super) extension: Extension,
     pub(super) entry: &'static Entry,
-    pub(super) installation: String,
-    /// This database is not that installation any more.
+    pub(super) installation: Installation,
+    /// This database is not that installation any more, or is no copy of it any more.
     pub(super) displaced: bool,
-    /// Webhooks of another installation, which send nothing.
+    /// Webhooks of another installation, or of this one in a copy, which send nothing.
     pub(super) unarmed: i64,
     /// The extension has another version by now.
     pub(super) updated: bool,
     reminder: Reminder,
     pub(super) clock: Clock,
+    /// In a copy, the clock when somebody could try for the last time. That is what stays written, so that the time until the
+    /// copy is armed is one in which nobody could.
+    pub(super) left: Option<Reading>,
     pub(super) timeline: Timeline,
     pub(super) lookups: Lookups,
     /// When certificates were last read because an authority was unknown.
@@ -149,7 +157,7 @@ impl Leader {
         entry: &'static Entry,
         begun: Begun,
     ) -> Result<Self, Exit> {
-        let Begun { installation, start, clock, slot, log, backlog } = begun;
+        let Begun { installation, unarmed, start, left, clock, slot, log, backlog } = begun;
         let lookups = Lookups::default();
         let client = client(&lookups, None, complain);
         let pool = Pool::new(in_flight()).map_err(|error| {
@@ -160,17 +168,18 @@ impl Leader {
         schedule.set_single(start.cautious);
         let now = Instant::now();
         let walking = Walking::new(now, start.place, clock.read(now).time());
-        entry.set_state(State::Running);
+        entry.set_state(standing(&installation, unarmed));
         entry.set_error("");
         Ok(Self {
             extension,
             entry,
             installation,
             displaced: false,
-            unarmed: 0,
+            unarmed,
             updated: false,
             reminder: Reminder::default(),
             clock,
+            left,
             timeline: start.timeline,
             lookups,
             trusted: now,
@@ -304,7 +313,10 @@ impl Leader {
         if self.untidy.is_some_and(|due| now >= due) {
             self.tidy()?;
         }
-        if self.unarmed > 0 && self.reminder.is_due(now) {
+        if !self.installation.is_here && self.reminder.is_due(now) {
+            let arming = txn::qualified("nothing is sent before webhook_arm()");
+            log!("pg_webhook: this database is a copy: {arming}");
+        } else if self.unarmed > 0 && self.reminder.is_due(now) {
             let arming = txn::qualified("they send nothing before webhook_arm()");
             let unarmed = self.unarmed;
             log!("pg_webhook: {unarmed} webhooks came with a dump of another database: {arming}");
@@ -420,6 +432,11 @@ impl Leader {
         self.break_off();
         Exit::Failed
     }
+}
+
+/// What a database with so many unarmed webhooks is said to be.
+pub(super) fn standing(installation: &Installation, unarmed: i64) -> State {
+    if unarmed > 0 || !installation.is_here { State::Unarmed } else { State::Running }
 }
 
 /// How many requests may be in flight.

@@ -4,14 +4,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use pgrx::prelude::*;
 
-use super::leader::Leader;
+use super::leader::{Leader, standing};
 use crate::domain::failure::{ErrorClass, Failure};
 use crate::domain::time::Timestamp;
 use crate::domain::verdict::Verdict;
 use crate::domain::version;
 use crate::domain::window::RECOVERY;
 use crate::pg::spi::Session;
-use crate::pg::state::State;
 use crate::pg::txn::{self, TxnError};
 use crate::pg::{settings, snapshot, wal};
 use crate::queue::event::{Origin, Settlement, Spill};
@@ -90,10 +89,11 @@ impl Leader {
             log!("pg_webhook: webhook \"{name}\" is deleted, because its owner is gone");
             self.untidy = Some(Instant::now());
         }
-        let installation = installation::find(session);
-        self.displaced = installation.is_none_or(|it| !it.is_here || it.id != self.installation);
+        let own = &self.installation;
+        self.displaced = installation::find(session)
+            .is_none_or(|found| found.id != own.id || found.is_here != own.is_here);
         self.unarmed = endpoint::unarmed(session, None);
-        self.entry.set_state(if self.unarmed > 0 { State::Unarmed } else { State::Running });
+        self.entry.set_state(standing(&self.installation, self.unarmed));
         let mut routes = endpoint::load(session, None);
         if !settings::enabled() || self.displaced {
             routes.iter_mut().for_each(|route| route.sending = false);
@@ -144,7 +144,8 @@ impl Leader {
         if claims.is_empty() {
             return;
         }
-        let found = pending::claim(session, &self.timeline, &mut claims, clock, &self.installation);
+        let found =
+            pending::claim(session, &self.timeline, &mut claims, clock, &self.installation.id);
         let mut exhausted = Vec::new();
         for (claim, found) in claims.iter().zip(found) {
             if self.schedule.claimed(claim, found, now) {
@@ -167,7 +168,7 @@ impl Leader {
         let (window, scan) = fresh.or_else(oldest)?;
         let skip = self.schedule.spilling(now);
         let ring::Page { mut events, last, bytes } =
-            ring::read(session, window, scan, &skip, &self.installation);
+            ring::read(session, window, scan, &skip, &self.installation.id);
         let mut handled = Handled::default();
         if window == RECOVERY {
             handled = ring::handled(session, &events);

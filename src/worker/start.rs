@@ -9,7 +9,6 @@ use super::backlog::Backlog;
 use super::leader::{Begun, LONGEST_PAUSE, Leader, SHORTEST_PAUSE};
 use super::{Exit, caution};
 use crate::domain::clock::{Clock, Reading};
-use crate::domain::reminder::Reminder;
 use crate::domain::time::Timestamp;
 use crate::domain::timeline::Absence;
 use crate::domain::version;
@@ -22,7 +21,7 @@ use crate::pg::txn::{self, TxnError};
 use crate::pg::{arrival, compat, guc, interrupt, lock, memory, quit, server};
 use crate::queue::cursor::{self, Start};
 use crate::queue::{installation, pending, ring};
-use crate::registry;
+use crate::registry::{self, endpoint};
 
 /// How long it waits for a lock. Longer, and what others do to the schema of one database holds up first visits of the others.
 const LOCK_TIMEOUT: (&CStr, &CStr) = (c"lock_timeout", c"2s");
@@ -103,20 +102,16 @@ pub(super) fn run(database: pg_sys::Oid) -> Exit {
 enum Found {
     /// A run begins.
     Begun(Box<Begun>),
-    /// This database is a copy. Nothing of it is touched.
-    Copy,
     /// A row of ours has been removed by hand.
     Incomplete,
 }
 
-/// Reads what an earlier run has left. Waits where this database must not send.
+/// Reads what an earlier run has left. Waits where that cannot be read.
 fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
     let mut pause = SHORTEST_PAUSE;
-    let mut reminder = Reminder::default();
     loop {
         interrupt::reload_if_asked();
-        let mut failed = false;
-        // Whoever arms the database later wakes again.
+        // Whoever mends it later wakes again.
         entry.take_wake();
         match txn::run(extension, |session| look(session, entry)) {
             Ok(Found::Begun(begun)) => {
@@ -127,15 +122,7 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
                 interrupt::put_off_end();
                 return Leader::new(extension, entry, *begun);
             }
-            Ok(Found::Copy) => {
-                entry.set_state(State::Unarmed);
-                if reminder.is_due(Instant::now()) {
-                    let arming = txn::qualified("nothing is sent before webhook_arm()");
-                    log!("pg_webhook: this database is a copy: {arming}");
-                }
-            }
             Ok(Found::Incomplete) => {
-                failed = true;
                 entry.set_error("a row of webhook.cursor, ring or installation is missing");
             }
             Err(TxnError::ExtensionGone) => {
@@ -143,25 +130,15 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
                 return Err(Exit::Finished);
             }
             Err(TxnError::Ending) => return Err(Exit::Failed),
-            Err(TxnError::Failed(message)) => {
-                failed = true;
-                entry.set_error(&message);
-            }
+            Err(TxnError::Failed(message)) => entry.set_error(&message),
         }
         // Nothing but a statement of a user's changes anything about it.
         entry.set_idle(true);
         if entry.leave() != Leave::Stay {
-            let unarmed = entry.state() == State::Unarmed;
-            let again = Timestamp::from(SystemTime::now()).after(LONGEST_PAUSE);
-            entry.rest(if unarmed { Timestamp::INFINITY } else { again });
+            entry.rest(Timestamp::from(SystemTime::now()).after(LONGEST_PAUSE));
             return Err(Exit::Finished);
         }
-        // A copy is armed by a statement, which wakes; what is captured there meanwhile wakes as well.
-        let sure = if failed { pause } else { SHORTEST_PAUSE };
-        interrupt::pause(sure, || entry.leave() != Leave::Stay);
-        if !failed && !entry.is_woken() && entry.leave() == Leave::Stay {
-            interrupt::wait(None, pause);
-        }
+        interrupt::pause(pause, || entry.leave() != Leave::Stay);
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
@@ -170,24 +147,31 @@ fn look(session: &Session, entry: &Entry) -> Found {
     let Some(installation) = installation::find(session) else {
         return Found::Incomplete;
     };
-    if !installation.is_here {
-        if arrival::noted(installation.since).is_none() {
-            arrival::note(installation.since);
-        }
-        return Found::Copy;
+    if !installation.is_here && arrival::noted(installation.since).is_none() {
+        arrival::note(installation.since);
     }
     registry::listen();
     let begin = || {
         let mut start = cursor::begin(session)?;
         let now = Instant::now();
+        let left = (!installation.is_here).then_some(start.left);
         let reading = start.left.resumed(Timestamp::from(SystemTime::now()));
         start.cautious = caution::judge(session, &start, reading.time());
         resume(session, &mut start, reading, entry.needed_from());
         let clock = Clock::new(reading, now);
         let (slot, log) = (ring::current_slot(session)?, Log::open(session));
         let backlog = Backlog::new(pending::table(session));
-        let installation = installation.id;
-        Some(Found::Begun(Box::new(Begun { installation, start, clock, slot, log, backlog })))
+        let unarmed = endpoint::unarmed(session, None);
+        Some(Found::Begun(Box::new(Begun {
+            installation,
+            unarmed,
+            start,
+            left,
+            clock,
+            slot,
+            log,
+            backlog,
+        })))
     };
     begin().unwrap_or(Found::Incomplete)
 }

@@ -9,6 +9,7 @@ from harness import wait_until
 from harness.cluster import Database
 from harness.copies import copy_database, health, ids, records, wait_for_state
 from harness.receiver import reply
+from harness.ring import SLOTS, turn
 
 
 @pytest.fixture
@@ -114,8 +115,6 @@ def test_a_copy_forgets_what_came_and_sends_what_it_has_captured(own_cluster, ma
         owner.execute("INSERT INTO items VALUES (3)")
         wait_for_state(copy, "unarmed")
         assert server.log_lines("this database is a copy: nothing is sent before public.webhook_arm")
-        [(told,)] = copy.execute("SELECT problem FROM webhook_check() WHERE webhook IS NULL").fetchall()
-        assert told.startswith("the log is not cut in a copy, and takes ")
         owner.execute("INSERT INTO items VALUES (4)")
         owner.execute("SELECT webhook_resume('hook')")
         assert health(owner) == ("unarmed", "unarmed: the database is a copy of the one that the webhook was made in")
@@ -130,20 +129,6 @@ def test_a_copy_forgets_what_came_and_sends_what_it_has_captured(own_cluster, ma
             origin.execute("SELECT webhook_invoke('beside', i) FROM (SELECT 1 AS id) AS i")
         beside.wait(1)
         assert len(receiver.got()) == 1, "the attempt of the original"
-        # Nor is the log cut, however old it is, or a bound of what waits kept.
-        slot = "SELECT slot FROM webhook.ring"
-        before = copy.execute(slot).fetchone()
-        copy.execute("UPDATE webhook.ring SET since = since - interval '1 year'")
-        owner.execute("SELECT webhook_update('hook', max_backlog => 1)")
-        # The worker has looked: it has come again.
-        worker = "SELECT pid FROM webhook.worker WHERE state = 'unarmed'"
-        [pid] = copy.execute(worker).fetchone()
-        copy.execute("SELECT pg_terminate_backend(%s)", [pid])
-        wait_until(lambda: copy.execute(worker).fetchone() not in (None, (pid,)), "the worker")
-        assert copy.execute(slot).fetchone() == before
-        assert copy.execute("SELECT count(*) FROM webhook.dead_letters").fetchone() == (0,)
-        copy.execute("UPDATE webhook.ring SET since = since + interval '1 year'")
-        owner.execute("SELECT webhook_update('hook', max_backlog => 0)")
         receiver.default(reply(200))
         assert copy.execute("SELECT webhook_arm()").fetchone() == (True,)
         requests = receiver.wait(5, timeout=5)
@@ -157,6 +142,64 @@ def test_a_copy_forgets_what_came_and_sends_what_it_has_captured(own_cluster, ma
         origin.execute("SELECT webhook_resume('hook')")
         receiver.wait(7)
     assert sorted(records(receiver, "/")) == [1, 1, 2, 3, 4, 5]
+
+
+def test_a_copy_that_nobody_has_armed_stays_within_its_bounds(own_cluster, make_db, receiver):
+    """Its log turns, and what waits is bounded. What is armed then has of both what it would have had."""
+    server = own_cluster()
+    db = make_db(server, "origin").hand_over()
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    db.create("hook", receiver.url("/"), table_name="items")
+    db.run("SELECT webhook_pause('hook')")
+    db.run("INSERT INTO items VALUES (1), (2)")
+    db.wait_for_status(2, "pending")
+    db.close()
+    copy_database(server, "origin", "copy")
+    waiting = "SELECT count(*) FROM webhook.pending WHERE next_at < 'infinity'"
+    with server.connect("copy") as copy, server.connect("copy", user=db.owner) as owner:
+        owner.execute("SELECT webhook_resume('hook')")
+        owner.execute("INSERT INTO items VALUES (3), (4), (5)")
+        # What has come is in the first, which has its turn after the last.
+        copy.execute("UPDATE webhook.ring SET slot = %s", [SLOTS - 1])
+        assert turn(copy) == 0
+        assert copy.execute("SELECT count(*) FROM webhook.event").fetchone() == (0,)
+        assert copy.execute(waiting).fetchone() == (5,)
+        owner.execute("SELECT webhook_update('hook', max_backlog => 2)")
+        wait_until(lambda: copy.execute(waiting).fetchone() == (2,), "the bound to hold")
+        assert copy.execute("SELECT state FROM webhook.worker").fetchone() == ("unarmed",)
+        assert not receiver.got()
+        assert copy.execute("SELECT webhook_arm()").fetchone() == (True,)
+        receiver.wait(2)
+        wait_until(lambda: copy.execute(waiting).fetchone() == (0,), "what waited to be written down")
+        assert records(receiver) == [4, 5]
+        # Dead letters of its own, and none that came.
+        assert owner.execute("SELECT count(*) FROM webhook.dead_letters").fetchone() == (1,)
+
+
+def test_what_the_worker_sees_while_a_copy_is_armed_does_not_stay(own_cluster, make_db, receiver, make_receiver):
+    """It came with the copy, and the worker is about to take it out of the log."""
+    server = own_cluster(pg_webhook__enabled="off")
+    db = make_db(server, "origin").hand_over()
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    db.create("hook", receiver.url("/"), table_name="items")
+    db.run("INSERT INTO items VALUES (1), (2)")
+    db.close()
+    copy_database(server, "origin", "copy")
+    with server.connect("copy") as copy, server.connect("copy") as admin, server.connect("copy", user=db.owner) as owner:
+        owner.execute("INSERT INTO items VALUES (3)")
+        wait_for_state(copy, "unarmed")
+        with admin.transaction():
+            admin.execute("SELECT webhook_arm()")
+            server.configure(pg_webhook__enabled="on")
+            server.reload()
+            # The original has read the setting, and so has the copy.
+            receiver.wait(2)
+            seen = "SELECT last_error FROM webhook.worker"
+            wait_until(lambda: copy.execute(seen).fetchone()[0] or "", "the worker to be in need of the backlog")
+        receiver.wait(3)
+        wait_until(lambda: copy.execute("SELECT count(*) FROM webhook.pending").fetchone() == (0,), "nothing to wait")
+        assert owner.execute("SELECT count(*) FROM webhook.deliveries").fetchone() == (1,)
+    assert sorted(records(receiver)) == [1, 2, 3]
 
 
 def test_a_template_with_the_extension_loses_nothing(own_cluster, receiver):

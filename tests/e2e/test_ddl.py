@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from harness import wait_until
+from harness.ring import turn
 from test_readme import statements
 
 URL = "http://127.0.0.1:9/"
@@ -239,6 +240,14 @@ def test_all_of_ours_may_go_to_another_role(db, people, receiver):
     db.run(f"ALTER SCHEMA webhook OWNER TO {role}")
     assert db.rows(owners) == [(role,)]
     db.run("INSERT INTO items VALUES (3)")
+    # What the worker does when definitions have changed calls one of them.
+    db.run("SELECT webhook_update('hook', description => 'changed')")
+    left = check(db)
+    assert left and {severity for severity, _, _ in left} == {"error"}
+    assert ("function webhook.queue_time() belongs to role postgres, and schema webhook to role " + role
+            + ", which may not call it") in [problem for _, problem, _ in left]
+    wait_until(lambda: "queue_time" in (db.value("SELECT last_error FROM webhook.worker") or ""), "the worker to say so")
+    db.run(";".join(hint[hint.index("ALTER FUNCTION"):] for _, _, hint in left))
     db.wait_for_status(3)
     assert check(db) == []
     db.run(f"REASSIGN OWNED BY {role} TO postgres")
@@ -434,13 +443,6 @@ def test_the_log_turns_under_event_triggers_that_refuse(own_cluster, make_db, re
         db.run(f"CREATE EVENT TRIGGER no_{event} ON {event} EXECUTE FUNCTION public.no()")
     db.run("INSERT INTO items VALUES (1)")
     db.wait_for_status(1)
-    before = db.value("SELECT slot FROM webhook.ring")
-
-    def turned():
-        """Which empties the slot that is the current one then."""
-        db.run("UPDATE webhook.ring SET since = since - interval '1 hour'")
-        db.run("SELECT webhook_update('hook', description => 'awake')")
-        return db.value("SELECT slot FROM webhook.ring") != before
-
-    wait_until(turned, "the log to turn", interval=0.1)
+    # Which empties a slot.
+    turn(db.connection)
     assert db.value("SELECT last_error FROM webhook.worker") is None

@@ -11,8 +11,7 @@ from harness.cluster import Database
 from harness.major import MAJOR
 from harness.places import BIN
 from harness.receiver import reply
-
-SLOTS = 8
+from harness.ring import SLOTS, turn
 MARK = "b0dy-of-an-event"
 
 
@@ -89,19 +88,6 @@ def wait_for_no_lag(publisher, subscriber):
     wait_until(lambda: publisher.value(taken, now, subscriber.name), "the subscriber to be where the publisher is")
 
 
-def turn(db, meanwhile=lambda: None):
-    """Let the ring turn once."""
-    before = db.value("SELECT slot FROM webhook.ring")
-    db.run("UPDATE webhook.ring SET since = since - interval '1 hour'")
-
-    def turned():
-        meanwhile()
-        db.run("SELECT webhook_update('hook', description => 'awake')")
-        return db.value("SELECT slot FROM webhook.ring") != before
-
-    wait_until(turned, "the ring to turn", interval=0.05)
-
-
 # What is private and does not change by itself.
 KEPT = ["webhook", "watch", "secret", "health", "pending", "closed", "installation"]
 
@@ -173,7 +159,7 @@ def test_a_subscriber_keeps_what_it_has(databases, receiver, kind):
         last += 20
 
     for _ in range(turns):
-        turn(publisher, meanwhile=write)
+        turn(publisher.connection, meanwhile=write)
     publisher.run("SELECT webhook_replay_all('dead'), webhook_rotate_secret('hook'), webhook_pause('dead')")
     publisher.run("SELECT webhook_cancel(id) FROM webhook.deliveries WHERE status IN ('pending', 'retrying')")
     publisher.run("SELECT webhook_delete('dead')")
@@ -328,7 +314,7 @@ def test_logical_decoding_sees_no_bodies(databases, receiver):
     db.wait_for_status(4, "dead")
     db.run("SELECT webhook_update('hook', headers => %s::jsonb)", json.dumps({"X-Other": MARK}))
     for _ in range(SLOTS):
-        turn(db)
+        turn(db.connection)
     seen = [line for (line,) in db.rows("SELECT data FROM pg_logical_slot_get_changes('spy', NULL, NULL)")]
     assert [line for line in seen if MARK in line and line.startswith("table public.items")]
     ours = [line for line in seen if line.startswith("table webhook.")]

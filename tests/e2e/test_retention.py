@@ -7,8 +7,7 @@ import pytest
 from harness import wait_until
 from harness.dumps import dump, feed
 from harness.receiver import reply
-
-SLOTS = 8
+from harness.ring import SLOTS, age, slot, turn
 
 
 @pytest.fixture
@@ -23,29 +22,6 @@ def prepare(server, make_db, receiver, **settings):
     return db
 
 
-def slot(db):
-    return db.value("SELECT slot FROM webhook.ring")
-
-
-def age(db):
-    """Make the current slot as old as if it had been in use for an hour."""
-    db.run("UPDATE webhook.ring SET since = since - interval '1 hour'")
-
-
-def turn(db):
-    """Let the ring turn once, and return the new slot."""
-    before = slot(db)
-    age(db)
-
-    def turned():
-        # An idle worker looks rarely; this wakes it.
-        db.run("SELECT webhook_update('hook', description => 'awake')")
-        return slot(db) != before
-
-    wait_until(turned, "the ring to turn", interval=0.1)
-    return slot(db)
-
-
 def ids(db):
     return {json.loads(payload)["record"]["id"] for (payload,) in db.rows("SELECT payload FROM webhook.deliveries")}
 
@@ -56,7 +32,7 @@ def test_a_turn_forgets_the_oldest_and_keeps_the_rest(server, make_db, receiver)
         db.run("INSERT INTO items VALUES (%s)", i)
         db.wait_for_status(i + 1)
         # The cursor must be past an event before its slot can be emptied.
-        assert turn(db) == (i + 1) % SLOTS
+        assert turn(db.connection) == (i + 1) % SLOTS
     assert ids(db) == set(range(1, SLOTS)), "the slot of the first one has been emptied"
     assert db.value("SELECT count(*) FROM webhook.attempts") == SLOTS - 1
     assert len(receiver.got()) == SLOTS
@@ -66,10 +42,10 @@ def test_the_log_of_a_database_at_rest_turns(server, make_db, receiver):
     db = prepare(server, make_db, receiver)
     db.run("INSERT INTO items VALUES (1)")
     db.wait_for_status(1)
-    before = slot(db)
-    age(db)
+    before = slot(db.connection)
+    age(db.connection)
     # Nobody wakes the worker.
-    wait_until(lambda: slot(db) != before, "the ring to turn", interval=0.1)
+    wait_until(lambda: slot(db.connection) != before, "the ring to turn", interval=0.1)
 
 
 def test_what_waits_outlives_its_slot(server, make_db, receiver):
@@ -83,7 +59,7 @@ def test_what_waits_outlives_its_slot(server, make_db, receiver):
     wait_until(lambda: db.statuses() == expected, lambda: f"{expected}, not {db.statuses()}")
     before = db.rows("SELECT webhook, event_id, payload FROM webhook.deliveries ORDER BY webhook")
     for _ in range(SLOTS):
-        turn(db)
+        turn(db.connection)
     assert db.value("SELECT count(*) FROM webhook.event") == 0
     assert db.statuses() == expected
     after = db.rows("SELECT webhook, event_id, payload FROM webhook.deliveries ORDER BY webhook")
@@ -105,25 +81,25 @@ def test_an_open_transaction_keeps_its_slot(server, make_db, receiver):
     with db.connect(autocommit=False) as writer:
         writer.execute("INSERT INTO items VALUES (1)")
         for _ in range(SLOTS - 1):
-            turn(db)
-        assert slot(db) == SLOTS - 1
+            turn(db.connection)
+        assert slot(db.connection) == SLOTS - 1
         since = len(server.log_text())
-        age(db)
+        age(db.connection)
         # The log and webhook_check say who holds it up.
         told = "its oldest part is in use by prepared transaction 'kept' of "
-        wait_until(lambda: problems(db, told), "to be told", interval=0.1)
+        wait_for_reason(db, told)
         [problem] = problems(db, told)
         assert f", process {writer.info.backend_pid} of role postgres, in a transaction since" in problem
         assert len(server.log_lines(f"the log is not cut, and takes .*: {told}", since)) == 1
         db.run("INSERT INTO items VALUES (2)")
         db.wait_for_status(1)
-        assert slot(db) == SLOTS - 1, "its slot must not be emptied under it"
+        assert slot(db.connection) == SLOTS - 1, "its slot must not be emptied under it"
         writer.commit()
     db.wait_for_status(2)
     db.run("COMMIT PREPARED 'kept'")
     db.wait_for_status(3)
     assert {json.loads(r.body)["record"]["id"] for r in receiver.got()} == {1, 2, 3}
-    wait_until(lambda: slot(db) == 0, "the ring to turn at last")
+    wait_until(lambda: slot(db.connection) == 0, "the ring to turn at last")
     assert ids(db) == {2} and not problems(db, "the log")
 
 
@@ -131,11 +107,11 @@ def test_an_open_transaction_that_has_looked_keeps_the_log(server, make_db, rece
     db = prepare(server, make_db, receiver)
     with db.connect(autocommit=False) as reader:
         assert reader.execute("SELECT count(*) FROM webhook.deliveries").fetchone() == (0,)
-        age(db)
+        age(db.connection)
         told = f"its oldest part is in use by process {reader.info.backend_pid} of "
-        wait_until(lambda: problems(db, told), "to be told", interval=0.1)
-        assert slot(db) == 0
-    wait_until(lambda: slot(db) == 1, "the ring to turn at last")
+        wait_for_reason(db, told)
+        assert slot(db.connection) == 0
+    wait_until(lambda: slot(db.connection) == 1, "the ring to turn at last")
 
 
 def test_what_else_keeps_the_log_from_being_cut_is_told(server, make_db, receiver):
@@ -144,11 +120,11 @@ def test_what_else_keeps_the_log_from_being_cut_is_told(server, make_db, receive
     with db.connect(autocommit=False) as other:
         # What is forgotten with a slot is in here, too.
         other.execute("LOCK TABLE webhook.closed IN SHARE MODE")
-        age(db)
+        age(db.connection)
         told = "of its oldest part, canceling statement due to lock timeout"
-        wait_until(lambda: problems(db, told), "to be told", interval=0.1)
-        assert slot(db) == 0
-    wait_until(lambda: slot(db) == 1, "the ring to turn at last")
+        wait_for_reason(db, told)
+        assert slot(db.connection) == 0
+    wait_until(lambda: slot(db.connection) == 1, "the ring to turn at last")
     assert not problems(db, "the log")
     assert len(server.log_lines(f"the log is not cut, and takes .*: {told}", since)) == 1
 
@@ -164,10 +140,16 @@ def test_what_is_open_in_another_database_holds_up_nothing(server, make_db, rece
             for i in range(SLOTS + 1):
                 db.run("INSERT INTO items VALUES (%s)", i)
                 wait_until(lambda: len(receiver.got()) > i, "the event")
-                assert turn(db) == (i + 1) % SLOTS
+                assert turn(db.connection) == (i + 1) % SLOTS
     finally:
         other.run("ROLLBACK PREPARED 'forgotten'")
     assert ids(db) == set(range(2, SLOTS + 1))
+
+
+def wait_for_reason(db, text):
+    """Why the ring does not turn, as it is written down. Whoever asks webhook_check uses the log and can be a reason."""
+    reason = lambda: db.value("SELECT blocked FROM webhook.ring") or ""
+    wait_until(lambda: text in reason(), lambda: f"the reason to be written down; it is {reason()!r}", interval=0.1)
 
 
 def problems(db, text):
@@ -186,7 +168,7 @@ def test_tests_keep_the_log_of_nothing_else(db, receiver):
     db.create("hook", receiver.url("/"))
     db.run("SELECT * FROM webhook_test('hook')")
     begin_the_last(db)
-    wait_until(lambda: slot(db) == 0, "the ring to turn", interval=0.1)
+    wait_until(lambda: slot(db.connection) == 0, "the ring to turn", interval=0.1)
 
 
 def test_the_log_turns_while_nothing_is_sent(server, make_db, receiver):
@@ -198,7 +180,7 @@ def test_the_log_turns_while_nothing_is_sent(server, make_db, receiver):
     db.run("INSERT INTO items SELECT generate_series(1, 3000)")
     begin_the_last(db)
     assert db.statuses() == {"pending": 6000}
-    wait_until(lambda: slot(db) == 0, "the ring to turn", interval=0.1)
+    wait_until(lambda: slot(db.connection) == 0, "the ring to turn", interval=0.1)
 
     def has_been_looked_at():
         db.run("SELECT webhook_update('few', description => 'awake')")
@@ -224,7 +206,7 @@ def test_the_log_of_a_restored_dump_that_nobody_has_armed_turns(server, make_db,
     with server.connect(db.name, user=origin.owner) as owner:
         for i in range(SLOTS + 1):
             owner.execute("INSERT INTO items VALUES (%s)", [i])
-            assert turn(db) == (i + 1) % SLOTS
+            assert turn(db.connection) == (i + 1) % SLOTS
         assert owner.execute("SELECT health FROM webhook.webhooks").fetchone() == ("unarmed",)
     everything = set(range(SLOTS + 1))
     assert db.statuses() == {"pending": SLOTS + 1} and ids(db) == everything
@@ -247,12 +229,12 @@ def test_the_log_turns_before_its_time_where_it_is_full(own_cluster, make_db, re
                " FROM generate_series(%s::int, %s::int) AS n, generate_series(1, 11000) GROUP BY n", first, last)
 
     write(1, 15)
-    wait_until(lambda: slot(db.judge) == 1, "the ring to turn")
+    wait_until(lambda: slot(db.judge.connection) == 1, "the ring to turn")
     # One that is there and is not full stays.
     db.run("INSERT INTO items VALUES (16, 'small')")
     db.wait_for_status(16)
     assert {json.loads(r.body)["record"]["id"] for r in receiver.got()} == set(range(1, 17))
-    assert slot(db.judge) == 1
+    assert slot(db.judge.connection) == 1
     # What is larger all the same is told.
     assert not problems(db, "log_max_size")
     db.judge.run("ALTER TABLE webhook.event_3 ALTER COLUMN payload SET STORAGE EXTERNAL")
@@ -266,14 +248,14 @@ def test_nothing_is_lost_while_the_ring_turns_under_load(server, make_db, receiv
     db = prepare(server, make_db, receiver)
     last, turns = 0, 0
     while turns < SLOTS + 2:
-        before = slot(db)
-        age(db)
+        before = slot(db.connection)
+        age(db.connection)
 
         def turned():
             nonlocal last
             db.run("INSERT INTO items SELECT generate_series(%s::int, %s::int)", last + 1, last + 50)
             last += 50
-            return slot(db) != before
+            return slot(db.connection) != before
 
         wait_until(turned, "the ring to turn")
         turns += 1

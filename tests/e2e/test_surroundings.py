@@ -9,6 +9,7 @@ from harness import wait_until
 from harness.copies import records
 from harness.people import People
 from harness.receiver import reply
+from harness.ring import age, slot
 
 # As scripts put it on every table that there is.
 AUDIT = """
@@ -148,9 +149,10 @@ def test_triggers_of_every_kind_that_fail_stop_nothing(owned, receiver):
     assert len(receiver.got("/")) == 153 and len(receiver.got("/parts")) == 2
     with db.cluster.connect(db.name) as admin:
         # Nor does it fire what is for TRUNCATE, which is what the log is cut by.
-        slot = db.judge.value("SELECT slot FROM webhook.ring")
-        admin.execute("SET session_replication_role = replica; UPDATE webhook.ring SET since = since - interval '1 year'")
-    wait_until(lambda: db.judge.value("SELECT slot FROM webhook.ring") != slot, "the log to turn")
+        before = slot(admin)
+        admin.execute("SET session_replication_role = replica")
+        age(admin)
+        wait_until(lambda: slot(admin) != before, "the log to turn")
     assert db.judge.value("SELECT last_error FROM webhook.worker") in (None, "")
     receiver.on("/parts", reply(200))
     for function in ("webhook_cancel", "webhook_replay"):
@@ -253,7 +255,7 @@ def test_a_webhook_that_is_forgotten_leaves_nothing(own_cluster, make_db, receiv
     db.run("UPDATE webhook.webhook SET deleted_at = deleted_at - interval '1 hour'")
 
     def forgotten():
-        db.run("UPDATE webhook.ring SET since = since - interval '1 hour'")
+        age(db.connection)
         db.run("SELECT webhook_update('awake', description => 'awake')")
         return db.value("SELECT count(*) FROM webhook.webhook") == 1
 

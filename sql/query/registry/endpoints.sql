@@ -12,19 +12,19 @@ SELECT
     w.max_concurrency,
     s.signing_key,
     s.headers,
-    coalesce(h.fail_count, 0),
+    coalesce(k.fail_count, 0),
     w.rate_limit,
     w.format,
     w.signature_header,
     s.previous_key,
     floor(extract(epoch FROM s.previous_until))::bigint,
-    w.installation = i.id,
+    h.is_here AND w.installation = h.id,
     w.updated_at,
-    coalesce(h.unwell, 0)
+    coalesce(k.unwell, 0)
 FROM webhook.owned AS w
-CROSS JOIN webhook.installation AS i
+CROSS JOIN webhook.home AS h
 LEFT JOIN webhook.secret AS s ON s.webhook = w.id
-LEFT JOIN webhook.health AS h ON h.webhook = w.id
+LEFT JOIN webhook.health AS k ON k.webhook = w.id
 WHERE w.deleted_at IS NULL
   AND w.role IS NOT NULL
   AND ($1 IS NULL OR w.id = $1)
