@@ -254,6 +254,22 @@ mod tests {
     }
 
     #[test]
+    fn keeps_so_many_names() {
+        let mut state = State::default();
+        let address = [IpAddr::from([127, 0, 0, 1])];
+        for n in 0..KEPT {
+            state.keep(&n.to_string(), &address);
+        }
+        state.keep("further", &address);
+        assert!(!state.answers.contains_key("further"), "all are fresh");
+        let old = Instant::now().checked_sub(FRESH).expect("the machine has run for longer");
+        state.answers.values_mut().take(KEPT / 2).for_each(|(at, _)| *at = old);
+        state.keep("further", &address);
+        assert!(state.answers.contains_key("further"));
+        assert_eq!(state.answers.len(), KEPT / 2 + 1);
+    }
+
+    #[test]
     fn one_thread_answers_all() {
         let lookups = Lookups::with_threads(1);
         let callers: Vec<_> = (1..=32)

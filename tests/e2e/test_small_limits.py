@@ -310,6 +310,55 @@ def test_a_recorded_request_without_its_date(role, receiver):
     assert refused(member, "SELECT webhook_verify('', '{}'::jsonb, '', signature => 'md5')") == "22023"
 
 
+# --- memory -----------------------------------------------------------------------------------------
+
+
+def test_a_session_forgets_triggers_and_knows_them_again(role, receiver):
+    """It writes to more than it remembers, twice."""
+    member = role("mem")
+    hooks, parts = 65, 64
+    member.execute("CREATE TABLE parted (id int) PARTITION BY LIST (id)")
+    for number in range(parts):
+        member.execute(f"CREATE TABLE part{number} PARTITION OF parted FOR VALUES IN ({number})")
+    for number in range(hooks):
+        member.execute("SELECT webhook_create(%s, %s, 'parted', events => '{INSERT}')", [f"hook{number}", receiver.url("/")])
+        member.execute("SELECT webhook_pause(%s)", [f"hook{number}"])
+    for _ in range(2):
+        member.execute("INSERT INTO parted SELECT n FROM generate_series(0, %s) AS n", [parts - 1])
+    counts = member.execute("SELECT count(*), min(n), max(n) FROM (SELECT count(*) AS n FROM webhook.deliveries GROUP BY webhook) AS d")
+    assert counts.fetchone() == (hooks, 2 * parts, 2 * parts)
+
+
+def test_what_the_backlog_cannot_take_is_kept_up_to_a_limit(own_cluster, make_db, receiver):
+    """Then no more of the log is read. Nothing of it is lost."""
+    db = make_db(own_cluster()).hand_over()
+    db.run("CREATE TABLE items (id int)")
+    db.create("hook", receiver.url("/"), table_name="items")
+    db.create("other", receiver.url("/other"))
+    db.run("SELECT webhook_pause('hook')")
+
+    def emit():
+        db.run("SELECT webhook_invoke('other', i) FROM (SELECT 1 AS id) AS i")
+
+    with db.cluster.connect(db.name, autocommit=False) as vacuum:
+        vacuum.execute("LOCK TABLE webhook.pending IN SHARE MODE")
+        db.run("INSERT INTO items SELECT generate_series(1, 50000)")
+        emit()
+        receiver.wait(1, "/other")
+        db.run("INSERT INTO items SELECT generate_series(50001, 100500)")
+        emit()
+        db.run("INSERT INTO items SELECT generate_series(100501, 110000)")
+        emit()
+        receiver.wait(2, "/other")
+        # The worker has looked, as often as it does when it is woken.
+        for _ in range(20):
+            db.run("SELECT webhook_update('other', description => 'awake')")
+            time.sleep(0.1)
+        assert len(receiver.got("/other")) == 2
+    receiver.wait(3, "/other")
+    db.wait_for_status(110000, "pending")
+
+
 # --- arming -----------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from harness import wait_until
 from harness.cluster import Database
-from harness.databases import furnish, server_with
+from harness.databases import furnish, insert, server_with
 from harness.receiver import reply
 
 # Seconds before a second attempt.
@@ -20,7 +20,7 @@ def test_one_of_three_hundred_databases_is_found(receiver):
         with server.connect() as admin:
             for number in range(299):
                 admin.execute(f"CREATE DATABASE plain{number} TEMPLATE template0 STRATEGY file_copy")
-        db = furnish(Database(server, "late"), receiver)
+        db = furnish(Database(server, "late"), receiver, retry_backoff_seconds=1)
         hint = server.data / "pg_stat" / "pg_webhook.databases"
         oid = db.value("SELECT oid FROM pg_database WHERE datname = 'late'")
         wait_until(lambda: hint.exists() and str(oid) in hint.read_text().split(), "the hint")
@@ -30,16 +30,22 @@ def test_one_of_three_hundred_databases_is_found(receiver):
             server.connect(f"plain{number}").close()
         # What a machine that has other things to do takes longer for a connection it takes longer for a visit.
         busy = max(1, (time.monotonic() - began) / 3)
-        for spoil, limit in ((lambda: None, 2), (lambda: hint.write_bytes(b"\xff" * 100), 15)):
+        for number, (spoil, limit) in enumerate([(lambda: None, 2), (lambda: hint.write_bytes(b"\xff" * 100), 15)], 1):
+            receiver.on("/late", reply(500), reply(200))
+            insert(db)
+            db.wait_for_status(1, "retrying")
             db.close()
             server.stop()
             spoil()
+            # By now it is due.
+            time.sleep(1.2)
             said = len(server.log_text())
             server.start()
             began = time.monotonic()
             db.connection = server.connect("late")
-            db.wait_for_worker()
+            receiver.wait(2 * number, "/late", timeout=60)
             assert time.monotonic() - began < limit * busy
+            db.wait_for_status(number)
             assert server.log_lines("pg_webhook: |FATAL|ERROR", said) == []
 
 

@@ -452,6 +452,20 @@ fn what_waits_for_one_leaves_room_for_others() {
 }
 
 #[test]
+fn no_more_is_read_once_so_many_events_are_in_memory() {
+    let now = Instant::now();
+    let most = i32::try_from(MOST_MESSAGES).expect("a few");
+    let mut schedule = schedule((0..=most).map(route).collect(), now);
+    for webhook in 0..most {
+        if webhook == most - 1 {
+            assert!(schedule.has_room());
+        }
+        assert_eq!(schedule.offer(event(webhook.into(), webhook), now), Decision::Taken);
+    }
+    assert!(!schedule.has_room() && !schedule.has_room_for_fresh(now));
+}
+
+#[test]
 fn what_is_too_much_goes_back_to_where_it_waits() {
     let now = Instant::now();
     let mut schedule = schedule((1..=8).map(route).collect(), now);
