@@ -155,11 +155,8 @@ def copy_of():
     made = []
 
     def make(server, standby=False, **settings):
-        other = server.copy()
+        other = server.standby() if standby else server.copy()
         made.append(other)
-        if standby:
-            (other.data / "standby.signal").touch()
-            settings["primary_conninfo"] = f"'host={server.folder} port={server.port} user=postgres'"
         other.configure(**settings)
         return other
 

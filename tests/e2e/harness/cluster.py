@@ -73,6 +73,13 @@ class Cluster:
         other.configure(unix_socket_directories=f"'{other.folder}'")
         return other
 
+    def standby(self, name="standby"):
+        """A cluster that begins so and follows this one."""
+        other = self.copy(name)
+        (other.data / "standby.signal").touch()
+        other.configure(primary_conninfo=f"'host={self.folder} port={self.port} user=postgres'")
+        return other
+
     def _environment(self):
         # A backtrace in the environment would become part of every error's DETAIL.
         return {k: v for k, v in os.environ.items() if not k.startswith(("RUST_", "PG"))}

@@ -9,6 +9,8 @@ import time
 import psycopg
 
 from harness import wait_until
+from harness.clock import Clock
+from harness.disk import Disk
 
 #: How a fault ends what was going on. An orderly end repeats nothing that was answered; in a crash of the worker or the server
 #: some of it may be repeated; the others end nothing.
@@ -19,10 +21,27 @@ STEP = 3600
 
 
 class Victim:
-    """A server with its disk and its clock."""
+    """A server with its disk and its clock. A standby takes its place where that is promoted."""
 
-    def __init__(self, server, disk, clock):
-        self.server, self.disk, self.clock = server, disk, clock
+    def __init__(self, server, steps=0):
+        self.server, self.disk, self.clock = server, Disk(server), Clock(server)
+        #: Lines of the logs of servers before this one that there should not be.
+        self.wrong = []
+        #: How often a standby has taken its place.
+        self.promotions = 0
+        self.set_clock(steps)
+
+    def set_clock(self, seconds):
+        self.steps = seconds
+        self.clock.set(seconds)
+
+    def is_succeeded_by(self, other):
+        self.look_for_what_is_wrong()
+        self.promotions += 1
+        self.server, self.disk, self.clock = other.server, other.disk, other.clock
+
+    def look_for_what_is_wrong(self):
+        self.wrong += self.server.log_lines("TRAP|panicked|XX000")
 
     def environment(self):
         disk, clock = self.disk.environment(), self.clock.environment()
@@ -122,22 +141,31 @@ def terminate_launcher(victim, dice):
     victim.hit("pg_webhook launcher", signal.SIGTERM, dice)
 
 
+def terminate_backend(victim, dice):
+    victim.hit("[local]", signal.SIGTERM, dice)
+
+
 def stand_still(victim, dice):
-    pid = victim.hit("pg_webhook worker", signal.SIGSTOP, dice)
-    time.sleep(dice.uniform(0.1, 2))
+    kind = dice.choice(("pg_webhook worker", "pg_webhook worker", "pg_webhook launcher", "[local]", "walwriter"))
+    pid = victim.hit(kind, signal.SIGSTOP, dice)
+    time.sleep(dice.uniform(0.1, 4))
     if pid:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
 
 
 def full_disk(victim, dice):
+    """Where the log of changes cannot grow, the server crashes."""
+    before = victim.processes("checkpointer")
     victim.disk.fill()
     time.sleep(dice.uniform(0.3, 2))
     victim.disk.fill(False)
+    victim.back()
+    return NONE if victim.processes("checkpointer") == before else CRASH
 
 
 def set_clock(victim, dice):
-    victim.clock.set(round(dice.uniform(-STEP, STEP)))
+    victim.set_clock(round(dice.uniform(-STEP, STEP)))
 
 
 def reload(victim, dice):
@@ -146,13 +174,31 @@ def reload(victim, dice):
     victim.server.reload(pg_webhook__enabled="on")
 
 
-#: Each with how it ends what goes on, and how often it is drawn.
+def promote_standby(victim, dice):
+    """The server is gone for good, and a synchronous standby takes its place."""
+    server = victim.server
+    successor = Victim(server.standby(), victim.steps)
+    try:
+        successor.start()
+        server.reload(synchronous_standby_names="'*'")
+        with server.connect() as admin:
+            synchronous = "SELECT bool_or(sync_state = 'sync') FROM pg_stat_replication"
+            wait_until(lambda: admin.execute(synchronous).fetchone()[0], "the standby to be synchronous")
+        time.sleep(dice.uniform(0, 0.5))
+        server.crash()
+        successor.server.promote()
+    except BaseException:
+        successor.server.destroy()
+        raise
+    victim.is_succeeded_by(successor)
+    server.destroy()
+
+
+#: Each with how it ends what goes on, where it does not say so itself, and how often it is drawn.
 FAULTS = {
     immediate_stop: (CRASH, 3), kill_postmaster: (CRASH, 2), kill_backend: (CRASH, 3), kill_worker: (CRASH, 3), kill_launcher: (CRASH, 1),
     fast_stop: (ORDERLY, 3), terminate_worker: (ORDERLY, 4), terminate_launcher: (NONE, 1), stand_still: (NONE, 3),
-    # Where the log of changes cannot grow, the server crashes.
-    full_disk: (CRASH, 3),
-    set_clock: (NONE, 2), reload: (NONE, 1),
+    terminate_backend: (NONE, 2), full_disk: (CRASH, 3), set_clock: (NONE, 2), reload: (NONE, 1), promote_standby: (CRASH, 1),
 }
 
 

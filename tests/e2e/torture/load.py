@@ -87,6 +87,8 @@ class Writers(Going):
         self._lock, self._last = threading.Lock(), 0
         #: Acknowledged, and to be there for good.
         self.committed = set()
+        #: Not waited for: a standby may lack them that has all of the others.
+        self.loose = set()
         super().__init__(server, name, seed, [self._transaction] * count)
 
     def _ids(self, count):
@@ -102,6 +104,8 @@ class Writers(Going):
         ids = list(self._ids(dice.choice([1, 1, 1, 5, 20])))
         half = len(ids) // 2
         durable = dice.random() < 0.5
+        if not durable:
+            self.loose.update(ids)
         connection.execute(f"SET LOCAL synchronous_commit = {'on' if durable else 'off'}")
         self._insert(connection, ids[:half], dice)
         if dice.random() < 0.2:
