@@ -33,8 +33,7 @@ const RARELY: Duration = Duration::from_secs(1);
 impl Leader {
     /// Takes in what the threads have brought and judges it.
     pub(super) fn collect(&mut self) {
-        let room = MOST.saturating_sub(self.settlements.len() + self.backlog.held());
-        let mut outcomes = self.pool.collect(room);
+        let mut outcomes = self.pool.collect(self.room_for_outcomes());
         outcomes.extend(self.schedule.take_untried());
         let (now, clock) = (Instant::now(), self.time());
         for outcome in outcomes {
@@ -53,6 +52,11 @@ impl Leader {
         self.spill(surplus);
         self.schedule.push_due(now);
         self.send();
+    }
+
+    /// How many more may be held in memory.
+    pub(super) fn room_for_outcomes(&self) -> usize {
+        MOST.saturating_sub(self.settlements.len() + self.backlog.held())
     }
 
     /// Events that must go to the slow lane.

@@ -62,7 +62,9 @@ impl Leader {
                 for page in 0..PAGES {
                     // Writing down what is spilled costs more than reading it did.
                     let spilled = self.spills.len() >= ring::PAGE || self.backlog.is_full();
-                    if spilled || bytes >= ring::PAGE_BYTES {
+                    // Some events are outcomes by themselves.
+                    let full = spilled || self.room_for_outcomes() == 0;
+                    if full || bytes >= ring::PAGE_BYTES {
                         break;
                     }
                     let Some(read) = self.read_page(session, page == 0) else {

@@ -115,6 +115,7 @@ impl Leader {
             && self.windows.unread()
             && (self.schedule.has_room() || self.windows.is_crowded())
             && !self.backlog.is_full()
+            && self.room_for_outcomes() > 0
     }
 
     /// The last look has left something that the next one can take.

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from harness import wait_until
+from harness.memory import private_memory
 
 
 def refused(connection, statement, *arguments):
@@ -357,6 +358,24 @@ def test_what_the_backlog_cannot_take_is_kept_up_to_a_limit(own_cluster, make_db
         assert len(receiver.got("/other")) == 2
     receiver.wait(3, "/other")
     db.wait_for_status(110000, "pending")
+
+
+def test_outcomes_that_cannot_be_written_are_kept_up_to_a_limit(own_cluster, make_db, receiver):
+    """Those without an attempt, too: of a transform that fails each time, with much to say about it."""
+    db = make_db(own_cluster()).hand_over()
+    db.run("CREATE TABLE items (id int)")
+    db.run("CREATE FUNCTION fails(payload jsonb) RETURNS jsonb LANGUAGE plpgsql AS"
+           " $$ BEGIN RAISE '%', repeat(md5(payload::text), 60); END $$")
+    db.create("hook", receiver.url("/"), table_name="items", transform="fails(jsonb)")
+    before = private_memory(db.worker())
+    with db.cluster.connect(db.name, autocommit=False) as vacuum:
+        vacuum.execute("LOCK TABLE webhook.pending IN SHARE MODE")
+        db.run("INSERT INTO items SELECT generate_series(1, 40000)")
+        wait_until(lambda: db.cluster.log_lines("webhook.pending is locked by"), "the worker to find it")
+        time.sleep(2)
+        assert private_memory(db.worker()) < before + 20
+    wait_until(lambda: db.judge.value("SELECT count(*) FROM webhook.pending") == 40000, "all to be written", interval=0.2)
+    assert db.statuses() == {"dead": 40000}
 
 
 # --- arming -----------------------------------------------------------------------------------------
