@@ -32,19 +32,21 @@ def databases(server):
     """Makes databases that a test leaves as it likes."""
     made = []
 
-    def make(name, extension=True):
+    def make(name, extension=True, handed_over=False):
         made.append(Database(server, name, extension))
+        if handed_over:
+            made[-1].hand_over()
         made[-1].run("CREATE TABLE items (id int PRIMARY KEY, note text)")
         return made[-1]
 
     yield make
     for database in reversed(made):
-        for (name,) in database.rows(SUBSCRIPTIONS):
-            database.run(f"ALTER SUBSCRIPTION {name} DISABLE")
-            database.run(f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)")
-            database.run(f"DROP SUBSCRIPTION {name}")
+        for (name,) in database.judge.rows(SUBSCRIPTIONS):
+            database.judge.run(f"ALTER SUBSCRIPTION {name} DISABLE")
+            database.judge.run(f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)")
+            database.judge.run(f"DROP SUBSCRIPTION {name}")
     for database in made:
-        drop_slots(database)
+        drop_slots(database.judge)
         database.drop()
 
 
@@ -65,8 +67,8 @@ def drop_slots(database):
 
 def subscribe(subscriber, publisher):
     """The slot is made beforehand: in the transaction of the subscription it would wait for itself."""
-    publisher.run("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", subscriber.name)
-    subscriber.run(
+    publisher.judge.run("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", subscriber.name)
+    subscriber.judge.run(
         f"CREATE SUBSCRIPTION {subscriber.name} CONNECTION '{publisher.cluster.dsn(publisher.name)}'"
         f" PUBLICATION everything WITH (create_slot = false, slot_name = '{subscriber.name}')"
     )
@@ -131,15 +133,15 @@ PUBLICATIONS = {
 def test_a_subscriber_keeps_what_it_has(databases, receiver, kind):
     """Its webhook has the number of the publisher's, and a dead letter and a failing endpoint of its own."""
     (what, turns), name = PUBLICATIONS[kind], kind.replace("-", "_")
-    publisher, subscriber = databases(f"pub_{name}"), databases(f"sub_{name}")
+    publisher, subscriber = (databases(f"{which}_{name}", handed_over=True) for which in ("pub", "sub"))
     receiver.on("/own", reply(500))
     subscriber.create("own", receiver.url("/own"), table_name="items", max_retries=0)
     subscriber.run("INSERT INTO items VALUES (-1)")
     subscriber.wait_for_status(1, "dead")
     subscriber.run("DELETE FROM items WHERE id = -1")
     subscriber.wait_for_status(2, "dead")
-    wait_until(lambda: subscriber.value("SELECT fail_count FROM webhook.health") == 2, "the last failure to be written")
-    subscriber.run(TOUCHED)
+    wait_until(lambda: subscriber.judge.value("SELECT fail_count FROM webhook.health") == 2, "the last failure to be written")
+    subscriber.judge.run(TOUCHED)
     subscriber.run("SELECT webhook_pause('own')")
 
     receiver.on("/hook", reply(500), reply(500), reply(500), reply(200))
@@ -147,8 +149,8 @@ def test_a_subscriber_keeps_what_it_has(databases, receiver, kind):
     publisher.create("dead", receiver.url("/dead"), table_name="items", max_retries=0)
     receiver.on("/dead", reply(500))
     publisher.run("INSERT INTO items SELECT generate_series(1, 20)")
-    publisher.run(f"CREATE PUBLICATION everything {what}")
-    before = kept(subscriber)
+    publisher.judge.run(f"CREATE PUBLICATION everything {what}")
+    before = kept(subscriber.judge)
     subscribe(subscriber, publisher)
     wait_for_sync(subscriber)
     last = 20
@@ -159,18 +161,18 @@ def test_a_subscriber_keeps_what_it_has(databases, receiver, kind):
         last += 20
 
     for _ in range(turns):
-        turn(publisher.connection, meanwhile=write)
+        turn(publisher.judge.connection, meanwhile=write)
     publisher.run("SELECT webhook_replay_all('dead'), webhook_rotate_secret('hook'), webhook_pause('dead')")
     publisher.run("SELECT webhook_cancel(id) FROM webhook.deliveries WHERE status IN ('pending', 'retrying')")
     publisher.run("SELECT webhook_delete('dead')")
     write()
     wait_for_rows(subscriber, last)
     wait_for_no_lag(publisher, subscriber)
-    assert kept(subscriber) == before
+    assert kept(subscriber.judge) == before
     errors = publisher.cluster.log_lines("ERROR|FATAL|PANIC")
     assert not [line for line in errors if subscriber.name in line or publisher.name in line]
     assert not publisher.cluster.log_lines('conflict detected on relation "webhook\\.')
-    by = dict(subscriber.rows("SELECT by, array_agg(DISTINCT what) FROM touched GROUP BY by"))
+    by = dict(subscriber.judge.rows("SELECT by, array_agg(DISTINCT what) FROM touched GROUP BY by"))
     assert not [who for who in by if "replication" in who], by
     # It sends what is its own.
     subscriber.run("SELECT webhook_resume('own')")
