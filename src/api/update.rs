@@ -74,11 +74,17 @@ fn webhook_update(
     };
     with_triggers(|caller, session| {
         let emitters = roles(emitters)?;
+        let checked = Definition::check(given)?;
+        if let Some(url) = &checked.url {
+            // Whose name is looked up for seconds, while nothing is locked.
+            managed::look(session, caller, webhook)?;
+            elsewhere::judge_addresses(url)?;
+        }
         let own = match &emitters {
             Some(roles) => emitter::find(session, caller, webhook, roles)?,
             None => managed::find(session, caller, webhook)?,
         };
-        let mut definition = Definition { emitters, owner, ..Definition::check(given)? };
+        let mut definition = Definition { emitters, owner, ..checked };
         let mut tables = watch::list(session, own.id);
         // Another table may be watched in the place of one that is gone, as that was.
         if table_name.is_none() || tables.iter().any(|watched| !watched.dropped) {
@@ -91,9 +97,6 @@ fn webhook_update(
             if watched.events.is_none() && tables.len() == 1 {
                 return Err(Refusal::NoOperations);
             }
-        }
-        if let Some(url) = &definition.url {
-            elsewhere::judge_addresses(url)?;
         }
         webhook::update(session, caller, &own, definition)?;
         let making = match table_name.is_some() || watched.any().is_some() {

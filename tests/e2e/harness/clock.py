@@ -1,13 +1,8 @@
 """A server's clock, which tests set."""
 
 import os
-import pathlib
-import subprocess
 
-from .locks import locked
-from .places import RUN
-
-SOURCE = pathlib.Path(__file__).with_name("clock.c")
+from .preload import library
 
 
 class Clock:
@@ -33,13 +28,4 @@ class Clock:
 
     def environment(self):
         """Of a server that goes by it."""
-        return {"LD_PRELOAD": str(library()), "CLOCK_FILE": str(self._file)}
-
-
-def library():
-    """Compiled once for a run, by what the extension is linked with."""
-    made = RUN / "clock.so"
-    with locked("clock"):
-        if not made.exists():
-            subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", made, SOURCE], check=True)
-    return made
+        return {"LD_PRELOAD": library("clock"), "CLOCK_FILE": str(self._file)}

@@ -1,12 +1,6 @@
 """A server's disk, which tests fill."""
 
-import pathlib
-import subprocess
-
-from .locks import locked
-from .places import RUN
-
-SOURCE = pathlib.Path(__file__).with_name("disk.c")
+from .preload import library
 
 
 class Disk:
@@ -23,13 +17,4 @@ class Disk:
 
     def environment(self):
         """Of a server that writes to it."""
-        return {"LD_PRELOAD": str(library()), "DISK_FILE": str(self._file)}
-
-
-def library():
-    """Compiled once for a run."""
-    made = RUN / "disk.so"
-    with locked("disk"):
-        if not made.exists():
-            subprocess.run(["cc", "-shared", "-fPIC", "-O2", "-o", made, SOURCE, "-ldl"], check=True)
-    return made
+        return {"LD_PRELOAD": library("disk"), "DISK_FILE": str(self._file)}

@@ -172,10 +172,10 @@ class Connection:
 class Receiver:
     """Listens on loopback; behaves per path as told, by default with 200."""
 
-    def __init__(self, tls=None, host="127.0.0.1", bytes_per_second=None):
+    def __init__(self, tls=None, host="127.0.0.1", bytes_per_second=None, port=0):
         self.host = host
         self._rate = bytes_per_second
-        self._reserved = reserved(host)
+        self._reserved = reserved(host, port)
         self.port = self._reserved.getsockname()[1]
         self.requests = []
         self.connections = 0

@@ -11,6 +11,7 @@ import psycopg
 from harness import wait_until
 from harness.clock import Clock
 from harness.disk import Disk
+from harness.preload import environment
 
 #: How a fault ends what was going on. An orderly end repeats nothing that was answered; in a crash of the worker or the server
 #: some of it may be repeated; the others end nothing.
@@ -44,8 +45,7 @@ class Victim:
         self.wrong += self.server.log_lines("TRAP|panicked|XX000")
 
     def environment(self):
-        disk, clock = self.disk.environment(), self.clock.environment()
-        return {**disk, **clock, "LD_PRELOAD": f"{disk['LD_PRELOAD']} {clock['LD_PRELOAD']}"}
+        return environment(self.disk, self.clock)
 
     def start(self):
         # What is left of a server that was killed takes a moment to end.
