@@ -114,7 +114,7 @@ def test_a_copy_forgets_what_came_and_sends_what_it_has_captured(own_cluster, ma
             raise psycopg.Rollback(rolled_back)
         owner.execute("INSERT INTO items VALUES (3)")
         wait_for_state(copy, "unarmed")
-        assert server.log_lines("this database is a copy: nothing is sent before public.webhook_arm")
+        wait_until(lambda: server.log_lines("this database is a copy: nothing is sent before public.webhook_arm"), "the log to say so")
         owner.execute("INSERT INTO items VALUES (4)")
         owner.execute("SELECT webhook_resume('hook')")
         assert health(owner) == ("unarmed", "unarmed: the database is a copy of the one that the webhook was made in")

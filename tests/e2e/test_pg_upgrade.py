@@ -107,7 +107,7 @@ def test_pg_upgrade_keeps_all_that_waits(clusters, receiver, older, how):
     with new.connect("site") as judge, new.connect("site", user="site_owner") as owner:
         state = lambda: judge.execute("SELECT state FROM webhook.worker").fetchone()[0]
         wait_until(lambda: state() == "unarmed", lambda: f"the worker: {state()}")
-        assert new.log_lines("nothing is sent before public.webhook_arm")
+        wait_until(lambda: new.log_lines("nothing is sent before public.webhook_arm"), "the log to say so")
         told = owner.execute("SELECT webhook, severity, problem FROM webhook_check() ORDER BY 1").fetchall()
         reason = "unarmed: the database is a copy of the one that the webhook was made in"
         assert told == [("hook", "error", reason), ("plain", "error", reason)]

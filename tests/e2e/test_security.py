@@ -1,6 +1,5 @@
 """Who may do what, where requests may go, and who sees a secret."""
 
-import datetime
 import ipaddress
 import ssl
 import warnings
@@ -8,11 +7,9 @@ import warnings
 import psycopg
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from harness import wait_until
+from harness.certificates import authority, context_with, pem, server_context
 
 LATER = {"retry_backoff_seconds": 3600}
 
@@ -391,61 +388,13 @@ def test_proxies_of_the_environment_are_not_used(make_receiver, make_db):
 # --- TLS -------------------------------------------------------------------------------------------
 
 
-def authority(name, names=()):
-    """A certificate that signs itself; with `names`, a server may have it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    certificate = (
-        builder(subject, subject, key.public_key(), -1, 30)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    )
-    if names:
-        certificate = certificate.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return key, certificate.sign(key, hashes.SHA256())
-
-
-def builder(subject, issuer, public_key, first_day, last_day):
-    now = datetime.datetime.now(datetime.timezone.utc)
-    return (
-        x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(public_key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now + datetime.timedelta(days=first_day))
-        .not_valid_after(now + datetime.timedelta(days=last_day))
-    )
-
-
-def server_context(folder, signer, name, names, first_day=-1, last_day=10):
-    """A server's TLS context with a certificate for `names`, signed by `signer`."""
-    ca_key, ca = signer
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    certificate = (
-        builder(subject, ca.subject, key.public_key(), first_day, last_day)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(ca_key, hashes.SHA256())
-    )
-    return context_with(folder, name, key, certificate)
-
-
-def context_with(folder, name, key, certificate):
-    pem = folder / f"{name}.pem"
-    pem.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ) + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    return context
-
-
 def test_tls_certificates(own_cluster, make_db, make_receiver, tmp_path):
     trusted, unknown = authority("trusted"), authority("unknown")
     server = own_cluster()
     ca_file = server.folder / "ca.pem"
     address = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     own = authority("own", address)
-    ca_file.write_bytes(b"".join(c.public_bytes(serialization.Encoding.PEM) for _, c in (trusted, own)))
+    ca_file.write_bytes(pem(trusted, own))
     ca_file.chmod(0o644)
     server.reload(pg_webhook__ca_file=f"'{ca_file}'", pg_webhook__allow_http="off")
     db = make_db(server)

@@ -155,13 +155,14 @@ def stand_still(victim, dice):
 
 
 def full_disk(victim, dice):
-    """Where the log of changes cannot grow, the server crashes."""
-    before = victim.processes("checkpointer")
+    """Where the log of changes cannot grow, the server crashes; and a worker that is about to end cannot write what it knows."""
+    there = lambda: victim.processes("checkpointer") + victim.processes("pg_webhook worker")
+    before = there()
     victim.disk.fill()
     time.sleep(dice.uniform(0.3, 2))
     victim.disk.fill(False)
     victim.back()
-    return NONE if victim.processes("checkpointer") == before else CRASH
+    return NONE if there() == before else CRASH
 
 
 def set_clock(victim, dice):
