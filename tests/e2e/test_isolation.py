@@ -183,3 +183,31 @@ def test_a_row_of_the_backlog_that_is_locked_keeps_no_new_event_back(db, receive
     assert fresh.lags()[-1] < SOON
     backlog_is_told_of(db, since)
     assert len(receiver.got("/down")) == 2, "each attempt once"
+
+
+@pytest.mark.alone
+def test_a_start_with_two_thousand_webhooks_that_are_due_keeps_no_new_event_back(own_cluster, make_db, receiver):
+    """Each has an event that has failed and is due. A new one of another webhook does not wait for them."""
+    db = make_db(own_cluster()).hand_over()
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    db.create("new", receiver.url("/new"), table_name="items")
+    due = 2000
+    db.run("SELECT webhook_create('due' || n, %s || n, events => '{tick}', retry_backoff_seconds => 5)"
+           " FROM generate_series(1, %s::int) AS n", receiver.url("/due?"), due)
+    receiver.default(reply(500))
+    db.run("SELECT webhook_emit('tick', '{}')")
+    db.wait_for_status(due, "retrying")
+    receiver.default(reply(200))
+    db.cluster.stop()
+    # By now they are due.
+    time.sleep(6)
+    db.cluster.start()
+    with db.connect() as writer:
+        for item in range(20):
+            began = time.monotonic()
+            writer.execute("INSERT INTO items VALUES (%s)", [item])
+            receiver.wait(item + 1, "/new")
+            # The first waits for the worker to begin.
+            assert time.monotonic() - began < (SOON if item else 5)
+        taken = lambda: sum(request.answered == 200 for request in receiver.got())
+        wait_until(lambda: taken() == due + 20, lambda: f"all to arrive: {taken()}", interval=0.1)
