@@ -68,10 +68,13 @@ def test_large_bodies_behind_a_rate_limit_keep_nobody_back(db, receiver):
 
 
 @pytest.mark.alone
-def test_bodies_of_many_slow_endpoints_keep_nobody_back(db, receiver):
+@pytest.mark.parametrize("settings", [{"rate_limit": 1}, {}], ids=["limited", "slow"])
+def test_bodies_of_many_slow_endpoints_keep_nobody_back(db, receiver, settings):
     db.run("CREATE TABLE slow (id int, note text)")
     for number in range(100):
-        db.create(f"slow{number}", receiver.url(f"/slow/{number}"), table_name="slow", rate_limit=1)
+        db.create(f"slow{number}", receiver.url(f"/slow/{number}"), table_name="slow", **settings)
+        if not settings:
+            receiver.on(f"/slow/{number}", after(1, reply(200)))
     with Fresh(db, receiver) as fresh:
         db.run("INSERT INTO slow SELECT i, string_agg(md5(random()::text), '') FROM generate_series(1, 300) AS i, generate_series(1, 90) GROUP BY i")
         time.sleep(4)
