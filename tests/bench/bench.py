@@ -37,6 +37,7 @@ def measure(measurements, quick):
     try:
         server.start()
         nginx = Nginx(server.folder / "nginx")
+        server.reload(pg_webhook__ca_file=f"'{nginx.ca_file}'")
         for measurement in measurements:
             yield from measurement(server, nginx, quick)
     finally:

@@ -8,6 +8,7 @@ import time
 
 from harness.memory import private_memory
 from harness.receiver import Receiver
+from harness.waiting import wait_until
 from machine import cpu, cpu_of_ended, memory
 from stage import INSERT, ROWS, TABLE, Stage, pause
 
@@ -30,13 +31,10 @@ class Row:
         return self.value >= self.target if self.sense == "least" else self.value <= self.target
 
 
-def drain(server, nginx, quick):
-    """Waiting events of one webhook, as fast as they go, all logged."""
-    events = 50_000 if quick else 200_000
-    wrk = nginx.wrk(2 if quick else 6)
-    stage = Stage(server, "drain", nginx.url())
+def drained(stage, nginx, events, fill):
+    """What waits once `fill` is done, as fast as it goes, all logged: events per second, CPU of each and bytes of WAL."""
     stage.sending(False)
-    stage.fill(1, events)
+    fill()
     stage.db.run("CHECKPOINT")
     before = {"leader": cpu(stage.pid), "receiver": cpu(*nginx.pids())}
     sent = nginx.requests()
@@ -44,22 +42,61 @@ def drain(server, nginx, quick):
     stage.sending(True)
     while nginx.requests() - sent < events:
         pause(0.05)
-    stage.settle(events)
+    logged = lambda: stage.db.value("SELECT count(*) FROM webhook.attempt")
+    wait_until(lambda: logged() >= events, lambda: f"{events} in the log; there are {logged()}", interval=0.25)
     used = {"leader": cpu(stage.pid) - before["leader"], "receiver": cpu(*nginx.pids()) - before["receiver"]}
     seconds = float(stage.db.value("SELECT extract(epoch FROM max(started_at) - min(started_at)) FROM webhook.attempt"))
     written = stage.wal() - wal
-    rows = stage.db.value("SELECT count(*) FROM webhook.attempt")
-    assert rows == events == nginx.requests() - sent, f"{rows} logged, {nginx.requests() - sent} received"
+    assert logged() == events == nginx.requests() - sent, f"{logged()} logged, {nginx.requests() - sent} received"
     stage.drop()
-    rate = events / seconds
-    each = {name: used[name] / events * 1e6 for name in used}
+    return events / seconds, {name: used[name] / events * 1e6 for name in used}, written / events
+
+
+def drain(server, nginx, quick):
+    """Waiting events of one webhook."""
+    events = 50_000 if quick else 200_000
+    wrk = nginx.wrk(2 if quick else 6)
+    stage = Stage(server, "drain", nginx.url())
+    rate, each, written = drained(stage, nginx, events, lambda: stage.fill(1, events))
+    secure = Stage(server, "secure", nginx.tls_url())
+    over_tls = drained(secure, nginx, events, lambda: secure.fill(1, events))[0]
     return [
-        Row("drain: deliveries per second", rate, "/s", 35_000, beside=f"{events} events in {seconds:.2f} s"),
+        Row("drain: deliveries per second", rate, "/s", 35_000, beside=f"{events} events"),
         Row("drain: against wrk -t1 -c64", rate / wrk, "x", 0.3, beside=f"wrk {wrk:.0f}/s"),
-        Row("CPU of the leader and its threads, per delivery", each["leader"], "us"),
+        Row("drain: over TLS, against plain", over_tls / rate, "x", 0.8, beside=f"{over_tls:.0f}/s"),
+        Row("CPU of the leader and its threads, per delivery", each["leader"], "us", 16, "most"),
         Row("CPU of the receiver, per delivery", each["receiver"], "us"),
-        Row("WAL of the log, per delivery", written / events, "bytes"),
+        Row("WAL of the log, per delivery", written, "bytes"),
     ]
+
+
+def many_endpoints(server, nginx, quick):
+    """As many events as of one webhook, of a thousand."""
+    webhooks, each = (200, 50) if quick else (1000, 50)
+    events = webhooks * each
+    alone = Stage(server, "alone", nginx.url())
+    one = drained(alone, nginx, events, lambda: alone.fill(1, events))[0]
+    stage = Stage(server, "many", None)
+    stage.db.run("SELECT webhook_create('hook' || n, %s || n, events => '{tick}') FROM generate_series(1, %s::int) AS n",
+                 nginx.url("/"), webhooks)
+    tick = "SELECT webhook_emit('tick', (SELECT to_jsonb(o) FROM orders AS o)) FROM generate_series(1, %s::int)"
+    stage.fill(1, 1)
+    rate = drained(stage, nginx, events, lambda: stage.db.run(tick, each))[0]
+    return [Row(f"{webhooks} endpoints: deliveries per second, against one", rate / one, "x", 0.5, beside=f"{rate:.0f} and {one:.0f}/s")]
+
+
+def large_bodies(server, nginx, quick):
+    """Of 500 kB."""
+    events, size = 100 if quick else 1000, 500_000
+    wrk = nginx.wrk(2 if quick else 5, size)
+    stage = Stage(server, "large", None)
+    stage.db.run("CREATE TABLE large (id int, note text)")
+    stage.db.create("healthy", nginx.url(), table_name="large", max_concurrency=64)
+    # Hardly to be compressed.
+    rows = ("INSERT INTO large SELECT i, string_agg(md5(random()::text), '')"
+            " FROM generate_series(1, %s::int) AS i, generate_series(1, %s::int) GROUP BY i")
+    rate = drained(stage, nginx, events, lambda: stage.db.run(rows, events, size // 32))[0]
+    return [Row("bodies of 500 kB: deliveries per second, against wrk", rate / wrk, "x", 0.3, beside=f"{rate:.0f} and {wrk:.0f}/s")]
 
 
 def live(server, nginx, quick):
@@ -71,10 +108,17 @@ def live(server, nginx, quick):
     # Afterwards: backends that have just ended may not be counted yet, and would be with what follows.
     stage.db.run("SELECT webhook_update('healthy', enabled => false)")
     unwatched = stage.pgbench(INSERT, 2 if quick else 5)
-    stage.drop()
     beside = f"pgbench {tps:.0f}/s, {unwatched:.0f}/s without the webhook"
+    half = stage.now()
+    stage.db.run("SELECT webhook_update('healthy', enabled => true)")
+    stage.pgbench(INSERT, 2 if quick else 10, rate=round(tps / 2))
+    stage.settle(stage.db.value("SELECT count(*) FROM webhook.event"))
+    p50, p99, _ = stage.delays(half)
+    stage.drop()
     return [
         *speed("live", rate, beside, delays),
+        Row("live: against pgbench without the webhook", rate / unwatched, "x", 0.7),
+        Row("live: p50 at half of that load", p50, "ms", 10, "most", f"p99 {p99:.1f} ms"),
         *(Row(f"live: CPU of {name}, per event", seconds / events * 1e6, "us") for name, seconds in used.items()),
     ]
 
@@ -270,4 +314,4 @@ def idle(server, nginx, quick):
     ]
 
 
-ALL = [drain, live, live_without_disk, recovery, capture, oltp, latency, backlog, idle]
+ALL = [drain, many_endpoints, large_bodies, live, live_without_disk, recovery, capture, oltp, latency, backlog, idle]

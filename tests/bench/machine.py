@@ -1,6 +1,7 @@
 """What a benchmark needs beside a server: a receiver, a load generator, and the clocks of processes."""
 
 import contextlib
+import ipaddress
 import os
 import pathlib
 import re
@@ -10,8 +11,9 @@ import socket
 import subprocess
 import urllib.request
 
-# A body of 350 bytes, as the rows of the benchmark make.
-BODY = "x" * 350
+from cryptography import x509
+from harness.certificates import authority, pem, private_key
+
 NGINX = "/usr/sbin/nginx"
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -28,7 +30,12 @@ class Nginx:
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir()
-        self.port = free_port()
+        self.port, self.tls_port = free_port(), free_port()
+        #: By whom its certificate is signed: itself.
+        self.ca_file = self.folder / "certificate.pem"
+        signed = authority("nginx", [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        self.ca_file.write_bytes(pem(signed))
+        (self.folder / "key.pem").write_bytes(private_key(signed))
         (self.folder / "conf").write_text(f"""
             worker_processes 1; daemon on; pid {self.folder}/pid; error_log {self.folder}/error;
             events {{ worker_connections 4096; }}
@@ -39,6 +46,9 @@ class Nginx:
                 scgi_temp_path {self.folder}/scgi;
                 server {{
                     listen 127.0.0.1:{self.port} backlog=4096;
+                    listen 127.0.0.1:{self.tls_port} backlog=4096 ssl;
+                    ssl_certificate {self.ca_file}; ssl_certificate_key {self.folder}/key.pem;
+                    client_max_body_size 0;
                     location /status {{ stub_status; }}
                     location / {{ return 200 "ok"; }}
                 }}
@@ -47,6 +57,9 @@ class Nginx:
 
     def url(self, path="/", host="127.0.0.1"):
         return f"http://{host}:{self.port}{path}"
+
+    def tls_url(self, path="/"):
+        return f"https://127.0.0.1:{self.tls_port}{path}"
 
     def requests(self):
         """Requests so far, without those that ask for this."""
@@ -59,10 +72,10 @@ class Nginx:
         children = subprocess.run(["pgrep", "-P", str(master)], capture_output=True, text=True).stdout
         return [int(pid) for pid in children.split()]
 
-    def wrk(self, seconds):
-        """Requests per second of `wrk -t1 -c64` with a body of the same size."""
+    def wrk(self, seconds, bytes=350):
+        """Requests per second of `wrk -t1 -c64` with a body of the same size, as rows of the benchmark make it where not said."""
         script = self.folder / "post.lua"
-        script.write_text(f'wrk.method = "POST"\nwrk.body = "{BODY}"\n'
+        script.write_text(f'wrk.method = "POST"\nwrk.body = string.rep("x", {bytes})\n'
                           'wrk.headers["Content-Type"] = "application/json"\n')
         done = subprocess.run(
             ["wrk", "-t1", "-c64", f"-d{seconds}", "-s", script, self.url()],

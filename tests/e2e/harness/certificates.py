@@ -27,6 +27,12 @@ def pem(*signers):
     return b"".join(certificate.public_bytes(serialization.Encoding.PEM) for _, certificate in signers)
 
 
+def private_key(signer):
+    """Its key, as a file holds it."""
+    key, _ = signer
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
 def builder(subject, issuer, public_key, first_day, last_day):
     now = datetime.datetime.now(datetime.timezone.utc)
     return (
@@ -51,12 +57,9 @@ def server_context(folder, signer, name, names, first_day=-1, last_day=10):
 
 
 def context_with(folder, name, key, certificate):
-    pem = folder / f"{name}.pem"
-    pem.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ) + certificate.public_bytes(serialization.Encoding.PEM)
-    )
+    """A server's TLS context with this certificate."""
+    file = folder / f"{name}.pem"
+    file.write_bytes(private_key((key, certificate)) + pem((key, certificate)))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
+    context.load_cert_chain(file)
     return context
