@@ -74,10 +74,10 @@ fn webhook_update(
     };
     with_triggers(|caller, session| {
         let emitters = roles(emitters)?;
+        managed::look(session, caller, webhook)?;
         let checked = Definition::check(given)?;
         if let Some(url) = &checked.url {
             // Whose name is looked up for seconds, while nothing is locked.
-            managed::look(session, caller, webhook)?;
             elsewhere::judge_addresses(url)?;
         }
         let own = match &emitters {

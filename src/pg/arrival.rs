@@ -21,6 +21,11 @@ pub fn note(since: i64) {
     });
 }
 
+/// It is no copy of that installation, whatever has been noted.
+pub fn forget(since: i64) {
+    sequence::locked(place(), |ledger| ledger.raise(since));
+}
+
 /// What has been noted in a copy of that installation.
 pub fn noted(since: i64) -> Option<Xid8> {
     let noted = sequence::locked(place(), |ledger| ledger.mark());

@@ -71,6 +71,8 @@ pub fn forget_what_came(session: &Session, copied: &Installation) {
         None => snapshot::top_xid(),
     };
     // What the worker sees in the ring until this is committed it would move there.
+    session.run(sql!("api/lock_ring"), &[]);
+    // A turn locks it after that.
     session.run(sql!("api/lock_backlog"), &[]);
     let came = session.run(sql!("api/came_along"), &[arg(arrived)]);
     came.iter().for_each(|row| heap::remove(row.value(1), row.value(2)));

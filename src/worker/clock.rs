@@ -30,11 +30,6 @@ impl Leader {
         self.clock.read(now)
     }
 
-    /// What is written of the clock, which is `reading`.
-    pub(super) fn attended(&self, reading: Reading) -> Reading {
-        self.left.unwrap_or(reading)
-    }
-
     /// Writes down that the worker is there, now and then, and where the clock has been set.
     pub(super) fn mark(&mut self, now: Instant) -> Result<(), TxnError> {
         if self.marked.is_some_and(|at| now.duration_since(at) < MARKS) {
@@ -45,7 +40,6 @@ impl Leader {
             return Ok(());
         }
         let reading = self.read_clock();
-        let reading = self.attended(reading);
         let marked = txn::run(self.extension, |session| {
             self.backlog.is_free().then(|| cursor::mark(session, reading))
         })?;

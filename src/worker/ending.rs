@@ -50,7 +50,7 @@ impl Leader {
         let cursor = self.cursor.as_ref();
         txn::run(self.extension, |session| {
             self.log.write(self.slot, LogLevel::All, &unlogged);
-            cursor::save(session, cursor, self.attended(reading));
+            cursor::save(session, cursor, reading);
             cursor::calm(session);
             self.walking.leave(session, reading.time());
         })

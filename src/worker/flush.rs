@@ -158,7 +158,7 @@ impl Leader {
                 registry::changed();
             }
             if marks {
-                cursor::save(session, cursor, self.attended(reading));
+                cursor::save(session, cursor, reading);
             }
             if cleared {
                 cursor::suspect(session, None);
@@ -172,7 +172,8 @@ impl Leader {
                 return otherwise.map(|_| false);
             }
         };
-        if moved < suspensions.len() {
+        // Where a copy has just been armed, they are what has been forgotten.
+        if moved < suspensions.len() && self.installation.is_here {
             log!("pg_webhook: {} events have vanished from the ring", suspensions.len() - moved);
         }
         if let Some(first) = doubled.first() {

@@ -81,6 +81,10 @@ impl Leader {
             }
             return;
         };
+        // Nothing is sent in a copy, and what locks it may be whoever arms it.
+        if !self.installation.is_here {
+            return;
+        }
         let lasting = kept.asked.duration_since(kept.since) >= TELLING;
         if !backlog.said.is_empty() || !lasting {
             return;

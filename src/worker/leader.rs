@@ -20,7 +20,7 @@ use crate::delivery::files;
 use crate::delivery::lookup::Lookups;
 use crate::delivery::pool::Pool;
 use crate::delivery::trust::Trust;
-use crate::domain::clock::{Clock, Reading};
+use crate::domain::clock::Clock;
 use crate::domain::flow::Flow;
 use crate::domain::reminder::Reminder;
 use crate::domain::snapshot::Snapshot;
@@ -33,7 +33,7 @@ use crate::pg::identity::Extension;
 use crate::pg::state::{Leave, State};
 use crate::pg::txn::{self, TxnError};
 use crate::pg::{interrupt, settings};
-use crate::queue::cursor::Start;
+use crate::queue::cursor::{self, Start};
 use crate::queue::event::{Settlement, Spill};
 use crate::queue::installation::Installation;
 use crate::queue::schedule::Schedule;
@@ -59,8 +59,6 @@ pub(super) struct Begun {
     /// Webhooks of another installation, or of this one in a copy.
     pub(super) unarmed: i64,
     pub(super) start: Start,
-    /// In a copy, what the run before has left of the clock.
-    pub(super) left: Option<Reading>,
     pub(super) clock: Clock,
     /// The slot that attempts are logged to.
     pub(super) slot: i16,
@@ -81,9 +79,6 @@ pub(super) struct Leader {
     pub(super) updated: bool,
     reminder: Reminder,
     pub(super) clock: Clock,
-    /// In a copy, the clock when somebody could try for the last time. That is what stays written, so that the time until the
-    /// copy is armed is one in which nobody could.
-    pub(super) left: Option<Reading>,
     pub(super) timeline: Timeline,
     pub(super) lookups: Lookups,
     /// When certificates were last read because an authority was unknown.
@@ -157,7 +152,7 @@ impl Leader {
         entry: &'static Entry,
         begun: Begun,
     ) -> Result<Self, Exit> {
-        let Begun { installation, unarmed, start, left, clock, slot, log, backlog } = begun;
+        let Begun { installation, unarmed, start, clock, slot, log, backlog } = begun;
         let lookups = Lookups::default();
         let client = client(&lookups, None, complain);
         let pool = Pool::new(in_flight()).map_err(|error| {
@@ -168,7 +163,7 @@ impl Leader {
         schedule.set_single(start.cautious);
         let now = Instant::now();
         let walking = Walking::new(now, start.place, clock.read(now).time());
-        entry.set_state(standing(&installation, unarmed));
+        entry.set_state(standing(installation.is_here, unarmed));
         entry.set_error("");
         Ok(Self {
             extension,
@@ -179,7 +174,6 @@ impl Leader {
             updated: false,
             reminder: Reminder::default(),
             clock,
-            left,
             timeline: start.timeline,
             lookups,
             trusted: now,
@@ -231,6 +225,11 @@ impl Leader {
                 return self.start_again("a delivery thread has panicked");
             }
             if self.displaced {
+                // Nothing has gone wrong by that.
+                let calmed = txn::run(self.extension, cursor::calm);
+                if let Err(TxnError::Failed(message)) = calmed {
+                    log!("pg_webhook: {message}");
+                }
                 return self.start_again("this database is armed anew or unarmed");
             }
             if self.updated {
@@ -434,9 +433,9 @@ impl Leader {
     }
 }
 
-/// What a database with so many unarmed webhooks is said to be.
-pub(super) fn standing(installation: &Installation, unarmed: i64) -> State {
-    if unarmed > 0 || !installation.is_here { State::Unarmed } else { State::Running }
+/// What a database with so many unarmed webhooks is said to be, or a copy.
+pub(super) fn standing(is_here: bool, unarmed: i64) -> State {
+    if unarmed > 0 || !is_here { State::Unarmed } else { State::Running }
 }
 
 /// How many requests may be in flight.

@@ -91,13 +91,16 @@ impl Leader {
             log!("pg_webhook: webhook \"{name}\" is deleted, because its owner is gone");
             self.untidy = Some(Instant::now());
         }
-        let own = &self.installation;
-        self.displaced = installation::find(session)
-            .is_none_or(|found| found.id != own.id || found.is_here != own.is_here);
         self.unarmed = endpoint::unarmed(session, None);
-        self.entry.set_state(standing(&self.installation, self.unarmed));
         let mut routes = endpoint::load(session, None);
-        if !settings::enabled() || self.displaced {
+        // As it is now, which is after those: whoever has armed it meanwhile has forgotten what this look still sees.
+        let own = &self.installation;
+        let found = snapshot::with_latest(|| installation::find(session));
+        let is_here = found.as_ref().is_some_and(|found| found.is_here);
+        self.displaced =
+            found.is_none_or(|found| found.id != own.id || found.is_here != own.is_here);
+        self.entry.set_state(standing(is_here, self.unarmed));
+        if !settings::enabled() || self.displaced || !own.is_here {
             routes.iter_mut().for_each(|route| route.sending = false);
         }
         let recalled = self.schedule.set_routes(routes, &self.client, Instant::now());

@@ -1,4 +1,4 @@
-//! The start of a database's worker: what its session needs, and whether it may send at all.
+//! The start of a database's worker: what its session needs, and what an earlier run has left.
 
 use std::ffi::CStr;
 use std::time::{Instant, SystemTime};
@@ -147,14 +147,16 @@ fn look(session: &Session, entry: &Entry) -> Found {
     let Some(installation) = installation::find(session) else {
         return Found::Incomplete;
     };
-    if !installation.is_here && arrival::noted(installation.since).is_none() {
-        arrival::note(installation.since);
+    match (installation.is_here, arrival::noted(installation.since)) {
+        (false, None) => arrival::note(installation.since),
+        // It was called otherwise for a while. What comes along with a later copy is another matter.
+        (true, Some(_)) => arrival::forget(installation.since),
+        _ => {}
     }
     registry::listen();
     let begin = || {
         let mut start = cursor::begin(session)?;
         let now = Instant::now();
-        let left = (!installation.is_here).then_some(start.left);
         let reading = start.left.resumed(Timestamp::from(SystemTime::now()));
         start.cautious = caution::judge(session, &start, reading.time());
         resume(session, &mut start, reading, entry.needed_from());
@@ -166,7 +168,6 @@ fn look(session: &Session, entry: &Entry) -> Found {
             installation,
             unarmed,
             start,
-            left,
             clock,
             slot,
             log,

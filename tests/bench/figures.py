@@ -40,8 +40,7 @@ def drained(stage, nginx, events, fill):
     sent = nginx.requests()
     wal = stage.wal()
     stage.sending(True)
-    while nginx.requests() - sent < events:
-        pause(0.05)
+    wait_until(lambda: nginx.requests() - sent >= events, "all to arrive", 300, interval=0.05)
     logged = lambda: stage.db.value("SELECT count(*) FROM webhook.attempt")
     wait_until(lambda: logged() >= events, lambda: f"{events} in the log; there are {logged()}", interval=0.25)
     used = {"leader": cpu(stage.pid) - before["leader"], "receiver": cpu(*nginx.pids()) - before["receiver"]}

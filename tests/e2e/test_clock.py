@@ -6,7 +6,6 @@ import pytest
 
 from harness import wait_until
 from harness.clock import Clock
-from harness.copies import wait_for_state
 from harness.receiver import reply
 
 # The first wait of a delivery that fails; the second is twice as long, and jitter moves either by a fifth.
@@ -211,26 +210,6 @@ def test_no_retry_ends_while_nobody_can_try(patient, receiver, how):
     wait_until(lambda: patient.value("SELECT attempts FROM webhook.deliveries") == 2, "the second attempt to be written")
     assert patient.statuses() == {"retrying": 1, "dead": 1, "cancelled": 1}
     assert 2500 < lasted(patient) < 4500
-
-
-def test_no_retry_of_a_copy_ends_before_it_is_armed(patient, receiver):
-    """Although its worker runs, and writes down how far it has come."""
-    patient.cluster.stop()
-    patient.cluster.configure(pg_webhook__server="'copy'")
-    clock = go_by(patient, 0)
-    wait_for_state(patient.judge.connection, "unarmed")
-    for item, seconds in (2, DAY), (3, 2 * DAY):
-        clock.passes(seconds)
-        patient.run("INSERT INTO items VALUES (%s)", item)
-        there = "SELECT count(*) FROM webhook.pending"
-        wait_until(lambda: patient.judge.value(there) == item, "the event to be in the backlog")
-        patient.judge.run("SELECT pg_terminate_backend(pid, 10000) FROM webhook.worker")
-        wait_for_state(patient.judge.connection, "unarmed")
-    assert not receiver.got()[1:]
-    patient.judge.run("SELECT webhook_arm(keep => true)")
-    receiver.wait(4)
-    wait_until(lambda: patient.value("SELECT min(attempts) FROM webhook.deliveries") == 1, "the attempts to be written")
-    assert patient.statuses() == {"retrying": 3}
 
 
 # --- while there is nothing to do -------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 Whoever has a webhook here is an ordinary role; a superuser restores and copies, and an admin arms what has been restored."""
 
+import time
+
 import psycopg
 import pytest
 
@@ -171,7 +173,7 @@ def test_a_copy_that_nobody_has_armed_stays_within_its_bounds(own_cluster, make_
         assert copy.execute("SELECT webhook_arm()").fetchone() == (True,)
         receiver.wait(2)
         wait_until(lambda: copy.execute(waiting).fetchone() == (0,), "what waited to be written down")
-        assert records(receiver) == [4, 5]
+        assert sorted(records(receiver)) == [4, 5]
         # Dead letters of its own, and none that came.
         assert owner.execute("SELECT count(*) FROM webhook.dead_letters").fetchone() == (1,)
 
@@ -192,13 +194,13 @@ def test_what_the_worker_sees_while_a_copy_is_armed_does_not_stay(own_cluster, m
             admin.execute("SELECT webhook_arm()")
             server.configure(pg_webhook__enabled="on")
             server.reload()
-            # The original has read the setting, and so has the copy.
+            # The original has read the setting, and soon so has the copy, which looks at once.
             receiver.wait(2)
-            seen = "SELECT last_error FROM webhook.worker"
-            wait_until(lambda: copy.execute(seen).fetchone()[0] or "", "the worker to be in need of the backlog")
+            time.sleep(2)
         receiver.wait(3)
         wait_until(lambda: copy.execute("SELECT count(*) FROM webhook.pending").fetchone() == (0,), "nothing to wait")
         assert owner.execute("SELECT count(*) FROM webhook.deliveries").fetchone() == (1,)
+    assert not server.log_lines("have vanished|trying again")
     assert sorted(records(receiver)) == [1, 2, 3]
 
 

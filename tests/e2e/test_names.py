@@ -54,8 +54,8 @@ def test_a_name_that_moves_is_followed(site, receiver):
             site.db.run("INSERT INTO items VALUES (%s)", item)
             wait_until(lambda: len(receiver.got()) + len(elsewhere.got()) == item + 1, "the event")
         assert receiver.connections == elsewhere.connections == 1
-        # One is kept for so long, and no longer, but for what the machine takes.
-        assert len(receiver.got()) in (29, 30)
+        # One is kept for so long, less what the machine takes, and no longer.
+        assert 25 <= len(receiver.got()) <= 30
         assert records(receiver) + records(elsewhere) == list(range(33))
     finally:
         elsewhere.close()
@@ -100,7 +100,7 @@ def test_a_slow_name_holds_no_lock(site, receiver):
         change.start()
         waits = "SELECT wait_event FROM pg_stat_activity WHERE pid = %s"
         pid = changing.info.backend_pid
-        wait_until(lambda: other.execute(waits, [pid]).fetchone() not in (("ClientRead",), (None,)), "the lookup")
+        wait_until(lambda: other.execute(waits, [pid]).fetchone()[0] not in ("ClientRead", None), "the lookup")
         began = time.monotonic()
         other.execute("SET lock_timeout = '1s'; SELECT webhook_pause('hook'); SELECT webhook_resume('hook')")
         assert change.is_alive() and time.monotonic() - began < 2

@@ -20,7 +20,7 @@ def test_one_of_three_hundred_databases_is_found(receiver):
         with server.connect() as admin:
             for number in range(299):
                 admin.execute(f"CREATE DATABASE plain{number} TEMPLATE template0 STRATEGY file_copy")
-        db = furnish(Database(server, "late"), receiver, retry_backoff_seconds=1)
+        db = furnish(Database(server, "late"), receiver, retry_backoff_seconds=BACKOFF)
         hint = server.data / "pg_stat" / "pg_webhook.databases"
         oid = db.value("SELECT oid FROM pg_database WHERE datname = 'late'")
         wait_until(lambda: hint.exists() and str(oid) in hint.read_text().split(), "the hint")
@@ -38,7 +38,8 @@ def test_one_of_three_hundred_databases_is_found(receiver):
             server.stop()
             spoil()
             # By now it is due.
-            time.sleep(1.2)
+            time.sleep(1.2 * BACKOFF)
+            assert len(receiver.got("/late")) == 2 * number - 1
             said = len(server.log_text())
             server.start()
             began = time.monotonic()

@@ -148,7 +148,7 @@ def terminate_backend(victim, dice):
 def stand_still(victim, dice):
     kind = dice.choice(("pg_webhook worker", "pg_webhook worker", "pg_webhook launcher", "[local]", "walwriter"))
     pid = victim.hit(kind, signal.SIGSTOP, dice)
-    time.sleep(dice.uniform(0.1, 4))
+    time.sleep(dice.uniform(0.1, 3))
     if pid:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
@@ -157,12 +157,13 @@ def stand_still(victim, dice):
 def full_disk(victim, dice):
     """Where the log of changes cannot grow, the server crashes; and a worker that is about to end cannot write what it knows."""
     there = lambda: victim.processes("checkpointer") + victim.processes("pg_webhook worker")
-    before = there()
+    before, said = there(), len(victim.server.log_text())
     victim.disk.fill()
     time.sleep(dice.uniform(0.3, 2))
     victim.disk.fill(False)
     victim.back()
-    return NONE if there() == before else CRASH
+    crashed = there() != before or victim.server.log_lines("PANIC|terminated by signal", said)
+    return CRASH if crashed else NONE
 
 
 def set_clock(victim, dice):
@@ -185,6 +186,8 @@ def promote_standby(victim, dice):
         with server.connect() as admin:
             synchronous = "SELECT bool_or(sync_state = 'sync') FROM pg_stat_replication"
             wait_until(lambda: admin.execute(synchronous).fetchone()[0], "the standby to be synchronous")
+            # Commits wait for it once the checkpointer has read the setting.
+            admin.execute("CHECKPOINT")
         time.sleep(dice.uniform(0, 0.5))
         server.crash()
         successor.server.promote()
