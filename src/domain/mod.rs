@@ -20,6 +20,7 @@ pub mod ids;
 pub mod level;
 pub mod names;
 pub mod on_error;
+pub mod processors;
 pub mod rate;
 pub mod redirect;
 pub mod refusal;

@@ -22,6 +22,7 @@ use crate::delivery::pool::Pool;
 use crate::delivery::trust::Trust;
 use crate::domain::clock::Clock;
 use crate::domain::flow::Flow;
+use crate::domain::processors::Processors;
 use crate::domain::reminder::Reminder;
 use crate::domain::snapshot::Snapshot;
 use crate::domain::timeline::Timeline;
@@ -126,6 +127,7 @@ pub(super) struct Leader {
     pub(super) looked: Instant,
     /// How long to let events gather after that.
     pub(super) delay: Duration,
+    pub(super) processors: Processors,
     pub(super) cancelled: Cancelled,
     pub(super) removing: Removing,
     pub(super) walking: Walking,
@@ -204,6 +206,7 @@ impl Leader {
             polled: now,
             looked: now,
             delay: Duration::ZERO,
+            processors: Processors::default(),
             cancelled: Cancelled::Perhaps,
             removing: Removing::new(now),
             walking,

@@ -6,6 +6,7 @@ use super::leader::Leader;
 use super::look::Cancelled;
 use crate::delivery::pool::OUTCOMES;
 use crate::domain::batching;
+use crate::domain::processors::Ticks;
 use crate::pg::state::Leave;
 use crate::pg::{interrupt, settings};
 
@@ -21,6 +22,9 @@ const STEP: Duration = Duration::from_millis(5);
 
 /// How often it is looked whether a lane without room is behind by now: nothing tells.
 const HANGING: Duration = Duration::from_millis(100);
+
+/// A wait for which it is worth asking how busy the processors are, which takes some ten microseconds each half second.
+const WORTH_A_LOOK: Duration = Duration::from_millis(2);
 
 impl Leader {
     /// Waits for whatever comes first. Never blocks anywhere else.
@@ -79,7 +83,15 @@ impl Leader {
         if self.windows.unread() {
             return Duration::ZERO;
         }
-        batching::delay(transactions, events, self.pool.processors(), settings::batch_delay())
+        let longest = settings::batch_delay();
+        let delay =
+            |busy| batching::delay(transactions, events, self.pool.processors(), busy, longest);
+        // Whoever has little to do does not even look.
+        if delay(1.0) < WORTH_A_LOOK {
+            return delay(1.0);
+        }
+        let look = || Ticks::parse(&std::fs::read_to_string("/proc/stat").ok()?);
+        delay(self.processors.busy(now, look))
     }
 
     fn time_to_rest(&mut self) -> Duration {
