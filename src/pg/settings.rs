@@ -264,7 +264,7 @@ pub fn define() {
     GucRegistry::define_int_guc(
         c"pg_webhook.batch_delay",
         c"The longest time that events of a busy server wait to be sent together.",
-        c"The more transactions with events commit, the longer; long batches leave more of the processors to those who write.",
+        c"The more transactions with events commit and the busier the processors are, the longer; long batches leave more of them to those who write.",
         &BATCH_DELAY,
         0,
         1000,
