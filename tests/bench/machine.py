@@ -37,8 +37,9 @@ class Nginx:
         self.ca_file.write_bytes(pem(signed))
         (self.folder / "key.pem").write_bytes(private_key(signed))
         (self.folder / "conf").write_text(f"""
-            worker_processes 1; daemon on; pid {self.folder}/pid; error_log {self.folder}/error;
-            events {{ worker_connections 4096; }}
+            worker_processes 1; worker_rlimit_nofile 20000; daemon on; pid {self.folder}/pid; error_log {self.folder}/error;
+            # With fewer it would close idle ones under whoever is about to use them: each endpoint of a thousand keeps some.
+            events {{ worker_connections 16384; }}
             http {{
                 access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; client_body_buffer_size 64k;
                 client_body_temp_path {self.folder}/body; proxy_temp_path {self.folder}/proxy;
