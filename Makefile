@@ -123,18 +123,17 @@ test-all: ## Run all tests on each major
 	@for major in $(MAJORS); do $(MAKE) --no-print-directory test PG_MAJOR=$$major; done
 
 # What touches PostgreSQL's C interface or its catalogs, and so may differ between majors; and what lies between the first,
-# which all tests are run on, and the last, if it differs at all. The attacks, a folder, come with these.
+# which all tests are run on, and the last, if it differs at all.
 CORE := capture payload_truth delivery security privileges levels crash worker_life majors pg_upgrade \
     upgrade_by_replication retention
-LAST := owners triggers removal rights_of_text foreign_code foreign_limits transforms logical_replication dump \
-    dump_events databases_change
+LAST := owners triggers removal rights_of_text foreign_code transforms logical_replication dump dump_events \
+    databases_change
 
 .PHONY: test-core
 test-core: LINTED := --lib
 test-core: NEWEST := $(filter $(PG_MAJOR),$(lastword $(MAJORS)))
 test-core: lint golden ## Run what differs between majors
-	@$(MAKE) --no-print-directory e2e E2E="$(patsubst %,tests/e2e/test_%.py,$(CORE) $(if $(NEWEST),$(LAST))) \
-	    $(if $(NEWEST),tests/e2e/attacks)"
+	@$(MAKE) --no-print-directory e2e E2E="$(patsubst %,tests/e2e/test_%.py,$(CORE) $(if $(NEWEST),$(LAST)))"
 	@echo "== core tests passed on PostgreSQL $(PG_MAJOR)"
 
 .PHONY: test-ci
