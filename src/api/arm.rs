@@ -7,7 +7,7 @@ use super::on_behalf;
 use crate::domain::refusal::Refusal;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::trigger::{self, Firing};
-use crate::pg::wake;
+use crate::pg::{snapshot, wake};
 use crate::queue::installation;
 use crate::registry::{self, level, transform};
 
@@ -21,6 +21,11 @@ fn webhook_arm(keep: Option<bool>, new: Option<bool>) -> Result<bool, ErrorRepor
     on_behalf(|caller| {
         spi::connect(|session| {
             level::administers(session, caller, "arm this database")?;
+            if snapshot::is_kept() {
+                return Err(Refusal::ArmedInSnapshot);
+            }
+            // Whoever changes a webhook's emitters locks levels first, too.
+            level::hold(session)?;
             transform::adopt_all(session);
             let held = installation::find(session);
             let copy = new || held.as_ref().is_none_or(|held| !held.is_here);

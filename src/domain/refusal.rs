@@ -283,6 +283,9 @@ pub enum Refusal {
     /// The original of a copy is gone, or it is not.
     #[error("keep and new must not both be true")]
     KeepAndNew,
+    /// What others have moved meanwhile would stay.
+    #[error("a database is armed at isolation level read committed alone")]
+    ArmedInSnapshot,
     /// It came with a dump or a copy of another database.
     #[error("webhook \"{0}\" is unarmed")]
     Unarmed(String),

@@ -31,7 +31,8 @@ static IN_TRANSACTION: AtomicBool = AtomicBool::new(false);
 static FINISHING: AtomicBool = AtomicBool::new(false);
 
 /// Installs the handlers and lets signals in; `waiting` names what this process waits for, in pg_stat_activity.
-/// First thing in a worker's main function: until then signals are blocked and kept.
+/// First thing in a worker's main function: until then signals are blocked and kept, but for a SIGHUP from before the server has
+/// made the process ignore it. So the configuration is read once more.
 pub fn install(waiting: &'static CStr) {
     WAIT_EVENT.set(compat::wait_event(waiting));
     // SAFETY: two handlers of the server itself and one that does what the server's own does, installed before signals
@@ -41,6 +42,7 @@ pub fn install(waiting: &'static CStr) {
         compat::on_signal(pg_sys::SIGHUP, ffi::SignalHandlerForConfigReload);
         compat::on_signal(pg_sys::SIGINT, end_wait);
         pg_sys::BackgroundWorkerUnblockSignals();
+        (&raw mut pg_sys::ConfigReloadPending).write_volatile(1);
     }
 }
 

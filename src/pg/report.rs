@@ -86,6 +86,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::ConditionLost { .. }
         | Refusal::ConditionOfAnother { .. }
         | Refusal::Disturbed { .. }
+        | Refusal::ArmedInSnapshot
         | Refusal::Unarmed(_)
         | Refusal::Altered { .. }
         | Refusal::OtherType { .. }
@@ -186,6 +187,7 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
         Refusal::KeepAndNew => {
             "keep goes on as the original, which is gone; new makes an installation beside it."
         }
+        Refusal::ArmedInSnapshot => "BEGIN ISOLATION LEVEL READ COMMITTED before it.",
         Refusal::Unarmed(_) => {
             "It came with a dump or a copy of another database. webhook_arm() lets it send."
         }

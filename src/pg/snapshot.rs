@@ -29,6 +29,12 @@ pub fn current() -> Snapshot {
     }
 }
 
+/// The transaction sees nothing that others commit while it runs.
+pub fn is_kept() -> bool {
+    // SAFETY: a variable of this process, which the transaction has set.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+}
+
 /// Runs `work` with the latest snapshot as the active one, whatever the transaction's own sees.
 pub fn with_latest<R>(work: impl FnOnce() -> R) -> R {
     // SAFETY: in a transaction; popped below, or by the abort.

@@ -66,14 +66,12 @@ pub fn of_copy(id: &str) -> String {
 
 /// Forgets what has come along with a copy. Where nobody has noted when that was made, all that there is.
 pub fn forget_what_came(session: &Session, copied: &Installation) {
-    let arrived = match arrival::noted(copied.since) {
-        Some(arrived) => arrived,
-        None => snapshot::top_xid(),
-    };
     // What the worker sees in the ring until this is committed it would move there.
     session.run(sql!("api/lock_ring"), &[]);
     // A turn locks it after that.
     session.run(sql!("api/lock_backlog"), &[]);
+    // Whoever has captured something by now has noted it.
+    let arrived = arrival::noted(copied.since).unwrap_or_else(snapshot::top_xid);
     let came = session.run(sql!("api/came_along"), &[arg(arrived)]);
     came.iter().for_each(|row| heap::remove(row.value(1), row.value(2)));
     session.run(sql!("api/forget_backlog"), &[arg(arrived)]);

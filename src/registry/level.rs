@@ -70,6 +70,15 @@ pub fn administers(session: &Session, caller: &Caller, what: &'static str) -> Re
     }
 }
 
+/// Keeps others from changing levels until the transaction ends, and waits for whoever does.
+///
+/// # Errors
+///
+/// Somebody else's change does not end.
+pub fn hold(session: &Session) -> Result<(), Refusal> {
+    privilege::hold_levels(session, Patience::Caller)
+}
+
 /// The role's name and the level that it has.
 fn held(session: &Session, role: pg_sys::Oid) -> Result<(String, Option<String>), Refusal> {
     let rows = session.run(sql!("registry/level"), &[arg(role)]);

@@ -81,15 +81,15 @@ impl Leader {
             }
             return;
         };
-        // Nothing is sent in a copy, and what locks it may be whoever arms it.
-        if !self.installation.is_here {
-            return;
-        }
         let lasting = kept.asked.duration_since(kept.since) >= TELLING;
         if !backlog.said.is_empty() || !lasting {
             return;
         }
         let locked = kept.reason.as_ref().is_none_or(|reason| reason.contains(LOCKED));
+        // Nothing is sent in a copy, and whoever has it there may be about to arm that.
+        if locked && !self.installation.is_here {
+            return;
+        }
         let why = match (locked, &kept.reason) {
             (false, Some(reason)) => reason.clone(),
             _ => {

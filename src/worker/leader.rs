@@ -228,12 +228,12 @@ impl Leader {
                 return self.start_again("a delivery thread has panicked");
             }
             if self.displaced {
+                let exit = self.start_again("this database is armed anew or unarmed");
                 // Nothing has gone wrong by that.
-                let calmed = txn::run(self.extension, cursor::calm);
-                if let Err(TxnError::Failed(message)) = calmed {
+                if let Err(TxnError::Failed(message)) = txn::run(self.extension, cursor::calm) {
                     log!("pg_webhook: {message}");
                 }
-                return self.start_again("this database is armed anew or unarmed");
+                return exit;
             }
             if self.updated {
                 return self.start_again("the extension has another version");

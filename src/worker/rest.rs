@@ -23,7 +23,7 @@ const STEP: Duration = Duration::from_millis(5);
 /// How often it is looked whether a lane without room is behind by now: nothing tells.
 const HANGING: Duration = Duration::from_millis(100);
 
-/// A wait for which it is worth asking how busy the processors are, which takes some ten microseconds each half second.
+/// A wait for which it is worth asking how busy the processors are: each half second, some ten microseconds where there are two.
 const WORTH_A_LOOK: Duration = Duration::from_millis(2);
 
 impl Leader {
@@ -90,7 +90,8 @@ impl Leader {
         if delay(1.0) < WORTH_A_LOOK {
             return delay(1.0);
         }
-        let look = || Ticks::parse(&std::fs::read_to_string("/proc/stat").ok()?);
+        let ours = self.pool.processors();
+        let look = || Ticks::parse(&std::fs::read_to_string("/proc/stat").ok()?, ours);
         delay(self.processors.busy(now, look))
     }
 

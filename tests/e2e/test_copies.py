@@ -95,6 +95,14 @@ def test_keep_and_new_exclude_each_other(db):
         assert raised.value.sqlstate == code
 
 
+def test_a_database_is_not_armed_in_an_old_snapshot(db):
+    """What the worker has moved since then would not be forgotten."""
+    for level in ("REPEATABLE READ", "SERIALIZABLE"):
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState), db.connection.transaction():
+            db.run(f"SET TRANSACTION ISOLATION LEVEL {level}")
+            db.run("SELECT webhook_arm()")
+
+
 def test_a_copy_forgets_what_came_and_sends_what_it_has_captured(own_cluster, make_db, receiver, make_receiver):
     """At once, when it is armed; also what was captured before anything had noticed that it is a copy."""
     server = own_cluster()

@@ -7,7 +7,9 @@ import time
 
 import pytest
 
-from harness import wait_until
+from harness import Cluster, wait_until
+from harness.cluster import Database
+from harness.preload import library
 from harness.receiver import after, hang, reply
 
 
@@ -415,3 +417,23 @@ def test_a_version_that_does_not_fit_sends_nothing_and_keeps_everything(own_clus
         assert db.wait_for_worker() != worker
         [told] = server.log_lines(f"the extension has version {other}, the library {version}: ")
         assert told.endswith(f"nothing is sent until {remedy}")
+
+
+def test_a_reload_while_the_worker_begins_is_not_missed(receiver):
+    """The server makes it ignore that signal at first, and forget one that came before."""
+    server = Cluster("late")
+    try:
+        server.start(LD_PRELOAD=library("late"))
+        db = Database(server, "site").hand_over()
+        db.create("hook", receiver.url("/"))
+        server.reload(pg_webhook__enabled="off")
+        wait_until(lambda: db.value("SHOW pg_webhook.enabled") == "off", "the reload")
+        before = db.worker()
+        db.run("SELECT webhook_invoke('hook', i) FROM (SELECT 1 AS id) AS i")
+        db.judge.run("SELECT pg_terminate_backend(%s, 10000)", before)
+        begun = lambda: set(server.processes("pg_webhook worker")) - {before}
+        wait_until(begun, "the next one to begin")
+        server.reload(pg_webhook__enabled="on")
+        receiver.wait(1)
+    finally:
+        server.destroy()

@@ -1,5 +1,6 @@
 """A private PostgreSQL cluster with the extension's library."""
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -140,6 +141,16 @@ class Cluster:
 
     def postmaster_pid(self):
         return int((self.data / "postmaster.pid").read_text().split()[0])
+
+    def processes(self, kind):
+        """Ids of its processes whose title has `kind` in it, found without its help."""
+        postmaster, found = self.postmaster_pid(), []
+        for entry in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(OSError):
+                parent = open(f"/proc/{entry}/stat").read().rsplit(")", 1)[1].split()[1]
+                if int(parent) == postmaster and kind in open(f"/proc/{entry}/cmdline").read():
+                    found.append(int(entry))
+        return sorted(found)
 
     def destroy(self):
         if (self.data / "postmaster.pid").exists():

@@ -75,14 +75,7 @@ class Victim:
         wait_until(serves, "the server to be back", 120, interval=0.05)
 
     def processes(self, kind):
-        """Ids of its processes whose title has `kind` in it, found without its help."""
-        postmaster, found = self.server.postmaster_pid(), []
-        for entry in filter(str.isdigit, os.listdir("/proc")):
-            with contextlib.suppress(OSError):
-                parent = open(f"/proc/{entry}/stat").read().rsplit(")", 1)[1].split()[1]
-                if int(parent) == postmaster and kind in open(f"/proc/{entry}/cmdline").read():
-                    found.append(int(entry))
-        return sorted(found)
+        return self.server.processes(kind)
 
     def kill(self, kind, dice):
         """Kill one of those processes, and wait until the server has noticed."""
