@@ -74,16 +74,18 @@ fn webhook_update(
     };
     with_triggers(|caller, session| {
         let emitters = roles(emitters)?;
-        managed::look(session, caller, webhook)?;
+        let named = webhook.ok_or(Refusal::Null("webhook"))?;
+        let id = managed::see(session, caller, named)?;
         let checked = Definition::check(given)?;
         if let Some(url) = &checked.url {
             // Whose name is looked up for seconds, while nothing is locked.
             elsewhere::judge_addresses(url)?;
         }
-        let own = match &emitters {
-            Some(roles) => emitter::find(session, caller, webhook, roles)?,
-            None => managed::find(session, caller, webhook)?,
-        };
+        if let Some(roles) = &emitters {
+            emitter::hold(session, Some(id), roles)?;
+        }
+        // By then the name may be another one's.
+        let own = managed::lock(session, caller, id, named)?;
         let mut definition = Definition { emitters, owner, ..checked };
         let mut tables = watch::list(session, own.id);
         // Another table may be watched in the place of one that is gone, as that was.

@@ -55,7 +55,7 @@ pub fn find(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result
 /// # Errors
 ///
 /// [`Refusal::UnknownWebhook`] where the caller may not manage it any more.
-pub(super) fn lock(
+pub fn lock(
     session: &Session,
     caller: &Caller,
     id: i32,

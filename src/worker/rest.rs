@@ -83,14 +83,13 @@ impl Leader {
         if self.windows.unread() {
             return Duration::ZERO;
         }
-        let longest = settings::batch_delay();
-        let delay =
-            |busy| batching::delay(transactions, events, self.pool.processors(), busy, longest);
+        let (ours, longest) = (self.pool.processors(), settings::batch_delay());
+        let delay = |busy| batching::delay(transactions, events, ours, busy, longest);
+        let most = delay(1.0);
         // Whoever has little to do does not even look.
-        if delay(1.0) < WORTH_A_LOOK {
-            return delay(1.0);
+        if most < WORTH_A_LOOK {
+            return most;
         }
-        let ours = self.pool.processors();
         let look = || Ticks::parse(&std::fs::read_to_string("/proc/stat").ok()?, ours);
         delay(self.processors.busy(now, look))
     }

@@ -1,7 +1,6 @@
 """What must not harm a healthy webhook: the same load without and with an adversary, in one run."""
 
 import contextlib
-import socket
 import subprocess
 import sys
 import threading
@@ -10,6 +9,7 @@ import time
 import namespace
 from figures import Row
 from harness.memory import private_memory
+from harness.port import mute_listener
 from harness.receiver import Receiver, drip, endless, reply
 from harness.waiting import wait_until
 from machine import free_port
@@ -117,20 +117,6 @@ def dead_in_front(server, nginx, quick):
     return against(f"{events} events of a dead endpoint in front", server, nginx, quick, adversary)
 
 
-@contextlib.contextmanager
-def mute_listener(backlog):
-    """A socket that listens and never accepts; with a backlog of 0 that is full, connecting hangs."""
-    with socket.socket() as listener, contextlib.ExitStack() as fillers:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(backlog)
-        if backlog == 0:
-            for _ in range(4):
-                filler = fillers.enter_context(socket.socket())
-                filler.setblocking(False)
-                filler.connect_ex(listener.getsockname())
-        yield listener.getsockname()[1]
-
-
 def nine_of_ten_dead(server, nginx, quick):
     @contextlib.contextmanager
     def adversary(stage):
@@ -171,26 +157,22 @@ def fifty_slow(server, nginx, quick):
     return against("50 endpoints that take 1 s", server, nginx, quick, adversary)
 
 
-def limited_bodies(server, nginx, quick):
-    """Of 1 MB, for an endpoint that takes one a second."""
+def limited(name, server, nginx, quick, endpoints, bodies, size):
+    """Against endpoints that take one body a second."""
     @contextlib.contextmanager
     def adversary(stage):
-        other_table(stage, 1, lambda _: nginx.url("/limited"), "limited", rate_limit=1)
-        stage.db.run("INSERT INTO limited SELECT i, string_agg(md5(random()::text), '')"
-                     " FROM generate_series(1, 150) AS i, generate_series(1, 30000) GROUP BY i")
+        other_table(stage, endpoints, lambda n: nginx.url(f"/limited/{n}"), "limited", rate_limit=1)
+        stage.fill_at_random("limited", bodies, size)
         yield
-    return against("150 bodies of 1 MB at rate_limit => 1", server, nginx, quick, adversary)
+    return against(name, server, nginx, quick, adversary)
+
+
+def limited_bodies(server, nginx, quick):
+    return limited("150 bodies of 1 MB at rate_limit => 1", server, nginx, quick, 1, 150, 960_000)
 
 
 def slow_bodies(server, nginx, quick):
-    """Of 3 kB, for a hundred endpoints that take one a second each."""
-    @contextlib.contextmanager
-    def adversary(stage):
-        other_table(stage, 100, lambda n: nginx.url(f"/limited/{n}"), "limited", rate_limit=1)
-        stage.db.run("INSERT INTO limited SELECT i, string_agg(md5(random()::text), '')"
-                     " FROM generate_series(1, 300) AS i, generate_series(1, 90) GROUP BY i")
-        yield
-    return against("bodies of 3 kB for 100 slow endpoints", server, nginx, quick, adversary)
+    return limited("bodies of 3 kB for 100 slow endpoints", server, nginx, quick, 100, 300, 2_880)
 
 
 def silent_resolver(server, nginx, quick):

@@ -91,10 +91,7 @@ def large_bodies(server, nginx, quick):
     stage = Stage(server, "large", None)
     stage.db.run("CREATE TABLE large (id int, note text)")
     stage.db.create("healthy", nginx.url(), table_name="large", max_concurrency=64)
-    # Hardly to be compressed.
-    rows = ("INSERT INTO large SELECT i, string_agg(md5(random()::text), '')"
-            " FROM generate_series(1, %s::int) AS i, generate_series(1, %s::int) GROUP BY i")
-    rate = drained(stage, nginx, events, lambda: stage.db.run(rows, events, size // 32))[0]
+    rate = drained(stage, nginx, events, lambda: stage.fill_at_random("large", events, size))[0]
     return [Row("bodies of 500 kB: deliveries per second, against wrk", rate / wrk, "x", 0.3, beside=f"{rate:.0f} and {wrk:.0f}/s")]
 
 

@@ -28,6 +28,11 @@ class Stage:
     def fill(self, first, last, table="orders"):
         self.db.run(ROWS.format(name=table, first=first, last=last))
 
+    def fill_at_random(self, table, count, size):
+        """Rows with a text of so many bytes, which hardly can be compressed."""
+        self.db.run(f"INSERT INTO {table} SELECT i, string_agg(md5(random()::text), '')"
+                    " FROM generate_series(1, %s::int) AS i, generate_series(1, %s::int) GROUP BY i", count, size // 32)
+
     def sending(self, on):
         """The kill switch."""
         self.server.reload(pg_webhook__enabled="on" if on else "off")

@@ -186,7 +186,7 @@ def test_a_copy_that_nobody_has_armed_stays_within_its_bounds(own_cluster, make_
         assert owner.execute("SELECT count(*) FROM webhook.dead_letters").fetchone() == (1,)
 
 
-def test_what_the_worker_sees_while_a_copy_is_armed_does_not_stay(own_cluster, make_db, receiver, make_receiver):
+def test_what_the_worker_sees_while_a_copy_is_armed_does_not_stay(own_cluster, make_db, receiver):
     """It came with the copy, and the worker is about to take it out of the log."""
     server = own_cluster(pg_webhook__enabled="off")
     db = make_db(server, "origin").hand_over()

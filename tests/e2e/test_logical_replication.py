@@ -12,6 +12,7 @@ from harness.major import MAJOR
 from harness.places import BIN
 from harness.receiver import reply
 from harness.ring import SLOTS, turn
+
 MARK = "b0dy-of-an-event"
 
 

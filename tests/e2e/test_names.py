@@ -1,7 +1,5 @@
 """Endpoints that are named: names that move, that nobody knows for a while, and hosts that do not answer."""
 
-import contextlib
-import socket
 import threading
 import time
 
@@ -13,6 +11,7 @@ from harness.clock import Clock
 from harness.cluster import Cluster, Database
 from harness.copies import records
 from harness.names import Names
+from harness.port import mute_listener
 from harness.preload import environment
 
 NAME = "hooks.example.com"
@@ -61,19 +60,6 @@ def test_a_name_that_moves_is_followed(site, receiver):
         elsewhere.close()
 
 
-@contextlib.contextmanager
-def host_that_does_not_answer():
-    """Its queue of new connections is full."""
-    with socket.socket() as listening, contextlib.ExitStack() as waiting:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(0)
-        for _ in range(8):
-            queued = waiting.enter_context(socket.socket())
-            queued.setblocking(False)
-            queued.connect_ex(listening.getsockname())
-        yield listening.getsockname()[1]
-
-
 def test_a_time_limit_says_what_it_has_ended(site, receiver):
     site.names.set(NAME, receiver.host)
     settings = {"table_name": "items", "timeout_seconds": 1, "max_retries": 0}
@@ -83,7 +69,7 @@ def test_a_time_limit_says_what_it_has_ended(site, receiver):
     site.db.run("INSERT INTO items VALUES (1)")
     site.db.wait_for_status(1, "dead")
     assert site.db.value(last) == "no answer within 1 s: looking up the name"
-    with host_that_does_not_answer() as port:
+    with mute_listener(0) as port:
         site.db.run("SELECT webhook_update('named', url => %s)", f"http://127.0.0.1:{port}/")
         site.db.run("INSERT INTO items VALUES (2)")
         site.db.wait_for_status(2, "dead")

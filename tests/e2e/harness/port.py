@@ -1,5 +1,6 @@
-"""Ports that stay a test's own while nobody listens on them."""
+"""Ports that stay a test's own while nobody listens on them, and those where nobody answers."""
 
+import contextlib
 import socket
 
 
@@ -10,3 +11,17 @@ def reserved(host="127.0.0.1", port=0):
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     held.bind((host, port))
     return held
+
+
+@contextlib.contextmanager
+def mute_listener(backlog):
+    """A socket that listens and never accepts; with a backlog of 0 that is full, connecting hangs."""
+    with socket.socket() as listener, contextlib.ExitStack() as fillers:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(backlog)
+        if backlog == 0:
+            for _ in range(4):
+                filler = fillers.enter_context(socket.socket())
+                filler.setblocking(False)
+                filler.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]

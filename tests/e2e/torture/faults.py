@@ -74,18 +74,15 @@ class Victim:
             return self.answers()
         wait_until(serves, "the server to be back", 120, interval=0.05)
 
-    def processes(self, kind):
-        return self.server.processes(kind)
-
     def kill(self, kind, dice):
         """Kill one of those processes, and wait until the server has noticed."""
-        before = self.processes("checkpointer")
+        before = self.server.processes("checkpointer")
         if self.hit(kind, signal.SIGKILL, dice):
-            wait_until(lambda: not self.server.running() or self.processes("checkpointer") not in (before, []), "the server to begin anew")
+            wait_until(lambda: not self.server.running() or self.server.processes("checkpointer") not in (before, []), "the server to begin anew")
 
     def hit(self, kind, number, dice):
         """Send a signal to one of those processes, if there is any."""
-        found = self.processes(kind)
+        found = self.server.processes(kind)
         if not found:
             return None
         victim = dice.choice(found)
@@ -107,7 +104,7 @@ def fast_stop(victim, dice):
 
 
 def kill_postmaster(victim, dice):
-    children = victim.processes("postgres")
+    children = victim.server.processes("postgres")
     os.kill(victim.server.postmaster_pid(), signal.SIGKILL)
     wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in children), "the server to be gone")
     victim.start()
@@ -149,7 +146,7 @@ def stand_still(victim, dice):
 
 def full_disk(victim, dice):
     """Where the log of changes cannot grow, the server crashes; and a worker that is about to end cannot write what it knows."""
-    there = lambda: victim.processes("checkpointer") + victim.processes("pg_webhook worker")
+    there = lambda: victim.server.processes("checkpointer") + victim.server.processes("pg_webhook worker")
     before, said = there(), len(victim.server.log_text())
     victim.disk.fill()
     time.sleep(dice.uniform(0.3, 2))
