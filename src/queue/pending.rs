@@ -93,9 +93,18 @@ pub fn table(session: &Session) -> pg_sys::Oid {
     session.read(sql!("queue/backlog"), &[]).first().expect("one row").value(1)
 }
 
-/// Who keeps others from writing there, or may have locked rows, if anybody has.
-pub fn holders(session: &Session) -> Option<String> {
-    session.read(sql!("queue/holders"), &[]).first()?.get(1)
+/// What holders have locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Locked {
+    /// The table of the slow lane, or rows of it.
+    Backlog,
+    /// Any of our tables.
+    Any,
+}
+
+/// Who keeps others from writing there, if anybody does.
+pub fn holders(session: &Session, locked: Locked) -> Option<String> {
+    session.read(sql!("queue/holders"), &[arg(locked == Locked::Any)]).first()?.get(1)
 }
 
 /// An event that waits in the slow lane.

@@ -28,6 +28,10 @@ use memory::Memory;
 /// The ring is not read on while there are more messages than this in lanes that are not behind.
 const MOST_MESSAGES: usize = 10_000;
 
+/// Deleted webhooks that are remembered, so that their events ask for no second look at the definitions: 64 kB. With more
+/// than that all are looked for once more.
+const MOST_DELETED: usize = 10_000;
+
 /// A message in memory.
 #[derive(Debug, Clone)]
 struct Flight {
@@ -84,7 +88,11 @@ impl Schedule {
         for track in self.tracks.values_mut() {
             track.removed = true;
         }
+        let mut recalled = Recalled::default();
         for route in routes {
+            if self.tracks.get(&route.webhook).is_some_and(|track| track.loses_its_lane(&route)) {
+                recalled.spilled.extend(self.recall(route.webhook, now));
+            }
             match self.tracks.get_mut(&route.webhook) {
                 Some(track) => track.reconfigure(route, client),
                 None => drop(self.tracks.insert(route.webhook, Track::new(route, client, now))),
@@ -96,7 +104,6 @@ impl Schedule {
             .filter(|track| !track.sends())
             .map(|track| (track.route.webhook, track.removed))
             .collect();
-        let mut recalled = Recalled::default();
         for (webhook, removed) in stopped {
             let events = self.recall(webhook, now);
             if removed {
@@ -116,9 +123,13 @@ impl Schedule {
 
     /// The definitions have just been read: a webhook that is not among them has been deleted.
     pub fn learn(&mut self, webhook: i32) {
-        if !self.tracks.contains_key(&webhook) {
-            self.deleted.insert(webhook);
+        if self.tracks.contains_key(&webhook) {
+            return;
         }
+        if self.deleted.len() >= MOST_DELETED {
+            self.deleted.clear();
+        }
+        self.deleted.insert(webhook);
     }
 
     /// One message at a time from now on, or any number.

@@ -118,6 +118,11 @@ impl Track {
         }
     }
 
+    /// Nothing can be sent by `route`, and something could until now. What is in the lane has to leave it first.
+    pub(super) fn loses_its_lane(&self, route: &Route) -> bool {
+        self.lane.is_ok() && route.destination.is_err()
+    }
+
     /// Keeps the connections where the destination is the same. What is in the lane goes to the new one.
     pub(super) fn reconfigure(&mut self, route: Route, client: &Client) {
         let same = self.client.is(client) && self.route.destination == route.destination;

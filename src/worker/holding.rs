@@ -7,13 +7,9 @@ use pgrx::prelude::*;
 
 use super::backlog::Held;
 use super::leader::Leader;
+use super::obstacle;
 use crate::domain::verdict::Verdict;
-use crate::pg::txn;
 use crate::queue::event::Settlement;
-use crate::queue::pending;
-
-/// What an error says of which that was the cause.
-const LOCKED: &str = "LOCK_NOT_AVAILABLE";
 
 /// Somebody in the way for a shorter time is not worth a word.
 const TELLING: Duration = Duration::from_secs(2);
@@ -85,20 +81,14 @@ impl Leader {
         if !backlog.said.is_empty() || !lasting {
             return;
         }
-        let locked = kept.reason.as_ref().is_none_or(|reason| reason.contains(LOCKED));
+        let locked = kept.reason.as_deref().is_none_or(obstacle::is_lock);
         // Nothing is sent in a copy, and whoever has it there may be about to arm that.
         if locked && !self.installation.is_here {
             return;
         }
         let why = match (locked, &kept.reason) {
             (false, Some(reason)) => reason.clone(),
-            _ => {
-                let holders = txn::run(self.extension, pending::holders);
-                let by = holders.ok().flatten().map_or_else(String::new, |by| format!(" by {by}"));
-                format!(
-                    "webhook.pending is locked{by}: let that end, or end it with pg_terminate_backend"
-                )
-            }
+            _ => obstacle::of_backlog(self.extension),
         };
         backlog.said = format!("new events are sent, retries wait: {why}");
         self.entry.set_error(&backlog.said);

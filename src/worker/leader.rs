@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
-use super::Exit;
 use super::backlog::Backlog;
 use super::bounds::Walking;
 use super::look::Cancelled;
 use super::removing::Removing;
 use super::turning::Turning;
 use super::unlogged::Unlogged;
+use super::{Exit, obstacle};
 use crate::delivery::client::Client;
 use crate::delivery::files;
 use crate::delivery::lookup::Lookups;
@@ -411,10 +411,11 @@ impl Leader {
     fn trouble(&mut self, message: &str) {
         self.errors = self.errors.saturating_add(1);
         self.entry.set_idle(false);
+        let message = obstacle::explained(self.extension, message);
         if self.errors == 1 {
             log!("pg_webhook: {message}; trying again");
         }
-        self.entry.set_error(message);
+        self.entry.set_error(&message);
         let doublings = (self.errors - 1).min(10);
         let pause = (SHORTEST_PAUSE * 2u32.pow(doublings)).min(LONGEST_PAUSE);
         // Who has begun to leave has a time for that, and tries a few times more within it.

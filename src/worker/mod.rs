@@ -14,6 +14,7 @@ mod launcher;
 mod leader;
 mod leave;
 mod look;
+mod obstacle;
 mod places;
 mod removing;
 mod rest;

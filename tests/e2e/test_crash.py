@@ -201,6 +201,8 @@ def test_the_first_window_of_a_run_is_on_disk_before_it_is_sent(own_cluster, mak
             os.kill(server.postmaster_pid(), signal.SIGQUIT)
             await connection.until_closed()
 
+        told = f"the worker cannot begin: .*locked by process {holder.info.backend_pid} of role postgres.*trying again"
+        wait_until(lambda: server.log_lines(told), "the log to say who is in the way")
         receiver.on("/", pull_the_plug)
         holder.rollback()
         receiver.wait(2)

@@ -112,13 +112,14 @@ def test_what_cannot_be_logged_blames_no_endpoint(db, receiver):
         db.create(f"hook{number}", receiver.url("/"), table_name="items", timeout_seconds=2, max_concurrency=10)
     log = [f"webhook.{table}" for (table,) in db.rows("SELECT relname FROM pg_class WHERE relname ~ '^attempt_[0-9]+$'")]
     since = len(db.cluster.log_text())
-    with Locked(db, *log):
+    with Locked(db, *log) as locked:
+        holder = locked.connection.info.backend_pid
         db.run("INSERT INTO items SELECT FROM generate_series(1, 300)")
         time.sleep(6)
     db.settled()
     assert failures(db) == (0, 0)
     assert len(receiver.got()) == len({r.id for r in receiver.got()}) == 3000, "each once"
-    for told in ("lock timeout .*trying again", "working again"):
+    for told in (f"lock timeout .*locked by process {holder} of role postgres.*trying again", "working again"):
         assert len(db.cluster.log_lines(told, since)) == 1, told
 
 

@@ -1,4 +1,4 @@
--- Who keeps others from writing to the backlog, or may have locked rows of it.
+-- Who keeps others from writing to the backlog, or may have locked rows of it; or, where $1, from writing to any of our tables.
 SELECT string_agg(h.holder, ', ' ORDER BY h.holder)
 FROM (
     SELECT DISTINCT
@@ -10,9 +10,13 @@ FROM (
     LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
     WHERE l.locktype = 'relation'
       AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
-      AND l.relation = 'webhook.pending'::regclass
       AND l.granted
-      AND l.mode <> 'AccessShareLock'
+      AND CASE
+          WHEN $1 THEN
+              l.relation IN (SELECT c.oid FROM pg_class AS c WHERE c.relnamespace = 'webhook'::regnamespace)
+              AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+          ELSE l.relation = 'webhook.pending'::regclass AND l.mode <> 'AccessShareLock'
+      END
       AND l.pid IS DISTINCT FROM pg_backend_pid()
     ORDER BY 1
     LIMIT 5

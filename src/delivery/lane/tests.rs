@@ -113,6 +113,21 @@ fn a_rate_ends_runners_and_says_when_to_come_back() {
 }
 
 #[test]
+fn what_has_started_counts_for_the_rate_of_a_definition_that_takes_over() {
+    let old = lane(10, Some(1));
+    old.push(messages(9));
+    assert!(old.next().is_some() && old.next().is_none());
+    old.note(false, Duration::ZERO);
+    // Another secret, say.
+    old.take_over(&lane(10, Some(1)));
+    assert_eq!(old.push([]), 0, "a second after the first");
+    old.take_over(&lane(10, Some(2)));
+    assert_eq!(old.push([]), 0, "half a second after it");
+    old.take_over(&lane(10, None));
+    assert_eq!(old.push([]), 1);
+}
+
+#[test]
 fn nothing_is_due_for_a_lane_that_is_empty_or_holds() {
     let lane = lane(1, None);
     assert_eq!(lane.due_in(Instant::now()), None);

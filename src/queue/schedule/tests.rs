@@ -320,6 +320,33 @@ fn an_endpoint_that_cannot_be_used_is_an_outcome() {
 }
 
 #[test]
+fn what_is_in_the_lane_of_an_endpoint_that_cannot_be_used_any_more_leaves_it() {
+    let now = Instant::now();
+    let mut schedule = schedule(vec![route(1)], now);
+    schedule.offer(event(5, 1), now);
+    for (lane, messages) in schedule.take_outbox() {
+        lane.push_at(messages, now);
+    }
+    schedule.offer(event(6, 1), now);
+    let refused = Failure::new(ErrorClass::BlockedAddress, "http is not allowed");
+    let broken = Route { destination: Err(refused), ..route(1) };
+    let recalled = schedule.set_routes(vec![broken], &example::client(), now);
+    assert_eq!(recalled.spilled, [spill(5), spill(6)]);
+    assert_eq!(schedule.len(), 0, "so that it can become an outcome");
+}
+
+#[test]
+fn so_many_deleted_webhooks_are_remembered() {
+    let mut schedule = schedule(vec![route(0)], Instant::now());
+    let most = i32::try_from(MOST_DELETED).expect("small");
+    (0..=most).for_each(|webhook| schedule.learn(webhook));
+    assert!(schedule.knows(0) && schedule.knows(1) && schedule.knows(most));
+    schedule.learn(most + 1);
+    assert!(schedule.knows(0) && schedule.knows(most + 1));
+    assert!(!schedule.knows(1), "it is looked for once more");
+}
+
+#[test]
 fn in_doubt_one_at_a_time() {
     let now = Instant::now();
     let mut schedule = schedule(vec![route(1), route(2)], now);

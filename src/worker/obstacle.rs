@@ -1,0 +1,34 @@
+//! Who is in the way: what the log and `webhook.worker` say of locks that the worker waits for.
+
+use crate::pg::identity::Extension;
+use crate::pg::txn;
+use crate::queue::pending::{self, Locked};
+
+/// What an error says of which a lock was the cause.
+const LOCKED: &str = "LOCK_NOT_AVAILABLE";
+
+/// What there is to be done about it.
+const WAY_OUT: &str = "let that end, or end it with pg_terminate_backend";
+
+/// Whether an error is about a lock.
+pub(super) fn is_lock(error: &str) -> bool {
+    error.contains(LOCKED)
+}
+
+/// An error of a transaction, with who is in the way where it is about that.
+pub(super) fn explained(extension: Extension, error: &str) -> String {
+    match is_lock(error).then(|| holders(extension, Locked::Any)).flatten() {
+        Some(by) => format!("{error}: tables of schema webhook are locked by {by}: {WAY_OUT}"),
+        None => error.to_owned(),
+    }
+}
+
+/// That the backlog is locked.
+pub(super) fn of_backlog(extension: Extension) -> String {
+    let by = holders(extension, Locked::Backlog).map_or_else(String::new, |by| format!(" by {by}"));
+    format!("webhook.pending is locked{by}: {WAY_OUT}")
+}
+
+fn holders(extension: Extension, locked: Locked) -> Option<String> {
+    txn::run(extension, |session| pending::holders(session, locked)).ok().flatten()
+}
