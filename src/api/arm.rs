@@ -27,7 +27,8 @@ fn webhook_arm(keep: Option<bool>, new: Option<bool>) -> Result<bool, ErrorRepor
             // Whoever changes a webhook's emitters locks levels first, too.
             level::hold(session)?;
             transform::adopt_all(session);
-            let held = installation::find(session);
+            // As whoever has armed it before has left it, who was waited for.
+            let held = snapshot::with_latest(|| installation::find(session));
             let copy = new || held.as_ref().is_none_or(|held| !held.is_here);
             if copy {
                 if let Some(held) = held.as_ref().filter(|_| !keep) {

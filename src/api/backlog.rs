@@ -9,6 +9,7 @@ use crate::pg::composite::{self, Record};
 use crate::pg::settings;
 use crate::pg::spi::{self, Arg, Session, arg, sql};
 use crate::pg::wal;
+use crate::queue::installation;
 use crate::registry::{self, level};
 
 /// The columns of webhook_backlog_export with their types, in the order of the statement's parameters, and which are
@@ -79,6 +80,7 @@ fn webhook_backlog_import(row: Option<Record<'_>>) -> Result<bool, ErrorReport> 
             if webhook.get::<i32>(1).is_none() {
                 return Err(Refusal::UnknownWebhook(webhook.value(2)));
             }
+            installation::note_arrival(session);
             let imported = session.run(sql!("api/import"), &args).count() > 0;
             // It is sent by what is visible, which is not to be sooner than it is on disk.
             wal::commit_durably();

@@ -30,15 +30,21 @@ use crate::domain::secret::{GENERATED_BYTES, Secret};
 use crate::pg::identity::{self, Caller};
 use crate::pg::memory::{self, ROOM};
 use crate::pg::spi::{self, Session};
-use crate::pg::{foreign, random, reserve, rights};
+use crate::pg::{foreign, lock, random, reserve, rights};
 use crate::registry::definition::bounded;
 use crate::registry::making::Making;
 
 /// Runs a function's body as the owner of our tables, after noting who called. Not for code of others: what it changed
-/// would stay locked until the transaction of whoever writes ends.
+/// would stay locked until the transaction of whoever writes ends. DROP EXTENSION waits for that, or is waited for, before
+/// either has locked any of our tables.
 fn on_behalf<R>(body: impl FnOnce(&Caller) -> Result<R, Refusal>) -> Result<R, ErrorReport> {
     if foreign::is_running() {
         return Err(Refusal::ByForeignCode.into());
+    }
+    if let Some(extension) = identity::extension()
+        && !lock::hold_extension(extension)
+    {
+        return Err(Refusal::Dropped.into());
     }
     for_anybody(body)
 }

@@ -13,6 +13,7 @@ use crate::pg::composite::Record;
 use crate::pg::identity::Caller;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::{heap, ids, table, wake};
+use crate::queue::installation;
 use crate::registry::managed;
 
 /// The next delivery's id, for statements that write many.
@@ -52,6 +53,7 @@ fn webhook_replay(delivery_id: Option<i64>) -> Result<Option<i64>, ErrorReport> 
                     Err(failure) => replay.sender.raise(failure),
                 };
             }
+            installation::note_arrival(session);
             let args = [arg(original.id), arg(original.transaction)];
             let copied = session.run(sql!("api/replay"), &args);
             let copy = copied.first().ok_or(Refusal::PayloadGone(original.id))?;
@@ -78,6 +80,7 @@ fn webhook_replay_all(
             let rows = session.run(sql!("api/untransformed_all"), &args());
             let failed: Vec<(i64, i64)> =
                 rows.iter().map(|row| (row.value(1), row.value(2))).collect();
+            installation::note_arrival(session);
             let replayed = session.run(sql!("api/replay_all"), &args()).count();
             let again = transform_all(
                 caller,

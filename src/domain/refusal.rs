@@ -349,6 +349,9 @@ pub enum Refusal {
         /// Its type, 0 where there is no such column.
         found: u32,
     },
+    /// It has been dropped while somebody waited for that.
+    #[error("extension pg_webhook has been dropped meanwhile")]
+    Dropped,
     /// An administrator has renamed it.
     #[error("schema webhook, in which pg_webhook keeps what it has, is not there")]
     NoSchema,

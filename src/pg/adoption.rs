@@ -9,13 +9,14 @@ use std::ffi::{CStr, c_char};
 use pgrx::is_a;
 use pgrx::prelude::*;
 
-use super::{catalog, compat, identity};
+use super::{catalog, compat, identity, lock, rights};
 
 /// What the names of anchors begin with, unless their owners have renamed them. Nobody but superusers makes anything else in
 /// their schema.
 const BEGINNINGS: [&[u8]; 2] = [b"owner_", b"transform_of_"];
 
-/// A statement is about to run: where it drops the extension, anchors are to go along.
+/// A statement is about to run: where it drops the extension, anchors are to go along. Whoever may not is refused at once,
+/// where PostgreSQL would first wait for whoever uses it, and have others wait behind.
 ///
 /// # Safety
 ///
@@ -23,27 +24,52 @@ const BEGINNINGS: [&[u8]; 2] = [b"owner_", b"transform_of_"];
 #[pg_guard]
 pub unsafe extern "C-unwind" fn before(node: *mut pg_sys::Node) {
     // SAFETY: the caller's; the node is what its tag says.
-    unsafe {
+    let (kind, names) = unsafe {
         if !is_a(node, pg_sys::NodeTag::T_DropStmt) {
             return;
         }
         let statement = &*node.cast::<pg_sys::DropStmt>();
-        if statement.removeType != pg_sys::ObjectType::OBJECT_EXTENSION {
-            return;
-        }
-        let names = pgrx::PgList::<pg_sys::Node>::from_pg(statement.objects);
-        let ours = names.iter_ptr().any(|name| {
-            is_a(name, pg_sys::NodeTag::T_String) && text(name.cast()) == c"pg_webhook"
-        });
-        // Of others it is refused in a moment, and changes nothing before; so it is where nothing may be written.
-        let is_refused = pg_sys::XactReadOnly || pg_sys::RecoveryInProgress();
-        if ours
-            && !is_refused
-            && identity::extension().is_some_and(|it| compat::owns_extension(it.oid))
-        {
+        (statement.removeType, pgrx::PgList::<pg_sys::Node>::from_pg(statement.objects))
+    };
+    let names = |ours| {
+        // SAFETY: the caller's; the node is what its tag says.
+        names.iter_ptr().any(|name| unsafe {
+            is_a(name, pg_sys::NodeTag::T_String) && text(name.cast()) == ours
+        })
+    };
+    // Where nothing may be written it is refused in a moment.
+    // SAFETY: reads variables of this process.
+    if unsafe { pg_sys::XactReadOnly || pg_sys::RecoveryInProgress() } {
+        return;
+    }
+    match kind {
+        pg_sys::ObjectType::OBJECT_EXTENSION if names(EXTENSION) => {
+            let Some(extension) = identity::extension() else {
+                return;
+            };
+            refuse_unless(compat::owns_extension(extension.oid), kind, EXTENSION);
+            lock::bar_extension();
             all();
-            pg_sys::CommandCounterIncrement();
+            // SAFETY: in a transaction.
+            unsafe { pg_sys::CommandCounterIncrement() };
         }
+        pg_sys::ObjectType::OBJECT_SCHEMA if names(SCHEMA) => {
+            refuse_unless(rights::has_schema(&identity::caller()), kind, SCHEMA);
+        }
+        _ => {}
+    }
+}
+
+const EXTENSION: &CStr = c"pg_webhook";
+const SCHEMA: &CStr = c"webhook";
+
+/// As the server refuses whoever does not own what there is.
+fn refuse_unless(owns: bool, kind: pg_sys::ObjectType::Type, name: &CStr) {
+    if !owns {
+        // SAFETY: raises an error; the name ends with NUL.
+        unsafe {
+            pg_sys::aclcheck_error(pg_sys::AclResult::ACLCHECK_NOT_OWNER, kind, name.as_ptr())
+        };
     }
 }
 

@@ -3,7 +3,7 @@
 
 use pgrx::pg_sys;
 
-use super::identity::Extension;
+use super::identity::{self, Extension};
 use super::server;
 
 /// In the advisory lock space of this database, in a class that no SQL function reaches (those use 1
@@ -85,20 +85,26 @@ pub fn hold_owner(role: pg_sys::Oid) {
     unsafe { pg_sys::LockAcquire(&tag(role), pg_sys::ExclusiveLock as i32, false, false) };
 }
 
-/// Keeps `extension` from being dropped until the transaction ends, or waits until a transaction that
-/// drops it has ended. `false` where it is gone then.
+/// Keeps `extension` from being dropped until the transaction ends, or waits until a transaction that drops it has ended.
+/// `false` where it is gone then.
 ///
-/// Taken before any of our tables is touched: DROP EXTENSION locks the extension first and its tables
-/// later, so the two never wait for each other.
+/// Taken before any of our tables is touched: DROP EXTENSION locks the schema before they are, so the two never wait for each
+/// other. Not the extension itself: any role may have that locked, as ALTER FUNCTION .. DEPENDS ON EXTENSION does for its
+/// transaction.
 pub fn hold_extension(extension: Extension) -> bool {
-    // SAFETY: in a transaction; released at its end.
-    unsafe {
-        pg_sys::LockDatabaseObject(
-            pg_sys::ExtensionRelationId,
-            extension.oid,
-            0,
-            pg_sys::AccessShareLock as i32,
-        );
+    lock_schema(pg_sys::AccessShareLock);
+    identity::extension() == Some(extension)
+}
+
+/// Waits until nobody holds the extension, and keeps everybody from it until the transaction ends, as dropping it does.
+pub fn bar_extension() {
+    lock_schema(pg_sys::AccessExclusiveLock);
+}
+
+fn lock_schema(mode: u32) {
+    let (class, schema) = (pg_sys::NamespaceRelationId, identity::schema());
+    if schema != pg_sys::InvalidOid {
+        // SAFETY: in a transaction; released at its end.
+        unsafe { pg_sys::LockDatabaseObject(class, schema, 0, mode as pg_sys::LOCKMODE) };
     }
-    super::identity::extension() == Some(extension)
 }

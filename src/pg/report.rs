@@ -80,7 +80,8 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::UnknownDelivery(_)
         | Refusal::NotWatched { .. }
         | Refusal::UnknownRole(_)
-        | Refusal::NoLevel { .. } => ERRCODE_UNDEFINED_OBJECT,
+        | Refusal::NoLevel { .. }
+        | Refusal::Dropped => ERRCODE_UNDEFINED_OBJECT,
         Refusal::PayloadGone(_)
         | Refusal::ReplayOfTest(_)
         | Refusal::ConditionLost { .. }

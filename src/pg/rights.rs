@@ -3,6 +3,7 @@
 use pgrx::pg_sys;
 
 use super::guc::Local;
+use super::identity::Caller;
 use super::{identity, report};
 use crate::domain::refusal::Refusal;
 
@@ -70,6 +71,11 @@ fn owner() -> pg_sys::Oid {
         role: identity::name_of(owner),
         of_tables: identity::name_of(of_tables),
     })
+}
+
+/// Whether `caller` may do with schema `webhook` what its owner may, where there is one.
+pub fn has_schema(caller: &Caller) -> bool {
+    owner_of(identity::schema()).is_none_or(|owner| caller.has_rights_of(owner))
 }
 
 /// The role that a schema belongs to.

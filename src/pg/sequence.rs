@@ -97,6 +97,32 @@ unsafe fn row(page: pg_sys::Page) -> *mut Row {
     }
 }
 
+impl Locked {
+    /// A number, and beside it another one: where it was noted.
+    pub fn noted(&self) -> (i64, i64) {
+        // SAFETY: the page is locked, and a good one.
+        let row = unsafe { &*row(pg_sys::BufferGetPage(self.buffer)) };
+        (row.last_value, row.log_cnt)
+    }
+
+    /// Sets both. The second one is where the server keeps how many numbers it may still give without writing to its log: of
+    /// such a sequence nobody may draw any.
+    pub fn note(&mut self, number: i64, place: i64) {
+        self.write(Row { last_value: number, log_cnt: place, is_called: false });
+    }
+
+    fn write(&mut self, new: Row) {
+        // SAFETY: the page is locked, and a good one; what is changed is the copy that the second call returns
+        // and the third one writes to the log and to the page.
+        unsafe {
+            let state = pg_sys::GenericXLogStart(self.relation);
+            let page = pg_sys::GenericXLogRegisterBuffer(state, self.buffer, 0);
+            *row(page) = new;
+            pg_sys::GenericXLogFinish(state);
+        }
+    }
+}
+
 impl Ledger for Locked {
     fn mark(&self) -> i64 {
         // SAFETY: the page is locked, and a good one.
@@ -105,13 +131,6 @@ impl Ledger for Locked {
     }
 
     fn raise(&mut self, mark: i64) {
-        // SAFETY: the page is locked, and a good one; what is changed is the copy that the second call returns
-        // and the third one writes to the log and to the page.
-        unsafe {
-            let state = pg_sys::GenericXLogStart(self.relation);
-            let page = pg_sys::GenericXLogRegisterBuffer(state, self.buffer, 0);
-            *row(page) = Row { last_value: mark, log_cnt: 0, is_called: false };
-            pg_sys::GenericXLogFinish(state);
-        }
+        self.write(Row { last_value: mark, log_cnt: 0, is_called: false });
     }
 }

@@ -7,6 +7,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::domain::refusal::Refusal;
+use crate::domain::snapshot::Xid8;
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{arrival, heap, random, server, settings, snapshot};
 
@@ -64,15 +65,27 @@ pub fn of_copy(id: &str) -> String {
     hex::encode(&digest.finalize()[..ID])
 }
 
+/// The transaction writes what waits in this database, without a sender. In a copy it must be known that this has not come
+/// along.
+pub fn note_arrival(session: &Session) {
+    if let Some(copied) = find(session).filter(|installation| !installation.is_here) {
+        arrival::note(copied.since);
+    }
+}
+
 /// Forgets what has come along with a copy. Where nobody has noted when that was made, all that there is.
 pub fn forget_what_came(session: &Session, copied: &Installation) {
+    // As each function that changes one and then what waits of it.
+    session.run(sql!("api/lock_webhooks"), &[]);
     // What the worker sees in the ring until this is committed it would move there.
     session.run(sql!("api/lock_ring"), &[]);
     // A turn locks it after that.
     session.run(sql!("api/lock_backlog"), &[]);
-    // Whoever has captured something by now has noted it.
-    let arrived = arrival::noted(copied.since).unwrap_or_else(snapshot::top_xid);
-    let came = session.run(sql!("api/came_along"), &[arg(arrived)]);
-    came.iter().for_each(|row| heap::remove(row.value(1), row.value(2)));
+    let own = snapshot::top_xid();
+    let there = session.run(sql!("api/ring_before"), &[arg(own)]);
+    // Not before: whoever has written any of that here has noted it, be it a moment ago.
+    let arrived = arrival::noted(copied.since).unwrap_or(own);
+    let came = there.iter().filter(|row| row.value::<Xid8>(3) < arrived);
+    came.for_each(|row| heap::remove(row.value(1), row.value(2)));
     session.run(sql!("api/forget_backlog"), &[arg(arrived)]);
 }

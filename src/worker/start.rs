@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 
 use super::backlog::Backlog;
 use super::leader::{Begun, LONGEST_PAUSE, Leader, SHORTEST_PAUSE};
-use super::{Exit, caution};
+use super::{Exit, caution, obstacle};
 use crate::domain::clock::{Clock, Reading};
 use crate::domain::time::Timestamp;
 use crate::domain::timeline::Absence;
@@ -108,13 +108,17 @@ enum Found {
 
 /// Reads what an earlier run has left. Waits where that cannot be read.
 fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
-    let mut pause = SHORTEST_PAUSE;
+    let (mut pause, mut told) = (SHORTEST_PAUSE, false);
     loop {
         interrupt::reload_if_asked();
         // Whoever mends it later wakes again.
         entry.take_wake();
-        match txn::run(extension, |session| look(session, entry)) {
+        let trouble = match txn::run(extension, |session| look(session, entry)) {
             Ok(Found::Begun(begun)) => {
+                if told {
+                    log!("pg_webhook: the worker begins");
+                    entry.set_error("");
+                }
                 entry.set_idle(false);
                 entry.set_needed_from(Timestamp(0));
                 quit::watch();
@@ -123,15 +127,19 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
                 return Leader::new(extension, entry, *begun);
             }
             Ok(Found::Incomplete) => {
-                entry.set_error("a row of webhook.cursor, ring or installation is missing");
+                "a row of webhook.cursor, ring or installation is missing".to_owned()
             }
             Err(TxnError::ExtensionGone) => {
                 entry.set_state(State::Absent);
                 return Err(Exit::Finished);
             }
             Err(TxnError::Ending) => return Err(Exit::Failed),
-            Err(TxnError::Failed(message)) => entry.set_error(&message),
+            Err(TxnError::Failed(message)) => obstacle::explained(extension, &message),
+        };
+        if !std::mem::replace(&mut told, true) {
+            log!("pg_webhook: the worker cannot begin: {trouble}; trying again");
         }
+        entry.set_error(&trouble);
         // Nothing but a statement of a user's changes anything about it.
         entry.set_idle(true);
         if entry.leave() != Leave::Stay {
@@ -147,11 +155,11 @@ fn look(session: &Session, entry: &Entry) -> Found {
     let Some(installation) = installation::find(session) else {
         return Found::Incomplete;
     };
-    match (installation.is_here, arrival::noted(installation.since)) {
-        (false, None) => arrival::note(installation.since),
+    if installation.is_here {
         // It was called otherwise for a while. What comes along with a later copy is another matter.
-        (true, Some(_)) => arrival::forget(installation.since),
-        _ => {}
+        arrival::forget(installation.since);
+    } else {
+        arrival::note(installation.since);
     }
     registry::listen();
     let begin = || {

@@ -3,6 +3,7 @@
 Whoever has a webhook here is an ordinary role; a superuser restores and copies, and an admin arms what has been restored."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -184,6 +185,173 @@ def test_a_copy_that_nobody_has_armed_stays_within_its_bounds(own_cluster, make_
         assert sorted(records(receiver)) == [4, 5]
         # Dead letters of its own, and none that came.
         assert owner.execute("SELECT count(*) FROM webhook.dead_letters").fetchone() == (1,)
+
+
+def test_a_copy_of_a_copy_that_nobody_has_armed(own_cluster, make_db, receiver):
+    """What that one has captured comes along as what the original has: it goes on, and sends it when it is armed."""
+    server = own_cluster()
+    db = make_db(server, "origin").hand_over()
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    db.create("hook", receiver.url("/"), table_name="items")
+    db.close()
+    copy_database(server, "origin", "first")
+    with server.connect("first") as copy, server.connect("first", user=db.owner) as owner:
+        owner.execute("INSERT INTO items VALUES (1)")
+        wait_for_state(copy, "unarmed")
+    copy_database(server, "first", "second")
+    with server.connect("second") as copy, server.connect("second", user=db.owner) as owner:
+        owner.execute("INSERT INTO items VALUES (2)")
+        wait_for_state(copy, "unarmed")
+        owner.execute("INSERT INTO items VALUES (3)")
+        assert copy.execute("SELECT webhook_arm()").fetchone() == (True,)
+        receiver.wait(2)
+        wait_until(lambda: owner.execute("SELECT status FROM webhook.deliveries").fetchall() == [("delivered",)] * 2, "both to be written down")
+    assert sorted(records(receiver)) == [2, 3]
+    with server.connect("first") as copy:
+        assert copy.execute("SELECT webhook_arm()").fetchone() == (True,)
+    receiver.wait(3)
+    assert sorted(records(receiver)) == [1, 2, 3]
+
+
+def test_two_arm_a_copy(own_cluster, make_db, receiver):
+    """The later one finds it armed."""
+    server = own_cluster()
+    db = make_db(server, "origin").hand_over()
+    db.create("hook", receiver.url("/"))
+    db.close()
+    copy_database(server, "origin", "copy")
+    arm = "SELECT webhook_arm()"
+    with server.connect("copy") as copy, server.connect("copy") as one, server.connect("copy") as other, ThreadPoolExecutor() as pool:
+        with one.transaction():
+            assert one.execute(arm).fetchone() == (True,)
+            id = one.execute("SELECT id FROM webhook.installation").fetchone()
+            later = pool.submit(lambda: other.execute(arm).fetchone())
+            wait_until(lambda: waits_for_a_lock(copy, other), "the other one to wait")
+        assert later.result() == (False,)
+        assert copy.execute("SELECT id FROM webhook.installation").fetchone() == id
+
+
+def waits_for_a_lock(connection, session):
+    waits = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
+    return connection.execute(waits, [session.info.backend_pid]).fetchone()[0]
+
+
+@pytest.fixture
+def unarmed(own_cluster, make_db, receiver):
+    """A copy, and four sessions in it: to look, of whoever arms it, of its owner and of another superuser."""
+    server = own_cluster()
+    db = make_db(server, "origin").hand_over()
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    db.create("hook", receiver.url("/"), table_name="items")
+    db.close()
+    copy_database(server, "origin", "copy")
+    with (
+        server.connect("copy") as judge,
+        server.connect("copy") as admin,
+        server.connect("copy", user=db.owner) as owner,
+        server.connect("copy") as other,
+        ThreadPoolExecutor() as pool,
+    ):
+        yield judge, admin, owner, other, pool
+
+
+def test_a_copy_is_armed_while_somebody_changes_a_webhook(unarmed):
+    """And goes on to write to the backlog, which arming locks as well."""
+    judge, admin, owner, other, pool = unarmed
+    with other.transaction():
+        other.execute("SELECT webhook_update('hook', max_retries => 1)")
+        arming = pool.submit(lambda: admin.execute("SELECT webhook_arm()").fetchone())
+        wait_until(lambda: waits_for_a_lock(judge, admin), "arming to wait")
+        other.execute("""
+            SELECT webhook_backlog_import(b) FROM (
+                SELECT uuid AS webhook, 1::bigint AS id, '1'::xid8 AS transaction, 'evt_1' AS event_id, 'users.insert' AS event_type,
+                    NULL AS schema_name, NULL AS table_name, '{}' AS payload, NULL AS failure, now() AS created_at,
+                    now() + '1 hour' AS next_attempt_at, now() AS first_attempt_at, 0 AS attempts, NULL::smallint AS status_code,
+                    NULL::bigint AS duration_us, NULL AS error, NULL AS response_body, NULL::bigint AS key
+                FROM webhook.webhook
+            ) AS b
+        """)
+    assert arming.result() == (True,)
+    assert judge.execute("SELECT id FROM webhook.deliveries").fetchall() == [(1,)], "what has been imported there stays"
+
+
+def test_what_is_written_by_hand_in_a_copy_is_its_own(own_cluster, make_db, receiver):
+    """Also before anything has been captured there, and without a worker that would notice that it is a copy."""
+    server = own_cluster()
+    db = make_db(server, "origin").hand_over()
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    db.create("hook", receiver.url("/"), table_name="items")
+    db.close()
+    server.stop()
+    server.configure(shared_preload_libraries="''")
+    server.start()
+    with server.connect("origin", user=db.owner) as owner:
+        owner.execute("INSERT INTO items VALUES (1)")
+    # Of another server, so that it is not there.
+    moving = """
+        CREATE TEMP TABLE moving AS SELECT * FROM webhook_backlog_export();
+        UPDATE moving SET id = id - 1, transaction = '3';
+        SELECT webhook_backlog_import(m) FROM moving AS m
+    """
+    for name, user, statement in [
+        ("one", db.owner, "SELECT webhook_replay(id) FROM webhook.deliveries"),
+        ("all", db.owner, "SELECT webhook_replay_all('hook', status => 'pending')"),
+        ("moved", "postgres", moving),
+    ]:
+        copy_database(server, "origin", name)
+        with server.connect(name) as copy, server.connect(name, user=db.owner) as owner:
+            with server.connect(name, user=user) as writer:
+                writer.execute(statement)
+            owner.execute("INSERT INTO items VALUES (2)")
+            assert copy.execute("SELECT webhook_arm()").fetchone() == (True,)
+            assert owner.execute("SELECT count(*) FROM webhook.deliveries").fetchone() == (2,), name
+
+
+def test_a_copy_is_armed_while_somebody_drops_the_extension(unarmed):
+    """Whichever comes first is waited for."""
+    judge, admin, owner, other, pool = unarmed
+    wait_for_state(judge, "unarmed")
+    with judge.transaction():
+        judge.execute("LOCK TABLE webhook.pending IN ROW EXCLUSIVE MODE")
+        arming = pool.submit(lambda: admin.execute("SELECT webhook_arm()").fetchone())
+        wait_until(lambda: waits_for_a_lock(judge, admin), "arming to wait")
+        dropping = pool.submit(lambda: other.execute("DROP EXTENSION pg_webhook").statusmessage)
+        wait_until(lambda: waits_for_a_lock(judge, other), "the drop to wait")
+    assert arming.result() == (True,)
+    assert dropping.result() == "DROP EXTENSION"
+
+
+def test_whoever_waits_for_the_extension_to_be_dropped_is_told(db, cluster, people):
+    db.hand_over()
+    db.create("hook", "http://127.0.0.1:9/")
+    with cluster.connect(db.name) as dropping, cluster.connect(db.name, user=db.owner) as owner, ThreadPoolExecutor() as pool:
+        with dropping.transaction():
+            dropping.execute("DROP EXTENSION pg_webhook")
+            call = pool.submit(owner.execute, "SELECT webhook_pause('hook')")
+            wait_until(lambda: waits_for_a_lock(db.connection, owner), "the call to wait")
+        with pytest.raises(psycopg.errors.UndefinedObject, match="extension pg_webhook has been dropped meanwhile"):
+            call.result()
+
+
+def test_nobody_who_may_not_drop_the_extension_keeps_others_from_it(db, cluster, people, receiver):
+    """Nor from schema webhook, nor the worker, whatever they leave open."""
+    db.hand_over()
+    one, other = people("one", "member"), people("other", "member")
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    db.create("hook", receiver.url("/"), table_name="items")
+    one.run("BEGIN")
+    one.run("SELECT webhook_check()")
+    other.run("SET statement_timeout = '5s'")
+    for statement in ("DROP EXTENSION pg_webhook", "DROP EXTENSION IF EXISTS pg_webhook CASCADE", "DROP SCHEMA webhook CASCADE"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="must be owner of"):
+            other.run(statement)
+    other.run("BEGIN")
+    other.run("CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION pg_temp.f() DEPENDS ON EXTENSION pg_webhook")
+    db.run("INSERT INTO items VALUES (1)")
+    receiver.wait(1)
+    db.run("SET statement_timeout = '5s'")
+    assert db.value("SELECT count(*) FROM webhook_check()") == 0
+    db.settled()
 
 
 def test_what_the_worker_sees_while_a_copy_is_armed_does_not_stay(own_cluster, make_db, receiver):

@@ -6,6 +6,7 @@ import pytest
 
 from harness import Cluster, wait_until
 from harness.cluster import Database
+from harness.copies import copy_database, records
 from harness.major import MAJOR, since
 from harness.older import FIRST, is_there, server_of
 from harness.places import BIN
@@ -60,6 +61,10 @@ def filled(server, receiver):
         owner.execute("INSERT INTO app.items SELECT n, 'x' FROM generate_series(%s::int, %s::int) AS n", [WAITING // 2 + 1, WAITING])
         ids = {row[0] for row in db.rows("SELECT event_id FROM webhook.deliveries WHERE status = 'pending'")}
     db.close()
+    # One that nobody has armed, and that has captured something.
+    copy_database(server, "site", "copy")
+    with server.connect("copy", user="site_owner") as owner:
+        owner.execute("INSERT INTO app.plain VALUES (7)")
     return ids, {"/hook": hook, "/plain": plain}
 
 
@@ -134,5 +139,10 @@ def test_pg_upgrade_keeps_all_that_waits(clusters, receiver, older, how):
         for request in receiver.got():
             verify_python(secrets[request.path], request)
         assert {request.headers.get("x-token") for request in receiver.got("/hook")} == {"t"}
+        with new.connect("copy") as copy:
+            assert copy.execute("SELECT webhook_arm()").fetchone() == (True,)
+            receiver.wait(2, "/plain")
+            assert records(receiver, "/plain") == [1, 7]
+            assert copy.execute("SELECT count(*) FROM webhook.deliveries").fetchone() == (1,)
         judge.execute("DROP EXTENSION pg_webhook")
         assert judge.execute("SELECT count(*) FROM pg_type WHERE typname ~ '^(owner|transform_of)_'").fetchone() == (0,)

@@ -34,6 +34,22 @@ def test_a_copy_of_a_server_that_is_called_otherwise_is_unarmed(site, copy_of, r
     assert sorted(map(sorted, by_installation.values())) == [[1, 2, 3], [4], [5]]
 
 
+def test_a_copy_that_is_called_otherwise_once_more_keeps_what_it_has_captured(site, copy_of, receiver):
+    other = copy_of(site.cluster, pg_webhook__server="'two'").start()
+    with other.connect(site.name) as copy:
+        wait_for_state(copy, "unarmed")
+        resume(other, site, insert=4)
+    other.stop()
+    other.configure(pg_webhook__server="'three'")
+    other.start()
+    with other.connect(site.name) as copy:
+        wait_for_state(copy, "unarmed")
+        resume(other, site, insert=5)
+        assert copy.execute("SELECT webhook_arm()").fetchone() == (True,)
+        receiver.wait(4)
+        assert sorted(records(receiver)) == [1, 2, 4, 5]
+
+
 def test_a_copy_of_a_server_gets_an_installation_of_its_own(site, copy_of, receiver):
     """Where nothing tells it from the original, all that is there when it is armed is the original's."""
     site.judge.run("CREATE ROLE boss LOGIN; SELECT webhook_grant('boss', 'admin')")
