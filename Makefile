@@ -151,14 +151,14 @@ lint: $(PGRX_HOME)/config.toml ## rustfmt and clippy, warnings are errors
 	@$(CARGO) clippy --quiet $(LINTED) $(FEATURES) -- -D warnings
 
 .PHONY: unit
-unit: $(PGRX_HOME)/config.toml ## The rooms that know no PostgreSQL, and the rules of the architecture
+unit: $(PGRX_HOME)/config.toml ## The rooms that know no PostgreSQL, and the rules of the architecture; ONLY=window some
 	@echo "== unit tests"
-	@$(CARGO) test --quiet $(FEATURES) --test '*'
+	@$(CARGO) test --quiet $(FEATURES) --test '*' $(if $(ONLY),-- $(ONLY))
 
 .PHONY: golden
-golden: build ## The SQL surface against expected output
+golden: build ## The SQL surface against expected output; ONLY=refusals one file
 	@echo "== golden tests"
-	@tests/with_room $(RUN) tests/golden/run
+	@tests/with_room $(RUN) tests/golden/run $(ONLY)
 
 # What a test of pg_upgrade upgrades from. Where nothing older has been built in the same run, that is the first major.
 .PHONY: older
@@ -190,6 +190,10 @@ soak: build $(VENV)/ready ## 500 events a second while all changes, for SECONDS=
 .PHONY: demo
 demo: build $(VENV)/ready ## See it work, from CREATE EXTENSION to a retried delivery
 	@PGW_RUN=$(RUN) $(VENV)/bin/python tests/demo/demo.py
+
+.PHONY: shell
+shell: build $(VENV)/ready ## psql in a database with the extension, beside a receiver
+	@PGW_RUN=$(RUN) $(VENV)/bin/python tests/demo/shell.py
 
 .PHONY: bench
 bench: $(PGRX_HOME)/config.toml $(VENV)/ready ## Measure an optimised build (QUICK=1: two minutes); keeps a record in tests/bench/results

@@ -134,6 +134,33 @@ fn every_room_has_a_rank() {
 }
 
 #[test]
+fn the_page_on_the_architecture_knows_the_house() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).expect("a page");
+    let rows = page.lines().filter(|line| line.starts_with("| ")).filter_map(|line| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        Some((cells.get(2)?.trim_matches('`').to_owned(), cells.get(1)?.parse::<u8>().ok()?))
+    });
+    let ranks = RANKS.iter().map(|(room, rank)| ((*room).to_owned(), *rank));
+    assert_eq!(rows.collect::<BTreeSet<_>>(), ranks.collect::<BTreeSet<_>>());
+    let mut seen = 0;
+    for path in page.split('`').skip(1).step_by(2) {
+        if path.contains('/') && path.ends_with(".rs") {
+            let there = ["", "src"].iter().any(|folder| root().join(folder).join(path).exists());
+            assert!(there, "{path}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 30);
+}
+
+#[test]
+fn imports_name_one_room_each() {
+    let lists = |file: &File| file.mentions("crate::{") || file.code.contains("use crate::{");
+    let found = files("src", "rs").into_iter().filter(lists).map(|file| file.path);
+    assert_none(found.collect(), "use crate::{..} hides which rooms a file uses");
+}
+
+#[test]
 fn dependencies_run_one_way() {
     let mut found = Vec::new();
     for file in files("src", "rs") {

@@ -92,6 +92,30 @@ fn table_rows(text: &str) -> Vec<Vec<&str>> {
     rows.map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
 }
 
+/// Whether `NAME = VALUE` in `FILE`, or `NAME: TYPE` where the value is not one number, is a constant there.
+fn is_as_the_code_has_it(cell: &str) -> bool {
+    let (constant, file) = cell.split_once("` in `").expect("a constant and a file");
+    let (constant, code) = (constant.trim_matches('`'), read(file.trim_matches('`')));
+    code.lines().any(|line| match constant.split_once(" = ") {
+        Some((name, value)) => {
+            line.contains(&format!("const {name}: ")) && line.ends_with(&format!(" = {value};"))
+        }
+        None => line.contains(&format!("const {constant} = ")),
+    })
+}
+
+#[test]
+fn every_wait_is_as_the_code_has_it() {
+    let waits = read("docs/waiting.md");
+    let rows = table_rows(&waits);
+    let constants: Vec<&str> =
+        rows.iter().map(|row| row[2]).filter(|cell| cell.contains("` in `")).collect();
+    assert!(constants.len() > 20);
+    for cell in constants {
+        assert!(is_as_the_code_has_it(cell), "{cell}");
+    }
+}
+
 #[test]
 fn every_limit_is_as_the_code_has_it() {
     let limits = read("docs/limits.md");
@@ -100,13 +124,8 @@ fn every_limit_is_as_the_code_has_it() {
     let tests = all("tests", &["py"]);
     for row in &rows {
         assert_eq!(row.len(), 5, "{row:?}");
-        if let Some((limit, file)) = row[2].split_once("` in `") {
-            let (name, value) = limit.trim_matches('`').split_once(" = ").expect("a constant");
-            let code = read(file.trim_matches('`'));
-            let defined = |line: &str| {
-                line.contains(&format!("const {name}: ")) && line.ends_with(&format!(" = {value};"))
-            };
-            assert!(code.lines().any(defined), "{}", row[2]);
+        if row[2].contains("` in `") {
+            assert!(is_as_the_code_has_it(row[2]), "{}", row[2]);
         }
         for test in quoted(row[4]) {
             let there = match test.starts_with("src/") || test.ends_with(".py") {

@@ -155,7 +155,10 @@ class Cluster:
     def destroy(self):
         if (self.data / "postmaster.pid").exists():
             self._run("pg_ctl", "stop", "-D", self.data, "-m", "immediate", check=False)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if os.environ.get("KEEP"):
+            print(f"kept: {self.folder}")
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def dsn(self, database="postgres", user="postgres"):
         return f"host={self.folder} port={self.port} dbname={database} user={user}"
