@@ -53,6 +53,9 @@ pub const LOCK_TIMEOUT: c_int = 2;
 pub const STATEMENT_TIMEOUT: c_int = 3;
 
 unsafe extern "C-unwind" {
+    /// storage/pmsignal.h: asks the operating system whether the postmaster is there.
+    pub fn PostmasterIsAliveInternal() -> bool;
+
     /// tcop/tcopprot.h: the server's handler of SIGTERM.
     pub fn die(signal: c_int);
 

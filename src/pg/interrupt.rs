@@ -85,6 +85,7 @@ unsafe extern "C-unwind" fn end_soon(signal: i32) {
 /// Runs a transaction that SIGTERM ends, unless it is one of the last. `None` where SIGTERM has come before.
 /// `transaction` catches errors.
 pub fn in_transaction<R>(transaction: impl FnOnce() -> R) -> Option<R> {
+    end_with_postmaster();
     IN_TRANSACTION.store(true, Ordering::Relaxed);
     let result = (!is_cut_short()).then(transaction);
     IN_TRANSACTION.store(false, Ordering::Relaxed);
@@ -133,9 +134,19 @@ pub fn pause(time: Duration, told: impl Fn() -> bool) {
     }
 }
 
-/// Serves interrupts: barriers of other processes, and an end that is not put off.
+/// Serves interrupts: barriers of other processes, and an end that is not put off. Ends the process when the postmaster is gone.
 pub fn serve() {
     pgrx::check_for_interrupts!();
+    end_with_postmaster();
+}
+
+/// Who has always something to do, and so never waits as the server does, would outlive the postmaster; and the server does not
+/// start again before the last process is gone. As the server ends one that waits.
+fn end_with_postmaster() {
+    // SAFETY: reads from a pipe that this process has since it was forked.
+    if !unsafe { ffi::PostmasterIsAliveInternal() } {
+        compat::exit(1);
+    }
 }
 
 /// SIGTERM has come, and the process ends at the next [`finish`].

@@ -269,6 +269,27 @@ def test_the_worker_ends_with_the_postmaster(own_cluster, make_db, receiver):
     assert len(receiver.got()) <= received + 10
 
 
+@pytest.mark.alone
+def test_a_worker_that_has_always_something_to_do_ends_with_the_postmaster(own_cluster, make_db, receiver):
+    """As one that sends one event at a time, because runs before have ended badly, and has many due."""
+    server = own_cluster(restart_after_crash="on")
+    db = make_db(server)
+    receiver.default(after(0.1, reply(200)))
+    prepare(db, receiver)
+    db.run("SELECT webhook_pause('hook')")
+    insert(db, 1, 1000)
+    wait_until(lambda: db.value("SELECT count(*) FROM webhook.pending") == 1000, "all to wait")
+    db.run("UPDATE webhook.cursor SET runs = 3")
+    server.crash_of_a_session()
+    db.reconnect()
+    db.run("SELECT webhook_resume('hook')")
+    receiver.wait(5)
+    worker = db.worker()
+    server.signal_process(server.postmaster_pid(), signal.SIGKILL)
+    # Long before it has sent them all.
+    wait_until(lambda: not os.path.exists(f"/proc/{worker}"), "the worker to end", 20)
+
+
 @pytest.mark.parametrize("statement", [
     "TRUNCATE webhook.attempt", "VACUUM FULL webhook.pending", "REINDEX TABLE webhook.event",
     "VACUUM webhook.event", "ANALYZE webhook.attempt", "DELETE FROM webhook.attempt",

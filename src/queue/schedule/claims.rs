@@ -39,7 +39,10 @@ impl Schedule {
 
     /// How long until something is due that nothing else will announce.
     pub fn next_wake(&self, now: Instant, clock: Timestamp) -> Option<Duration> {
-        // One that may not claim more waits for an outcome.
+        // Whoever may not claim more waits for an outcome.
+        if self.single && !self.flights.is_empty() {
+            return None;
+        }
         let tracks = self.tracks.values().filter(|track| self.memory.room(track) > 0);
         tracks.filter_map(|track| track.next_wake(now, clock)).min()
     }

@@ -356,6 +356,10 @@ fn in_doubt_one_at_a_time() {
     schedule.offer(event(5, 1), now);
     assert_eq!(schedule.single(), Some(5));
     assert!(!schedule.has_room() && schedule.claims(now, NOW).is_empty());
+    schedule.set_next_due(2, Some(NOW));
+    assert_eq!(schedule.next_wake(now, NOW), None, "an outcome comes first");
+    schedule.set_single(false);
+    assert_eq!(schedule.next_wake(now, NOW), Some(Duration::ZERO));
 }
 
 #[test]

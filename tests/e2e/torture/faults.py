@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 import random
 import signal
 import time
@@ -106,8 +107,15 @@ def fast_stop(victim, dice):
 def kill_postmaster(victim, dice):
     children = victim.server.processes("postgres")
     os.kill(victim.server.postmaster_pid(), signal.SIGKILL)
-    wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in children), "the server to be gone")
+    left = lambda: [pid for pid in children if os.path.exists(f"/proc/{pid}")]
+    wait_until(lambda: not left(), lambda: f"the server to be gone; there is {[title(pid) for pid in left()]}")
     victim.start()
+
+
+def title(pid):
+    """What a process calls itself, and what it waits for."""
+    with contextlib.suppress(OSError):
+        return [pathlib.Path(f"/proc/{pid}/{name}").read_text() for name in ("cmdline", "wchan")]
 
 
 def kill_backend(victim, dice):
