@@ -175,6 +175,40 @@ def slow_bodies(server, nginx, quick):
     return limited("bodies of 3 kB for 100 slow endpoints", server, nginx, quick, 100, 300, 2_880)
 
 
+def due_at_a_start(server, nginx, quick):
+    """Each with some events in the backlog, of which it takes one a second."""
+    webhooks = 200 if quick else 2000
+
+    @contextlib.contextmanager
+    def adversary(stage):
+        stage.db.run("SELECT webhook_create('due' || n, %s || n, events => '{tick}', rate_limit => 1) FROM generate_series(1, %s::int) AS n",
+                     nginx.url("/due/"), webhooks)
+        stage.db.run("SELECT webhook_pause('due' || n) FROM generate_series(1, %s::int) AS n", webhooks)
+        stage.db.run("SELECT webhook_emit('tick', to_jsonb(n)) FROM generate_series(1, 20) AS n")
+        waiting = lambda: stage.db.value("SELECT count(*) FROM webhook.pending")
+        wait_until(lambda: waiting() == 20 * webhooks, lambda: f"the backlog; {waiting()} wait", 120, interval=0.25)
+        stage.db.run("SELECT webhook_resume('due' || n), pg_terminate_backend(%s) FROM generate_series(1, %s::int) AS n", stage.pid, webhooks)
+        stage.pid = stage.db.wait_for_worker(other_than=stage.pid)
+        yield
+        taken = stage.db.value("SELECT count(DISTINCT webhook) FROM webhook.attempt")
+        assert taken > webhooks, f"{taken - 1} of {webhooks} have been sent anything"
+    return against(f"{webhooks} webhooks with events due at a start", server, nginx, quick, adversary)
+
+
+def locked_backlog(server, nginx, quick):
+    """As VACUUM FULL has it, while what fails is to be written there."""
+    @contextlib.contextmanager
+    def adversary(stage):
+        port = free_port()
+        other_table(stage, 9, lambda n: f"http://127.0.0.1:{port}/{n}", "dead")
+        with stage.db.connect(autocommit=False) as vacuum:
+            vacuum.execute("LOCK TABLE webhook.pending IN ACCESS EXCLUSIVE MODE")
+            stage.db.run("INSERT INTO dead SELECT i, 'x' FROM generate_series(1, 1000) i")
+            yield
+            vacuum.rollback()
+    return against("a lock on the backlog while 9 endpoints fail", server, nginx, quick, adversary)
+
+
 def silent_resolver(server, nginx, quick):
     """The server and the receiver of this one are in a namespace whose resolver answers nothing."""
     try:
@@ -305,5 +339,5 @@ def hostile_receivers(server, nginx, quick):
     ]
 
 
-ALL = [old_snapshot, dead_in_front, nine_of_ten_dead, hostile_receivers, fifty_slow, limited_bodies, slow_bodies, silent_resolver,
-       large_transaction, turning_ring]
+ALL = [old_snapshot, dead_in_front, nine_of_ten_dead, hostile_receivers, fifty_slow, limited_bodies, slow_bodies, due_at_a_start,
+       locked_backlog, silent_resolver, large_transaction, turning_ring]
