@@ -92,16 +92,13 @@ fn table_rows(text: &str) -> Vec<Vec<&str>> {
     rows.map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect()).collect()
 }
 
-/// Whether `NAME = VALUE` in `FILE`, or `NAME: TYPE` where the value is not one number, is a constant there.
+/// Whether `NAME = VALUE` in `FILE`, or `NAME: TYPE = VALUE`, is a constant there.
 fn is_as_the_code_has_it(cell: &str) -> bool {
     let (constant, file) = cell.split_once("` in `").expect("a constant and a file");
-    let (constant, code) = (constant.trim_matches('`'), read(file.trim_matches('`')));
-    code.lines().any(|line| match constant.split_once(" = ") {
-        Some((name, value)) => {
-            line.contains(&format!("const {name}: ")) && line.ends_with(&format!(" = {value};"))
-        }
-        None => line.contains(&format!("const {constant} = ")),
-    })
+    let (name, value) = constant.trim_matches('`').split_once(" = ").expect("a value");
+    let begins = format!("const {name}{}", if name.contains(": ") { " = " } else { ": " });
+    let defined = |line: &str| line.contains(&begins) && line.ends_with(&format!(" = {value};"));
+    read(file.trim_matches('`')).lines().any(defined)
 }
 
 #[test]

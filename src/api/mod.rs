@@ -35,8 +35,7 @@ use crate::registry::definition::bounded;
 use crate::registry::making::Making;
 
 /// Runs a function's body as the owner of our tables, after noting who called. Not for code of others: what it changed
-/// would stay locked until the transaction of whoever writes ends. DROP EXTENSION waits for that, or is waited for, before
-/// either has locked any of our tables.
+/// would stay locked until the transaction of whoever writes ends. DROP EXTENSION waits for that, or is waited for.
 fn on_behalf<R>(body: impl FnOnce(&Caller) -> Result<R, Refusal>) -> Result<R, ErrorReport> {
     if foreign::is_running() {
         return Err(Refusal::ByForeignCode.into());

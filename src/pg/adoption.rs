@@ -48,7 +48,7 @@ pub unsafe extern "C-unwind" fn before(node: *mut pg_sys::Node) {
                 return;
             };
             refuse_unless(compat::owns_extension(extension.oid), kind, EXTENSION);
-            lock::bar_extension();
+            lock::bar_extension(extension);
             all();
             // SAFETY: in a transaction.
             unsafe { pg_sys::CommandCounterIncrement() };

@@ -18,8 +18,10 @@ use crate::domain::snapshot::Xid8;
 pub fn note(since: i64) {
     let own = i64::try_from(snapshot::top_xid().0).unwrap_or(i64::MAX);
     sequence::locked(place(), |locked| {
-        if known(since, locked.noted()).is_none_or(|noted| own < noted) {
-            locked.note(own, here());
+        let noted = locked.noted();
+        let first = known(since, noted).map_or(own, |known| known.min(own));
+        if noted != (first, here()) {
+            locked.note(first, here());
         }
     });
 }
@@ -39,8 +41,8 @@ pub fn noted(since: i64) -> Option<Xid8> {
     known(since, noted).map(|noted| Xid8(noted.unsigned_abs()))
 }
 
-/// What has been noted, where that was in this database, and not for an installation before this one. pg_upgrade keeps the
-/// number, and not where it was noted.
+/// What has been noted, where that was in this database, and not for an installation before this one. pg_upgrade may keep the
+/// number and not where it was noted: the next note says that again.
 fn known(since: i64, (noted, database): (i64, i64)) -> Option<i64> {
     (noted > since && [here(), NOWHERE].contains(&database)).then_some(noted)
 }

@@ -88,23 +88,30 @@ pub fn hold_owner(role: pg_sys::Oid) {
 /// Keeps `extension` from being dropped until the transaction ends, or waits until a transaction that drops it has ended.
 /// `false` where it is gone then.
 ///
-/// Taken before any of our tables is touched: DROP EXTENSION locks the schema before they are, so the two never wait for each
-/// other. Not the extension itself: any role may have that locked, as ALTER FUNCTION .. DEPENDS ON EXTENSION does for its
-/// transaction.
+/// Taken before any of our tables is touched: a DROP EXTENSION that has passed by us locks the schema before they are, so the
+/// two do not wait for each other. Nor do they where another statement drops it, as long as the catalog lists what belongs to
+/// it as it was made, the schema first. Not the extension itself: any role may have that locked, as ALTER FUNCTION .. DEPENDS
+/// ON EXTENSION does for its transaction.
 pub fn hold_extension(extension: Extension) -> bool {
     lock_schema(pg_sys::AccessShareLock);
     identity::extension() == Some(extension)
 }
 
-/// Waits until nobody holds the extension, and keeps everybody from it until the transaction ends, as dropping it does.
-pub fn bar_extension() {
+/// Waits until nobody holds `extension`, and keeps everybody from it until the transaction ends, as dropping it does. It has
+/// waited for those who have locked the extension itself by then, and meanwhile nobody for it.
+pub fn bar_extension(extension: Extension) {
+    lock_object(pg_sys::ExtensionRelationId, extension.oid, pg_sys::AccessExclusiveLock);
     lock_schema(pg_sys::AccessExclusiveLock);
 }
 
 fn lock_schema(mode: u32) {
-    let (class, schema) = (pg_sys::NamespaceRelationId, identity::schema());
+    let schema = identity::schema();
     if schema != pg_sys::InvalidOid {
-        // SAFETY: in a transaction; released at its end.
-        unsafe { pg_sys::LockDatabaseObject(class, schema, 0, mode as pg_sys::LOCKMODE) };
+        lock_object(pg_sys::NamespaceRelationId, schema, mode);
     }
+}
+
+fn lock_object(class: pg_sys::Oid, object: pg_sys::Oid, mode: u32) {
+    // SAFETY: in a transaction; released at its end.
+    unsafe { pg_sys::LockDatabaseObject(class, object, 0, mode as pg_sys::LOCKMODE) };
 }

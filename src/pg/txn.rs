@@ -36,16 +36,30 @@ pub fn run<R>(extension: Extension, work: impl FnOnce(&Session) -> R) -> Result<
         if !lock::hold_extension(extension) {
             return Err(TxnError::ExtensionGone);
         }
-        // SAFETY: in a transaction; popped below, or by the abort.
-        unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
-        let result = rights::as_owner(|| spi::connect(work));
-        // SAFETY: as above.
-        unsafe { pg_sys::PopActiveSnapshot() };
-        Ok(result)
+        Ok(as_owner(work))
     });
     // SAFETY: outside a transaction.
     // Without it autovacuum would never learn of the worker's writes.
     unsafe { pg_sys::pgstat_report_stat(false) };
+    result
+}
+
+/// As [`run`], where DROP EXTENSION is not kept out: for what reads the server's catalogs only, and must not wait for anybody.
+///
+/// # Errors
+///
+/// What has been read is not known.
+pub fn unheld<R>(work: impl FnOnce(&Session) -> R) -> Result<R, TxnError> {
+    transaction(|| Ok(as_owner(work)))
+}
+
+/// In a transaction.
+fn as_owner<R>(work: impl FnOnce(&Session) -> R) -> R {
+    // SAFETY: in a transaction; popped below, or by the abort.
+    unsafe { pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot()) };
+    let result = rights::as_owner(|| spi::connect(work));
+    // SAFETY: as above.
+    unsafe { pg_sys::PopActiveSnapshot() };
     result
 }
 

@@ -28,7 +28,7 @@ use memory::Memory;
 /// The ring is not read on while there are more messages than this in lanes that are not behind.
 const MOST_MESSAGES: usize = 10_000;
 
-/// Deleted webhooks that are remembered, so that their events ask for no second look at the definitions: 64 kB. With more
+/// Deleted webhooks that are remembered, so that their events ask for no second look at the definitions: 80 kB. With more
 /// than that all are looked for once more.
 const MOST_DELETED: usize = 10_000;
 
@@ -90,12 +90,16 @@ impl Schedule {
         }
         let mut recalled = Recalled::default();
         for route in routes {
-            if self.tracks.get(&route.webhook).is_some_and(|track| track.loses_its_lane(&route)) {
+            let Some(track) = self.tracks.get(&route.webhook) else {
+                self.tracks.insert(route.webhook, Track::new(route, client, now));
+                continue;
+            };
+            let other = track.other_lane(&route, client);
+            if track.loses_its_lane(other.as_ref()) {
                 recalled.spilled.extend(self.recall(route.webhook, now));
             }
-            match self.tracks.get_mut(&route.webhook) {
-                Some(track) => track.reconfigure(route, client),
-                None => drop(self.tracks.insert(route.webhook, Track::new(route, client, now))),
+            if let Some(track) = self.tracks.get_mut(&route.webhook) {
+                track.reconfigure(route, client, other);
             }
         }
         let stopped: Vec<(i32, bool)> = self

@@ -64,13 +64,16 @@ pub struct Claim {
     pub room: usize,
 }
 
+/// A lane, or why there is none.
+pub(super) type MaybeLane = Result<Arc<Lane>, Failure>;
+
 /// One endpoint.
 pub(super) struct Track {
     pub(super) route: Route,
     /// When the route's webhook was taken over as it is now, its endpoint included.
     since: Instant,
     /// Or why nothing can be sent.
-    pub(super) lane: Result<Arc<Lane>, Failure>,
+    pub(super) lane: MaybeLane,
     pub(super) client: Client,
     pub(super) breaker: Breaker,
     /// Messages in the lane or under way.
@@ -118,16 +121,21 @@ impl Track {
         }
     }
 
-    /// Nothing can be sent by `route`, and something could until now. What is in the lane has to leave it first.
-    pub(super) fn loses_its_lane(&self, route: &Route) -> bool {
-        self.lane.is_ok() && route.destination.is_err()
+    /// The lane for `route`, where it is another one.
+    pub(super) fn other_lane(&self, route: &Route, client: &Client) -> Option<MaybeLane> {
+        let same = self.client.is(client) && self.route.destination == route.destination;
+        (!same).then(|| lane(route, client))
     }
 
-    /// Keeps the connections where the destination is the same. What is in the lane goes to the new one.
-    pub(super) fn reconfigure(&mut self, route: Route, client: &Client) {
-        let same = self.client.is(client) && self.route.destination == route.destination;
-        if !same {
-            match (lane(&route, client), &self.lane) {
+    /// What is in its lane could not be sent from `other`, and has to leave it first.
+    pub(super) fn loses_its_lane(&self, other: Option<&MaybeLane>) -> bool {
+        self.lane.is_ok() && other.is_some_and(Result::is_err)
+    }
+
+    /// Keeps the connections where there is no `other` lane. What is in the lane goes to the new one.
+    pub(super) fn reconfigure(&mut self, route: Route, client: &Client, other: Option<MaybeLane>) {
+        if let Some(other) = other {
+            match (other, &self.lane) {
                 (Ok(new), Ok(old)) => old.take_over(&new),
                 (new, _) => self.lane = new,
             }
@@ -324,7 +332,7 @@ impl Track {
     }
 }
 
-fn lane(route: &Route, client: &Client) -> Result<Arc<Lane>, Failure> {
+fn lane(route: &Route, client: &Client) -> MaybeLane {
     let destination = route.destination.clone()?;
     let endpoint = Endpoint::new(client, destination)
         .map_err(|error| Failure::new(ErrorClass::Internal, error.to_string()))?;

@@ -88,7 +88,7 @@ impl Leader {
         }
         let why = match (locked, &kept.reason) {
             (false, Some(reason)) => reason.clone(),
-            _ => obstacle::of_backlog(self.extension),
+            _ => obstacle::of_backlog(),
         };
         backlog.said = format!("new events are sent, retries wait: {why}");
         self.entry.set_error(&backlog.said);

@@ -411,7 +411,7 @@ impl Leader {
     fn trouble(&mut self, message: &str) {
         self.errors = self.errors.saturating_add(1);
         self.entry.set_idle(false);
-        let message = obstacle::explained(self.extension, message);
+        let message = obstacle::explained(message);
         if self.errors == 1 {
             log!("pg_webhook: {message}; trying again");
         }

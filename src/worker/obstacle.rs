@@ -1,6 +1,5 @@
 //! Who is in the way: what the log and `webhook.worker` say of locks that the worker waits for.
 
-use crate::pg::identity::Extension;
 use crate::pg::txn;
 use crate::queue::pending::{self, Locked};
 
@@ -15,20 +14,21 @@ pub(super) fn is_lock(error: &str) -> bool {
     error.contains(LOCKED)
 }
 
-/// An error of a transaction, with who is in the way where it is about that.
-pub(super) fn explained(extension: Extension, error: &str) -> String {
-    match is_lock(error).then(|| holders(extension, Locked::Any)).flatten() {
-        Some(by) => format!("{error}: tables of schema webhook are locked by {by}: {WAY_OUT}"),
+/// An error of a transaction, after who is in the way where it is about that. Its code stays last, where it is looked for.
+pub(super) fn explained(error: &str) -> String {
+    match is_lock(error).then(|| holders(Locked::Any)).flatten() {
+        Some(by) => format!("schema webhook is locked by {by}: {WAY_OUT}: {error}"),
         None => error.to_owned(),
     }
 }
 
 /// That the backlog is locked.
-pub(super) fn of_backlog(extension: Extension) -> String {
-    let by = holders(extension, Locked::Backlog).map_or_else(String::new, |by| format!(" by {by}"));
+pub(super) fn of_backlog() -> String {
+    let by = holders(Locked::Backlog).map_or_else(String::new, |by| format!(" by {by}"));
     format!("webhook.pending is locked{by}: {WAY_OUT}")
 }
 
-fn holders(extension: Extension, locked: Locked) -> Option<String> {
-    txn::run(extension, |session| pending::holders(session, locked)).ok().flatten()
+/// Without waiting for them.
+fn holders(locked: Locked) -> Option<String> {
+    txn::unheld(|session| pending::holders(session, locked)).ok().flatten()
 }

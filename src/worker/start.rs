@@ -108,16 +108,15 @@ enum Found {
 
 /// Reads what an earlier run has left. Waits where that cannot be read.
 fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
-    let (mut pause, mut told) = (SHORTEST_PAUSE, false);
+    let (mut pause, mut told) = (SHORTEST_PAUSE, String::new());
     loop {
         interrupt::reload_if_asked();
         // Whoever mends it later wakes again.
         entry.take_wake();
         let trouble = match txn::run(extension, |session| look(session, entry)) {
             Ok(Found::Begun(begun)) => {
-                if told {
+                if !told.is_empty() {
                     log!("pg_webhook: the worker begins");
-                    entry.set_error("");
                 }
                 entry.set_idle(false);
                 entry.set_needed_from(Timestamp(0));
@@ -134,12 +133,13 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
                 return Err(Exit::Finished);
             }
             Err(TxnError::Ending) => return Err(Exit::Failed),
-            Err(TxnError::Failed(message)) => obstacle::explained(extension, &message),
+            Err(TxnError::Failed(message)) => obstacle::explained(&message),
         };
-        if !std::mem::replace(&mut told, true) {
-            log!("pg_webhook: the worker cannot begin: {trouble}; trying again");
-        }
         entry.set_error(&trouble);
+        if told != trouble {
+            log!("pg_webhook: the worker cannot begin: {trouble}; trying again");
+            told = trouble;
+        }
         // Nothing but a statement of a user's changes anything about it.
         entry.set_idle(true);
         if entry.leave() != Leave::Stay {

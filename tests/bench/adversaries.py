@@ -187,7 +187,10 @@ def due_at_a_start(server, nginx, quick):
         stage.db.run("SELECT webhook_emit('tick', to_jsonb(n)) FROM generate_series(1, 20) AS n")
         waiting = lambda: stage.db.value("SELECT count(*) FROM webhook.pending")
         wait_until(lambda: waiting() == 20 * webhooks, lambda: f"the backlog; {waiting()} wait", 120, interval=0.25)
-        stage.db.run("SELECT webhook_resume('due' || n), pg_terminate_backend(%s) FROM generate_series(1, %s::int) AS n", stage.pid, webhooks)
+        stage.sending(False)
+        stage.db.run("SELECT webhook_resume('due' || n) FROM generate_series(1, %s::int) AS n", webhooks)
+        stage.db.run("SELECT pg_terminate_backend(%s)", stage.pid)
+        stage.sending(True)
         stage.pid = stage.db.wait_for_worker(other_than=stage.pid)
         yield
         taken = stage.db.value("SELECT count(DISTINCT webhook) FROM webhook.attempt")

@@ -2,6 +2,7 @@
 
 import http.server
 import pathlib
+import signal
 import subprocess
 import sys
 import threading
@@ -40,6 +41,8 @@ def main():
         print(f"The server's log is {server.log}, and what {url} receives is in {requests}.")
         print(f"Try: SELECT webhook_create('hook', '{url}', 'some_table')", flush=True)
         psql = [BIN / "psql", "-h", server.folder, "-p", str(server.port), "-U", "postgres", "-v", f"url={url}", "shell"]
+        # It is for psql, which cancels a statement.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         return subprocess.call(psql)
     finally:
         server.destroy()

@@ -347,11 +347,17 @@ def test_nobody_who_may_not_drop_the_extension_keeps_others_from_it(db, cluster,
             other.run(statement)
     other.run("BEGIN")
     other.run("CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql AS 'SELECT 1'; ALTER FUNCTION pg_temp.f() DEPENDS ON EXTENSION pg_webhook")
-    db.run("INSERT INTO items VALUES (1)")
-    receiver.wait(1)
     db.run("SET statement_timeout = '5s'")
-    assert db.value("SELECT count(*) FROM webhook_check()") == 0
-    db.settled()
+    with cluster.connect(db.name) as dropping, ThreadPoolExecutor() as pool:
+        # Of whoever may drop it a drop waits for the other one, and nobody for it meanwhile.
+        drop = pool.submit(dropping.execute, "DROP EXTENSION pg_webhook")
+        wait_until(lambda: waits_for_a_lock(db.judge.connection, dropping), "the drop to wait")
+        db.run("INSERT INTO items VALUES (1)")
+        receiver.wait(1)
+        assert db.value("SELECT count(*) FROM webhook_check()") == 0
+        db.settled()
+        dropping.cancel()
+        assert isinstance(drop.exception(), psycopg.errors.QueryCanceled)
 
 
 def test_what_the_worker_sees_while_a_copy_is_armed_does_not_stay(own_cluster, make_db, receiver):

@@ -291,3 +291,14 @@ def test_of_errors_elsewhere_the_code_is_told(four, receiver):
         wait_until(lambda: other.value(error, db.name) == "check_violation", lambda: other.value(error, db.name), 20)
     finally:
         db.run("ALTER TABLE webhook.cursor DROP CONSTRAINT secret; DROP FUNCTION public.secret")
+
+
+def test_of_a_lock_elsewhere_the_code_is_told(four, receiver):
+    """And in the database itself who has it."""
+    db, other = four[:2]
+    with db.connect(autocommit=False) as holder:
+        holder.execute("LOCK TABLE webhook.cursor IN ACCESS EXCLUSIVE MODE")
+        insert(db)
+        told = lambda: db.value("SELECT last_error FROM webhook.worker") or ""
+        wait_until(lambda: f"locked by process {holder.info.backend_pid} of role postgres" in told(), told, 20)
+        assert other.value("SELECT last_error FROM webhook.workers WHERE database = %s", db.name) == "lock_not_available"

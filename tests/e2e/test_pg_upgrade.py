@@ -140,6 +140,12 @@ def test_pg_upgrade_keeps_all_that_waits(clusters, receiver, older, how):
             verify_python(secrets[request.path], request)
         assert {request.headers.get("x-token") for request in receiver.got("/hook")} == {"t"}
         with new.connect("copy") as copy:
+            wait_until(lambda: copy.execute("SELECT state FROM webhook.worker").fetchone() == ("unarmed",), "its worker")
+        copy_database(new, "copy", "later")
+        with new.connect("later") as later:
+            assert later.execute("SELECT webhook_arm()").fetchone() == (True,)
+            assert later.execute("SELECT count(*) FROM webhook.deliveries").fetchone() == (0,), "the copied one has captured that"
+        with new.connect("copy") as copy:
             assert copy.execute("SELECT webhook_arm()").fetchone() == (True,)
             receiver.wait(2, "/plain")
             assert records(receiver, "/plain") == [1, 7]

@@ -39,8 +39,8 @@ def run():
     shutil.rmtree(folder)
 
 
-def shell(statements, run, **environment):
-    done = subprocess.run([sys.executable, SCRIPT], input=statements, env={**os.environ, "PGW_RUN": str(run), **environment},
+def shell(statements, run, keep=""):
+    done = subprocess.run([sys.executable, SCRIPT], input=statements, env={**os.environ, "PGW_RUN": str(run), "KEEP": keep},
                           capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -53,7 +53,7 @@ def test_the_shell_has_a_receiver_and_leaves_nothing(run):
 
 
 def test_a_server_is_kept_where_that_is_asked_for(run):
-    out = shell("CREATE TABLE items (id int);", run, KEEP="1")
+    out = shell("CREATE TABLE items (id int);", run, keep="1")
     folder = pathlib.Path(re.search(r"^kept: (.*)$", out, re.M)[1])
     assert "starting PostgreSQL" in (folder / "log").read_text()
     assert (folder / "data" / "PG_VERSION").exists() and not (folder / "data" / "postmaster.pid").exists()

@@ -279,12 +279,14 @@ def test_a_worker_that_has_always_something_to_do_ends_with_the_postmaster(own_c
     db.run("SELECT webhook_pause('hook')")
     insert(db, 1, 1000)
     wait_until(lambda: db.value("SELECT count(*) FROM webhook.pending") == 1000, "all to wait")
+    # Within ten seconds of the worker's beginning, after which it has gone well.
     db.run("UPDATE webhook.cursor SET runs = 3")
     server.crash_of_a_session()
     db.reconnect()
+    worker = db.wait_for_worker()
+    assert db.value("SELECT runs FROM webhook.cursor") > 2
     db.run("SELECT webhook_resume('hook')")
     receiver.wait(5)
-    worker = db.worker()
     server.signal_process(server.postmaster_pid(), signal.SIGKILL)
     # Long before it has sent them all.
     wait_until(lambda: not os.path.exists(f"/proc/{worker}"), "the worker to end", 20)

@@ -1,4 +1,5 @@
--- Who keeps others from writing to the backlog, or may have locked rows of it; or, where $1, from writing to any of our tables.
+-- Who keeps others from writing to the backlog, or may have locked rows of it; or, where $1, from any of our tables, or keeps
+-- the schema to drop it.
 SELECT string_agg(h.holder, ', ' ORDER BY h.holder)
 FROM (
     SELECT DISTINCT
@@ -8,10 +9,12 @@ FROM (
         END AS holder
     FROM pg_locks AS l
     LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
-    WHERE l.locktype = 'relation'
-      AND l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+    WHERE l.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
       AND l.granted
       AND CASE
+          WHEN l.locktype = 'object' THEN
+              $1 AND l.classid = 'pg_namespace'::regclass AND l.objid = 'webhook'::regnamespace AND l.mode = 'AccessExclusiveLock'
+          WHEN l.locktype <> 'relation' THEN false
           WHEN $1 THEN
               l.relation IN (SELECT c.oid FROM pg_class AS c WHERE c.relnamespace = 'webhook'::regnamespace)
               AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
