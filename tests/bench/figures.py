@@ -99,11 +99,13 @@ def live(server, nginx, quick):
     """One insert a transaction by 8 clients, delivered while they write."""
     stage = Stage(server, "live", nginx.url())
     before = used_by_each(stage, nginx)
-    rate, tps, events, delays = written_and_delivered(stage, 4 if quick else 20)
+    seconds = 4 if quick else 20
+    rate, tps, events, delays = written_and_delivered(stage, seconds)
     used = {name: after - before[name] for name, after in used_by_each(stage, nginx).items()}
     # Afterwards: backends that have just ended may not be counted yet, and would be with what follows.
     stage.db.run("SELECT webhook_update('healthy', enabled => false)")
-    unwatched = stage.pgbench(INSERT, 2 if quick else 5)
+    stage.db.run("CHECKPOINT")
+    unwatched = stage.pgbench(INSERT, seconds)
     beside = f"pgbench {tps:.0f}/s, {unwatched:.0f}/s without the webhook"
     half = stage.now()
     stage.db.run("SELECT webhook_update('healthy', enabled => true)")
@@ -226,20 +228,26 @@ def capture(server, nginx, quick):
 def oltp(server, nginx, quick):
     """Transactions per second of 8 clients with the webhook on, against off."""
     # At first a leader does not know yet how much is written; for a second it sends in small batches.
-    seconds, rounds = (4, 2) if quick else (8, 4)
+    seconds, rounds = (4, 2) if quick else (8, 5)
     stage = Stage(server, "oltp", nginx.url())
     stage.pgbench_tables(scale=10)
     stage.db.run("SELECT webhook_watch('healthy', 'pgbench_accounts', '{UPDATE}')")
-    accounts, inserts = {True: [], False: []}, {True: [], False: []}
-    for number in range(rounds):
-        # Whatever grows or slows down meanwhile is nobody's advantage.
-        for on in (False, True) if number % 2 == 0 else (True, False):
-            stage.db.run("SELECT webhook_update('healthy', enabled => %s)", on)
-            accounts[on].append(stage.pgbench(None, seconds, settings=("synchronous_commit=on",)))
-            if not quick:
-                inserts[on].append(stage.pgbench(INSERT, seconds // 2, settings=("synchronous_commit=on",)))
-            # Or the next one would pay for what is left to be sent.
-            stage.settle(stage.db.value("SELECT count(*) FROM webhook.event"))
+
+    def alternately(script, seconds):
+        """Transactions per second of each round, with the webhook on and off."""
+        tps = {True: [], False: []}
+        for number in range(rounds):
+            # Whatever grows or slows down meanwhile is nobody's advantage.
+            for on in (False, True) if number % 2 == 0 else (True, False):
+                stage.db.run("SELECT webhook_update('healthy', enabled => %s)", on)
+                tps[on].append(stage.pgbench(script, seconds, settings=("synchronous_commit=on",)))
+                # Nor does one pay for what another one has left to be sent, or to be written to the disk.
+                stage.settle(stage.db.value("SELECT count(*) FROM webhook.event"))
+                stage.db.run("CHECKPOINT")
+        return tps
+
+    accounts = alternately(None, seconds)
+    inserts = None if quick else alternately(INSERT, seconds // 2)
     stage.drop()
 
     def ratio(name, tps, target):

@@ -207,10 +207,10 @@ fn many_claims_at_once_are_smaller() {
         let claims = schedule.claims(now, NOW);
         claims.iter().map(|claim| claim.limit).collect::<Vec<_>>()
     };
-    assert_eq!(limits(1..=1), [2000]);
-    assert_eq!(limits(1..=4), [1024; 4]);
-    assert_eq!(limits(1..=20), [204; 20]);
-    assert_eq!(limits(1..=2000), [32; 128], "and the others at the next look");
+    assert_eq!(limits(1..=1), [1024]);
+    assert_eq!(limits(1..=4), [256; 4]);
+    assert_eq!(limits(1..=20), [51; 20]);
+    assert_eq!(limits(1..=2000), [32; 32], "and the others at the next look");
 }
 
 #[test]
