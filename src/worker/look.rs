@@ -12,7 +12,7 @@ use crate::domain::version;
 use crate::domain::window::RECOVERY;
 use crate::pg::spi::Session;
 use crate::pg::txn::{self, TxnError};
-use crate::pg::{settings, snapshot, wal};
+use crate::pg::{arrival, settings, snapshot, wal};
 use crate::queue::event::{Origin, Settlement, Spill};
 use crate::queue::installation;
 use crate::queue::pending;
@@ -47,6 +47,10 @@ impl Leader {
                 // Nobody tells.
                 self.updated =
                     txn::version(session, extension).is_some_and(|v| version::misfit(&v).is_some());
+                if self.installation.is_here {
+                    // By a session that has read late that the server is called so again.
+                    arrival::forget(self.installation.since);
+                }
             }
             if registry::take_changed() {
                 self.read_definitions(session);

@@ -1,6 +1,7 @@
 """Copies of a whole server: told by pg_webhook.server, or by whoever arms them. Whoever has the webhook is an ordinary role."""
 
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -117,6 +118,28 @@ def test_a_session_notices_that_the_server_is_called_otherwise(site):
     becomes("one")
     site.run("INSERT INTO items VALUES (6)")
     assert site.value(known_by) == own
+
+
+def test_a_session_that_notices_late_leaves_no_arrival(site):
+    """In the middle of a statement: what it has captured is that of a copy, and the server is called as before by then."""
+    server, judge = site.cluster, site.judge
+    server.reload(pg_webhook__server="'two'", pg_webhook__poll_interval="1")
+    wait_for_state(judge.connection, "unarmed")
+    arrival, since = "SELECT last_value FROM webhook.arrival_seq", judge.value("SELECT since::text::bigint FROM webhook.installation")
+    with server.connect(site.name) as holder, site.connect() as late, ThreadPoolExecutor() as pool:
+        holder.execute("SELECT pg_advisory_lock(1)")
+        late.execute("SHOW pg_webhook.server")
+        writing = pool.submit(late.execute, "INSERT INTO items SELECT 7 FROM (SELECT pg_advisory_lock(1)) AS l")
+        waits = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
+        wait_until(lambda: judge.value(waits, late.info.backend_pid), "the statement to wait")
+        server.reload(pg_webhook__server="'one'")
+        wait_for_state(judge.connection, "running")
+        wait_until(lambda: judge.value(arrival) <= since, "the arrival to be forgotten")
+        holder.execute("SELECT pg_advisory_unlock(1)")
+        writing.result()
+        known_by = "SELECT split_part(event_id, '_', 2) = (SELECT id FROM webhook.installation) FROM webhook.deliveries ORDER BY id DESC LIMIT 1"
+        assert judge.value(known_by) is False, "it has not noticed"
+    wait_until(lambda: judge.value(arrival) <= since, "the late one to be forgotten, too")
 
 
 def test_what_somebody_has_replaced_is_no_trigger_of_ours_under_another_name_of_the_server(site):
