@@ -24,7 +24,7 @@ const BEGINNINGS: [&[u8]; 2] = [b"owner_", b"transform_of_"];
 #[pg_guard]
 pub unsafe extern "C-unwind" fn before(node: *mut pg_sys::Node) {
     // SAFETY: the caller's; the node is what its tag says.
-    let (kind, names) = unsafe {
+    let (kind, objects) = unsafe {
         if !is_a(node, pg_sys::NodeTag::T_DropStmt) {
             return;
         }
@@ -33,7 +33,7 @@ pub unsafe extern "C-unwind" fn before(node: *mut pg_sys::Node) {
     };
     let names = |ours| {
         // SAFETY: the caller's; the node is what its tag says.
-        names.iter_ptr().any(|name| unsafe {
+        objects.iter_ptr().any(|name| unsafe {
             is_a(name, pg_sys::NodeTag::T_String) && text(name.cast()) == ours
         })
     };
@@ -43,25 +43,22 @@ pub unsafe extern "C-unwind" fn before(node: *mut pg_sys::Node) {
         return;
     }
     match kind {
-        pg_sys::ObjectType::OBJECT_EXTENSION if names(EXTENSION) => {
+        pg_sys::ObjectType::OBJECT_EXTENSION if names(identity::NAME) => {
             let Some(extension) = identity::extension() else {
                 return;
             };
-            refuse_unless(compat::owns_extension(extension.oid), kind, EXTENSION);
+            refuse_unless(compat::owns_extension(extension.oid), kind, identity::NAME);
             lock::bar_extension(extension);
             all();
             // SAFETY: in a transaction.
             unsafe { pg_sys::CommandCounterIncrement() };
         }
-        pg_sys::ObjectType::OBJECT_SCHEMA if names(SCHEMA) => {
-            refuse_unless(rights::has_schema(&identity::caller()), kind, SCHEMA);
+        pg_sys::ObjectType::OBJECT_SCHEMA if names(identity::SCHEMA) => {
+            refuse_unless(rights::has_schema(&identity::caller()), kind, identity::SCHEMA);
         }
         _ => {}
     }
 }
-
-const EXTENSION: &CStr = c"pg_webhook";
-const SCHEMA: &CStr = c"webhook";
 
 /// As the server refuses whoever does not own what there is.
 fn refuse_unless(owns: bool, kind: pg_sys::ObjectType::Type, name: &CStr) {

@@ -18,13 +18,10 @@ use pgrx::pg_sys::panic::ErrorReportWithLevel;
 use pgrx::prelude::*;
 
 use super::guc::Local;
-use super::{adoption, compat, ffi, subtransaction};
+use super::{adoption, compat, ffi, identity, subtransaction};
 
 /// The cache whose invalidations tell of a change of an anchor: domains by name and schema.
 pub const CACHE: pg_sys::SysCacheIdentifier::Type = pg_sys::SysCacheIdentifier::TYPENAMENSP;
-
-/// The schema of anchors.
-const SCHEMA: &std::ffi::CStr = c"webhook";
 
 /// An anchor that somebody holds is not waited for longer: who deletes a webhook need not be its owner.
 pub const PATIENCE: &std::ffi::CStr = c"2s";
@@ -87,7 +84,7 @@ unsafe fn create(
     let name = CString::new(name).expect("a name of our own");
     // SAFETY: the caller's; nodes are made whole and live in the current memory context until they have been read.
     unsafe {
-        let full_name = list(&[SCHEMA.as_ptr().cast_mut(), name.as_ptr().cast_mut()]);
+        let full_name = list(&[identity::SCHEMA.as_ptr().cast_mut(), name.as_ptr().cast_mut()]);
         let domain = node::<pg_sys::CreateDomainStmt>(pg_sys::NodeTag::T_CreateDomainStmt);
         (*domain).domainname = full_name;
         (*domain).typeName = pg_sys::makeTypeNameFromOid(base, -1);
@@ -172,7 +169,7 @@ fn look_up<R>(
     // SAFETY: a catalog read in a transaction, by a name and a schema; the tuple is released when it has been read. It
     // begins with that struct.
     unsafe {
-        let schema = pg_sys::get_namespace_oid(SCHEMA.as_ptr(), true);
+        let schema = identity::schema();
         let tuple = pg_sys::SearchSysCache2(CACHE as i32, name.as_ptr().into(), schema.into());
         if tuple.is_null() {
             return None;
@@ -235,7 +232,7 @@ pub fn hash(name: &str) -> Option<u32> {
     let name = CString::new(name).ok()?;
     // SAFETY: in a transaction; the keys are a name and a schema.
     unsafe {
-        let schema = pg_sys::get_namespace_oid(SCHEMA.as_ptr(), true);
+        let schema = identity::schema();
         let none = pg_sys::Datum::null();
         let cache = pg_sys::SysCacheIdentifier::TYPENAMENSP as i32;
         Some(pg_sys::GetSysCacheHashValue(cache, name.as_ptr().into(), schema.into(), none, none))

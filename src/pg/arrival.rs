@@ -11,7 +11,6 @@
 use pgrx::pg_sys;
 
 use super::{invalidation, sequence, server, snapshot};
-use crate::domain::ids::Ledger;
 use crate::domain::snapshot::Xid8;
 
 /// This transaction is one of a copy of the installation that transaction `since` has written.
@@ -29,7 +28,7 @@ pub fn note(since: i64) {
 /// It is no copy of that installation, whatever has been noted.
 pub fn forget(since: i64) {
     sequence::locked(place(), |locked| {
-        if locked.mark() > since {
+        if locked.noted().0 > since {
             locked.note(since, here());
         }
     });

@@ -7,6 +7,12 @@ use pgrx::prelude::*;
 use super::{catalog, memory};
 use crate::domain::names;
 
+/// What the extension is called.
+pub const NAME: &CStr = c"pg_webhook";
+
+/// What the schema is called that its tables are in.
+pub const SCHEMA: &CStr = c"webhook";
+
 /// The role that called.
 pub struct Caller {
     /// The current role.
@@ -42,7 +48,7 @@ pub fn name_of(role: pg_sys::Oid) -> String {
 /// The owner of the extension, and the extension itself; `None` where this database does not have it.
 pub fn extension() -> Option<Extension> {
     // SAFETY: in a transaction; a plain catalog read.
-    let oid = unsafe { pg_sys::get_extension_oid(c"pg_webhook".as_ptr(), true) };
+    let oid = unsafe { pg_sys::get_extension_oid(NAME.as_ptr(), true) };
     (oid != pg_sys::InvalidOid).then_some(Extension { oid })
 }
 
@@ -76,5 +82,5 @@ fn schema_of(extension: pg_sys::Oid) -> Option<String> {
 /// Our schema; invalid where there is none of that name. In a transaction.
 pub fn schema() -> pg_sys::Oid {
     // SAFETY: looks at the catalog.
-    unsafe { pg_sys::get_namespace_oid(c"webhook".as_ptr(), true) }
+    unsafe { pg_sys::get_namespace_oid(SCHEMA.as_ptr(), true) }
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{board, sequence, server};
+use super::{board, identity, sequence, server};
 use crate::domain::ids::{self, Ledger, UsedUp};
 use crate::domain::time::Timestamp;
 
@@ -48,7 +48,7 @@ pub fn next_webhook(last: i32) -> i32 {
 fn sequence_named(name: &CStr) -> pg_sys::Oid {
     // SAFETY: catalog reads in a transaction; without the schema an error, without the sequence no oid of one.
     unsafe {
-        let schema = pg_sys::get_namespace_oid(c"webhook".as_ptr(), false);
+        let schema = pg_sys::get_namespace_oid(identity::SCHEMA.as_ptr(), false);
         pg_sys::get_relname_relid(name.as_ptr(), schema)
     }
 }

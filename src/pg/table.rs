@@ -6,6 +6,7 @@ use pgrx::pg_sys;
 
 use super::compat;
 use super::composite::Record;
+use super::identity;
 use super::row::Row;
 
 /// How a table is locked while it is looked at, until the transaction ends.
@@ -108,7 +109,7 @@ pub fn own(name: &str) -> Option<pg_sys::Oid> {
     let name = CString::new(name).ok()?;
     // SAFETY: catalog reads in a transaction; without the schema an error.
     let table = unsafe {
-        let schema = pg_sys::get_namespace_oid(c"webhook".as_ptr(), false);
+        let schema = pg_sys::get_namespace_oid(identity::SCHEMA.as_ptr(), false);
         pg_sys::get_relname_relid(name.as_ptr(), schema)
     };
     (table != pg_sys::InvalidOid).then_some(table)

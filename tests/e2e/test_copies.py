@@ -13,6 +13,7 @@ from harness.cluster import Database
 from harness.copies import copy_database, health, ids, records, wait_for_state
 from harness.receiver import reply
 from harness.ring import SLOTS, turn
+from harness.waiting import waits_for_a_lock
 
 
 @pytest.fixture
@@ -32,6 +33,19 @@ def restored(cluster):
     yield restore
     for other in made:
         other.drop()
+
+
+@pytest.fixture
+def origin(own_cluster, make_db, receiver):
+    """Makes a server with a database of an ordinary role's webhook on a table."""
+    def make(**settings):
+        server = own_cluster(**settings)
+        db = make_db(server, "origin").hand_over()
+        db.run("CREATE TABLE items (id int PRIMARY KEY)")
+        db.create("hook", receiver.url("/"), table_name="items")
+        return server, db
+
+    return make
 
 
 UNSIGNED = {"signature": "none"}
@@ -104,12 +118,9 @@ def test_a_database_is_not_armed_in_an_old_snapshot(db):
             db.run("SELECT webhook_arm()")
 
 
-def test_a_copy_forgets_what_came_and_sends_what_it_has_captured(own_cluster, make_db, receiver, make_receiver):
+def test_a_copy_forgets_what_came_and_sends_what_it_has_captured(origin, receiver, make_receiver):
     """At once, when it is armed; also what was captured before anything had noticed that it is a copy."""
-    server = own_cluster()
-    db = make_db(server, "origin").hand_over()
-    db.run("CREATE TABLE items (id int PRIMARY KEY)")
-    db.create("hook", receiver.url("/"), table_name="items")
+    server, db = origin()
     receiver.default(reply(500))
     db.run("INSERT INTO items VALUES (1)")
     db.wait_for_status(1, "retrying")
@@ -155,12 +166,9 @@ def test_a_copy_forgets_what_came_and_sends_what_it_has_captured(own_cluster, ma
     assert sorted(records(receiver, "/")) == [1, 1, 2, 3, 4, 5]
 
 
-def test_a_copy_that_nobody_has_armed_stays_within_its_bounds(own_cluster, make_db, receiver):
+def test_a_copy_that_nobody_has_armed_stays_within_its_bounds(origin, receiver):
     """Its log turns, and what waits is bounded. What is armed then has of both what it would have had."""
-    server = own_cluster()
-    db = make_db(server, "origin").hand_over()
-    db.run("CREATE TABLE items (id int PRIMARY KEY)")
-    db.create("hook", receiver.url("/"), table_name="items")
+    server, db = origin()
     db.run("SELECT webhook_pause('hook')")
     db.run("INSERT INTO items VALUES (1), (2)")
     db.wait_for_status(2, "pending")
@@ -187,12 +195,9 @@ def test_a_copy_that_nobody_has_armed_stays_within_its_bounds(own_cluster, make_
         assert owner.execute("SELECT count(*) FROM webhook.dead_letters").fetchone() == (1,)
 
 
-def test_a_copy_of_a_copy_that_nobody_has_armed(own_cluster, make_db, receiver):
+def test_a_copy_of_a_copy_that_nobody_has_armed(origin, receiver):
     """What that one has captured comes along as what the original has: it goes on, and sends it when it is armed."""
-    server = own_cluster()
-    db = make_db(server, "origin").hand_over()
-    db.run("CREATE TABLE items (id int PRIMARY KEY)")
-    db.create("hook", receiver.url("/"), table_name="items")
+    server, db = origin()
     db.close()
     copy_database(server, "origin", "first")
     with server.connect("first") as copy, server.connect("first", user=db.owner) as owner:
@@ -231,18 +236,10 @@ def test_two_arm_a_copy(own_cluster, make_db, receiver):
         assert copy.execute("SELECT id FROM webhook.installation").fetchone() == id
 
 
-def waits_for_a_lock(connection, session):
-    waits = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
-    return connection.execute(waits, [session.info.backend_pid]).fetchone()[0]
-
-
 @pytest.fixture
-def unarmed(own_cluster, make_db, receiver):
+def unarmed(origin):
     """A copy, and four sessions in it: to look, of whoever arms it, of its owner and of another superuser."""
-    server = own_cluster()
-    db = make_db(server, "origin").hand_over()
-    db.run("CREATE TABLE items (id int PRIMARY KEY)")
-    db.create("hook", receiver.url("/"), table_name="items")
+    server, db = origin()
     db.close()
     copy_database(server, "origin", "copy")
     with (
@@ -275,12 +272,9 @@ def test_a_copy_is_armed_while_somebody_changes_a_webhook(unarmed):
     assert judge.execute("SELECT id FROM webhook.deliveries").fetchall() == [(1,)], "what has been imported there stays"
 
 
-def test_what_is_written_by_hand_in_a_copy_is_its_own(own_cluster, make_db, receiver):
+def test_what_is_written_by_hand_in_a_copy_is_its_own(origin):
     """Also before anything has been captured there, and without a worker that would notice that it is a copy."""
-    server = own_cluster()
-    db = make_db(server, "origin").hand_over()
-    db.run("CREATE TABLE items (id int PRIMARY KEY)")
-    db.create("hook", receiver.url("/"), table_name="items")
+    server, db = origin()
     db.close()
     server.stop()
     server.configure(shared_preload_libraries="''")
@@ -360,12 +354,9 @@ def test_nobody_who_may_not_drop_the_extension_keeps_others_from_it(db, cluster,
         assert isinstance(drop.exception(), psycopg.errors.QueryCanceled)
 
 
-def test_what_the_worker_sees_while_a_copy_is_armed_does_not_stay(own_cluster, make_db, receiver):
+def test_what_the_worker_sees_while_a_copy_is_armed_does_not_stay(origin, receiver):
     """It came with the copy, and the worker is about to take it out of the log."""
-    server = own_cluster(pg_webhook__enabled="off")
-    db = make_db(server, "origin").hand_over()
-    db.run("CREATE TABLE items (id int PRIMARY KEY)")
-    db.create("hook", receiver.url("/"), table_name="items")
+    server, db = origin(pg_webhook__enabled="off")
     db.run("INSERT INTO items VALUES (1), (2)")
     db.close()
     copy_database(server, "origin", "copy")

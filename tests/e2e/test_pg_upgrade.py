@@ -6,7 +6,7 @@ import pytest
 
 from harness import Cluster, wait_until
 from harness.cluster import Database
-from harness.copies import copy_database, records
+from harness.copies import copy_database, records, wait_for_state
 from harness.major import MAJOR, since
 from harness.older import FIRST, is_there, server_of
 from harness.places import BIN
@@ -140,7 +140,7 @@ def test_pg_upgrade_keeps_all_that_waits(clusters, receiver, older, how):
             verify_python(secrets[request.path], request)
         assert {request.headers.get("x-token") for request in receiver.got("/hook")} == {"t"}
         with new.connect("copy") as copy:
-            wait_until(lambda: copy.execute("SELECT state FROM webhook.worker").fetchone() == ("unarmed",), "its worker")
+            wait_for_state(copy, "unarmed")
         copy_database(new, "copy", "later")
         with new.connect("later") as later:
             assert later.execute("SELECT webhook_arm()").fetchone() == (True,)

@@ -8,6 +8,7 @@ import pytest
 
 from harness import Cluster, wait_until
 from harness.copies import health, records, resume, wait_for_state
+from harness.waiting import waits_for_a_lock
 
 
 def test_a_copy_of_a_server_that_is_called_otherwise_is_unarmed(site, copy_of, receiver):
@@ -130,8 +131,7 @@ def test_a_session_that_notices_late_leaves_no_arrival(site):
         holder.execute("SELECT pg_advisory_lock(1)")
         late.execute("SHOW pg_webhook.server")
         writing = pool.submit(late.execute, "INSERT INTO items SELECT 7 FROM (SELECT pg_advisory_lock(1)) AS l")
-        waits = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
-        wait_until(lambda: judge.value(waits, late.info.backend_pid), "the statement to wait")
+        wait_until(lambda: waits_for_a_lock(judge.connection, late), "the statement to wait")
         server.reload(pg_webhook__server="'one'")
         wait_for_state(judge.connection, "running")
         wait_until(lambda: judge.value(arrival) <= since, "the arrival to be forgotten")

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from harness import wait_until
+from harness.waiting import waits_for_a_lock
 from test_owners import lender, owner, records, watch  # noqa: F401
 
 URL = "http://127.0.0.1:9/"
@@ -20,9 +21,7 @@ class Waiting:
         self.error = None
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
-        pid = session.connection.info.backend_pid
-        waits = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
-        wait_until(lambda: db.value(waits, pid) or not self._thread.is_alive(), "the statement does not wait")
+        wait_until(lambda: waits_for_a_lock(db.connection, session.connection) or not self._thread.is_alive(), "the statement does not wait")
         self.waited = self._thread.is_alive()
 
     def _run(self):

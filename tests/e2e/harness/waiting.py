@@ -21,3 +21,9 @@ def wait_until(condition, what, timeout=PATIENCE, interval=0.01):
             raise AssertionError(f"not within {timeout} s: {what() if callable(what) else what}")
         time.sleep(pause)
         pause = min(1.2 * pause, 5 * interval)
+
+
+def waits_for_a_lock(connection, session):
+    """Whether another `session` does, as `connection` sees it."""
+    waits = "SELECT wait_event_type = 'Lock' FROM pg_stat_activity WHERE pid = %s"
+    return connection.execute(waits, [session.info.backend_pid]).fetchone()[0]
