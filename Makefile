@@ -148,12 +148,17 @@ test-ci: ## What CI runs: all tests on the first major, and on the others what d
 lint: $(PGRX_HOME)/config.toml ## rustfmt and clippy, warnings are errors
 	@echo "== rustfmt, clippy for PostgreSQL $(PG_MAJOR) (about two minutes the first time)"
 	@cargo fmt --check
-	@$(CARGO) clippy --quiet $(LINTED) $(FEATURES) -- -D warnings
+	@$(CARGO) clippy --quiet --workspace $(LINTED) $(FEATURES) -- -D warnings
 
 .PHONY: unit
 unit: $(PGRX_HOME)/config.toml ## The rooms that know no PostgreSQL, and the rules of the architecture; ONLY=window some
 	@echo "== unit tests"
-	@$(CARGO) test --quiet $(FEATURES) --test '*' $(if $(ONLY),-- $(ONLY))
+	@$(CARGO) test --quiet --workspace --tests $(FEATURES) $(if $(ONLY),-- $(ONLY))
+ifndef ONLY
+	@echo "== what is unsafe in delivery, under valgrind"
+	@tests/quietly $(CARGO) --config 'target."cfg(unix)".runner = ["valgrind", "--quiet", "--error-exitcode=1"]' \
+	    test --workspace --tests $(FEATURES) -- fiber:: burst::
+endif
 
 .PHONY: golden
 golden: build ## The SQL surface against expected output; ONLY=refusals one file

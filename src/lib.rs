@@ -2,8 +2,9 @@
 //!
 //! Data flows one way: `api` and `registry` define webhooks, `capture` writes events into the ring of
 //! `queue`, the leader in `worker` reads them and hands them to the threads of `delivery`, `log` keeps
-//! what came of it. `domain` holds the rules, `pg` the adapters to the server. `domain` and `delivery`
-//! know no PostgreSQL; `tests/architecture.rs` says who may use whom.
+//! what came of it. `domain` holds the rules, `transit` what is in memory of events, `pg` the adapters to the
+//! server. `domain`, `transit` and `delivery` are packages that know no PostgreSQL; `tests/architecture.rs` says
+//! who may use whom.
 
 use std::sync::atomic::Ordering;
 
@@ -11,8 +12,6 @@ use pgrx::prelude::*;
 
 mod api;
 mod capture;
-mod delivery;
-mod domain;
 mod log;
 mod pg;
 mod queue;

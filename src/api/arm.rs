@@ -4,21 +4,21 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::on_behalf;
-use crate::domain::refusal::Refusal;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::trigger::{self, Firing};
 use crate::pg::{snapshot, wake};
 use crate::queue::installation;
 use crate::registry::{self, level, transform};
+use domain::refusal::Refusal;
 
 #[pg_extern(sql = false)]
 fn webhook_arm(keep: Option<bool>, new: Option<bool>) -> Result<bool, ErrorReport> {
-    let keep = keep.ok_or(Refusal::Null("keep"))?;
-    let new = new.ok_or(Refusal::Null("new"))?;
-    if keep && new {
-        return Err(Refusal::KeepAndNew.into());
-    }
     on_behalf(|caller| {
+        let keep = keep.ok_or(Refusal::Null("keep"))?;
+        let new = new.ok_or(Refusal::Null("new"))?;
+        if keep && new {
+            return Err(Refusal::KeepAndNew);
+        }
         spi::connect(|session| {
             level::administers(session, caller, "arm this database")?;
             if snapshot::is_kept() {

@@ -4,13 +4,13 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::on_behalf;
-use crate::domain::refusal::Refusal;
 use crate::pg::composite::{self, Record};
 use crate::pg::settings;
 use crate::pg::spi::{self, Arg, Session, arg, sql};
 use crate::pg::wal;
 use crate::queue::installation;
 use crate::registry::{self, level};
+use domain::refusal::Refusal;
 
 /// The columns of webhook_backlog_export with their types, in the order of the statement's parameters, and which are
 /// never NULL.

@@ -6,10 +6,10 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::{elsewhere, events_of, generated_secret, roles, with_triggers, words};
-use crate::domain::refusal::Refusal;
 use crate::pg::json::Json;
 use crate::registry::definition::{Bounds, Definition, Given};
 use crate::registry::{self, watch, webhook};
+use domain::refusal::Refusal;
 
 #[pg_extern(sql = false)]
 #[allow(clippy::too_many_arguments, reason = "the arguments of the SQL function")]
@@ -55,35 +55,40 @@ fn webhook_create(
     >,
     ErrorReport,
 > {
-    let given = Given {
-        name: Some(name.ok_or(Refusal::Null("name"))?),
-        url: Some(url.ok_or(Refusal::Null("url"))?),
-        headers,
-        secret,
-        description,
-        enabled,
-        format,
-        signature,
-        signature_header,
-        transform,
-        on_transform_error,
-        max_retries,
-        timeout_seconds,
-        retry_backoff_seconds,
-        retry_for,
-        max_concurrency,
-        rate_limit,
-        bounds: Bounds { max_backlog, max_backlog_bytes, max_backlog_age, dead_letter_retention },
-    };
-    let events = events_of(events, table_name.is_some())?;
-    let (operations, types) = events.map(|events| (events.operations, events.types)).unzip();
-    let watched = watch::Given {
-        events: operations.filter(|list| table_name.is_some() || !list.is_empty()),
-        columns: words(columns, "columns")?,
-        condition: super::condition(condition)?,
-        payload_columns: words(payload_columns, "payload_columns")?,
-    };
     with_triggers(|caller, session| {
+        let given = Given {
+            name: Some(name.ok_or(Refusal::Null("name"))?),
+            url: Some(url.ok_or(Refusal::Null("url"))?),
+            headers,
+            secret,
+            description,
+            enabled,
+            format,
+            signature,
+            signature_header,
+            transform,
+            on_transform_error,
+            max_retries,
+            timeout_seconds,
+            retry_backoff_seconds,
+            retry_for,
+            max_concurrency,
+            rate_limit,
+            bounds: Bounds {
+                max_backlog,
+                max_backlog_bytes,
+                max_backlog_age,
+                dead_letter_retention,
+            },
+        };
+        let events = events_of(events, table_name.is_some())?;
+        let (operations, types) = events.map(|events| (events.operations, events.types)).unzip();
+        let watched = watch::Given {
+            events: operations.filter(|list| table_name.is_some() || !list.is_empty()),
+            columns: words(columns, "columns")?,
+            condition: super::condition(condition)?,
+            payload_columns: words(payload_columns, "payload_columns")?,
+        };
         if let (None, Some(part)) = (table_name, watched.any()) {
             return Err(Refusal::NeedsTable(part));
         }

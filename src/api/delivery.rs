@@ -1,8 +1,8 @@
 //! Finding the delivery that a user names.
 
-use crate::domain::refusal::Refusal;
 use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
+use domain::refusal::Refusal;
 
 /// A delivery that the caller may manage.
 pub struct Delivery {

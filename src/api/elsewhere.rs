@@ -9,15 +9,15 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use crate::delivery::client::Client;
-use crate::delivery::lookup::Lookups;
-use crate::delivery::resolver::JudgingResolver;
-use crate::delivery::thread;
-use crate::delivery::trust::Trust;
-use crate::domain::refusal::Refusal;
-use crate::domain::url::EndpointUrl;
 use crate::pg::memory::{self, ROOM};
 use crate::pg::{interrupt, settings};
+use delivery::client::Client;
+use delivery::lookup::Lookups;
+use delivery::resolver::JudgingResolver;
+use delivery::thread;
+use delivery::trust::Trust;
+use domain::refusal::Refusal;
+use domain::url::EndpointUrl;
 
 /// How long registration waits for a name's addresses.
 const LOOKUP: Duration = Duration::from_secs(5);

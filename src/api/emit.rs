@@ -7,15 +7,15 @@ use super::for_anybody;
 use crate::capture::casts::Casts;
 use crate::capture::image;
 use crate::capture::sender::{Consent, Extent, Sender};
-use crate::domain::envelope::Kind;
-use crate::domain::event::{self, MANUAL};
-use crate::domain::refusal::Refusal;
 use crate::pg::composite::Record;
 use crate::pg::json::Json;
 use crate::pg::output::Canonical;
 use crate::pg::spi::{self, arg, sql};
 use crate::pg::{composite, settings, snapshot};
 use crate::registry::managed;
+use domain::envelope::Kind;
+use domain::event::{self, MANUAL};
+use domain::refusal::Refusal;
 
 #[pg_extern(sql = false)]
 fn webhook_emit(event_type: Option<&str>, data: Option<Json>) -> Result<i32, ErrorReport> {
@@ -64,9 +64,9 @@ fn webhook_invoke(
     webhook: Option<&str>,
     record: Option<Record<'_>>,
 ) -> Result<Option<i64>, ErrorReport> {
-    let Record(row) = record.ok_or(Refusal::Null("row"))?;
-    let webhook = webhook.ok_or(Refusal::Null("webhook"))?;
     for_anybody(|caller| {
+        let Record(row) = record.ok_or(Refusal::Null("row"))?;
+        let webhook = webhook.ok_or(Refusal::Null("webhook"))?;
         spi::connect(|session| {
             // Not locked: as a captured write it neither waits for a change of the webhook nor holds one up.
             let id = managed::see(session, caller, webhook)?;

@@ -3,10 +3,10 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use crate::domain::refusal::Refusal;
 use crate::pg::spi::{self, sql};
-use crate::pg::{board, grant, server, wake};
+use crate::pg::{board, grant, report, server, wake};
 use crate::queue::installation;
+use domain::refusal::Refusal;
 
 /// A subscriber without our tables cannot be told to do without them.
 fn warn_of_publications(names: String) {
@@ -25,7 +25,7 @@ const PRELOAD: &str = "Add shared_preload_libraries = 'pg_webhook' to postgresql
 #[pg_extern(sql = false)]
 fn webhook_install() -> Result<(), ErrorReport> {
     if !server::is_utf8() {
-        return Err(Refusal::NotUtf8.into());
+        return Err(report::of(Refusal::NotUtf8));
     }
     spi::connect(|session| {
         for row in session.run(sql!("api/row_types"), &[]).iter() {
@@ -37,7 +37,8 @@ fn webhook_install() -> Result<(), ErrorReport> {
             warn_of_publications(names);
         }
         installation::claim(session, None)
-    })?;
+    })
+    .map_err(report::of)?;
     if board::preloaded() {
         wake::launcher_at_commit();
     } else {

@@ -4,10 +4,10 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::on_behalf;
-use crate::domain::level::Level;
-use crate::domain::refusal::Refusal;
 use crate::pg::spi;
 use crate::registry::level;
+use domain::level::Level;
+use domain::refusal::Refusal;
 
 #[pg_extern(sql = false)]
 fn webhook_grant(role: Option<pg_sys::Oid>, level: Option<&str>) -> Result<(), ErrorReport> {

@@ -24,26 +24,26 @@ mod watch;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{Array, pg_sys};
 
-use crate::domain::event::Events;
-use crate::domain::refusal::Refusal;
-use crate::domain::secret::{GENERATED_BYTES, Secret};
 use crate::pg::identity::{self, Caller};
 use crate::pg::memory::{self, ROOM};
 use crate::pg::spi::{self, Session};
-use crate::pg::{foreign, lock, random, reserve, rights};
+use crate::pg::{foreign, lock, random, report, reserve, rights};
 use crate::registry::definition::bounded;
 use crate::registry::making::Making;
+use domain::event::Events;
+use domain::refusal::Refusal;
+use domain::secret::{GENERATED_BYTES, Secret};
 
 /// Runs a function's body as the owner of our tables, after noting who called. Not for code of others: what it changed
 /// would stay locked until the transaction of whoever writes ends. DROP EXTENSION waits for that, or is waited for.
 fn on_behalf<R>(body: impl FnOnce(&Caller) -> Result<R, Refusal>) -> Result<R, ErrorReport> {
     if foreign::is_running() {
-        return Err(Refusal::ByForeignCode.into());
+        return Err(report::of(Refusal::ByForeignCode));
     }
     if let Some(extension) = identity::extension()
         && !lock::hold_extension(extension)
     {
-        return Err(Refusal::Dropped.into());
+        return Err(report::of(Refusal::Dropped));
     }
     for_anybody(body)
 }
@@ -52,7 +52,7 @@ fn on_behalf<R>(body: impl FnOnce(&Caller) -> Result<R, Refusal>) -> Result<R, E
 fn for_anybody<R>(body: impl FnOnce(&Caller) -> Result<R, Refusal>) -> Result<R, ErrorReport> {
     let caller = identity::caller();
     memory::ensure(ROOM);
-    reserve::with_reserve(|| rights::as_owner(|| body(&caller))).map_err(ErrorReport::from)
+    reserve::with_reserve(|| rights::as_owner(|| body(&caller))).map_err(report::of)
 }
 
 /// As [`on_behalf`], for what also makes triggers: those the caller makes itself, with its own rights and settings, after
@@ -62,7 +62,7 @@ fn with_triggers<R>(
 ) -> Result<R, ErrorReport> {
     let (result, making) = on_behalf(|caller| spi::connect(|session| body(caller, session)))?;
     if let Some(making) = making {
-        making.carry_out()?;
+        making.carry_out().map_err(report::of)?;
         on_behalf(|_| spi::connect(|session| making.record(session)))?;
     }
     Ok(result)

@@ -14,10 +14,6 @@ use super::on_behalf;
 use crate::capture::fired::{self, Fired};
 use crate::capture::sender::{Draft, Extent, Sender};
 
-use crate::delivery::client::{AGENT, Destination};
-use crate::domain::envelope::Kind;
-use crate::domain::event::{self, MANUAL, Operation, TEST};
-use crate::domain::refusal::Refusal;
 use crate::pg::composite::Record;
 use crate::pg::condition::Condition;
 use crate::pg::json::Json;
@@ -29,6 +25,10 @@ use crate::pg::table::{Lock, Table};
 use crate::pg::trigger::{self as catalog, Firing};
 use crate::pg::{foreign, memory, snapshot};
 use crate::registry::{endpoint, managed, trigger, watch};
+use delivery::client::{AGENT, Destination};
+use domain::envelope::Kind;
+use domain::event::{self, MANUAL, Operation, TEST};
+use domain::refusal::Refusal;
 
 /// Method, URL, headers, body, signature, reason.
 type Shown =

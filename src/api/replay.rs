@@ -7,14 +7,14 @@ use pgrx::prelude::*;
 use super::{delivery, on_behalf};
 use crate::capture::sender::{Sender, Stored};
 use crate::capture::transform::Failure;
-use crate::domain::refusal::Refusal;
-use crate::domain::status::Status;
 use crate::pg::composite::Record;
 use crate::pg::identity::Caller;
 use crate::pg::spi::{self, Session, arg, sql};
-use crate::pg::{heap, ids, table, wake};
+use crate::pg::{heap, ids, report, table, wake};
 use crate::queue::installation;
 use crate::registry::managed;
+use domain::refusal::Refusal;
+use domain::status::Status;
 
 /// The next delivery's id, for statements that write many.
 #[pg_extern(sql = false)]
@@ -25,10 +25,12 @@ fn webhook_next_id() -> i64 {
 /// Writes a row, for statements that bodies are in: logical decoding sees what INSERT and UPDATE write.
 #[pg_extern(sql = false)]
 fn webhook_put(table: Option<&str>, row: Option<Record<'_>>) -> Result<(), ErrorReport> {
-    let name = table.ok_or(Refusal::Null("table"))?;
-    let Record(row) = row.ok_or(Refusal::Null("row"))?;
-    heap::insert_row(table::own(name).ok_or_else(|| Refusal::gone(name))?, &row);
-    Ok(())
+    report::answer(|| {
+        let name = table.ok_or(Refusal::Null("table"))?;
+        let Record(row) = row.ok_or(Refusal::Null("row"))?;
+        heap::insert_row(table::own(name).ok_or_else(|| Refusal::gone(name))?, &row);
+        Ok(())
+    })
 }
 
 #[pg_extern(sql = false)]

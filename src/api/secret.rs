@@ -9,15 +9,15 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::{generated_secret, on_behalf};
-use crate::domain::refusal::Refusal;
-use crate::domain::secret::Secret;
-use crate::domain::signature::{Scheme, Signer};
-use crate::domain::verification::{self, Clock};
 use crate::pg::json::Json;
 use crate::pg::memory::{self, ROOM};
-use crate::pg::spi;
+use crate::pg::{report, spi};
 use crate::registry::definition::{bounded, seconds};
 use crate::registry::{self, managed, webhook};
+use domain::refusal::Refusal;
+use domain::secret::Secret;
+use domain::signature::{Scheme, Signer};
+use domain::verification::{self, Clock};
 
 #[pg_extern(sql = false)]
 fn webhook_rotate_secret(
@@ -57,7 +57,7 @@ fn webhook_sign(
     sent_at: Option<TimestampWithTimeZone>,
 ) -> Result<Option<String>, ErrorReport> {
     memory::ensure(ROOM);
-    let sign = || {
+    report::answer(|| {
         let payload = payload.ok_or(Refusal::Null("payload"))?;
         let secret = Secret::parse(secret.ok_or(Refusal::Null("secret"))?)?;
         let scheme: Scheme = signature.ok_or(Refusal::Null("signature"))?.parse()?;
@@ -71,8 +71,7 @@ fn webhook_sign(
         let signer = Signer::new(scheme, header, &secret, None)?;
         let mut signatures = signer.sign(id, time.max(0).unsigned_abs(), payload.as_bytes());
         Ok((!signatures.is_empty()).then(|| signatures.swap_remove(0).1))
-    };
-    sign().map_err(ErrorReport::from)
+    })
 }
 
 #[pg_extern(sql = false)]
@@ -84,19 +83,22 @@ fn webhook_verify(
     signature: Option<&str>,
 ) -> Result<bool, ErrorReport> {
     memory::ensure(ROOM_TO_PARSE);
-    let given = given(payload, secret)?;
-    let only: Option<Scheme> = signature.map(str::parse).transpose().map_err(Refusal::from)?;
-    let Json(headers) = headers.ok_or(Refusal::Null("headers"))?;
-    // What is not an object of texts has no signature in it.
-    let headers: HashMap<String, serde_json::Value> =
-        serde_json::from_str(bounded("headers", &headers, LARGEST_HEADERS)?).unwrap_or_default();
-    let headers: HashMap<String, String> = headers
-        .iter()
-        .filter_map(|(name, value)| Some((name.to_lowercase(), value.as_str()?.to_owned())))
-        .collect();
-    Ok(given.is_some_and(|(payload, secret)| {
-        verification::by_headers(payload, &headers, &secret, clock(tolerance), only)
-    }))
+    report::answer(|| {
+        let given = given(payload, secret)?;
+        let only: Option<Scheme> = signature.map(str::parse).transpose().map_err(Refusal::from)?;
+        let Json(headers) = headers.ok_or(Refusal::Null("headers"))?;
+        // What is not an object of texts has no signature in it.
+        let headers: HashMap<String, serde_json::Value> =
+            serde_json::from_str(bounded("headers", &headers, LARGEST_HEADERS)?)
+                .unwrap_or_default();
+        let headers: HashMap<String, String> = headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.to_lowercase(), value.as_str()?.to_owned())))
+            .collect();
+        Ok(given.is_some_and(|(payload, secret)| {
+            verification::by_headers(payload, &headers, &secret, clock(tolerance), only)
+        }))
+    })
 }
 
 #[pg_extern(sql = false)]
@@ -107,11 +109,13 @@ fn webhook_verify_signature(
     tolerance: Option<Interval>,
 ) -> Result<bool, ErrorReport> {
     memory::ensure(ROOM);
-    let given = given(payload, secret)?;
-    let signature = signature.ok_or(Refusal::Null("signature"))?;
-    Ok(given.is_some_and(|(payload, secret)| {
-        verification::by_signature(payload, signature, &secret, clock(tolerance))
-    }))
+    report::answer(|| {
+        let given = given(payload, secret)?;
+        let signature = signature.ok_or(Refusal::Null("signature"))?;
+        Ok(given.is_some_and(|(payload, secret)| {
+            verification::by_signature(payload, signature, &secret, clock(tolerance))
+        }))
+    })
 }
 
 /// A secret that we would never have signed with verifies nothing.

@@ -4,8 +4,8 @@ use pgrx::datum::TimestampWithTimeZone;
 use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 
-use crate::domain::time::Timestamp;
 use crate::pg::{board, server};
+use domain::time::Timestamp;
 
 #[pg_extern(sql = false)]
 fn webhook_worker_status() -> TableIterator<

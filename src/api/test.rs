@@ -10,22 +10,23 @@ use pgrx::prelude::*;
 
 use super::{elsewhere, on_behalf};
 use crate::capture::sender::{Draft, Extent, Sender, Stored};
-use crate::delivery::attempt::{self, Exchange, Message};
-use crate::delivery::client::Endpoint;
-use crate::domain::envelope::Kind;
-use crate::domain::event::TEST;
-use crate::domain::failure::{ErrorClass, Failure};
-use crate::domain::refusal::Refusal;
-use crate::domain::time::Timestamp;
-use crate::domain::verdict::{self, Verdict};
 use crate::log::attempt::Log;
 use crate::pg::identity::Caller;
 use crate::pg::json::Json;
 use crate::pg::spi::{self, Session};
 use crate::pg::{memory, settings, snapshot};
-use crate::queue::event::{Origin, Settlement};
 use crate::queue::ring;
 use crate::registry::{endpoint, managed};
+use delivery::attempt;
+use delivery::client::Endpoint;
+use domain::envelope::Kind;
+use domain::event::TEST;
+use domain::failure::{ErrorClass, Failure};
+use domain::refusal::Refusal;
+use domain::time::Timestamp;
+use domain::verdict::{self, Verdict};
+use transit::event::{Origin, Settlement};
+use transit::sending::{Exchange, Message};
 
 #[pg_extern(sql = false)]
 fn webhook_test(
@@ -67,7 +68,7 @@ impl Test {
         caller: &Caller,
         webhook: Option<&str>,
         payload: Option<Json>,
-        client: &crate::delivery::client::Client,
+        client: &delivery::client::Client,
     ) -> Result<Self, Refusal> {
         let own = managed::look(session, caller, webhook)?;
         let route = endpoint::load(session, Some(own.id)).pop();

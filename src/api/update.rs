@@ -5,13 +5,13 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::{elsewhere, events_of, roles, with_triggers, words};
-use crate::domain::refusal::Refusal;
 use crate::pg::identity::Caller;
 use crate::pg::json::Json;
 use crate::pg::spi::Session;
 use crate::registry::definition::{Bounds, Definition, Given};
 use crate::registry::making::Making;
 use crate::registry::{self, emitter, managed, watch, webhook};
+use domain::refusal::Refusal;
 
 #[pg_extern(sql = false)]
 #[allow(clippy::too_many_arguments, reason = "the arguments of the SQL function")]
@@ -66,13 +66,13 @@ fn webhook_update(
         rate_limit,
         bounds: Bounds { max_backlog, max_backlog_bytes, max_backlog_age, dead_letter_retention },
     };
-    let mut watched = watch::Given {
-        events: None,
-        columns: words(columns, "columns")?,
-        condition: super::condition(condition)?,
-        payload_columns: words(payload_columns, "payload_columns")?,
-    };
     with_triggers(|caller, session| {
+        let mut watched = watch::Given {
+            events: None,
+            columns: words(columns, "columns")?,
+            condition: super::condition(condition)?,
+            payload_columns: words(payload_columns, "payload_columns")?,
+        };
         let emitters = roles(emitters)?;
         let named = webhook.ok_or(Refusal::Null("webhook"))?;
         let id = managed::see(session, caller, named)?;

@@ -5,10 +5,10 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::{on_behalf, with_triggers, words};
-use crate::domain::event::Operation;
-use crate::domain::refusal::Refusal;
 use crate::pg::spi;
 use crate::registry::{self, managed, table, watch};
+use domain::event::Operation;
+use domain::refusal::Refusal;
 
 #[pg_extern(sql = false)]
 fn webhook_watch(
@@ -19,13 +19,13 @@ fn webhook_watch(
     condition: Option<&str>,
     payload_columns: Option<Array<'_, &str>>,
 ) -> Result<(), ErrorReport> {
-    let given = watch::Given {
-        events: words(events, "events")?.map(operations).transpose()?,
-        columns: words(columns, "columns")?,
-        condition: super::condition(condition)?,
-        payload_columns: words(payload_columns, "payload_columns")?,
-    };
     with_triggers(|caller, session| {
+        let given = watch::Given {
+            events: words(events, "events")?.map(operations).transpose()?,
+            columns: words(columns, "columns")?,
+            condition: super::condition(condition)?,
+            payload_columns: words(payload_columns, "payload_columns")?,
+        };
         let relation = table_name.ok_or(Refusal::Null("table_name"))?;
         let spec = given.complete(None)?;
         let own = managed::find(session, caller, webhook)?;

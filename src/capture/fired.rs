@@ -17,12 +17,12 @@ use sha2::{Digest, Sha256};
 use super::sender::Sender;
 use super::source::{Barred, Source, Watched};
 use super::stale;
-use crate::domain::event::Operation;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::table::Table;
 use crate::pg::trigger::Form;
 use crate::pg::{compat, rights, snapshot};
 use crate::registry::{self, trigger as made};
+use domain::event::Operation;
 
 /// Triggers that a backend remembers: about 5 kB for each and so 20 MB at most, but for long conditions. With more than that
 /// in one session, all are looked up again.

@@ -22,10 +22,10 @@ use pgrx::prelude::*;
 use self::fired::Fired;
 use self::sender::{Draft, Extent};
 use self::source::Source;
-use crate::domain::event::Operation;
 use crate::pg::row::Row;
 use crate::pg::trigger::Form;
 use crate::pg::{memory, output, reserve, settings, subtransaction};
+use domain::event::Operation;
 
 /// A row may be this many times as large as the largest body, as stored and uncompressed, before it is
 /// taken as too large without being rendered.

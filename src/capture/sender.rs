@@ -6,14 +6,14 @@ use std::time::SystemTime;
 use pgrx::pg_sys;
 
 use super::transform::{Failure, Transform};
-use crate::domain::envelope::{Envelope, Kind, Subject, Unrendered, Values};
-use crate::domain::format::Format;
-use crate::domain::refusal::Refusal;
-use crate::domain::time::Timestamp;
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{anchor, arrival, guc, identity, ids, memory, output, settings, snapshot, wake};
 use crate::queue::installation;
 use crate::queue::ring::{self, NewEvent, Target};
+use domain::envelope::{Envelope, Kind, Subject, Unrendered, Values};
+use domain::format::Format;
+use domain::refusal::Refusal;
+use domain::time::Timestamp;
 
 /// One webhook, as its events need it.
 pub struct Sender {

@@ -10,11 +10,11 @@ use super::casts::Casts;
 use super::record::Writer;
 use super::sender::Sender;
 use super::{image, stale};
-use crate::domain::envelope::{Envelope, Kind};
-use crate::domain::event::Operation;
 use crate::pg::row::Row;
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{compat, table, typcache};
+use domain::envelope::{Envelope, Kind};
+use domain::event::Operation;
 
 /// What pg_attribute.attgenerated says of a virtual generated column, since PostgreSQL 18.
 const VIRTUAL: std::ffi::c_char = b'v' as std::ffi::c_char;

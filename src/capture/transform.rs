@@ -6,11 +6,11 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReportWithLevel;
 use pgrx::prelude::*;
 
-use crate::domain::refusal::Refusal;
 use crate::pg::output::Canonical;
 use crate::pg::spi::Session;
 use crate::pg::{context, foreign, memory, report, settings, transform};
 use crate::registry::transform as registered;
+use domain::refusal::Refusal;
 
 /// Characters that the log keeps of an error, which could be as long as its function likes.
 const LONGEST_ERROR: usize = 2000;

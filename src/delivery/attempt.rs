@@ -2,7 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io::Read;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ureq::http::{HeaderName, HeaderValue, Method, Request, header};
 use ureq::{Error, Timeout};
@@ -11,9 +11,10 @@ use super::client::Endpoint;
 use super::files;
 use super::tls::HANDSHAKE;
 use super::transport::LARGEST_HEAD;
-use crate::domain::failure::{ErrorClass, Failure};
-use crate::domain::redirect;
-use crate::domain::verdict::Answer;
+use domain::failure::{ErrorClass, Failure};
+use domain::redirect;
+use domain::verdict::Answer;
+use transit::sending::{Exchange, Message};
 
 /// Bytes of an answer's body that are kept.
 pub const KEPT: usize = 4 * 1024;
@@ -21,41 +22,6 @@ pub const KEPT: usize = 4 * 1024;
 /// Bytes of an answer's body that are read so that the connection can serve again; a longer one costs
 /// the connection.
 const READ: u64 = 16 * 1024;
-
-/// Of memory that a message takes besides its body, here and where it is known by its number: measured as 300 bytes and
-/// something for the allocator. Without it, small bodies would count as nothing.
-const BESIDES: usize = 512;
-
-/// An event on its way to an endpoint.
-#[derive(Debug)]
-pub struct Message {
-    /// Identifies the message in its outcome.
-    pub delivery: i64,
-    /// The `webhook-id`: the same on every attempt and replay. Only `[A-Za-z0-9_-]`.
-    pub event_id: String,
-    /// Counted from 1.
-    pub attempt: u32,
-    /// The exact bytes.
-    pub body: String,
-}
-
-impl Message {
-    /// What it takes of memory.
-    pub fn bytes(&self) -> usize {
-        self.body.len() + BESIDES
-    }
-}
-
-/// What one attempt brought.
-#[derive(Debug)]
-pub struct Exchange {
-    /// When it began.
-    pub started: SystemTime,
-    /// Until the answer was read, or was known not to come.
-    pub took: Duration,
-    /// An answer with any status, or the reason why there is none.
-    pub result: Result<Answer, Failure>,
-}
 
 /// Makes one attempt. Returns within the endpoint's timeout, whatever the receiver does.
 pub fn perform(endpoint: &Endpoint, message: &Message) -> Exchange {

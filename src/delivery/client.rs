@@ -16,10 +16,10 @@ use super::resolver::JudgingResolver;
 use super::tls::TlsConnector;
 use super::transport::{LARGEST_HEAD, TcpConnector};
 use super::trust::Trust;
-use crate::domain::address::AddressPolicy;
-use crate::domain::secret::{Secret, SecretError};
-use crate::domain::signature::{Previous, Scheme, Signer};
-use crate::domain::url::EndpointUrl;
+use domain::address::AddressPolicy;
+use domain::secret::{Secret, SecretError};
+use domain::signature::{Previous, Scheme, Signer};
+use domain::url::EndpointUrl;
 
 /// An idle connection is not used again after this: many receivers close theirs sooner or later.
 const IDLE: Duration = Duration::from_secs(15);

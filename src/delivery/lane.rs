@@ -11,10 +11,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::attempt::Message;
-use super::client::Endpoint;
-use crate::domain::breaker;
-use crate::domain::rate::Rate;
+use super::client::{Client, Destination, Endpoint};
+use domain::breaker;
+use domain::failure::{ErrorClass, Failure};
+use domain::rate::Rate;
+use transit::sending::{EndpointQueue, Message, Queues, Waiting};
 
 /// Runners are started so that what waits is taken within this time.
 const STINT: Duration = Duration::from_millis(1);
@@ -71,17 +72,6 @@ impl Pace {
     }
 }
 
-/// What waits in a lane, for a runner.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Waiting {
-    /// Of memory.
-    pub bytes: usize,
-    /// How long the oldest message has waited.
-    pub lag: Duration,
-    /// For how long no message has been taken although there were some, or will not be.
-    pub still: Duration,
-}
-
 /// One endpoint's waiting messages.
 pub struct Lane {
     webhook: i32,
@@ -133,93 +123,6 @@ impl Lane {
     /// Whose messages these are.
     pub fn webhook(&self) -> i32 {
         self.webhook
-    }
-
-    /// Messages taken from now on go where those of `new` would, within its limits.
-    pub fn take_over(&self, new: &Self) {
-        let (endpoint, limit, rate) = {
-            let new = new.lock();
-            (Arc::clone(&new.endpoint), new.limit, new.rate.clone())
-        };
-        let mut state = self.lock();
-        state.endpoint = endpoint;
-        state.limit = limit;
-        state.rate = match (rate, &state.rate) {
-            // What has started counts.
-            (Some(new), Some(old)) => Some(new.after(old)),
-            (new, _) => new,
-        };
-    }
-
-    /// How long the oldest message that no runner has taken has waited.
-    pub fn lag(&self) -> Duration {
-        self.lock().queue.front().map_or(Duration::ZERO, |(since, _)| since.elapsed())
-    }
-
-    /// What waits in it.
-    pub fn waiting(&self, now: Instant) -> Waiting {
-        let state = self.lock();
-        let since = |at: Instant| now.saturating_duration_since(at);
-        let lag = state.queue.front().map_or(Duration::ZERO, |(at, _)| since(*at));
-        let busy = state.moved.filter(|_| state.runners > 0).map_or(Duration::ZERO, since);
-        let rate = state.rate.as_ref().map_or(Duration::ZERO, |rate| rate.wait(now));
-        Waiting { bytes: state.bytes, lag, still: lag.max(busy).max(rate) }
-    }
-
-    /// Messages that it takes in so long, if attempts go on as they do.
-    pub fn takes_within(&self, time: Duration) -> usize {
-        let state = self.lock();
-        let Some(attempt) = state.attempt() else {
-            return 0;
-        };
-        let each = time.div_duration_f64(attempt.max(Duration::from_micros(1)));
-        let allowed = state.rate.as_ref().map_or(f64::INFINITY, |rate| rate.within(time));
-        (each * state.limit as f64).min(allowed) as usize
-    }
-
-    /// Removes and returns the newest of what no runner has taken, so that `bytes` are left of it at most.
-    pub fn give_back(&self, bytes: usize) -> Vec<Message> {
-        let mut state = self.lock();
-        let mut left = 0;
-        let fits = |(_, message): &&(Instant, Message)| {
-            left += message.bytes();
-            left <= bytes
-        };
-        let kept = state.queue.iter().take_while(fits).count();
-        let given: Vec<Message> = state.queue.drain(kept..).map(|(_, message)| message).collect();
-        state.bytes -= given.iter().map(Message::bytes).sum::<usize>();
-        given
-    }
-
-    /// Removes a message that no runner has taken; says whether there was one.
-    pub fn withdraw(&self, delivery: i64) -> bool {
-        let mut state = self.lock();
-        let at = state.queue.iter().position(|(_, message)| message.delivery == delivery);
-        let withdrawn = at.and_then(|at| state.queue.remove(at));
-        state.bytes -= withdrawn.as_ref().map_or(0, |(_, message)| message.bytes());
-        withdrawn.is_some()
-    }
-
-    /// Whether it waits for the leader's decision.
-    pub fn holds(&self) -> bool {
-        self.lock().failures >= breaker::TRIPS_AT
-    }
-
-    /// How long until it needs runners that nothing else will start: the rate allows more, or what is
-    /// under way takes longer than it should.
-    pub fn due_in(&self, now: Instant) -> Option<Duration> {
-        let state = self.lock();
-        let stuck = state.stuck_since()?;
-        let wait = state.rate.as_ref().map_or(Duration::ZERO, |rate| rate.wait(now));
-        if state.failures >= breaker::TRIPS_AT || state.runners >= state.limit {
-            None
-        } else if state.runners == 0 || !wait.is_zero() {
-            Some(wait)
-        } else if state.wanted() > state.runners {
-            Some(Duration::ZERO)
-        } else {
-            Some(state.late().saturating_sub(now.saturating_duration_since(stuck)))
-        }
     }
 
     /// How fast its endpoint has been. One that has said nothing to its first runner for long gets more of them
@@ -292,6 +195,105 @@ impl Lane {
     /// Every update leaves the state whole, so a panic elsewhere does not spoil it.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queues for Client {
+    type Destination = Destination;
+    type Queue = Lane;
+
+    fn is(&self, other: &Self) -> bool {
+        Self::is(self, other)
+    }
+
+    fn queue(&self, webhook: i32, to: Destination) -> Result<Arc<Lane>, Failure> {
+        let endpoint = Endpoint::new(self, to)
+            .map_err(|error| Failure::new(ErrorClass::Internal, error.to_string()))?;
+        Ok(Arc::new(Lane::new(webhook, Arc::new(endpoint))))
+    }
+
+    fn concurrency(to: &Destination) -> usize {
+        to.concurrency
+    }
+}
+
+impl EndpointQueue for Lane {
+    fn waiting(&self, now: Instant) -> Waiting {
+        let state = self.lock();
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let lag = state.queue.front().map_or(Duration::ZERO, |(at, _)| since(*at));
+        let busy = state.moved.filter(|_| state.runners > 0).map_or(Duration::ZERO, since);
+        let rate = state.rate.as_ref().map_or(Duration::ZERO, |rate| rate.wait(now));
+        Waiting { bytes: state.bytes, lag, still: lag.max(busy).max(rate) }
+    }
+
+    fn lag(&self) -> Duration {
+        self.lock().queue.front().map_or(Duration::ZERO, |(since, _)| since.elapsed())
+    }
+
+    fn takes_within(&self, time: Duration) -> usize {
+        let state = self.lock();
+        let Some(attempt) = state.attempt() else {
+            return 0;
+        };
+        let each = time.div_duration_f64(attempt.max(Duration::from_micros(1)));
+        let allowed = state.rate.as_ref().map_or(f64::INFINITY, |rate| rate.within(time));
+        (each * state.limit as f64).min(allowed) as usize
+    }
+
+    fn due_in(&self, now: Instant) -> Option<Duration> {
+        let state = self.lock();
+        let stuck = state.stuck_since()?;
+        let wait = state.rate.as_ref().map_or(Duration::ZERO, |rate| rate.wait(now));
+        if state.failures >= breaker::TRIPS_AT || state.runners >= state.limit {
+            None
+        } else if state.runners == 0 || !wait.is_zero() {
+            Some(wait)
+        } else if state.wanted() > state.runners {
+            Some(Duration::ZERO)
+        } else {
+            Some(state.late().saturating_sub(now.saturating_duration_since(stuck)))
+        }
+    }
+
+    fn holds(&self) -> bool {
+        self.lock().failures >= breaker::TRIPS_AT
+    }
+
+    fn take_over(&self, new: &Self) {
+        let (endpoint, limit, rate) = {
+            let new = new.lock();
+            (Arc::clone(&new.endpoint), new.limit, new.rate.clone())
+        };
+        let mut state = self.lock();
+        state.endpoint = endpoint;
+        state.limit = limit;
+        state.rate = match (rate, &state.rate) {
+            // What has started counts.
+            (Some(new), Some(old)) => Some(new.after(old)),
+            (new, _) => new,
+        };
+    }
+
+    fn give_back(&self, bytes: usize) -> Vec<Message> {
+        let mut state = self.lock();
+        let mut left = 0;
+        let fits = |(_, message): &&(Instant, Message)| {
+            left += message.bytes();
+            left <= bytes
+        };
+        let kept = state.queue.iter().take_while(fits).count();
+        let given: Vec<Message> = state.queue.drain(kept..).map(|(_, message)| message).collect();
+        state.bytes -= given.iter().map(Message::bytes).sum::<usize>();
+        given
+    }
+
+    fn withdraw(&self, delivery: i64) -> bool {
+        let mut state = self.lock();
+        let at = state.queue.iter().position(|(_, message)| message.delivery == delivery);
+        let withdrawn = at.and_then(|at| state.queue.remove(at));
+        state.bytes -= withdrawn.as_ref().map_or(0, |(_, message)| message.bytes());
+        withdrawn.is_some()
     }
 }
 

@@ -147,7 +147,7 @@ fn part(places: usize, eighths: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::delivery::client::{Endpoint, example};
+    use crate::client::{Endpoint, example};
 
     const PLACES: usize = 8;
 

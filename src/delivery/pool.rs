@@ -15,14 +15,15 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use nix::sys::epoll::Epoll;
 
-use super::attempt::{self, Exchange, Message};
+use super::attempt;
 use super::bell::Bell;
 use super::fiber::{self, Fibers};
 use super::lane::Lane;
 use super::line::{Line, Turn};
 use super::thread;
-use crate::domain::failure::{ErrorClass, Failure};
-use crate::domain::verdict;
+use domain::failure::{ErrorClass, Failure};
+use domain::verdict;
+use transit::sending::{EndpointQueue, Exchange, Message, Outcome};
 
 /// A thread without work ends after this.
 const IDLE: Duration = Duration::from_secs(30);
@@ -39,21 +40,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Outcomes that may wait to be collected while another attempt begins, which bounds what a crash can repeat. What is under
 /// way then goes on: a thread that waited for room would let the time limits of its requests pass.
 pub const OUTCOMES: usize = 512;
-
-/// An attempt that has ended.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The lane's webhook.
-    pub webhook: i32,
-    /// [`Message::delivery`].
-    pub delivery: i64,
-    /// [`Message::attempt`].
-    pub attempt: u32,
-    /// Before its lane was asked where it goes.
-    pub began: Instant,
-    /// How it went.
-    pub exchange: Exchange,
-}
 
 /// A pool of threads; dropping it lets them end when their attempts do.
 pub struct Pool {
@@ -309,7 +295,7 @@ mod tests {
     use nix::poll::{PollFd, PollFlags, poll};
 
     use super::*;
-    use crate::delivery::client::{Endpoint, example};
+    use crate::client::{Endpoint, example};
 
     fn lane() -> Arc<Lane> {
         let endpoint = Endpoint::new(&example::client(), example::destination()).unwrap();

@@ -16,9 +16,9 @@ use ureq::{Error, Timeout};
 
 use super::lookup::Lookups;
 use super::race;
-use crate::domain::address::AddressPolicy;
-use crate::domain::failure::{ErrorClass, Failure};
-use crate::domain::url::{self, UrlError};
+use domain::address::AddressPolicy;
+use domain::failure::{ErrorClass, Failure};
+use domain::url::{self, UrlError};
 
 /// Addresses that ureq can take; a name with more is judged by all and called at these.
 const MOST: usize = 16;

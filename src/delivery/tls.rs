@@ -16,8 +16,8 @@ use ureq::{Error, Timeout};
 use super::standing::Trial;
 use super::transport::{TcpTransport, room};
 use super::trust::Trust;
-use crate::domain::failure::{ErrorClass, Failure};
-use crate::domain::url;
+use domain::failure::{ErrorClass, Failure};
+use domain::url;
 
 /// What ureq is told where the time is over within a handshake; of its reasons none means that.
 pub const HANDSHAKE: Timeout = Timeout::PerCall;

@@ -20,7 +20,7 @@ use super::fiber::{self, Until};
 use super::files::Open;
 use super::race::{self, Connected, Lost};
 use super::standing::{Standings, Trial};
-use crate::domain::failure::{ErrorClass, Failure};
+use domain::failure::{ErrorClass, Failure};
 
 /// Held-back output beyond this is written at once.
 const WRITE_AT: usize = 16 * 1024;

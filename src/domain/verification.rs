@@ -123,7 +123,7 @@ mod tests {
     use http::HeaderName;
 
     use super::*;
-    use crate::domain::signature::{Previous, Signer};
+    use crate::signature::{Previous, Signer};
 
     const BODY: &str = r#"{"a":1}"#;
 

@@ -2,12 +2,12 @@
 
 use pgrx::pg_sys;
 
-use crate::domain::time;
-use crate::domain::verdict::{self, Verdict};
 use crate::pg::heap::{self, Field, column};
 use crate::pg::settings::LogLevel;
 use crate::pg::spi::{Session, arg, sql};
-use crate::queue::event::Settlement;
+use domain::time;
+use domain::verdict::{self, Verdict};
+use transit::event::Settlement;
 
 /// The tables of attempts, one for each slot of the ring.
 pub struct Log {

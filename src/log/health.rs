@@ -1,8 +1,8 @@
 //! How endpoints answer: rows of `webhook.health`, and pausing those that are gone.
 
-use crate::domain::time::Timestamp;
 use crate::pg::spi::{Session, arg, sql};
-use crate::queue::health::Health;
+use domain::time::Timestamp;
+use transit::health::Health;
 
 /// Writes what changed.
 pub fn write(session: &Session, healths: &[Health]) {

@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
-use crate::domain::time::Timestamp;
 use crate::pg::guc::Local;
 use crate::pg::settings;
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::table::{self, Lock, Table};
 use crate::registry;
+use domain::time::Timestamp;
 
 /// Slots of the ring.
 const SLOTS: i16 = 8;

@@ -11,7 +11,7 @@
 use pgrx::pg_sys;
 
 use super::{invalidation, sequence, server, snapshot};
-use crate::domain::snapshot::Xid8;
+use domain::snapshot::Xid8;
 
 /// This transaction is one of a copy of the installation that transaction `since` has written.
 pub fn note(since: i64) {

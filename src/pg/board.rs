@@ -18,7 +18,7 @@ pub use self::entry::Entry;
 use self::visits::Visits;
 use super::state::{Leave, Visit};
 use super::{compat, server};
-use crate::domain::time::Timestamp;
+use domain::time::Timestamp;
 
 /// Databases of one server that can have the extension and a worker. An entry takes 512 bytes, and to find one
 /// is to compare so many numbers, once in a session.

@@ -10,7 +10,8 @@ use pgrx::{FromDatum, pg_sys};
 
 use super::array::{self, Array};
 use super::row::Row;
-use super::spi::{Arg as SqlArg, Readable};
+use super::spi::Arg as SqlArg;
+use super::types::Readable;
 
 /// A composite value of any type; it lives as long as the call that it is an argument of, or as the rows that it is in.
 pub struct Record<'a>(pub Row<'a>);
@@ -21,16 +22,21 @@ unsafe impl<'a> Readable<'a> for Record<'a> {
         // SAFETY: in a transaction; a look at the catalog.
         unsafe { pg_sys::type_is_rowtype(type_oid) }
     }
+
+    unsafe fn read(datum: pg_sys::Datum, null: bool, _: pg_sys::Oid) -> Option<Self> {
+        // SAFETY: the caller's datum is a composite value.
+        (!null).then(|| Self(unsafe { take_apart(datum) }))
+    }
 }
 
 impl FromDatum for Record<'_> {
     unsafe fn from_polymorphic_datum(
         datum: pg_sys::Datum,
-        is_null: bool,
-        _: pg_sys::Oid,
+        null: bool,
+        type_oid: pg_sys::Oid,
     ) -> Option<Self> {
-        // SAFETY: the caller's datum is a composite value.
-        (!is_null).then(|| Self(unsafe { take_apart(datum) }))
+        // SAFETY: the caller's.
+        unsafe { Self::read(datum, null, type_oid) }
     }
 }
 

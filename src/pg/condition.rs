@@ -8,8 +8,8 @@ use pgrx::pg_sys;
 
 use super::compat;
 use super::row::Row;
-use super::spi::Readable;
 use super::table::Table;
+use super::types::Readable;
 
 /// How the catalog numbers the rows of a condition.
 const OLD: u32 = pg_sys::PRS2_OLD_VARNO;
@@ -23,16 +23,10 @@ unsafe impl Readable<'_> for Condition {
     fn reads(type_oid: pg_sys::Oid) -> bool {
         type_oid == pg_sys::PG_NODE_TREEOID
     }
-}
 
-impl FromDatum for Condition {
-    unsafe fn from_polymorphic_datum(
-        datum: pg_sys::Datum,
-        is_null: bool,
-        _: pg_sys::Oid,
-    ) -> Option<Self> {
+    unsafe fn read(datum: pg_sys::Datum, null: bool, _: pg_sys::Oid) -> Option<Self> {
         // SAFETY: the caller's datum is one; it is stored as a text is.
-        let text = unsafe { <&str>::from_datum(datum, is_null) }?;
+        let text = unsafe { <&str>::from_datum(datum, null) }?;
         CString::new(text).ok().map(Self)
     }
 }

@@ -12,7 +12,7 @@ use pgrx::prelude::*;
 use super::row::Row;
 use super::spi::Arg;
 use super::{compat, report, wal};
-use crate::domain::refusal::Refusal;
+use domain::refusal::Refusal;
 
 /// The name of a column as the catalog has it, filled up with zeros: of a fixed size, so that comparing two looks for no end.
 /// Each row of the ring is compared with all of them.

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use pgrx::prelude::*;
 
 use super::{catalog, memory};
-use crate::domain::names;
+use domain::names;
 
 /// What the extension is called.
 pub const NAME: &CStr = c"pg_webhook";

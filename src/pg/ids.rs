@@ -7,8 +7,8 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::{board, identity, sequence, server};
-use crate::domain::ids::{self, Ledger, UsedUp};
-use crate::domain::time::Timestamp;
+use domain::ids::{self, Ledger, UsedUp};
+use domain::time::Timestamp;
 
 /// The next id of this database, whose mark is in `sequence`, at a time that the clock shows. Needs no right, keeps no lock
 /// and leaves nothing in the session.

@@ -11,7 +11,7 @@ use std::ptr;
 use pgrx::pg_sys;
 
 use super::ffi;
-use crate::domain::time::Timestamp;
+use domain::time::Timestamp;
 
 /// What output functions read.
 struct Variables {

@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys;
 
-use crate::domain::refusal::Refusal;
+use domain::refusal::Refusal;
 
 /// Bytes from the server's strong random source.
 ///

@@ -3,34 +3,38 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use crate::domain::event::Operation;
-use crate::domain::format::Format;
-use crate::domain::level::Level;
-use crate::domain::on_error::OnTransformError;
-use crate::domain::refusal::{EACH_EVENT, Refusal};
-use crate::domain::secret::SecretError;
-use crate::domain::signature::Scheme;
-use crate::domain::status::Status;
-use crate::domain::url::UrlError;
 use crate::pg::identity;
+use domain::event::Operation;
+use domain::format::Format;
+use domain::level::Level;
+use domain::on_error::OnTransformError;
+use domain::refusal::{EACH_EVENT, Refusal};
+use domain::secret::SecretError;
+use domain::signature::Scheme;
+use domain::status::Status;
+use domain::url::UrlError;
 
-impl From<Refusal> for ErrorReport {
-    fn from(refusal: Refusal) -> Self {
-        let report = ErrorReport::new(sqlstate(&refusal), refusal.to_string(), function_name!());
-        let report = match detail(&refusal) {
-            Some(detail) => report.set_detail(detail),
-            None => report,
-        };
-        match hint(&refusal) {
-            Some(hint) => report.set_hint(hint),
-            None => report,
-        }
+/// As an error that a function returns.
+pub fn of(refusal: Refusal) -> ErrorReport {
+    let report = new(sqlstate(&refusal), refusal.to_string());
+    let report = match detail(&refusal) {
+        Some(detail) => report.set_detail(detail),
+        None => report,
+    };
+    match hint(&refusal) {
+        Some(hint) => report.set_hint(hint),
+        None => report,
     }
+}
+
+/// What `work` comes to, as a function returns it.
+pub fn answer<R>(work: impl FnOnce() -> Result<R, Refusal>) -> Result<R, ErrorReport> {
+    work().map_err(of)
 }
 
 /// Raises it as an error.
 pub fn raise(refusal: Refusal) -> ! {
-    ErrorReport::from(refusal).report(PgLogLevel::ERROR);
+    of(refusal).report(PgLogLevel::ERROR);
     unreachable!()
 }
 

@@ -5,7 +5,7 @@ use pgrx::pg_sys;
 use super::guc::Local;
 use super::identity::Caller;
 use super::{identity, report};
-use crate::domain::refusal::Refusal;
+use domain::refusal::Refusal;
 
 /// Runs `work` with the rights of the owner of our tables and with the search path that every function
 /// of ours has.

@@ -6,7 +6,7 @@
 
 use pgrx::prelude::*;
 
-use crate::domain::ids::Ledger;
+use domain::ids::Ledger;
 
 /// The one page of a sequence has this in its special space (commands/sequence.c).
 const MAGIC: u32 = 0x1717;

@@ -3,7 +3,7 @@
 use pgrx::pg_sys;
 
 use super::compat;
-use crate::domain::time::Timestamp;
+use domain::time::Timestamp;
 
 /// The server's own number, which a physical copy of it shares.
 pub fn system_identifier() -> u64 {

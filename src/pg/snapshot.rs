@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys;
 
-use crate::domain::snapshot::{Snapshot, Xid8};
+use domain::snapshot::{Snapshot, Xid8};
 
 /// The id of the current top-level transaction, which gets one if it has none.
 pub fn top_xid() -> Xid8 {

@@ -6,14 +6,12 @@ use std::ffi::{CString, c_char};
 use std::marker::PhantomData;
 use std::ptr;
 
-use pgrx::datum::{JsonB, TimestampWithTimeZone, Uuid};
+use pgrx::IntoDatum;
 use pgrx::prelude::*;
-use pgrx::{FromDatum, IntoDatum};
 
-use super::{memory, report};
-use crate::domain::refusal::Refusal;
-use crate::domain::snapshot::Xid8;
-use crate::domain::time::Timestamp;
+use super::report;
+use super::types::{Readable, Writable};
+use domain::refusal::Refusal;
 
 /// A statement in `sql/query/`.
 #[derive(Clone, Copy)]
@@ -50,8 +48,8 @@ impl Arg {
 }
 
 /// Makes the argument of any value that SQL has a type for; `None` is NULL.
-pub fn arg<T: IntoDatum>(value: T) -> Arg {
-    Arg { type_oid: T::type_oid(), datum: value.into_datum() }
+pub fn arg<T: Writable>(value: T) -> Arg {
+    Arg { type_oid: T::Sql::type_oid(), datum: value.into_sql().into_datum() }
 }
 
 /// An open SPI connection.
@@ -75,68 +73,6 @@ pub struct Row<'r> {
     tuple: pg_sys::HeapTuple,
     descriptor: pg_sys::TupleDesc,
     _rows: PhantomData<&'r ()>,
-}
-
-/// What a column of a row that is there for as long as `'r` may be read as.
-///
-/// # Safety
-///
-/// Of a value of any type that `reads` accepts, `FromDatum` makes a sound value of this one, which holds nothing of the
-/// row that `'r` does not say.
-pub unsafe trait Readable<'r>: FromDatum {
-    /// Whether it can be made of values of that type.
-    fn reads(type_oid: pg_sys::Oid) -> bool;
-
-    /// Of a value; `None` for NULL.
-    ///
-    /// # Safety
-    ///
-    /// It is one of that type, which `reads` has accepted.
-    unsafe fn read(datum: pg_sys::Datum, null: bool, type_oid: pg_sys::Oid) -> Option<Self> {
-        // SAFETY: the caller's.
-        unsafe { Self::from_polymorphic_datum(datum, null, type_oid) }
-    }
-}
-
-macro_rules! readable {
-    ($($owned:ty),*) => {
-        $(
-            // SAFETY: pgrx makes a value of those types that it says it is compatible with, and copies what it needs.
-            unsafe impl Readable<'_> for $owned {
-                fn reads(type_oid: pg_sys::Oid) -> bool {
-                    <$owned>::is_compatible_with(type_oid)
-                }
-            }
-        )*
-    };
-}
-
-readable!(bool, i8, i16, i32, i64, f64, Vec<u8>, pg_sys::Oid, Uuid, TimestampWithTimeZone);
-readable!(pg_sys::ItemPointerData, Vec<i16>, Vec<i32>, Vec<i64>, Vec<String>, Vec<pg_sys::Oid>);
-readable!(JsonB, Timestamp, Xid8, Vec<Uuid>);
-
-// SAFETY: the text of a type that pgrx would read it from; a copy.
-unsafe impl Readable<'_> for String {
-    fn reads(type_oid: pg_sys::Oid) -> bool {
-        Self::is_compatible_with(type_oid)
-    }
-
-    /// It can be a body, of any size.
-    unsafe fn read(datum: pg_sys::Datum, null: bool, _: pg_sys::Oid) -> Option<Self> {
-        if null {
-            return None;
-        }
-        // SAFETY: the caller's: a varlena, which is read where it is unless it is compressed or elsewhere.
-        unsafe {
-            let stored = datum.cast_mut_ptr::<pg_sys::varlena>();
-            let whole = pg_sys::pg_detoast_datum_packed(stored);
-            let text = memory::copy(pgrx::varlena_to_byte_slice(whole));
-            if whole != stored {
-                pg_sys::pfree(whole.cast());
-            }
-            Some(text)
-        }
-    }
 }
 
 /// Runs `work` with SPI connected. Memory of rows ends with it.

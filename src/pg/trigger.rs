@@ -11,7 +11,7 @@ use pgrx::pg_sys;
 use super::condition::Condition;
 use super::identity::Extension;
 use super::table::Table;
-use crate::domain::event::Operation;
+use domain::event::Operation;
 
 /// A trigger of a table.
 pub struct Trigger {

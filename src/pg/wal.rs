@@ -2,7 +2,7 @@
 
 use pgrx::pg_sys;
 
-use crate::domain::snapshot::Xid8;
+use domain::snapshot::Xid8;
 
 /// Makes sure that the commits of `xids` are on disk.
 ///

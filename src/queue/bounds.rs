@@ -1,14 +1,14 @@
-//! The slow lane as it is walked to keep it within its bounds: see [`crate::domain::bounds`].
+//! The slow lane as it is walked to keep it within its bounds: see [`domain::bounds`].
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use crate::domain::bounds::{Bound, Bounds, Row};
-use crate::domain::snapshot::Xid8;
-use crate::domain::time::Timestamp;
-use crate::domain::timeline::Timeline;
 use crate::pg::settings;
 use crate::pg::spi::{self, Session, arg, sql};
+use domain::bounds::{Bound, Bounds, Row};
+use domain::snapshot::Xid8;
+use domain::time::Timestamp;
+use domain::timeline::Timeline;
 
 /// A row that the walk has come to.
 pub struct Found {

@@ -1,12 +1,12 @@
 //! The durable cursor.
 
 use super::walk::{self, Place};
-use crate::domain::clock::Reading;
-use crate::domain::snapshot::Snapshot;
-use crate::domain::time::Timestamp;
-use crate::domain::timeline::{Absence, Timeline};
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{quit, server, snapshot};
+use domain::clock::Reading;
+use domain::snapshot::Snapshot;
+use domain::time::Timestamp;
+use domain::timeline::{Absence, Timeline};
 
 /// Begins a run; returns where the one before has come to, `None` where the row has been removed by
 /// hand. The commit of this is flushed, and with it every commit before it: what this sees is on disk.
@@ -66,7 +66,7 @@ pub fn condemn(session: &Session, delivery: i64, reason: &str, now: Timestamp) {
 
 /// The worker is at work, and everything that `settled` sees is finished or in the slow lane.
 pub fn save(session: &Session, settled: Option<&Snapshot>, clock: Reading) {
-    let args = [arg(settled.cloned()), arg(clock.at), arg(clock.step)];
+    let args = [arg(settled), arg(clock.at), arg(clock.step)];
     session.run(sql!("queue/advance"), &args);
 }
 

@@ -6,10 +6,10 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::refusal::Refusal;
-use crate::domain::snapshot::Xid8;
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{arrival, heap, random, server, settings, snapshot};
+use domain::refusal::Refusal;
+use domain::snapshot::Xid8;
 
 /// Bytes of an id.
 const ID: usize = 6;

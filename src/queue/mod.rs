@@ -1,4 +1,4 @@
-//! The queue: from a captured event to its end.
+//! The queue: from a captured event to its end, as rows. What of it is in memory meanwhile is the room `transit`'s.
 //!
 //! # The life of a delivery
 //!
@@ -14,7 +14,7 @@
 //! * retrying → **dead**: the retries are used up. The row stays in the slow lane, due at infinity, which
 //!   no claim asks for. Once somebody has replayed it, a row in `webhook.closed` says so.
 //! * pending or retrying → **dead** as well where more waits of its webhook than may
-//!   ([`crate::domain::bounds`]): the oldest go, without an attempt. A dead letter that is beyond a bound leaves the slow
+//!   ([`domain::bounds`]): the oldest go, without an attempt. A dead letter that is beyond a bound leaves the slow
 //!   lane for good, once the ring holds its event no more.
 //! * captured, pending, retrying or dead → **cancelled**: somebody has cancelled it, and a row in
 //!   `webhook.closed` says so. From then on nobody takes it out of the ring or the slow lane. The leader
@@ -26,7 +26,7 @@
 //!
 //! # What always holds
 //!
-//! 1. Every committed event is read exactly once per run ([`crate::domain::window`]).
+//! 1. Every committed event is read exactly once per run ([`transit::window`]).
 //! 2. Each delivery is either before the cursor or after it. Before it, it is finished (a final attempt
 //!    row) or in the slow lane. So a start reads what is after the cursor, drops what has a final attempt
 //!    row or is in the slow lane, and has everything.
@@ -41,17 +41,13 @@
 //!    retention. Writers may still use an old slot meanwhile: the leader reads all of them.
 //! 8. No transaction is open while a request is under way.
 //! 9. A delivery is its id together with the transaction that wrote its event. Ids are given once
-//!    ([`crate::domain::ids`]); should one be there twice all the same, neither delivery is taken for the
+//!    ([`domain::ids`]); should one be there twice all the same, neither delivery is taken for the
 //!    other: the one that is read later is *renewed*, written once more under another id, and a row in
 //!    `webhook.closed` says so of what it was.
 
 pub mod bounds;
 pub mod cursor;
-pub mod event;
-pub mod health;
 pub mod installation;
 pub mod pending;
 pub mod ring;
-pub mod schedule;
-pub mod track;
 pub mod walk;

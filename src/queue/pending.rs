@@ -1,17 +1,17 @@
-//! The slow lane. All that is due there is in the time of the queue, see [`crate::domain::clock`].
+//! The slow lane. All that is due there is in the time of the queue, see [`domain::clock`].
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use pgrx::pg_sys;
 
-use super::event::{Event, Origin, Spill};
 use super::ring;
-use super::track::Claim;
-use crate::domain::snapshot::Xid8;
-use crate::domain::time::{self, Timestamp};
-use crate::domain::timeline::Timeline;
 use crate::pg::spi::{Arg, Row, Session, arg, sql};
+use domain::snapshot::Xid8;
+use domain::time::{self, Timestamp};
+use domain::timeline::Timeline;
+use transit::event::{Event, Origin, Spill};
+use transit::track::Claim;
 
 /// Before every time.
 const BEGINNING: Timestamp = Timestamp(i64::MIN);

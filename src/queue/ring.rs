@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use pgrx::pg_sys;
 
-use super::event::{Event, Origin, Spill};
-use crate::domain::snapshot::Xid8;
-use crate::domain::time::Timestamp;
-use crate::domain::window::Scan;
 use crate::pg::heap::{self, Field, column};
 use crate::pg::spi::{Row, Session, arg, sql};
 use crate::pg::{ids, snapshot};
+use domain::snapshot::Xid8;
+use domain::time::Timestamp;
+use transit::event::{Event, Origin, Spill};
+use transit::window::Scan;
 
 /// Events in a page.
 pub const PAGE: usize = 500;
@@ -113,8 +113,8 @@ pub fn read(session: &Session, window: u64, scan: &Scan, skip: &[i32], installat
                 arg(after.0),
                 arg(after.1),
                 arg(*below),
-                arg(upper.clone()),
-                arg(lower.clone()),
+                arg(upper),
+                arg(lower),
                 arg(limit),
                 arg(skip.to_vec()),
             ],

@@ -1,8 +1,8 @@
 //! The place of a walk through the slow lane that has not come to its end when its worker leaves.
 
-use crate::domain::bounds::{Counted, Tally, Walk};
-use crate::domain::time::Timestamp;
 use crate::pg::spi::{Session, arg, sql};
+use domain::bounds::{Counted, Tally, Walk};
+use domain::time::Timestamp;
 
 /// Where it is.
 pub struct Place {

@@ -5,8 +5,8 @@ use std::panic::AssertUnwindSafe;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::prelude::*;
 
-use crate::domain::refusal::Refusal;
 use crate::pg::parse;
+use domain::refusal::Refusal;
 
 /// Passes a text that is one expression. Which names and operators it may use is checked when the
 /// trigger is created.

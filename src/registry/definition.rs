@@ -6,15 +6,15 @@ use http::HeaderMap;
 use pgrx::datum::Interval;
 use pgrx::pg_sys;
 
-use crate::domain::format::Format;
-use crate::domain::header;
-use crate::domain::on_error::OnTransformError;
-use crate::domain::refusal::Refusal;
-use crate::domain::secret::Secret;
-use crate::domain::signature::Scheme;
-use crate::domain::url::EndpointUrl;
 use crate::pg::json::Json;
 use crate::pg::settings;
+use domain::format::Format;
+use domain::header;
+use domain::on_error::OnTransformError;
+use domain::refusal::Refusal;
+use domain::secret::Secret;
+use domain::signature::Scheme;
+use domain::url::EndpointUrl;
 
 /// The longest name, in characters.
 const LONGEST_NAME: usize = 200;

@@ -4,10 +4,10 @@ use pgrx::pg_sys;
 
 use super::managed::{self, Webhook};
 use super::privilege::{self, Extent, Patience};
-use crate::domain::refusal::Refusal;
 use crate::pg::grant;
 use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
+use domain::refusal::Refusal;
 
 /// As [`managed::find`], where `roles` are going to be its emitters.
 ///

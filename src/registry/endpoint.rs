@@ -6,20 +6,20 @@ use http::HeaderName;
 use pgrx::datum::JsonB;
 
 use super::definition;
-use crate::delivery::client::Destination;
-use crate::delivery::route::Route;
-use crate::domain::failure::{ErrorClass, Failure};
-use crate::domain::format::Format;
-use crate::domain::header;
-use crate::domain::secret::Secret;
-use crate::domain::signature::{Previous, Scheme};
-use crate::domain::url::EndpointUrl;
-use crate::domain::verdict::RetryPolicy;
 use crate::pg::spi::{Row, Session, arg, sql};
 use crate::pg::{identity, settings};
+use delivery::client::Destination;
+use domain::failure::{ErrorClass, Failure};
+use domain::format::Format;
+use domain::header;
+use domain::secret::Secret;
+use domain::signature::{Previous, Scheme};
+use domain::url::EndpointUrl;
+use domain::verdict::RetryPolicy;
+use transit::route::Route;
 
 /// All live webhooks, or the one with this key.
-pub fn load(session: &Session, only: Option<i32>) -> Vec<Route> {
+pub fn load(session: &Session, only: Option<i32>) -> Vec<Route<Destination>> {
     let rows = session.run(sql!("registry/endpoints"), &[arg(only)]);
     rows.iter().map(route).collect()
 }
@@ -30,7 +30,7 @@ pub fn unarmed(session: &Session, only: Option<i32>) -> i64 {
     rows.first().map_or(0, |row| row.value(1))
 }
 
-fn route(row: Row<'_>) -> Route {
+fn route(row: Row<'_>) -> Route<Destination> {
     let (enabled, paused): (bool, bool) = (row.value(3), row.value(4));
     Route {
         webhook: row.value(1),

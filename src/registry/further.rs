@@ -6,12 +6,12 @@ use pgrx::datum::Uuid;
 use pgrx::prelude::*;
 
 use super::trigger::{self, Made};
-use crate::domain::event::Operation;
-use crate::domain::refusal::Refusal;
 use crate::pg::condition::Condition;
 use crate::pg::spi::{Session, sql};
 use crate::pg::table::{Lock, Table};
 use crate::pg::trigger as catalog;
+use domain::event::Operation;
+use domain::refusal::Refusal;
 
 /// Makes a trigger for each of `operations`, with the condition that those `before` have if there is one: nothing of the
 /// caller's is read, no event trigger fires, and no right on partitions is needed, which may be others'.

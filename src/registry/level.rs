@@ -4,11 +4,11 @@ use pgrx::pg_sys;
 
 use super::emitter;
 use super::privilege::{self, Extent, Patience};
-use crate::domain::level::Level;
-use crate::domain::refusal::Refusal;
 use crate::pg::grant;
 use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
+use domain::level::Level;
+use domain::refusal::Refusal;
 
 /// Makes `role` have `level`, whatever it had before.
 ///

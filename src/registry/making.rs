@@ -9,10 +9,10 @@ use pgrx::prelude::*;
 
 use super::condition;
 use super::trigger::{self, Made};
-use crate::domain::event::Operation;
-use crate::domain::refusal::Refusal;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::trigger::{self as catalog, Firing};
+use domain::event::Operation;
+use domain::refusal::Refusal;
 
 /// Triggers that the caller is to make.
 pub struct Making {

@@ -1,10 +1,10 @@
 //! Webhooks that the caller may manage.
 
-use crate::domain::refusal::Refusal;
-use crate::domain::signature::Scheme;
 use crate::pg::identity::Caller;
 use crate::pg::snapshot;
 use crate::pg::spi::{Rows, Session, arg, sql};
+use domain::refusal::Refusal;
+use domain::signature::Scheme;
 
 /// A webhook that the caller may manage.
 pub struct Webhook {

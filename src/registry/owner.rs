@@ -12,10 +12,10 @@ use pgrx::prelude::*;
 use super::managed::Webhook;
 use super::privilege::{self, Patience};
 use super::{emitter, set_changed, transform};
-use crate::domain::refusal::Refusal;
 use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{anchor, invalidation, random, snapshot, subtransaction};
+use domain::refusal::Refusal;
 
 /// What stands for `role`. It is made where there is none.
 ///

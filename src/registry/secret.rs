@@ -9,11 +9,11 @@ use pgrx::prelude::*;
 use serde_json::Value;
 
 use super::managed::Webhook;
-use crate::domain::secret::Secret;
-use crate::domain::time::Timestamp;
 use crate::pg::heap::{self, Field, column};
 use crate::pg::invalidation;
 use crate::pg::spi::{Session, arg, sql};
+use domain::secret::Secret;
+use domain::time::Timestamp;
 
 /// A row of `webhook.secret`, without its key.
 #[derive(Default)]

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use crate::domain::refusal::Refusal;
 use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
+use domain::refusal::Refusal;
 
 /// The relation's name, for messages.
 pub fn name(session: &Session, relation: pg_sys::Oid) -> String {

@@ -3,9 +3,9 @@
 use pgrx::datum::Uuid;
 use pgrx::pg_sys;
 
-use crate::domain::refusal::Refusal;
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{adoption, anchor, random, snapshot};
+use domain::refusal::Refusal;
 
 /// Passes a function that makes a payload of another, and that a webhook of `role` may call: `role` itself may, and
 /// it belongs to `role` or to a superuser. Returns its signature.

@@ -10,14 +10,14 @@ use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::prelude::*;
 
-use crate::domain::event::Operation;
-use crate::domain::refusal::{EACH_EVENT, Refusal};
 use crate::pg::condition::Condition;
 use crate::pg::guc::Local;
 use crate::pg::identity;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::table::{Lock, Table};
 use crate::pg::trigger::{self, Firing};
+use domain::event::Operation;
+use domain::refusal::{EACH_EVENT, Refusal};
 
 /// Making or dropping a trigger locks the table against writers for a moment. Behind a long
 /// transaction that moment would not come and every writer would queue up, so it is not waited for

@@ -6,10 +6,10 @@ use pgrx::pg_sys;
 use super::making::Making;
 use super::managed::Webhook;
 use super::{condition, further, removal, table, trigger};
-use crate::domain::event::Operation;
-use crate::domain::refusal::Refusal;
 use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
+use domain::event::Operation;
+use domain::refusal::Refusal;
 
 /// What of a table is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,14 +6,14 @@ use pgrx::prelude::*;
 use super::definition::Definition;
 use super::managed::Webhook;
 use super::{emitter, owner, secret, transform};
-use crate::domain::format::Format;
-use crate::domain::on_error::OnTransformError;
-use crate::domain::refusal::Refusal;
-use crate::domain::secret::Secret;
-use crate::domain::signature::{Scheme, Signer};
 use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{ids, settings, snapshot, subtransaction};
+use domain::format::Format;
+use domain::on_error::OnTransformError;
+use domain::refusal::Refusal;
+use domain::secret::Secret;
+use domain::signature::{Scheme, Signer};
 
 /// A webhook that has just been made.
 pub struct Created {

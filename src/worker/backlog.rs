@@ -10,7 +10,7 @@ use pgrx::pg_sys;
 
 use crate::pg::guc::Local;
 use crate::pg::table;
-use crate::queue::event::{Settlement, Spill};
+use transit::event::{Settlement, Spill};
 
 /// When to try again. Each time new events wait for [`PATIENCE`] at most.
 const AGAIN: Duration = Duration::from_millis(500);

@@ -10,17 +10,18 @@ use std::time::{Duration, Instant};
 use pgrx::prelude::*;
 
 use super::backlog::Backlog;
-use crate::domain::bounds::Walk;
-use crate::domain::reminder::Reminder;
-use crate::domain::time::Timestamp;
-use crate::domain::timeline::Timeline;
 use crate::log::health::{self, Reached};
 use crate::pg::identity::Extension;
 use crate::pg::spi::Session;
 use crate::pg::txn::{self, TxnError};
 use crate::queue::bounds::{self, Delivery};
-use crate::queue::schedule::Schedule;
 use crate::queue::walk::{self, Place};
+use delivery::client::Client;
+use domain::bounds::Walk;
+use domain::reminder::Reminder;
+use domain::time::Timestamp;
+use domain::timeline::Timeline;
+use transit::schedule::Schedule;
 
 /// Rows of a page: some milliseconds, for which whatever else there is waits.
 const PAGE: i64 = 2_000;
@@ -136,7 +137,7 @@ impl Walking {
         extension: Extension,
         clock: Timestamp,
         timeline: &Timeline,
-        schedule: &Schedule,
+        schedule: &Schedule<Client>,
         backlog: &mut Backlog,
     ) -> Result<(), TxnError> {
         let began = Instant::now();
@@ -184,7 +185,7 @@ impl Walking {
         session: &Session,
         clock: Timestamp,
         timeline: &Timeline,
-        schedule: &Schedule,
+        schedule: &Schedule<Client>,
         before: i64,
     ) -> (Option<i64>, Vec<Reached>) {
         if std::mem::take(&mut self.stale) {

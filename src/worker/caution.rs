@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use pgrx::prelude::*;
 
 use super::leader::Leader;
-use crate::domain::time::Timestamp;
 use crate::pg::spi::Session;
 use crate::pg::txn::{self, TxnError};
 use crate::queue::cursor::{self, Start};
+use domain::time::Timestamp;
 
 /// Runs in a row that end badly before the next one is cautious.
 const RUNS: i32 = 2;

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant, SystemTime};
 use pgrx::prelude::*;
 
 use super::leader::Leader;
-use crate::domain::clock::Reading;
-use crate::domain::time::Timestamp;
 use crate::pg::txn::{self, TxnError};
 use crate::queue::cursor;
+use domain::clock::Reading;
+use domain::time::Timestamp;
+use transit::moment::Moment;
 
 /// How often a worker that has nothing to write writes down that it is there, where something waits. By so much the next
 /// run, after a crash, is mistaken about how long there was none. More often would cost more than that is worth.
@@ -18,6 +19,12 @@ impl Leader {
     /// The time of the queue. It goes on as it did, whoever sets the clock meanwhile.
     pub(super) fn time(&self) -> Timestamp {
         self.clock.read(Instant::now()).time()
+    }
+
+    /// The same, with what else the time is.
+    pub(super) fn moment(&self) -> Moment {
+        let now = Instant::now();
+        Moment { now, wall: SystemTime::now(), clock: self.clock.read(now).time() }
     }
 
     /// What is to be written of the clock. Where it has been set since the last look, that is soon written.

@@ -66,7 +66,7 @@ impl Leader {
         loop {
             self.collect();
             self.flush()?;
-            let is_over = self.schedule.len() == 0 || Instant::now() >= until;
+            let is_over = self.schedule.is_empty() || Instant::now() >= until;
             if is_over && self.pool.uncollected() == 0 {
                 return Ok(());
             }

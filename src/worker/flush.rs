@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 use pgrx::prelude::*;
 
 use super::leader::Leader;
-use crate::domain::time::Timestamp;
-use crate::domain::verdict::{self, Verdict};
 use crate::log::{attempt, health};
 use crate::pg::settings::{self, LogLevel};
 use crate::pg::txn::{self, TxnError};
 use crate::pg::wake;
 use crate::queue::cursor;
-use crate::queue::event::{Origin, Settlement, Spill};
 use crate::queue::pending::{self, Last, Waiting};
 use crate::queue::ring;
 use crate::registry;
+use domain::time::Timestamp;
+use domain::verdict::{self, Verdict};
+use transit::event::{Origin, Settlement, Spill};
 
 /// Attempts that are written at once, if they come fast.
 const BATCH: usize = 500;
@@ -35,11 +35,11 @@ impl Leader {
     pub(super) fn collect(&mut self) {
         let mut outcomes = self.pool.collect(self.room_for_outcomes());
         outcomes.extend(self.schedule.take_untried());
-        let (now, clock) = (Instant::now(), self.time());
+        let at = self.moment();
+        let now = at.now;
         for outcome in outcomes {
             let jitter = fastrand::f64() * 2.0 - 1.0;
-            let Some((settlement, spills)) = self.schedule.judge(outcome, now, clock, jitter)
-            else {
+            let Some((settlement, spills)) = self.schedule.judge(outcome, at, jitter) else {
                 continue;
             };
             self.settlements.push(settlement);

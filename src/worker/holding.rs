@@ -8,8 +8,8 @@ use pgrx::prelude::*;
 use super::backlog::Held;
 use super::leader::Leader;
 use super::obstacle;
-use crate::domain::verdict::Verdict;
-use crate::queue::event::Settlement;
+use domain::verdict::Verdict;
+use transit::event::Settlement;
 
 /// Somebody in the way for a shorter time is not worth a word.
 const TELLING: Duration = Duration::from_secs(2);

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
 
-use crate::domain::time::Timestamp;
 use crate::pg::board::Entry;
+use domain::time::Timestamp;
 
 /// Between two starts of a worker that fails; doubled each time up to the longest.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);

@@ -19,11 +19,11 @@ use super::complaints::Complaints;
 use super::hint::Hint;
 use super::known::Known;
 use super::places;
-use crate::domain::clock::{Clock, Reading};
-use crate::domain::time::Timestamp;
 use crate::pg::board::{self, Entry};
 use crate::pg::state::{Leave, State, Visit};
 use crate::pg::{databases, interrupt, lock, quit, server};
+use domain::clock::{Clock, Reading};
+use domain::time::Timestamp;
 
 /// How often databases are looked at although nobody has said anything: someone may have changed pg_database by hand, or the
 /// clock, by which databases are due.

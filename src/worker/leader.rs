@@ -15,18 +15,6 @@ use super::removing::Removing;
 use super::turning::Turning;
 use super::unlogged::Unlogged;
 use super::{Exit, obstacle};
-use crate::delivery::client::Client;
-use crate::delivery::files;
-use crate::delivery::lookup::Lookups;
-use crate::delivery::pool::Pool;
-use crate::delivery::trust::Trust;
-use crate::domain::clock::Clock;
-use crate::domain::flow::Flow;
-use crate::domain::processors::Processors;
-use crate::domain::reminder::Reminder;
-use crate::domain::snapshot::Snapshot;
-use crate::domain::timeline::Timeline;
-use crate::domain::window::Windows;
 use crate::log::attempt::Log;
 use crate::log::retention::Turn;
 use crate::pg::board::Entry;
@@ -35,10 +23,22 @@ use crate::pg::state::{Leave, State};
 use crate::pg::txn::{self, TxnError};
 use crate::pg::{interrupt, settings};
 use crate::queue::cursor::{self, Start};
-use crate::queue::event::{Settlement, Spill};
 use crate::queue::installation::Installation;
-use crate::queue::schedule::Schedule;
 use crate::registry::{self, owner};
+use delivery::client::Client;
+use delivery::files;
+use delivery::lookup::Lookups;
+use delivery::pool::Pool;
+use delivery::trust::Trust;
+use domain::clock::Clock;
+use domain::flow::Flow;
+use domain::processors::Processors;
+use domain::reminder::Reminder;
+use domain::snapshot::Snapshot;
+use domain::timeline::Timeline;
+use transit::event::{Settlement, Spill};
+use transit::schedule::Schedule;
+use transit::window::Windows;
 
 /// How often certificates are read again while an endpoint's authority is unknown. Reading takes milliseconds; more seldom,
 /// and roots that have been installed count late.
@@ -88,7 +88,7 @@ pub(super) struct Leader {
     unread: Reminder,
     pub(super) client: Client,
     pub(super) pool: Pool,
-    pub(super) schedule: Schedule,
+    pub(super) schedule: Schedule<Client>,
     pub(super) windows: Windows,
     pub(super) unlogged: Unlogged,
     /// Everything that this sees was on disk when the run began.

@@ -12,11 +12,11 @@ use super::Exit;
 use super::ending::GRACE;
 use super::leader::{LONGEST_PAUSE, Leader};
 use super::look::Cancelled;
-use crate::domain::time::Timestamp;
 use crate::log::retention;
 use crate::pg::state::{Leave, State};
 use crate::pg::txn::{self, TxnError};
 use crate::pg::{interrupt, settings};
+use domain::time::Timestamp;
 
 /// How long requests that are under way may take when the worker has to leave although it has work. What has not
 /// ended by then is cut off and sent again. With the launcher's patience it makes up most of the 10 s that a
@@ -60,7 +60,7 @@ impl Leader {
                     self.spill(waiting);
                 }
                 let over = self.leaving.is_some_and(|since| now.duration_since(since) >= DRAIN);
-                (over || self.schedule.len() == 0).then(|| self.depart(Duration::ZERO))
+                (over || self.schedule.is_empty()).then(|| self.depart(Duration::ZERO))
             }
             Leave::AtOnce => Some(self.depart(GRACE)),
         }
@@ -107,7 +107,7 @@ impl Leader {
         let time = self.time();
         let turning = txn::run(self.extension, |session| retention::due_in(session, time))?;
         let (now, clock) = (Instant::now(), self.time());
-        let unfinished = self.behind || self.schedule.len() > 0 || !self.windows.is_done();
+        let unfinished = self.behind || !self.schedule.is_empty() || !self.windows.is_done();
         if settings::enabled() && unfinished {
             return Ok(Some(Duration::ZERO));
         }

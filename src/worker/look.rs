@@ -5,20 +5,20 @@ use std::time::{Duration, Instant, SystemTime};
 use pgrx::prelude::*;
 
 use super::leader::{Leader, standing};
-use crate::domain::failure::{ErrorClass, Failure};
-use crate::domain::time::Timestamp;
-use crate::domain::verdict::Verdict;
-use crate::domain::version;
-use crate::domain::window::RECOVERY;
 use crate::pg::spi::Session;
 use crate::pg::txn::{self, TxnError};
 use crate::pg::{arrival, settings, snapshot, wal};
-use crate::queue::event::{Origin, Settlement, Spill};
 use crate::queue::installation;
 use crate::queue::pending;
 use crate::queue::ring::{self, Handled};
-use crate::queue::schedule::Decision;
 use crate::registry::{self, endpoint, owner};
+use domain::failure::{ErrorClass, Failure};
+use domain::time::Timestamp;
+use domain::verdict::Verdict;
+use domain::version;
+use transit::event::{Origin, Settlement, Spill};
+use transit::schedule::Decision;
+use transit::window::RECOVERY;
 
 /// Pages of the ring in one transaction, so that it stays short.
 const PAGES: usize = 4;
@@ -252,7 +252,7 @@ impl Leader {
 
     /// Hands over what has been taken.
     pub(super) fn send(&mut self) {
-        for (lane, messages) in self.schedule.take_outbox() {
+        for (lane, messages) in self.schedule.take_outbox(self.moment()) {
             if let Err(error) = self.pool.send(&lane, messages) {
                 log!("pg_webhook: could not start a thread: {error}; requests wait");
             }

@@ -6,9 +6,9 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::domain::time::Timestamp;
 use crate::pg::board::{self, Entry};
 use crate::pg::state::Leave;
+use domain::time::Timestamp;
 
 /// How long a database waits before one that has work makes room. With the time that such a worker has to end what is
 /// under way it makes up most of the 10 s that a database waits at most.

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::leader::Leader;
 use super::look::Cancelled;
-use crate::delivery::pool::OUTCOMES;
-use crate::domain::batching;
-use crate::domain::processors::Ticks;
 use crate::pg::state::Leave;
 use crate::pg::{interrupt, settings};
+use delivery::pool::OUTCOMES;
+use domain::batching;
+use domain::processors::Ticks;
 
 /// The time between two turns is ten times what the last one took, within these bounds: many small turns
 /// would cost the writers more than a few larger ones cost anybody in waiting.
@@ -137,7 +137,7 @@ impl Leader {
 
     /// Something is under way, or to be read, or due.
     pub(super) fn has_work(&self) -> bool {
-        self.schedule.len() > 0 || self.windows.unread() || self.look_is_due()
+        !self.schedule.is_empty() || self.windows.unread() || self.look_is_due()
     }
 
     pub(super) fn look_is_due(&self) -> bool {

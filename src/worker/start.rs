@@ -8,10 +8,6 @@ use pgrx::prelude::*;
 use super::backlog::Backlog;
 use super::leader::{Begun, LONGEST_PAUSE, Leader, SHORTEST_PAUSE};
 use super::{Exit, caution, obstacle};
-use crate::domain::clock::{Clock, Reading};
-use crate::domain::time::Timestamp;
-use crate::domain::timeline::Absence;
-use crate::domain::version;
 use crate::log::attempt::Log;
 use crate::pg::board::{self, Entry};
 use crate::pg::identity::Extension;
@@ -22,6 +18,10 @@ use crate::pg::{arrival, compat, guc, interrupt, lock, memory, quit, server};
 use crate::queue::cursor::{self, Start};
 use crate::queue::{installation, pending, ring};
 use crate::registry::{self, endpoint};
+use domain::clock::{Clock, Reading};
+use domain::time::Timestamp;
+use domain::timeline::Absence;
+use domain::version;
 
 /// How long it waits for a lock. Longer, and what others do to the schema of one database holds up first visits of the others.
 const LOCK_TIMEOUT: (&CStr, &CStr) = (c"lock_timeout", c"2s");

@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::domain::snapshot::Xid8;
-use crate::domain::time::Timestamp;
-use crate::domain::verdict::{Answer, Verdict};
-use crate::queue::event::{Origin, Settlement};
+use domain::snapshot::Xid8;
+use domain::time::Timestamp;
+use domain::verdict::{Answer, Verdict};
+use transit::event::{Origin, Settlement};
 
 /// Deliveries that are kept in mind: some megabytes. What is delivered beyond that of windows that are not done, such as that
 /// of a transaction of a million rows, is logged.

@@ -1,4 +1,4 @@
--- A page of a window: see Scan::Range in src/domain/window.rs. A TEST has been sent by the session that
+-- A page of a window: see Scan::Range in src/transit/window.rs. A TEST has been sent by the session that
 -- made it. Without its body an event goes to the slow lane: because its webhook is behind, or because it
 -- has been cancelled.
 SELECT e.slot, e.xid, e.id, e.webhook, e.event_id,

@@ -1,4 +1,4 @@
--- A page of a late transaction: see Scan::Transaction in src/domain/window.rs.
+-- A page of a late transaction: see Scan::Transaction in src/transit/window.rs.
 SELECT e.slot, e.xid, e.id, e.webhook, e.event_id,
        CASE
            WHEN e.webhook = ANY ($4) THEN NULL

@@ -1,14 +1,15 @@
 use super::*;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::delivery::client::{Client, Destination, example};
-use crate::delivery::lookup::Lookups;
-use crate::delivery::trust::Trust;
-use crate::domain::address::AddressPolicy;
-use crate::domain::url::EndpointUrl;
+use crate::client::{Client, Destination, example};
+use crate::lookup::Lookups;
+use crate::trust::Trust;
+use domain::address::AddressPolicy;
+use domain::url::EndpointUrl;
 
 mod secure;
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::delivery::bell::Bell;
+use crate::bell::Bell;
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::delivery::client::{Destination, example};
+use crate::client::{Destination, example};
 
 const SECOND: Duration = Duration::from_secs(1);
 

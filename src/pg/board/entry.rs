@@ -6,11 +6,11 @@ use std::time::SystemTime;
 use pgrx::pg_sys;
 
 use super::{are_waiting, exclusively, own_process, set_latch_of, wake_launcher};
-use crate::domain::brief::brief;
-use crate::domain::ids::Clock;
-use crate::domain::time::Timestamp;
 use crate::pg::server;
 use crate::pg::state::{Leave, State};
+use domain::brief::brief;
+use domain::ids::Clock;
+use domain::time::Timestamp;
 
 /// Bytes kept of a worker's last error.
 const ERROR: usize = 200;

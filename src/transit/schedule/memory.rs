@@ -9,8 +9,9 @@
 use std::time::Instant;
 
 use super::Schedule;
-use crate::queue::event::Spill;
-use crate::queue::track::Track;
+use crate::event::Spill;
+use crate::sending::Queues;
+use crate::track::Track;
 
 /// Of what waits for endpoints that take what comes, and as much of what waits for the others. Less, and many endpoints
 /// with large bodies wait for each other.
@@ -32,18 +33,18 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    fn of(&mut self, track: &Track) -> &mut usize {
+    fn of<Q: Queues>(&mut self, track: &Track<Q>) -> &mut usize {
         if track.is_still() { &mut self.still } else { &mut self.moving }
     }
 
     /// So much has been added to what waits for `track`.
-    pub(super) fn add(&mut self, track: &mut Track, bytes: usize) {
+    pub(super) fn add<Q: Queues>(&mut self, track: &mut Track<Q>, bytes: usize) {
         track.waiting.bytes += bytes;
         *self.of(track) += bytes;
     }
 
     /// How much more may wait for `track`.
-    pub(super) fn room(&self, track: &Track) -> usize {
+    pub(super) fn room<Q: Queues>(&self, track: &Track<Q>) -> usize {
         let free =
             MOST_BYTES.saturating_sub(if track.is_still() { self.still } else { self.moving });
         free.min(MOST_OF_ONE).saturating_sub(track.waiting.bytes)
@@ -55,7 +56,7 @@ impl Memory {
     }
 }
 
-impl Schedule {
+impl<Q: Queues> Schedule<Q> {
     /// Looks at what waits in memory now. What is returned must be spilled: it is too much.
     pub fn survey(&mut self, now: Instant) -> Vec<Spill> {
         self.memory = Memory::default();

@@ -7,21 +7,20 @@
 //! and read ([`transport`], and [`tls`] with the certificates of [`trust`] and [`authority`]) in few others; they implement traits of ureq that may change with its minor versions.
 
 pub mod attempt;
-pub mod authority;
-pub mod bell;
-pub mod burst;
+mod authority;
+mod bell;
+mod burst;
 pub mod client;
-pub mod fiber;
+mod fiber;
 pub mod files;
 pub mod lane;
-pub mod line;
+mod line;
 pub mod lookup;
 pub mod pool;
-pub mod race;
+mod race;
 pub mod resolver;
-pub mod route;
-pub mod standing;
+mod standing;
 pub mod thread;
-pub mod tls;
-pub mod transport;
+mod tls;
+mod transport;
 pub mod trust;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::domain::time::Timestamp;
+use domain::time::Timestamp;
 
 /// How often it is written: while the endpoint fails, and while it just goes on. Behind an old snapshot each
 /// version of the row makes the next one dearer.

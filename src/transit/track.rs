@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::health::Record;
-use crate::delivery::client::{Client, Endpoint};
-use crate::delivery::lane::{Lane, Waiting};
-use crate::delivery::route::Route;
-use crate::domain::breaker::{Admission, Breaker};
-use crate::domain::failure::{ErrorClass, Failure};
-use crate::domain::time::Timestamp;
-use crate::domain::verdict::{self, Answer};
+use super::route::Route;
+use super::sending::{EndpointQueue, Queues, Waiting};
+use domain::breaker::{Admission, Breaker};
+use domain::failure::Failure;
+use domain::time::Timestamp;
+use domain::verdict::{self, Answer};
 
 /// A lane whose oldest message has waited this long is behind: its new events go to the slow lane, and
 /// nobody waits for it any more.
@@ -65,16 +64,16 @@ pub struct Claim {
 }
 
 /// A lane, or why there is none.
-pub(super) type MaybeLane = Result<Arc<Lane>, Failure>;
+pub(super) type MaybeLane<Q> = Result<Arc<<Q as Queues>::Queue>, Failure>;
 
 /// One endpoint.
-pub(super) struct Track {
-    pub(super) route: Route,
+pub(super) struct Track<Q: Queues> {
+    pub(super) route: Route<Q::Destination>,
     /// When the route's webhook was taken over as it is now, its endpoint included.
     since: Instant,
     /// Or why nothing can be sent.
-    pub(super) lane: MaybeLane,
-    pub(super) client: Client,
+    pub(super) lane: MaybeLane<Q>,
+    queues: Q,
     pub(super) breaker: Breaker,
     /// Messages in the lane or under way.
     pub(super) loaded: usize,
@@ -99,13 +98,13 @@ pub(super) struct Track {
     pub(super) health: Record,
 }
 
-impl Track {
-    pub(super) fn new(route: Route, client: &Client, now: Instant) -> Self {
+impl<Q: Queues> Track<Q> {
+    pub(super) fn new(route: Route<Q::Destination>, queues: &Q, now: Instant) -> Self {
         Self {
             breaker: Breaker::with_failures(route.unwell, now),
             health: Record::new(route.webhook, route.fail_count, route.unwell),
-            lane: lane(&route, client),
-            client: client.clone(),
+            lane: lane(&route, queues),
+            queues: queues.clone(),
             since: now,
             route,
             loaded: 0,
@@ -122,27 +121,37 @@ impl Track {
     }
 
     /// The lane for `route`, where it is another one.
-    pub(super) fn other_lane(&self, route: &Route, client: &Client) -> Option<MaybeLane> {
-        let same = self.client.is(client) && self.route.destination == route.destination;
-        (!same).then(|| lane(route, client))
+    pub(super) fn other_lane(
+        &self,
+        route: &Route<Q::Destination>,
+        queues: &Q,
+    ) -> Option<MaybeLane<Q>> {
+        let same = self.queues.is(queues) && self.route.destination == route.destination;
+        (!same).then(|| lane(route, queues))
     }
 
     /// What is in its lane could not be sent from `other`, and has to leave it first.
-    pub(super) fn loses_its_lane(&self, other: Option<&MaybeLane>) -> bool {
+    pub(super) fn loses_its_lane(&self, other: Option<&MaybeLane<Q>>) -> bool {
         self.lane.is_ok() && other.is_some_and(Result::is_err)
     }
 
     /// Keeps the connections where there is no `other` lane. What is in the lane goes to the new one.
-    pub(super) fn reconfigure(&mut self, route: Route, client: &Client, other: Option<MaybeLane>) {
+    pub(super) fn reconfigure(
+        &mut self,
+        route: Route<Q::Destination>,
+        queues: &Q,
+        other: Option<MaybeLane<Q>>,
+        now: Instant,
+    ) {
         if let Some(other) = other {
             match (other, &self.lane) {
                 (Ok(new), Ok(old)) => old.take_over(&new),
                 (new, _) => self.lane = new,
             }
-            self.client = client.clone();
+            self.queues = queues.clone();
         }
         if self.route.updated_at != route.updated_at {
-            self.since = Instant::now();
+            self.since = now;
         }
         self.route = route;
         self.removed = false;
@@ -225,7 +234,7 @@ impl Track {
 
     /// Messages that may be claimed now.
     pub(super) fn room(&self, now: Instant) -> usize {
-        let concurrency = self.route.destination.as_ref().map_or(1, |to| to.concurrency);
+        let concurrency = self.route.destination.as_ref().map_or(1, Q::concurrency);
         let taken = self.lane.as_ref().map_or(0, |lane| lane.takes_within(ENOUGH));
         let ahead = taken.max(2 * concurrency).clamp(AHEAD.0, AHEAD.1);
         match self.breaker.admits(now) {
@@ -332,9 +341,6 @@ impl Track {
     }
 }
 
-fn lane(route: &Route, client: &Client) -> MaybeLane {
-    let destination = route.destination.clone()?;
-    let endpoint = Endpoint::new(client, destination)
-        .map_err(|error| Failure::new(ErrorClass::Internal, error.to_string()))?;
-    Ok(Arc::new(Lane::new(route.webhook, Arc::new(endpoint))))
+fn lane<Q: Queues>(route: &Route<Q::Destination>, queues: &Q) -> MaybeLane<Q> {
+    queues.queue(route.webhook, route.destination.clone()?)
 }

@@ -3,6 +3,8 @@
 //! Everything here is a function of its arguments: time and randomness are passed in, so that every
 //! rule of `docs/guarantees.md` can be read and tested in one place.
 
+#![forbid(unsafe_code)]
+
 pub mod address;
 pub mod backoff;
 pub mod batching;
@@ -36,4 +38,3 @@ pub mod url;
 pub mod verdict;
 pub mod verification;
 pub mod version;
-pub mod window;

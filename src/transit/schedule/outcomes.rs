@@ -1,17 +1,17 @@
 //! Outcomes: what an attempt means for its delivery, its endpoint and whoever waits behind it.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::Schedule;
-use crate::delivery::attempt::Exchange;
-use crate::delivery::pool::Outcome;
-use crate::domain::breaker::Admission;
-use crate::domain::time::Timestamp;
-use crate::domain::verdict::{self, History, Verdict};
-use crate::queue::event::{Settlement, Spill};
-use crate::queue::health::Health;
+use crate::event::{Settlement, Spill};
+use crate::health::Health;
+use crate::moment::Moment;
+use crate::sending::{EndpointQueue, Exchange, Outcome, Queues};
+use domain::breaker::Admission;
+use domain::time::Timestamp;
+use domain::verdict::{self, History, Verdict};
 
-impl Schedule {
+impl<Q: Queues> Schedule<Q> {
     /// Whether there are outcomes of messages that could not be tried.
     pub fn has_untried(&self) -> bool {
         !self.untried.is_empty()
@@ -22,19 +22,18 @@ impl Schedule {
         std::mem::take(&mut self.untried)
     }
 
-    /// Judges an outcome, at `clock` in the time of the queue. The message stays in memory until [`Self::settled`]. Also
+    /// Judges an outcome. The message stays in memory until [`Self::settled`]. Also
     /// returns what must leave the lane because the breaker opened.
     pub fn judge(
         &mut self,
         outcome: Outcome,
-        now: Instant,
-        clock: Timestamp,
+        at: Moment,
         jitter: f64,
     ) -> Option<(Settlement, Vec<Spill>)> {
         let flight = self.flights.get(&outcome.delivery)?.clone();
         let track = self.tracks.get_mut(&outcome.webhook)?;
         let Exchange { started, took, result } = outcome.exchange;
-        let wall = SystemTime::now();
+        let Moment { now, wall, clock } = at;
         let started = Timestamp::from(started);
         let first_attempt_at = flight.first_attempt_at.unwrap_or(clock.before(took));
         let elapsed = clock.since(first_attempt_at);

@@ -11,18 +11,16 @@ mod outcomes;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::event::{Event, Origin, Spill};
 use super::track::{Backlog, Track};
-use crate::delivery::attempt::{Exchange, Message};
-use crate::delivery::client::Client;
-use crate::delivery::lane::Lane;
-use crate::delivery::pool::Outcome;
-use crate::delivery::route::Route;
-use crate::domain::failure::Failure;
-use crate::domain::snapshot::Xid8;
-use crate::domain::time::Timestamp;
+use crate::moment::Moment;
+use crate::route::Route;
+use crate::sending::{EndpointQueue, Exchange, Message, Outcome, Queues};
+use domain::failure::Failure;
+use domain::snapshot::Xid8;
+use domain::time::Timestamp;
 use memory::Memory;
 
 /// The ring is not read on while there are more messages than this in lanes that are not behind.
@@ -66,9 +64,8 @@ pub enum Decision {
 }
 
 /// All endpoints and messages.
-#[derive(Default)]
-pub struct Schedule {
-    tracks: HashMap<i32, Track>,
+pub struct Schedule<Q: Queues> {
+    tracks: HashMap<i32, Track<Q>>,
     flights: HashMap<i64, Flight>,
     memory: Memory,
     /// Outcomes of messages that could not even be tried.
@@ -81,25 +78,44 @@ pub struct Schedule {
     outbox: HashMap<i32, Vec<Message>>,
 }
 
-impl Schedule {
+impl<Q: Queues> Default for Schedule<Q> {
+    fn default() -> Self {
+        Self {
+            tracks: HashMap::new(),
+            flights: HashMap::new(),
+            memory: Memory::default(),
+            untried: Vec::new(),
+            deleted: HashSet::new(),
+            single: false,
+            outbox: HashMap::new(),
+        }
+    }
+}
+
+impl<Q: Queues> Schedule<Q> {
     /// Takes over the webhooks as they are now, and empties the lanes of those that do not send any
     /// more.
-    pub fn set_routes(&mut self, routes: Vec<Route>, client: &Client, now: Instant) -> Recalled {
+    pub fn set_routes(
+        &mut self,
+        routes: Vec<Route<Q::Destination>>,
+        queues: &Q,
+        now: Instant,
+    ) -> Recalled {
         for track in self.tracks.values_mut() {
             track.removed = true;
         }
         let mut recalled = Recalled::default();
         for route in routes {
             let Some(track) = self.tracks.get(&route.webhook) else {
-                self.tracks.insert(route.webhook, Track::new(route, client, now));
+                self.tracks.insert(route.webhook, Track::new(route, queues, now));
                 continue;
             };
-            let other = track.other_lane(&route, client);
+            let other = track.other_lane(&route, queues);
             if track.loses_its_lane(other.as_ref()) {
                 recalled.spilled.extend(self.recall(route.webhook, now));
             }
             if let Some(track) = self.tracks.get_mut(&route.webhook) {
-                track.reconfigure(route, client, other);
+                track.reconfigure(route, queues, other, now);
             }
         }
         let stopped: Vec<(i32, bool)> = self
@@ -174,7 +190,7 @@ impl Schedule {
     }
 
     /// Reading on would give it more than it takes. One that is behind is not waited for.
-    fn fills(&self, track: &Track) -> bool {
+    fn fills(&self, track: &Track<Q>) -> bool {
         let has_much = !track.is_still() && self.memory.room(track) == 0;
         track.is_full() || has_much && track.keeps_up()
     }
@@ -190,8 +206,8 @@ impl Schedule {
 
     /// The webhooks whose new events will be spilled, so that their bodies need not be read.
     pub fn spilling(&self, now: Instant) -> Vec<i32> {
-        let has_room = |track: &Track| !track.is_full() && self.memory.room(track) > 0;
-        let spills = |track: &&Track| !track.takes_fresh(now) || !has_room(track);
+        let has_room = |track: &Track<Q>| !track.is_full() && self.memory.room(track) > 0;
+        let spills = |track: &&Track<Q>| !track.takes_fresh(now) || !has_room(track);
         self.tracks.values().filter(spills).map(|track| track.route.webhook).collect()
     }
 
@@ -234,7 +250,7 @@ impl Schedule {
     }
 
     /// The messages that were taken, with their lanes.
-    pub fn take_outbox(&mut self) -> Vec<(Arc<Lane>, Vec<Message>)> {
+    pub fn take_outbox(&mut self, at: Moment) -> Vec<(Arc<Q::Queue>, Vec<Message>)> {
         let mut sent = Vec::with_capacity(self.outbox.len());
         for (webhook, messages) in self.outbox.drain() {
             let Some(track) = self.tracks.get(&webhook) else {
@@ -244,7 +260,7 @@ impl Schedule {
                 Ok(lane) => sent.push((Arc::clone(lane), messages)),
                 Err(failure) => {
                     let untried =
-                        messages.into_iter().map(|message| untried(webhook, &message, failure));
+                        messages.into_iter().map(|message| untried(webhook, &message, failure, at));
                     self.untried.extend(untried);
                 }
             }
@@ -287,6 +303,11 @@ impl Schedule {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.flights.len()
+    }
+
+    /// There is none.
+    pub fn is_empty(&self) -> bool {
+        self.flights.is_empty()
     }
 
     fn load(&mut self, event: Event) {
@@ -363,11 +384,11 @@ impl Schedule {
     }
 }
 
-fn untried(webhook: i32, message: &Message, failure: &Failure) -> Outcome {
+fn untried(webhook: i32, message: &Message, failure: &Failure, at: Moment) -> Outcome {
     let exchange =
-        Exchange { started: SystemTime::now(), took: Duration::ZERO, result: Err(failure.clone()) };
+        Exchange { started: at.wall, took: Duration::ZERO, result: Err(failure.clone()) };
     let Message { delivery, attempt, .. } = *message;
-    Outcome { webhook, delivery, attempt, began: Instant::now(), exchange }
+    Outcome { webhook, delivery, attempt, began: at.now, exchange }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@
 
 use std::collections::VecDeque;
 
-use super::snapshot::{Snapshot, Xid8};
+use domain::snapshot::{Snapshot, Xid8};
 
 /// Late transactions at most this far behind the lower snapshot's end are read in one scan with the new
 /// ones; those further behind get a scan each, which costs less than reading what lies between again.

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::Schedule;
-use crate::domain::breaker::Admission;
-use crate::domain::time::Timestamp;
-use crate::queue::event::Event;
-use crate::queue::track::Claim;
+use crate::event::Event;
+use crate::sending::Queues;
+use crate::track::Claim;
+use domain::breaker::Admission;
+use domain::time::Timestamp;
 
 /// When to ask again for a row of the slow lane whose id another delivery under way has.
 const SOON: Duration = Duration::from_secs(1);
@@ -17,7 +18,7 @@ const SOON: Duration = Duration::from_secs(1);
 const MOST: usize = 32;
 const MOST_ROWS: usize = 1024;
 
-impl Schedule {
+impl<Q: Queues> Schedule<Q> {
     /// What to claim from the slow lane now, for whoever has waited longest since the last claim.
     pub fn claims(&self, now: Instant, clock: Timestamp) -> Vec<Claim> {
         let due = self.tracks.values().filter(|track| track.is_due(clock));

@@ -1,13 +1,12 @@
 //! A webhook as its messages need it: where they go, and how they are retried.
 
-use super::client::Destination;
-use crate::domain::failure::Failure;
-use crate::domain::time::Timestamp;
-use crate::domain::verdict::RetryPolicy;
+use domain::failure::Failure;
+use domain::time::Timestamp;
+use domain::verdict::RetryPolicy;
 
-/// One webhook.
+/// One webhook, whose requests go to a `D`.
 #[derive(Clone)]
-pub struct Route {
+pub struct Route<D> {
     /// The key of its rows.
     pub webhook: i32,
     /// Enabled, not paused, and not unarmed.
@@ -21,5 +20,5 @@ pub struct Route {
     /// Those since the endpoint last showed itself alive.
     pub unwell: u32,
     /// Where requests go, or why none can: a definition that was good once may be refused now.
-    pub destination: Result<Destination, Failure>,
+    pub destination: Result<D, Failure>,
 }

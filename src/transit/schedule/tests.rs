@@ -1,13 +1,98 @@
 use super::*;
-use crate::delivery::client::example;
-use crate::domain::breaker::TRIPS_AT;
-use crate::domain::failure::ErrorClass;
-use crate::domain::verdict::{Answer, RetryPolicy, Verdict};
-use crate::queue::event::Settlement;
+use std::sync::Mutex;
+use std::time::SystemTime;
+
+use crate::event::Settlement;
+use crate::sending::Waiting;
+use domain::breaker::TRIPS_AT;
+use domain::failure::ErrorClass;
+use domain::verdict::{Answer, RetryPolicy, Verdict};
 
 const NOW: Timestamp = Timestamp(0);
 
-fn route(webhook: i32) -> Route {
+fn at(now: Instant) -> Moment {
+    Moment { now, wall: SystemTime::now(), clock: NOW }
+}
+
+/// Endpoints that take nothing by themselves, with so many requests at once.
+#[derive(Clone)]
+struct Shelves;
+
+/// Its messages, and how long the oldest has waited.
+#[derive(Default)]
+struct Shelf(Mutex<(Vec<Message>, Duration)>);
+
+impl Queues for Shelves {
+    type Destination = usize;
+    type Queue = Shelf;
+
+    fn is(&self, _: &Self) -> bool {
+        true
+    }
+
+    fn queue(&self, _: i32, _: usize) -> Result<Arc<Shelf>, Failure> {
+        Ok(Arc::default())
+    }
+
+    fn concurrency(to: &usize) -> usize {
+        *to
+    }
+}
+
+impl Shelf {
+    /// They have waited there for so long.
+    fn take(&self, messages: Vec<Message>, lag: Duration) {
+        let mut shelf = self.0.lock().unwrap();
+        shelf.0.extend(messages);
+        shelf.1 = lag;
+    }
+}
+
+impl EndpointQueue for Shelf {
+    fn waiting(&self, _: Instant) -> Waiting {
+        let shelf = self.0.lock().unwrap();
+        let bytes = shelf.0.iter().map(Message::bytes).sum();
+        Waiting { bytes, lag: shelf.1, still: shelf.1 }
+    }
+
+    fn lag(&self) -> Duration {
+        self.0.lock().unwrap().1
+    }
+
+    fn takes_within(&self, _: Duration) -> usize {
+        0
+    }
+
+    fn due_in(&self, _: Instant) -> Option<Duration> {
+        None
+    }
+
+    fn holds(&self) -> bool {
+        false
+    }
+
+    fn take_over(&self, _: &Self) {}
+
+    fn give_back(&self, bytes: usize) -> Vec<Message> {
+        let mut shelf = self.0.lock().unwrap();
+        let mut left = 0;
+        let kept = shelf.0.iter().take_while(|message| {
+            left += message.bytes();
+            left <= bytes
+        });
+        let kept = kept.count();
+        shelf.0.split_off(kept)
+    }
+
+    fn withdraw(&self, delivery: i64) -> bool {
+        let mut shelf = self.0.lock().unwrap();
+        let before = shelf.0.len();
+        shelf.0.retain(|message| message.delivery != delivery);
+        shelf.0.len() < before
+    }
+}
+
+fn route(webhook: i32) -> Route<usize> {
     let policy = RetryPolicy {
         max_retries: None,
         base: Duration::from_secs(5),
@@ -20,7 +105,7 @@ fn route(webhook: i32) -> Route {
         updated_at: NOW,
         fail_count: 0,
         unwell: 0,
-        destination: Ok(example::destination()),
+        destination: Ok(10),
     }
 }
 
@@ -47,9 +132,9 @@ fn spill(id: i64) -> Spill {
 }
 
 /// A schedule with `routes` that nothing waits for in the slow lane.
-fn schedule(routes: Vec<Route>, now: Instant) -> Schedule {
-    let mut schedule = Schedule::default();
-    schedule.set_routes(routes, &example::client(), now);
+fn schedule(routes: Vec<Route<usize>>, now: Instant) -> Schedule<Shelves> {
+    let mut schedule = Schedule::<Shelves>::default();
+    schedule.set_routes(routes, &Shelves, now);
     for claim in schedule.claims(now, NOW) {
         assert!(schedule.claimed(&claim, Vec::new(), now));
     }
@@ -67,20 +152,20 @@ fn outcome(delivery: i64, webhook: i32, status: Option<u16>) -> Outcome {
     Outcome { webhook, delivery, attempt: 1, began: Instant::now(), exchange }
 }
 
-fn handed_over(schedule: &mut Schedule) -> Vec<i64> {
-    let outbox = schedule.take_outbox();
+fn handed_over(schedule: &mut Schedule<Shelves>) -> Vec<i64> {
+    let outbox = schedule.take_outbox(at(Instant::now()));
     outbox.into_iter().flat_map(|(_, messages)| messages).map(|message| message.delivery).collect()
 }
 
 /// Lets `webhook` fail until its breaker is open.
-fn trip(schedule: &mut Schedule, webhook: i32, now: Instant) {
+fn trip(schedule: &mut Schedule<Shelves>, webhook: i32, now: Instant) {
     for id in 0..i64::from(TRIPS_AT) {
         assert_eq!(schedule.offer(event(id, webhook), now), Decision::Taken);
     }
     for id in 0..i64::from(TRIPS_AT) {
-        schedule.take_outbox();
+        schedule.take_outbox(at(Instant::now()));
         let (settlement, _) =
-            schedule.judge(outcome(id, webhook, None), now, NOW, 0.0).expect("a settlement");
+            schedule.judge(outcome(id, webhook, None), at(now), 0.0).expect("a settlement");
         assert!(matches!(settlement.verdict, Verdict::Retry(_)));
         schedule.settled(&settlement);
     }
@@ -93,12 +178,12 @@ fn a_delivered_event_leaves_the_memory_when_that_is_written() {
     assert_eq!(schedule.offer(event(5, 1), now), Decision::Taken);
     assert_eq!(handed_over(&mut schedule), [5]);
     let (settlement, spills) =
-        schedule.judge(outcome(5, 1, Some(204)), now, NOW, 0.0).expect("a settlement");
+        schedule.judge(outcome(5, 1, Some(204)), at(now), 0.0).expect("a settlement");
     assert_eq!((settlement.verdict, settlement.next_at), (Verdict::Delivered, None));
     assert!(spills.is_empty());
     assert_eq!(schedule.len(), 1, "until it is written");
     schedule.settled(&settlement);
-    assert_eq!(schedule.len(), 0);
+    assert!(schedule.is_empty());
 }
 
 #[test]
@@ -106,9 +191,9 @@ fn an_outcome_counts_once() {
     let now = Instant::now();
     let mut schedule = schedule(vec![route(1)], now);
     schedule.offer(event(5, 1), now);
-    let (settlement, _) = schedule.judge(outcome(5, 1, Some(200)), now, NOW, 0.0).expect("first");
+    let (settlement, _) = schedule.judge(outcome(5, 1, Some(200)), at(now), 0.0).expect("first");
     schedule.settled(&settlement);
-    assert!(schedule.judge(outcome(5, 1, Some(200)), now, NOW, 0.0).is_none());
+    assert!(schedule.judge(outcome(5, 1, Some(200)), at(now), 0.0).is_none());
 }
 
 #[test]
@@ -129,8 +214,8 @@ fn what_cannot_go_out_now_is_spilled() {
 #[test]
 fn what_waits_in_the_slow_lane_goes_first() {
     let now = Instant::now();
-    let mut schedule = Schedule::default();
-    schedule.set_routes(vec![route(1)], &example::client(), now);
+    let mut schedule = Schedule::<Shelves>::default();
+    schedule.set_routes(vec![route(1)], &Shelves, now);
     let bodiless = Event { body: None, ..event(5, 1) };
     assert_eq!(schedule.offer(bodiless, now), Decision::Spilled(spill(5)));
     let claim = schedule.claims(now, NOW).pop().expect("a claim");
@@ -144,7 +229,7 @@ fn what_waits_in_the_slow_lane_goes_first() {
 fn a_new_look_at_the_definitions_keeps_nobody_waiting() {
     let now = Instant::now();
     let mut schedule = schedule(vec![route(1)], now);
-    schedule.set_routes(vec![route(1)], &example::client(), now);
+    schedule.set_routes(vec![route(1)], &Shelves, now);
     assert_eq!(schedule.offer(event(5, 1), now), Decision::Taken);
     let claim = schedule.claims(now, NOW).pop().expect("a claim: it may have been paused");
     let rows = (10..10 + claim.limit).map(|id| waiting(id, 1)).collect();
@@ -155,14 +240,14 @@ fn a_new_look_at_the_definitions_keeps_nobody_waiting() {
 #[test]
 fn at_the_end_of_what_waits_new_events_go_straight_on() {
     let now = Instant::now();
-    let mut schedule = Schedule::default();
-    schedule.set_routes(vec![route(1)], &example::client(), now);
+    let mut schedule = Schedule::<Shelves>::default();
+    schedule.set_routes(vec![route(1)], &Shelves, now);
     let claim = schedule.claims(now, NOW).pop().expect("a claim");
     let rows = (1..=claim.limit).map(|id| waiting(id, 1)).collect();
     assert!(!schedule.claimed(&claim, rows, now));
     for id in 1..=claim.limit {
         let (settlement, _) =
-            schedule.judge(outcome(id, 1, Some(200)), now, NOW, 0.0).expect("known");
+            schedule.judge(outcome(id, 1, Some(200)), at(now), 0.0).expect("known");
         schedule.settled(&settlement);
     }
     let claim = schedule.claims(now, NOW).pop().expect("the rest");
@@ -175,15 +260,15 @@ fn at_the_end_of_what_waits_new_events_go_straight_on() {
 #[test]
 fn a_full_claim_goes_on_behind_its_last_row() {
     let now = Instant::now();
-    let mut schedule = Schedule::default();
-    schedule.set_routes(vec![route(1)], &example::client(), now);
+    let mut schedule = Schedule::<Shelves>::default();
+    schedule.set_routes(vec![route(1)], &Shelves, now);
     let claim = schedule.claims(now, NOW).pop().expect("a claim");
     let rows = (1..=claim.limit).map(|id| waiting(id, 1)).collect();
     assert!(!schedule.claimed(&claim, rows, now), "there may be more");
     assert!(schedule.claims(now, NOW).is_empty(), "no room");
     for id in 1..=claim.limit {
         let (settlement, _) =
-            schedule.judge(outcome(id, 1, Some(200)), now, NOW, 0.0).expect("known");
+            schedule.judge(outcome(id, 1, Some(200)), at(now), 0.0).expect("known");
         schedule.settled(&settlement);
     }
     let next = schedule.claims(now, NOW).pop().expect("a claim");
@@ -196,14 +281,10 @@ fn a_full_claim_goes_on_behind_its_last_row() {
 #[test]
 fn many_claims_at_once_are_smaller() {
     let now = Instant::now();
-    let mut schedule = Schedule::default();
+    let mut schedule = Schedule::<Shelves>::default();
     let mut limits = |webhooks: std::ops::RangeInclusive<i32>| {
-        let many = |webhook| {
-            let mut route = route(webhook);
-            route.destination.as_mut().expect("a destination").concurrency = 1000;
-            route
-        };
-        schedule.set_routes(webhooks.map(many).collect(), &example::client(), now);
+        let many = |webhook| Route { destination: Ok(1000), ..route(webhook) };
+        schedule.set_routes(webhooks.map(many).collect(), &Shelves, now);
         let claims = schedule.claims(now, NOW);
         claims.iter().map(|claim| claim.limit).collect::<Vec<_>>()
     };
@@ -220,7 +301,7 @@ fn what_has_been_claimed_is_not_passed_again() {
     let from = |at: Timestamp| Some((at, i64::MIN));
     // Its first claim, at 0 s, has come to the end.
     let mut schedule = schedule(vec![route(1)], now);
-    let next = |schedule: &Schedule, at: i64| {
+    let next = |schedule: &Schedule<Shelves>, at: i64| {
         let claims = schedule.claims(now, seconds(at));
         claims.into_iter().next().map(|claim| claim.after)
     };
@@ -228,7 +309,7 @@ fn what_has_been_claimed_is_not_passed_again() {
 
     // An attempt fails, and its row is due 5 s later.
     schedule.offer(event(5, 1), now);
-    let (failed, _) = schedule.judge(outcome(5, 1, None), now, NOW, 0.0).expect("a settlement");
+    let (failed, _) = schedule.judge(outcome(5, 1, None), at(now), 0.0).expect("a settlement");
     let due = failed.next_at.expect("a retry");
     schedule.settled(&failed);
     schedule.set_next_due(1, Some(due));
@@ -248,7 +329,7 @@ fn what_has_been_claimed_is_not_passed_again() {
     assert_eq!(schedule.claims(now, due)[0].after, from(seconds(-7)));
 
     // Who knows.
-    schedule.set_routes(vec![route(1)], &example::client(), now);
+    schedule.set_routes(vec![route(1)], &Shelves, now);
     assert_eq!(schedule.claims(now, due)[0].after, None);
 }
 
@@ -265,7 +346,7 @@ fn a_broken_endpoint_gets_one_probe() {
     assert_eq!(claim.limit, 1);
     schedule.claimed(&claim, vec![waiting(0, 1)], later);
     assert!(schedule.claims(later, NOW).is_empty(), "the probe is under way");
-    schedule.judge(outcome(0, 1, Some(200)), later, NOW, 0.0).expect("known");
+    schedule.judge(outcome(0, 1, Some(200)), at(later), 0.0).expect("known");
     let claim = schedule.claims(later, NOW).pop().expect("a claim");
     assert!(claim.limit > 1, "closed again");
 }
@@ -282,8 +363,7 @@ fn when_the_breaker_opens_the_lane_is_emptied() {
     for id in 10..20 {
         schedule.offer(event(id, 1), now);
     }
-    let judged =
-        tried.map(|id| schedule.judge(outcome(id, 1, None), now, NOW, 0.0).expect("known"));
+    let judged = tried.map(|id| schedule.judge(outcome(id, 1, None), at(now), 0.0).expect("known"));
     let spilled: Vec<Vec<Spill>> = judged.map(|(_, spills)| spills).collect();
     let (last, before) = spilled.split_last().expect("some");
     assert!(before.iter().all(Vec::is_empty));
@@ -298,10 +378,10 @@ fn deleting_a_webhook_cancels_and_pausing_spills() {
     schedule.offer(event(6, 2), now);
     let mut paused = route(2);
     paused.sending = false;
-    let recalled = schedule.set_routes(vec![paused], &example::client(), now);
+    let recalled = schedule.set_routes(vec![paused], &Shelves, now);
     assert_eq!(recalled.cancelled, [spill(5)]);
     assert_eq!(recalled.spilled, [spill(6)]);
-    assert_eq!(schedule.len(), 0);
+    assert!(schedule.is_empty());
 }
 
 #[test]
@@ -313,9 +393,9 @@ fn an_endpoint_that_cannot_be_used_is_an_outcome() {
     };
     let mut schedule = schedule(vec![broken], now);
     schedule.offer(event(5, 1), now);
-    assert!(schedule.take_outbox().is_empty());
+    assert!(schedule.take_outbox(at(Instant::now())).is_empty());
     let outcome = schedule.take_untried().pop().expect("an outcome");
-    let (settlement, _) = schedule.judge(outcome, now, NOW, 0.0).expect("known");
+    let (settlement, _) = schedule.judge(outcome, at(now), 0.0).expect("known");
     assert!(matches!(settlement.verdict, Verdict::Retry(_)));
 }
 
@@ -324,15 +404,15 @@ fn what_is_in_the_lane_of_an_endpoint_that_cannot_be_used_any_more_leaves_it() {
     let now = Instant::now();
     let mut schedule = schedule(vec![route(1)], now);
     schedule.offer(event(5, 1), now);
-    for (lane, messages) in schedule.take_outbox() {
-        lane.push_at(messages, now);
+    for (lane, messages) in schedule.take_outbox(at(Instant::now())) {
+        lane.take(messages, Duration::ZERO);
     }
     schedule.offer(event(6, 1), now);
     let refused = Failure::new(ErrorClass::BlockedAddress, "http is not allowed");
     let broken = Route { destination: Err(refused), ..route(1) };
-    let recalled = schedule.set_routes(vec![broken], &example::client(), now);
+    let recalled = schedule.set_routes(vec![broken], &Shelves, now);
     assert_eq!(recalled.spilled, [spill(5), spill(6)]);
-    assert_eq!(schedule.len(), 0, "so that it can become an outcome");
+    assert!(schedule.is_empty(), "so that it can become an outcome");
 }
 
 #[test]
@@ -380,8 +460,8 @@ fn a_cancelled_event_is_not_handed_over() {
 #[test]
 fn a_cancelled_event_of_the_slow_lane_needs_no_spilling() {
     let now = Instant::now();
-    let mut schedule = Schedule::default();
-    schedule.set_routes(vec![route(1)], &example::client(), now);
+    let mut schedule = Schedule::<Shelves>::default();
+    schedule.set_routes(vec![route(1)], &Shelves, now);
     let claim = schedule.claims(now, NOW).remove(0);
     schedule.claimed(&claim, vec![waiting(1, 1), waiting(2, 1)], now);
     assert_eq!(schedule.withdraw(1, Xid8(7), now), None);
@@ -392,7 +472,7 @@ fn a_cancelled_event_of_the_slow_lane_needs_no_spilling() {
 fn what_a_claim_has_read_is_taken() {
     let now = Instant::now();
     let mut schedule = schedule(vec![route(1)], now);
-    schedule.set_routes(vec![route(1)], &example::client(), now);
+    schedule.set_routes(vec![route(1)], &Shelves, now);
     let claim = schedule.claims(now, NOW).remove(0);
     // Meanwhile the lane gets other work.
     for id in 1001..1201 {
@@ -434,7 +514,7 @@ fn an_event_whose_transform_has_failed_is_dead_wherever_its_webhook_stands() {
         assert_eq!(schedule.offer(failed(id, webhook), now), dead);
     }
     assert_eq!(schedule.offer(failed(3, 9), now), Decision::Cancelled, "deleted");
-    assert_eq!(schedule.len(), 0, "nothing of it is in memory");
+    assert!(schedule.is_empty(), "nothing of it is in memory");
 }
 
 #[test]
@@ -443,9 +523,9 @@ fn an_endpoint_that_refuses_events_still_gets_new_ones() {
     let mut schedule = schedule(vec![route(1)], now);
     for id in 1..=100 {
         assert_eq!(schedule.offer(event(id, 1), now), Decision::Taken);
-        schedule.take_outbox();
+        schedule.take_outbox(at(Instant::now()));
         let (settlement, spills) =
-            schedule.judge(outcome(id, 1, Some(422)), now, NOW, 0.0).expect("a settlement");
+            schedule.judge(outcome(id, 1, Some(422)), at(now), 0.0).expect("a settlement");
         assert!(matches!(settlement.verdict, Verdict::Retry(_)) && spills.is_empty());
         schedule.settled(&settlement);
     }
@@ -473,10 +553,9 @@ fn what_waits_for_one_leaves_room_for_others() {
     schedule.offer(event(10, 2), now);
     assert!(schedule.has_room_for_fresh(now));
     // Its lane has all of it, and takes nothing.
-    let sent = schedule.take_outbox();
+    let sent = schedule.take_outbox(at(Instant::now()));
     for (lane, messages) in sent {
-        let limit = if lane.webhook() == 1 { 0 } else { 1 };
-        assert!(lane.push_at(messages, now - Duration::from_secs(1)) >= limit);
+        lane.take(messages, Duration::from_secs(1));
     }
     assert!(schedule.survey(now).is_empty());
     assert!(schedule.has_room(), "nobody waits for it any more");
@@ -503,8 +582,8 @@ fn what_is_too_much_goes_back_to_where_it_waits() {
     for id in 0..32 {
         schedule.offer(large(id, 1 + (id % 8) as i32, MIB), now);
     }
-    for (lane, messages) in schedule.take_outbox() {
-        lane.push_at(messages, now - Duration::from_secs(1));
+    for (lane, messages) in schedule.take_outbox(at(Instant::now())) {
+        lane.take(messages, Duration::from_secs(1));
     }
     let spills = schedule.survey(now);
     assert_eq!(spills.len(), 8 * 3, "of each endpoint one event of four stays");

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::domain::failure::Failure;
-use crate::domain::snapshot::Xid8;
-use crate::domain::time::Timestamp;
-use crate::domain::verdict::{Answer, Verdict};
+use domain::failure::Failure;
+use domain::snapshot::Xid8;
+use domain::time::Timestamp;
+use domain::verdict::{Answer, Verdict};
 
 /// Where a message came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub enum Origin {
     Ring {
         /// Of the row.
         slot: i16,
-        /// See [`crate::domain::window`].
+        /// See [`crate::window`].
         window: u64,
     },
     /// The slow lane.

@@ -1,0 +1,116 @@
+//! What this room needs of whoever sends: a queue for each endpoint, to which messages go, and the outcomes that come back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use domain::failure::Failure;
+use domain::verdict::Answer;
+
+/// Of memory that a message takes besides its body, here and where it is known by its number: measured as 300 bytes and
+/// something for the allocator. Without it, small bodies would count as nothing.
+const BESIDES: usize = 512;
+
+/// An event on its way to an endpoint.
+#[derive(Debug)]
+pub struct Message {
+    /// Identifies the message in its outcome.
+    pub delivery: i64,
+    /// The `webhook-id`: the same on every attempt and replay. Only `[A-Za-z0-9_-]`.
+    pub event_id: String,
+    /// Counted from 1.
+    pub attempt: u32,
+    /// The exact bytes.
+    pub body: String,
+}
+
+impl Message {
+    /// What it takes of memory.
+    pub fn bytes(&self) -> usize {
+        self.body.len() + BESIDES
+    }
+}
+
+/// What one attempt brought.
+#[derive(Debug)]
+pub struct Exchange {
+    /// When it began.
+    pub started: SystemTime,
+    /// Until the answer was read, or was known not to come.
+    pub took: Duration,
+    /// An answer with any status, or the reason why there is none.
+    pub result: Result<Answer, Failure>,
+}
+
+/// An attempt that has ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Whose message it was.
+    pub webhook: i32,
+    /// [`Message::delivery`].
+    pub delivery: i64,
+    /// [`Message::attempt`].
+    pub attempt: u32,
+    /// Before the queue was asked where it goes.
+    pub began: Instant,
+    /// How it went.
+    pub exchange: Exchange,
+}
+
+/// What waits in the queue of an endpoint.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Of memory.
+    pub bytes: usize,
+    /// How long the oldest message has waited.
+    pub lag: Duration,
+    /// For how long no message has been taken although there were some, or will not be.
+    pub still: Duration,
+}
+
+/// The messages that wait for one endpoint. Whoever sends takes them from there, at any time.
+pub trait EndpointQueue {
+    /// What waits in it.
+    fn waiting(&self, now: Instant) -> Waiting;
+
+    /// How long the oldest message that nobody has taken has waited.
+    fn lag(&self) -> Duration;
+
+    /// Messages that it takes in so long, if attempts go on as they do.
+    fn takes_within(&self, time: Duration) -> usize;
+
+    /// How long until it needs a push, be it of nothing, that nothing else will give.
+    fn due_in(&self, now: Instant) -> Option<Duration>;
+
+    /// Whether nothing is taken until there is a push, because so many attempts have failed.
+    fn holds(&self) -> bool;
+
+    /// Messages taken from now on go where those of `new` would, within its limits.
+    fn take_over(&self, new: &Self);
+
+    /// Removes and returns the newest of what nobody has taken, so that `bytes` are left of it at most.
+    fn give_back(&self, bytes: usize) -> Vec<Message>;
+
+    /// Removes a message that nobody has taken; says whether there was one.
+    fn withdraw(&self, delivery: i64) -> bool;
+}
+
+/// What makes such queues.
+pub trait Queues: Clone {
+    /// Where and how the requests of one webhook go.
+    type Destination: Clone + PartialEq;
+    /// What it makes.
+    type Queue: EndpointQueue;
+
+    /// Whether `other` is a clone of this one.
+    fn is(&self, other: &Self) -> bool;
+
+    /// An empty one for the messages of `webhook`.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing can be sent there.
+    fn queue(&self, webhook: i32, to: Self::Destination) -> Result<Arc<Self::Queue>, Failure>;
+
+    /// Requests that there may be at once.
+    fn concurrency(to: &Self::Destination) -> usize;
+}
