@@ -12,8 +12,8 @@ pub struct Reminder {
 }
 
 impl Reminder {
-    /// Whether to say it now.
-    pub fn is_due(&mut self, now: Instant) -> bool {
+    /// Whether to say it now, which is done then.
+    pub fn fall_due(&mut self, now: Instant) -> bool {
         let due = self.said.is_none_or(|said| now.duration_since(said) >= EVERY);
         if due {
             self.said = Some(now);
@@ -31,10 +31,10 @@ mod tests {
         let (mut reminder, began) = (Reminder::default(), Instant::now());
         let after = |seconds| began + Duration::from_secs(seconds);
         let said: Vec<u64> =
-            (0..4 * 3600).step_by(100).filter(|&s| reminder.is_due(after(s))).collect();
+            (0..4 * 3600).step_by(100).filter(|&s| reminder.fall_due(after(s))).collect();
         assert_eq!(said, [0, 3600, 7200, 10800]);
         assert!(
-            !reminder.is_due(after(10800 + 3599)),
+            !reminder.fall_due(after(10800 + 3599)),
             "what was asked for meanwhile counts for nothing"
         );
     }

@@ -6,7 +6,7 @@ use crate::pg::heap::{self, Field, column};
 use crate::pg::settings::LogLevel;
 use crate::pg::spi::{Session, arg, sql};
 use domain::time;
-use domain::verdict::{self, Verdict};
+use domain::verdict::Verdict;
 use transit::event::Settlement;
 
 /// The tables of attempts, one for each slot of the ring.
@@ -36,7 +36,7 @@ impl Log {
 }
 
 fn row(slot: i16, settlement: &Settlement) -> heap::Columns<13> {
-    let failure = verdict::failure_of(&settlement.result);
+    let failure = settlement.failure();
     let class = failure.as_ref().map(|failure| failure.class.as_str());
     let message = failure.as_ref().map(|failure| failure.message.as_str());
     [
@@ -47,11 +47,11 @@ fn row(slot: i16, settlement: &Settlement) -> heap::Columns<13> {
         Field::needed(column!(c"webhook"), arg(settlement.webhook)),
         Field::needed(column!(c"attempt"), arg(settlement.attempt as i32)),
         Field::needed(column!(c"slot"), arg(slot)),
-        Field::needed(column!(c"status_code"), arg(status_code(settlement))),
+        Field::needed(column!(c"status_code"), arg(settlement.status_code())),
         Field::needed(column!(c"verdict"), arg(name(settlement.verdict))),
         Field::extra(column!(c"error_class"), arg(class)),
         Field::extra(column!(c"error"), arg(message)),
-        Field::extra(column!(c"response_body"), arg(response_body(settlement))),
+        Field::extra(column!(c"response_body"), arg(settlement.response_body())),
         Field::extra(column!(c"event_slot"), arg(settlement.origin.slot())),
     ]
 }
@@ -63,14 +63,4 @@ pub fn name(verdict: Verdict) -> &'static str {
         Verdict::Retry(_) => "retry",
         Verdict::Dead => "dead",
     }
-}
-
-/// 0 where there was no answer.
-pub fn status_code(settlement: &Settlement) -> i16 {
-    settlement.result.as_ref().map_or(0, |answer| answer.status as i16)
-}
-
-/// What is kept of the answer's body.
-pub fn response_body(settlement: &Settlement) -> Option<&str> {
-    settlement.result.as_ref().ok().map(|answer| answer.body.as_str())
 }

@@ -1,5 +1,4 @@
 //! The log: what was attempted, how endpoints answer, and how long that is kept.
 
 pub mod attempt;
-pub mod health;
 pub mod retention;

@@ -46,6 +46,7 @@
 //!    `webhook.closed` says so of what it was.
 
 pub mod bounds;
+pub mod consequences;
 pub mod cursor;
 pub mod installation;
 pub mod pending;

@@ -1,10 +1,10 @@
 //! The slow lane. All that is due there is in the time of the queue, see [`domain::clock`].
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use pgrx::pg_sys;
 
+use super::consequences::Waiting;
 use super::ring;
 use crate::pg::spi::{Arg, Row, Session, arg, sql};
 use domain::snapshot::Xid8;
@@ -105,32 +105,6 @@ pub enum Locked {
 /// Who keeps others from writing there, if anybody does.
 pub fn holders(session: &Session, locked: Locked) -> Option<String> {
     session.read(sql!("queue/holders"), &[arg(locked == Locked::Any)]).first()?.get(1)
-}
-
-/// An event that waits in the slow lane.
-pub struct Waiting {
-    /// Its row.
-    pub id: i64,
-    /// Due then.
-    pub next_at: Timestamp,
-    /// How the last attempt ended, if there was one.
-    pub last: Option<Last>,
-}
-
-/// The last attempt of an event that waits.
-pub struct Last {
-    /// Its number.
-    pub attempt: u32,
-    /// When the first one began.
-    pub first_attempt_at: Timestamp,
-    /// 0 where there was no answer.
-    pub status_code: i16,
-    /// How long it took.
-    pub took: Duration,
-    /// Why it is not enough.
-    pub error: String,
-    /// The beginning of the answer's body.
-    pub response_body: Option<String>,
 }
 
 /// Moves events of the ring, each from its slot and transaction, to the slow lane. Returns how many

@@ -8,6 +8,7 @@ pub mod definition;
 pub mod emitter;
 pub mod endpoint;
 mod further;
+pub mod health;
 pub mod level;
 pub mod making;
 pub mod managed;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::failure::Failure;
 use domain::snapshot::Xid8;
 use domain::time::Timestamp;
-use domain::verdict::{Answer, Verdict};
+use domain::verdict::{self, Answer, Verdict};
 
 /// Where a message came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,4 +116,29 @@ pub struct Settlement {
     pub gone: Option<Timestamp>,
     /// The webhook has been deleted: nothing is kept for another attempt.
     pub orphan: bool,
+}
+
+impl Settlement {
+    /// 0 where there was no answer.
+    pub fn status_code(&self) -> i16 {
+        self.result.as_ref().map_or(0, |answer| answer.status as i16)
+    }
+
+    /// What is kept of the answer's body.
+    pub fn response_body(&self) -> Option<&str> {
+        self.result.as_ref().ok().map(|answer| answer.body.as_str())
+    }
+
+    /// Why it is not delivered.
+    pub fn failure(&self) -> Option<Failure> {
+        verdict::failure_of(&self.result)
+    }
+
+    /// The window that waits for its event, if one does.
+    pub fn window(&self) -> Option<u64> {
+        match self.origin {
+            Origin::Ring { window, .. } => Some(window),
+            Origin::Pending { .. } => None,
+        }
+    }
 }

@@ -6,8 +6,9 @@
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
-use pgrx::pg_sys;
+use pgrx::prelude::*;
 
+use super::obstacle;
 use crate::pg::guc::Local;
 use crate::pg::table;
 use transit::event::{Settlement, Spill};
@@ -21,39 +22,58 @@ const PATIENCE: &CStr = c"100ms";
 /// Events in memory that are to go there, 40 bytes each. With more the ring is not read on.
 const MOST: usize = 100_000;
 
-/// What goes to the backlog and could not be written there.
-#[derive(Default)]
-pub(super) struct Held {
-    pub(super) settlements: Vec<Settlement>,
-    pub(super) spills: Vec<Spill>,
-}
+/// Of events that have stayed in memory, so many are written in one transaction, for which whatever else there is waits: some
+/// milliseconds with small bodies. With fewer it takes longer until all are back.
+const AT_ONCE: usize = 100;
+
+/// Somebody in the way for a shorter time is not worth a word.
+const TELLING: Duration = Duration::from_secs(2);
 
 /// Whether the backlog can be written to.
 pub(super) struct Backlog {
     table: pg_sys::Oid,
-    pub(super) held: Held,
-    pub(super) kept: Option<Kept>,
+    /// What goes there and could not be written.
+    settlements: Vec<Settlement>,
+    spills: Vec<Spill>,
+    kept: Option<Kept>,
     /// It is waited for.
     needed: bool,
     /// What has been said and is not over.
-    pub(super) said: String,
+    said: String,
 }
 
 /// It could not be written to.
-pub(super) struct Kept {
-    pub(super) since: Instant,
-    pub(super) asked: Instant,
-    pub(super) reason: Option<String>,
+struct Kept {
+    since: Instant,
+    asked: Instant,
+    reason: Option<String>,
 }
 
 impl Backlog {
     pub(super) fn new(table: pg_sys::Oid) -> Self {
-        Self { table, held: Held::default(), kept: None, needed: false, said: String::new() }
+        let (settlements, spills) = Default::default();
+        Self { table, settlements, spills, kept: None, needed: false, said: String::new() }
     }
 
-    /// Nobody keeps others from the table until the transaction ends. Does not wait, unless it has to.
-    pub(super) fn is_free(&self) -> bool {
+    /// Keeps others from locking the table until the transaction ends; `false` where somebody has. Does not wait for that,
+    /// unless it has to.
+    pub(super) fn lock(&self) -> bool {
         self.needed || table::lock_at_once(self.table)
+    }
+
+    /// As [`Self::lock`], for what reads and changes rows there that others of ours may not be behind. Remembers what came
+    /// of it.
+    pub(super) fn acquire(&mut self, now: Instant) -> bool {
+        // Nothing is taken from there before what has been is back.
+        if !self.holds_nothing() || !self.again_in(now).is_zero() {
+            return false;
+        }
+        let locked = self.lock();
+        match locked {
+            true => self.release(),
+            false => self.keep(None),
+        }
+        locked
     }
 
     /// As long as the result lives, a row that somebody has locked is not waited for.
@@ -78,36 +98,78 @@ impl Backlog {
     }
 
     /// Somebody is in the way, be it for another `reason` than a lock on the table.
-    pub(super) fn is_kept(&mut self, reason: Option<String>) {
+    pub(super) fn keep(&mut self, reason: Option<String>) {
         let asked = Instant::now();
         let since = self.kept.as_ref().map_or(asked, |kept| kept.since);
         self.kept = Some(Kept { since, asked, reason });
     }
 
     /// Nobody is in the way any more.
-    pub(super) fn is_had(&mut self) {
+    pub(super) fn release(&mut self) {
         if self.holds_nothing() {
             self.kept = None;
         }
     }
 
+    /// These stay in memory.
+    pub(super) fn hold(&mut self, settlements: Vec<Settlement>, mut spills: Vec<Spill>) {
+        self.settlements.extend(settlements);
+        self.spills.append(&mut spills);
+    }
+
+    /// What has stayed in memory is to be written, if it is time. What is left in memory at a stop is found in the ring.
+    pub(super) fn take_back(&mut self, now: Instant) -> (Vec<Settlement>, Vec<Spill>) {
+        if !self.again_in(now).is_zero() {
+            return Default::default();
+        }
+        let spills = self.spills.drain(..self.spills.len().min(AT_ONCE));
+        (std::mem::take(&mut self.settlements), spills.collect())
+    }
+
     /// Attempts that are kept in memory.
     pub(super) fn held(&self) -> usize {
-        self.held.settlements.len()
+        self.settlements.len()
     }
 
     /// Nothing is kept in memory.
     pub(super) fn holds_nothing(&self) -> bool {
-        self.held.settlements.is_empty() && self.held.spills.is_empty()
+        self.settlements.is_empty() && self.spills.is_empty()
     }
 
     /// No more may be.
     pub(super) fn is_full(&self) -> bool {
-        self.held.spills.len() >= MOST
+        self.spills.len() >= MOST
     }
 
     /// What has been said and is not over; empty, where that is nothing.
     pub(super) fn said(&self) -> &str {
         &self.said
+    }
+
+    /// Says who is in the way, once until it is over. Returns what is said now, where that is something else than before. A
+    /// `copy` sends nothing, and whoever has locked it there may be about to arm that.
+    pub(super) fn tell(&mut self, copy: bool) -> Option<&str> {
+        let Some(kept) = &self.kept else {
+            if std::mem::take(&mut self.said).is_empty() {
+                return None;
+            }
+            log!("pg_webhook: the backlog is written to again");
+            return Some(&self.said);
+        };
+        let lasting = kept.asked.duration_since(kept.since) >= TELLING;
+        if !self.said.is_empty() || !lasting {
+            return None;
+        }
+        let locked = kept.reason.as_deref().is_none_or(obstacle::is_lock);
+        if locked && copy {
+            return None;
+        }
+        let why = match (locked, &kept.reason) {
+            (false, Some(reason)) => reason.clone(),
+            _ => obstacle::of_backlog(),
+        };
+        self.said = format!("new events are sent, retries wait: {why}");
+        log!("pg_webhook: {}", self.said);
+        Some(&self.said)
     }
 }

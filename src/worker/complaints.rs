@@ -50,7 +50,7 @@ impl Complaints {
     }
 
     /// An entry is free. Returns whether there was none for somebody.
-    pub(super) fn has_room(&mut self) -> bool {
+    pub(super) fn end_of_full_board(&mut self) -> bool {
         std::mem::take(&mut self.full_board)
     }
 }

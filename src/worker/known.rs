@@ -68,20 +68,20 @@ impl Known {
     }
 
     /// It needs a worker now. Returns since when it has.
-    pub(super) fn wants(&mut self, now: Instant) -> Instant {
+    pub(super) fn want(&mut self, now: Instant) -> Instant {
         *self.wants_since.get_or_insert(now)
     }
 
     /// It needs none, or has been given one.
-    pub(super) fn wants_none(&mut self) {
+    pub(super) fn want_none(&mut self) {
         self.wants_since = None;
     }
 
     /// This one is on its way.
-    pub(super) fn has_asked_for(&mut self, worker: DynamicBackgroundWorker) {
+    pub(super) fn asked_for(&mut self, worker: DynamicBackgroundWorker) {
         self.worker = Some(worker);
         self.asked = Some(Instant::now());
-        self.wants_none();
+        self.want_none();
     }
 
     /// Whether its last worker was asked for after `time`.
@@ -90,7 +90,7 @@ impl Known {
     }
 
     /// A worker has been there and has none to be.
-    pub(super) fn has_been_visited(&mut self) {
+    pub(super) fn visited(&mut self) {
         self.visited = true;
         self.succeeded();
     }

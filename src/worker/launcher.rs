@@ -136,10 +136,10 @@ impl Launcher {
             let known = self.known.entry(database.oid).or_default();
             let wait = known.needs_one_in(board::find(database.oid));
             if wait.is_some_and(|wait| wait.is_zero()) {
-                let (since, rank) = (known.wants(now), self.hint.rank(database.oid));
+                let (since, rank) = (known.want(now), self.hint.rank(database.oid));
                 wanting.push(Wanting { oid: database.oid, since, rank });
             } else {
-                known.wants_none();
+                known.want_none();
                 next = wait.map_or(next, |wait| next.min(wait));
             }
         }
@@ -182,7 +182,7 @@ impl Launcher {
 
     fn release(&mut self, entry: &Entry) {
         entry.release();
-        if self.complaints.has_room() {
+        if self.complaints.end_of_full_board() {
             self.known.values_mut().for_each(Known::visit_again);
         }
     }
@@ -195,9 +195,9 @@ impl Launcher {
         let Some(entry) = entry else {
             match board::take_visit(database.oid) {
                 Some(Visit::Barred) => known.succeeded(),
-                Some(Visit::Absent) => known.has_been_visited(),
+                Some(Visit::Absent) => known.visited(),
                 Some(Visit::Full) => {
-                    known.has_been_visited();
+                    known.visited();
                     self.complaints.of_full_board(&database.name);
                 }
                 None => known.failed(),
@@ -208,7 +208,7 @@ impl Launcher {
         let worked = entry.take_worked();
         match entry.state() {
             State::Absent => {
-                known.has_been_visited();
+                known.visited();
                 self.release(entry);
             }
             _ if entry.is_resting() => {
@@ -279,7 +279,7 @@ impl Launcher {
             }
             return false;
         };
-        known.has_asked_for(worker);
+        known.asked_for(worker);
         if entry.is_none() {
             self.visiting = Some(oid);
         }

@@ -1,20 +1,29 @@
 //! The leader: the one process of a database that reads the queue, and its loop.
 //!
-//! A turn collects what the threads have brought, writes it down ([`super::flush`]), looks for what is
-//! to be sent ([`super::look`]), and waits. Turns are some milliseconds apart while there is work, so that
-//! batches form by themselves, and a first event after idleness is taken up at once.
+//! A turn takes in what the threads have brought, looks for what is to be sent ([`look`]), writes down what has happened
+//! ([`super::ledger`]), sees to the rest ([`super::upkeep`]), and waits ([`rest`]). Turns are some milliseconds apart while
+//! there is work, so that batches form by themselves, and a first event after idleness is taken up at once.
+//!
+//! Each part knows its own; what one has to know of another passes through here.
+
+mod ending;
+mod leave;
+mod look;
+mod rest;
 
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
 use super::backlog::Backlog;
-use super::bounds::Walking;
-use super::look::Cancelled;
-use super::removing::Removing;
-use super::turning::Turning;
-use super::unlogged::Unlogged;
-use super::{Exit, obstacle};
+use super::database::Database;
+use super::ledger::{Facts, Ledger};
+use super::quarantine::Quarantine;
+use super::reader::Reader;
+use super::sender::Sender;
+use super::time::Time;
+use super::upkeep::Upkeep;
+use super::{Exit, LONGEST_PAUSE, SHORTEST_PAUSE, obstacle};
 use crate::log::attempt::Log;
 use crate::log::retention::Turn;
 use crate::pg::board::Entry;
@@ -24,35 +33,15 @@ use crate::pg::txn::{self, TxnError};
 use crate::pg::{interrupt, settings};
 use crate::queue::cursor::{self, Start};
 use crate::queue::installation::Installation;
-use crate::registry::{self, owner};
+use crate::registry;
 use delivery::client::Client;
-use delivery::files;
-use delivery::lookup::Lookups;
-use delivery::pool::Pool;
-use delivery::trust::Trust;
-use domain::clock::Clock;
-use domain::flow::Flow;
-use domain::processors::Processors;
-use domain::reminder::Reminder;
-use domain::snapshot::Snapshot;
-use domain::timeline::Timeline;
-use transit::event::{Settlement, Spill};
+use domain::clock::{Clock, Reading};
+use transit::pacing::Pacing;
 use transit::schedule::Schedule;
-use transit::window::Windows;
 
-/// How often certificates are read again while an endpoint's authority is unknown. Reading takes milliseconds; more seldom,
-/// and roots that have been installed count late.
-const DOUBT: Duration = Duration::from_secs(60);
-
-/// After an error: doubled each time up to the longest.
-pub(super) const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
-/// The longest where the worker is leaving, which it has some seconds for: longer, and others wait for its place for longer.
+/// The longest pause after an error where the worker is leaving, which it has some seconds for: longer, and others wait for
+/// its place for longer.
 const PAUSE_IN_LEAVING: Duration = Duration::from_secs(1);
-
-/// After an error that is not likely to pass, and holds nothing up.
-const MISHAP: Duration = Duration::from_secs(60);
 
 /// What a run begins with.
 pub(super) struct Begun {
@@ -69,78 +58,21 @@ pub(super) struct Begun {
 
 /// The leader of one database.
 pub(super) struct Leader {
-    pub(super) extension: Extension,
-    pub(super) entry: &'static Entry,
-    pub(super) installation: Installation,
-    /// This database is not that installation any more, or is no copy of it any more.
-    pub(super) displaced: bool,
-    /// Webhooks of another installation, or of this one in a copy, which send nothing.
-    pub(super) unarmed: i64,
-    /// The extension has another version by now.
-    pub(super) updated: bool,
-    reminder: Reminder,
-    pub(super) clock: Clock,
-    pub(super) timeline: Timeline,
-    pub(super) lookups: Lookups,
-    /// When certificates were last read because an authority was unknown.
-    trusted: Instant,
-    /// Of a file of certificates that cannot be read then.
-    unread: Reminder,
-    pub(super) client: Client,
-    pub(super) pool: Pool,
-    pub(super) schedule: Schedule<Client>,
-    pub(super) windows: Windows,
-    pub(super) unlogged: Unlogged,
-    /// Everything that this sees was on disk when the run began.
-    pub(super) begun: Snapshot,
-    /// Attempts that are not in the database yet.
-    pub(super) settlements: Vec<Settlement>,
-    /// Events of the ring that are not in the slow lane yet.
-    pub(super) spills: Vec<Spill>,
-    /// Events of the ring whose ids other deliveries have.
-    pub(super) doubled: Vec<Spill>,
-    /// Since when any of these has waited.
-    pub(super) unwritten_since: Option<Instant>,
-    /// The cursor to write, once it is time.
-    pub(super) cursor: Option<Snapshot>,
-    /// Events have been read or settled since the cursor was written.
-    pub(super) progressed: bool,
-    pub(super) cursor_written: Instant,
-    /// When it was last written down that the worker is there, or was no need to; `None`: it is to be.
-    pub(super) marked: Option<Instant>,
-    /// The slot that attempts are logged to.
-    pub(super) slot: i16,
-    pub(super) log: Log,
-    turning: Turning,
-    /// Although nothing is sent, events of the ring go to the slow lane, so that it can turn.
-    pub(super) draining: bool,
-    /// When to take away what webhooks have left that ended with their owners, if there may be any.
-    pub(super) untidy: Option<Instant>,
-    pub(super) began: Instant,
-    /// It has been written down that this run goes well.
-    pub(super) calm: bool,
-    /// The event that is written down as under way alone.
-    pub(super) suspect: Option<i64>,
-    /// How many have been.
-    pub(super) declared: usize,
-    pub(super) polled: Instant,
-    pub(super) looked: Instant,
-    /// How long to let events gather after that.
-    pub(super) delay: Duration,
-    pub(super) processors: Processors,
-    pub(super) cancelled: Cancelled,
-    pub(super) removing: Removing,
-    pub(super) walking: Walking,
-    pub(super) backlog: Backlog,
-    /// Events and their transactions, as they are read.
-    pub(super) events: Flow,
-    pub(super) transactions: Flow,
-    /// Somebody has woken this run, or its start did, and no look has succeeded since: there may be events that only a
-    /// look finds, and nobody wakes for them again.
-    pub(super) behind: bool,
-    pub(super) errors: u32,
+    extension: Extension,
+    entry: &'static Entry,
+    database: Database,
+    time: Time,
+    schedule: Schedule<Client>,
+    sender: Sender,
+    reader: Reader,
+    ledger: Ledger,
+    pacing: Pacing,
+    quarantine: Quarantine,
+    upkeep: Upkeep,
+    /// In a row.
+    errors: u32,
     /// Since when it has been making its place free although it had work.
-    pub(super) leaving: Option<Instant>,
+    leaving: Option<Instant>,
 }
 
 impl Leader {
@@ -155,65 +87,28 @@ impl Leader {
         begun: Begun,
     ) -> Result<Self, Exit> {
         let Begun { installation, unarmed, start, clock, slot, log, backlog } = begun;
-        let lookups = Lookups::default();
-        let client = client(&lookups, None, complain);
-        let pool = Pool::new(in_flight()).map_err(|error| {
+        let now = Instant::now();
+        let sender = Sender::new(now).map_err(|error| {
             log!("pg_webhook: {error}");
             Exit::Failed
         })?;
         let mut schedule = Schedule::default();
         schedule.set_single(start.cautious);
-        let now = Instant::now();
-        let walking = Walking::new(now, start.place, clock.read(now).time());
-        entry.set_state(standing(installation.is_here, unarmed));
+        let database = Database::new(installation, unarmed);
+        entry.set_state(database.state());
         entry.set_error("");
         Ok(Self {
             extension,
             entry,
-            installation,
-            displaced: false,
-            unarmed,
-            updated: false,
-            reminder: Reminder::default(),
-            clock,
-            timeline: start.timeline,
-            lookups,
-            trusted: now,
-            unread: Reminder::default(),
-            client,
-            pool,
+            database,
+            upkeep: Upkeep::new(now, start.place, clock.read(now).time()),
+            time: Time::new(clock, start.timeline),
             schedule,
-            windows: Windows::new(start.settled),
-            unlogged: Unlogged::default(),
-            begun: start.begun,
-            settlements: Vec::new(),
-            spills: Vec::new(),
-            doubled: Vec::new(),
-            unwritten_since: None,
-            cursor: None,
-            progressed: false,
-            cursor_written: now,
-            marked: Some(now),
-            slot,
-            log,
-            turning: Turning::default(),
-            draining: false,
-            untidy: Some(now),
-            began: now,
-            calm: false,
-            suspect: None,
-            declared: 0,
-            polled: now,
-            looked: now,
-            delay: Duration::ZERO,
-            processors: Processors::default(),
-            cancelled: Cancelled::Perhaps,
-            removing: Removing::new(now),
-            walking,
-            backlog,
-            events: Flow::new(now),
-            transactions: Flow::new(now),
-            behind: true,
+            sender,
+            reader: Reader::new(start.settled, start.begun),
+            ledger: Ledger::new(log, slot, backlog, now),
+            pacing: Pacing::new(now),
+            quarantine: Quarantine::new(now),
             errors: 0,
             leaving: None,
         })
@@ -224,58 +119,28 @@ impl Leader {
         loop {
             let began = Instant::now();
             self.end_if_asked();
-            if self.pool.is_broken() {
-                return self.start_again("a delivery thread has panicked");
-            }
-            if self.displaced {
-                let exit = self.start_again("this database is armed anew or unarmed");
-                // Nothing has gone wrong by that.
-                if let Err(TxnError::Failed(message)) = txn::run(self.extension, cursor::calm) {
-                    log!("pg_webhook: {message}");
-                }
-                return exit;
-            }
-            if self.updated {
-                return self.start_again("the extension has another version");
+            if let Some(reason) = self.ends() {
+                return self.start_again(reason);
             }
             if let Some(exit) = self.leave() {
                 return exit;
             }
-            if interrupt::reload_if_asked() {
-                self.reconfigure();
-            }
-            self.renew_trust(began);
-            if self.entry.take_changed() {
-                registry::set_changed();
-                self.delay = Duration::ZERO;
-                // Somebody may have imported what waits.
-                self.marked = None;
-                self.walking.repeat();
-            }
+            self.take_changes(began);
             match self.turn(began) {
-                Ok(()) => {
-                    if std::mem::take(&mut self.errors) > 0 {
-                        log!("pg_webhook: working again");
-                        self.entry.set_error(self.backlog.said());
-                    }
-                    self.tell_of_backlog();
-                }
+                Ok(()) => self.recover(),
                 Err(TxnError::ExtensionGone) => {
                     self.entry.set_state(State::Absent);
                     return Exit::Finished;
                 }
                 Err(TxnError::Ending) => continue,
                 Err(TxnError::Failed(message)) => {
-                    self.behind = true;
-                    self.delay = Duration::ZERO;
-                    self.trouble(&message);
+                    self.fail(&message);
                     continue;
                 }
             }
-            let (threads, in_flight) = self.pool.load();
+            let (threads, in_flight) = self.sender.load();
             self.entry.set_load(threads, in_flight);
-            let idle = self.is_idle();
-            self.entry.set_idle(idle);
+            self.entry.set_idle(self.is_idle());
             match self.leaving {
                 Some(_) => self.wait_to_leave(),
                 None => self.rest(began),
@@ -283,132 +148,165 @@ impl Leader {
         }
     }
 
+    /// Why the run is over and another one has to begin.
+    fn ends(&self) -> Option<&'static str> {
+        let broken = self.sender.is_broken().then_some("a delivery thread has panicked");
+        broken.or_else(|| self.database.ends())
+    }
+
+    /// Takes over what has changed outside: settings, files, definitions.
+    fn take_changes(&mut self, now: Instant) {
+        if interrupt::reload_if_asked() {
+            self.sender.reconfigure();
+            registry::set_changed();
+            self.entry.wake();
+            self.pacing.hurry();
+            self.upkeep.repeat_walk();
+        }
+        if self.sender.renew_trust(now) {
+            registry::set_changed();
+            self.entry.wake();
+        }
+        if self.entry.take_changed() {
+            registry::set_changed();
+            self.pacing.hurry();
+            // Somebody may have imported what waits.
+            self.ledger.mark_soon();
+            self.upkeep.repeat_walk();
+        }
+    }
+
     fn turn(&mut self, now: Instant) -> Result<(), TxnError> {
-        self.read_clock();
+        let reading = self.read_clock();
         self.collect();
         if self.entry.take_cancelled() {
-            self.cancelled = Cancelled::Perhaps;
-            self.delay = Duration::ZERO;
+            self.reader.look_for_cancelled();
+            self.pacing.hurry();
         }
         if self.leaving.is_none() && now >= self.next_look() {
-            let polling = now.duration_since(self.polled) >= settings::poll_interval();
+            let polling = self.pacing.poll_in(now, settings::poll_interval()).is_zero();
             if polling {
-                self.polled = now;
-                self.cancelled = Cancelled::Perhaps;
+                self.pacing.poll(now);
+                self.reader.look_for_cancelled();
             }
             // Taken in any case: whoever comes later wakes again.
-            self.behind |= self.entry.take_wake();
-            if self.behind || polling || self.look_is_due() {
+            if self.entry.take_wake() {
+                self.pacing.fall_behind();
+            }
+            if polling || self.pacing.is_behind() || self.look_is_due() {
                 self.look(polling)?;
-                self.behind = false;
-                self.looked = now;
-                self.delay = self.batch_delay(now);
+                let delay = self.batch_delay(now);
+                self.pacing.looked(now, delay);
             }
         }
         // After looking, so that what was found does not wait for the disk.
-        if self.flush_wait(Instant::now()) == Some(Duration::ZERO) {
+        self.advance();
+        if self.flush_in(Instant::now()) == Some(Duration::ZERO) {
             self.flush()?;
         }
-        self.mark(now)?;
+        self.ledger.mark(self.extension, now, reading)?;
         self.calm_down(now)?;
-        self.retain(now)?;
-        if self.untidy.is_some_and(|due| now >= due) {
-            self.tidy()?;
+        self.turn_ring(now)?;
+        self.database.remind(now);
+        let backlog = self.ledger.backlog_mut();
+        self.upkeep.work(self.extension, now, &self.time, &self.schedule, backlog)
+    }
+
+    /// Takes in what the threads have brought and judges it.
+    fn collect(&mut self) {
+        let mut outcomes = self.sender.collect(self.ledger.room());
+        outcomes.extend(self.schedule.take_untried());
+        let at = self.time.moment();
+        for outcome in outcomes {
+            let jitter = fastrand::f64() * 2.0 - 1.0;
+            if let Some((settlement, spills)) = self.schedule.judge(outcome, at, jitter) {
+                self.ledger.settle(settlement, at.now);
+                self.ledger.spill(spills);
+            }
         }
-        if !self.installation.is_here && self.reminder.is_due(now) {
-            let arming = txn::qualified("nothing is sent before webhook_arm()");
-            log!("pg_webhook: this database is a copy: {arming}");
-        } else if self.unarmed > 0 && self.reminder.is_due(now) {
-            let arming = txn::qualified("they send nothing before webhook_arm()");
-            let unarmed = self.unarmed;
-            log!("pg_webhook: {unarmed} webhooks came with a dump of another database: {arming}");
+        let surplus = self.schedule.survey(at.now);
+        self.ledger.spill(surplus);
+        self.schedule.push_due(at.now);
+        self.sender.send(&mut self.schedule, at);
+    }
+
+    /// How long writing can wait; `None` where there is nothing to write.
+    fn flush_in(&self, now: Instant) -> Option<Duration> {
+        let (in_memory, health) = (self.schedule.len(), self.schedule.health_due_in(now));
+        self.ledger.due_in(now, in_memory, self.pacing.delay(), health)
+    }
+
+    /// Writes down what has happened.
+    fn flush(&mut self) -> Result<(), TxnError> {
+        let reading = self.read_clock();
+        let (suspect, is_here) = (self.quarantine.suspect(), self.database.is_here());
+        let facts = Facts { reading, suspect, is_here };
+        let written = self.ledger.flush(self.extension, &mut self.schedule, facts)?;
+        written.windows.iter().for_each(|window| self.reader.settle(*window));
+        if written.cleared {
+            self.quarantine.clear();
         }
-        self.removing.work(self.extension, now)?;
-        let is_due = self.walking.due_in(Instant::now()).is_zero();
-        if is_due && self.backlog.again_in(now).is_zero() {
-            self.walk()?;
+        if written.backlog_grew {
+            self.upkeep.repeat_walk();
         }
+        self.advance();
         Ok(())
     }
 
-    /// Sees to a page of what waits in the backlog.
-    pub(super) fn walk(&mut self) -> Result<(), TxnError> {
-        let (clock, backlog) = (self.time(), &mut self.backlog);
-        self.walking.step(self.extension, clock, &self.timeline, &self.schedule, backlog)
+    /// The cursor follows what is settled.
+    fn advance(&mut self) {
+        let settled = self.reader.advance().cloned();
+        self.ledger.advance(settled, self.reader.first_window());
     }
 
-    /// Takes away what webhooks have left that ended with their owners; later, where somebody is in the way.
-    fn tidy(&mut self) -> Result<(), TxnError> {
-        let pause = match txn::tried(self.extension, owner::tidy)? {
-            Ok(Ok(())) => None,
-            Ok(Err(_)) => Some(LONGEST_PAUSE),
-            Err(message) => {
-                log!("pg_webhook: what webhooks without an owner have left stays: {message}");
-                Some(MISHAP)
-            }
-        };
-        self.untidy = pause.map(|pause| Instant::now() + pause);
+    /// What is to be written of the clock. Where it has been set since the last look, that is soon written.
+    fn read_clock(&mut self) -> Reading {
+        let (reading, set) = self.time.look();
+        if set {
+            self.ledger.mark_soon();
+        }
+        reading
+    }
+
+    /// The run goes well after a while: nothing is suspected any more.
+    fn calm_down(&mut self, now: Instant) -> Result<(), TxnError> {
+        let searching = self.schedule.is_single() && self.has_work();
+        if self.quarantine.calm_down(self.extension, now, searching)? {
+            self.schedule.set_single(false);
+        }
         Ok(())
     }
 
     /// Turns the ring over when it is time.
-    fn retain(&mut self, now: Instant) -> Result<(), TxnError> {
-        // What is forgotten with it is in the backlog.
-        if !self.backlog.again_in(now).is_zero() {
-            return Ok(());
-        }
-        match self.turning.work(self.extension, now, self.time())? {
-            Some(Turn::Turned(slot)) => {
-                self.slot = slot;
-                self.draining = false;
-                // Dead letters may go that the ring has held.
-                self.walking.repeat();
-            }
+    fn turn_ring(&mut self, now: Instant) -> Result<(), TxnError> {
+        let backlog = self.ledger.backlog();
+        match self.upkeep.turn(self.extension, now, &self.time, backlog)? {
+            Some(Turn::Turned(slot)) => self.ledger.set_slot(slot),
             Some(Turn::Blocked) => {
                 // The cursor may be further than it has been worth writing.
-                self.progressed = true;
-                self.behind = true;
-                self.draining = !settings::enabled();
+                self.ledger.progress();
+                self.pacing.fall_behind();
             }
-            Some(Turn::NotDue) => self.draining = false,
-            None => {}
+            Some(Turn::NotDue) | None => {}
         }
         Ok(())
     }
 
-    /// Where an authority was unknown, the files may know it by now, as they would for a session's `webhook_test`.
-    fn renew_trust(&mut self, now: Instant) {
-        if !self.client.trust().is_doubted() || now.duration_since(self.trusted) < DOUBT {
-            return;
+    /// A turn has succeeded.
+    fn recover(&mut self) {
+        if std::mem::take(&mut self.errors) > 0 {
+            log!("pg_webhook: working again");
+            self.entry.set_error(self.ledger.backlog().said());
         }
-        self.trusted = now;
-        let renewed = client(&self.lookups, Some(&self.client), |error| {
-            if self.unread.is_due(now) {
-                log!("pg_webhook: {error}");
-            }
-        });
-        if !self.client.trust().still_is(renewed.trust()) {
-            self.client = renewed;
-            registry::set_changed();
-            self.entry.wake();
+        if let Some(said) = self.ledger.backlog_mut().tell(!self.database.is_here()) {
+            self.entry.set_error(said);
         }
     }
 
-    /// Settings have changed.
-    fn reconfigure(&mut self) {
-        self.pool.resize(in_flight());
-        let renewed = client(&self.lookups, Some(&self.client), complain);
-        // Otherwise connections would end, which some servers have a reason for each minute.
-        if !self.client.does_as(&renewed) {
-            self.client = renewed;
-        }
-        registry::set_changed();
-        self.entry.wake();
-        self.delay = Duration::ZERO;
-        self.walking.repeat();
-    }
-
-    fn trouble(&mut self, message: &str) {
+    /// A turn has failed: says so once, and pauses, the longer the more often in a row.
+    fn fail(&mut self, message: &str) {
+        self.pacing.fall_behind();
+        self.pacing.hurry();
         self.errors = self.errors.saturating_add(1);
         self.entry.set_idle(false);
         let message = obstacle::explained(message);
@@ -433,45 +331,11 @@ impl Leader {
     fn start_again(&mut self, reason: &str) -> Exit {
         log!("pg_webhook: {reason}; starting again");
         self.break_off();
+        if self.database.is_displaced()
+            && let Err(TxnError::Failed(message)) = txn::run(self.extension, cursor::calm)
+        {
+            log!("pg_webhook: {message}");
+        }
         Exit::Failed
     }
-}
-
-/// What a database with so many unarmed webhooks is said to be, or a copy.
-pub(super) fn standing(is_here: bool, unarmed: i64) -> State {
-    if unarmed > 0 || !is_here { State::Unarmed } else { State::Running }
-}
-
-/// How many requests may be in flight.
-fn in_flight() -> usize {
-    let wanted = settings::max_concurrency();
-    let most = files::make_room(wanted);
-    if most < wanted {
-        log!(
-            "pg_webhook: the limit of open files has room for {most} requests at once, not for {wanted}"
-        );
-    }
-    most
-}
-
-fn complain(error: &str) {
-    log!("pg_webhook: {error}");
-}
-
-/// The HTTP client as the settings want it. A file of certificates that cannot be read changes nothing.
-fn client(lookups: &Lookups, before: Option<&Client>, complain: impl FnOnce(&str)) -> Client {
-    let trust = Trust::load(settings::ca_file().as_deref()).unwrap_or_else(|error| {
-        complain(&error.to_string());
-        match before {
-            Some(client) => client.trust().clone(),
-            None => Trust::load(None).expect("without a file nothing can fail"),
-        }
-    });
-    let lacked = before.is_some_and(|client| client.trust().lacks_system_roots());
-    if trust.lacks_system_roots() && !lacked {
-        log!(
-            "pg_webhook: the operating system has no root certificates that the server can read: only certificates in pg_webhook.ca_file are trusted"
-        );
-    }
-    Client::new(lookups.clone(), settings::address_policy(), trust)
 }

@@ -1,26 +1,26 @@
 //! The processes: a launcher for the server and a worker for each database that has the extension.
 
 mod backlog;
-mod bounds;
-mod caution;
-mod clock;
 mod complaints;
-mod ending;
-mod flush;
+mod database;
 mod hint;
-mod holding;
 mod known;
 mod launcher;
 mod leader;
-mod leave;
-mod look;
+mod ledger;
 mod obstacle;
 mod places;
+mod quarantine;
+mod reader;
 mod removing;
-mod rest;
+mod sender;
 mod start;
+mod tidying;
+mod time;
 mod turning;
 mod unlogged;
+mod upkeep;
+mod walking;
 
 use std::time::Duration;
 
@@ -28,6 +28,10 @@ use pgrx::bgworkers::{BackgroundWorkerBuilder, BgWorkerStartTime};
 use pgrx::prelude::*;
 
 use crate::pg::{interrupt, server};
+
+/// Of a worker, after an error: doubled each time up to the longest.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How a worker's main function ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

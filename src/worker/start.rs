@@ -6,8 +6,8 @@ use std::time::{Instant, SystemTime};
 use pgrx::prelude::*;
 
 use super::backlog::Backlog;
-use super::leader::{Begun, LONGEST_PAUSE, Leader, SHORTEST_PAUSE};
-use super::{Exit, caution, obstacle};
+use super::leader::{Begun, Leader};
+use super::{Exit, LONGEST_PAUSE, SHORTEST_PAUSE, obstacle, quarantine};
 use crate::log::attempt::Log;
 use crate::pg::board::{self, Entry};
 use crate::pg::identity::Extension;
@@ -166,7 +166,7 @@ fn look(session: &Session, entry: &Entry) -> Found {
         let mut start = cursor::begin(session)?;
         let now = Instant::now();
         let reading = start.left.resumed(Timestamp::from(SystemTime::now()));
-        start.cautious = caution::judge(session, &start, reading.time());
+        start.cautious = quarantine::judge(session, &start, reading.time());
         resume(session, &mut start, reading, entry.needed_from());
         let clock = Clock::new(reading, now);
         let (slot, log) = (ring::current_slot(session)?, Log::open(session));

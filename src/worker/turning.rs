@@ -6,6 +6,7 @@ use pgrx::prelude::*;
 
 use crate::log::retention::{self, Turn};
 use crate::pg::identity::Extension;
+use crate::pg::settings;
 use crate::pg::txn::{self, TxnError};
 use domain::time::Timestamp;
 
@@ -15,6 +16,8 @@ const TELLING: u32 = 2;
 /// What is known of the ring's turning.
 #[derive(Default)]
 pub(super) struct Turning {
+    /// Although nothing is sent, events of the ring go to the slow lane, so that it can turn.
+    draining: bool,
     /// `None`: not yet in this run, which may be a short one.
     asked: Option<Instant>,
     /// In a row.
@@ -26,8 +29,28 @@ pub(super) struct Turning {
 }
 
 impl Turning {
+    /// The ring is to be read, although nothing is sent.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining
+    }
+
     /// Turns it, if it is time, which the queue's `clock` shows. A slot that somebody uses is tried again later.
     pub(super) fn work(
+        &mut self,
+        extension: Extension,
+        now: Instant,
+        clock: Timestamp,
+    ) -> Result<Option<Turn>, TxnError> {
+        let turn = self.turn(extension, now, clock)?;
+        match turn {
+            Some(Turn::Blocked) => self.draining = !settings::enabled(),
+            Some(_) => self.draining = false,
+            None => {}
+        }
+        Ok(turn)
+    }
+
+    fn turn(
         &mut self,
         extension: Extension,
         now: Instant,

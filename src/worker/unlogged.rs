@@ -65,6 +65,10 @@ impl Unlogged {
 
     /// The cursor is past all windows before this one; `None`: past all.
     pub(super) fn forget_before(&mut self, window: Option<u64>) {
+        let first = self.deliveries.first_key_value().map(|(first, _)| *first);
+        if first.is_none_or(|first| window.is_some_and(|window| window <= first)) {
+            return;
+        }
         let left = window.map_or_else(BTreeMap::new, |window| self.deliveries.split_off(&window));
         self.deliveries = left;
         self.count = self.deliveries.values().map(Vec::len).sum();

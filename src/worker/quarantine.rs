@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
-use super::leader::Leader;
+use crate::pg::identity::Extension;
 use crate::pg::spi::Session;
 use crate::pg::txn::{self, TxnError};
 use crate::queue::cursor::{self, Start};
@@ -45,30 +45,61 @@ pub(super) fn judge(session: &Session, start: &Start, now: Timestamp) -> bool {
     }
 }
 
-impl Leader {
-    /// Writes down what is about to be sent, where caution asks for it.
-    pub(super) fn declare_suspect(&mut self) -> Result<(), TxnError> {
-        match self.schedule.single() {
-            Some(delivery) if self.suspect != Some(delivery) => {
-                txn::run(self.extension, |session| cursor::suspect(session, Some(delivery)))?;
-                self.suspect = Some(delivery);
-                self.declared += 1;
-                Ok(())
-            }
-            _ => Ok(()),
-        }
+/// What this run does about it.
+pub(super) struct Quarantine {
+    began: Instant,
+    /// It has been written down that this run goes well.
+    calm: bool,
+    /// The event that is written down as under way alone.
+    suspect: Option<i64>,
+    /// How many have been.
+    declared: usize,
+}
+
+impl Quarantine {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { began: now, calm: false, suspect: None, declared: 0 }
     }
 
-    /// The run goes well after a while: nothing is suspected any more.
-    pub(super) fn calm_down(&mut self, now: Instant) -> Result<(), TxnError> {
-        let searching = self.schedule.is_single() && self.declared < SUSPECTS && self.has_work();
-        if self.calm || searching || now.duration_since(self.began) < CALM {
-            return Ok(());
+    /// The event that is written down as under way alone.
+    pub(super) fn suspect(&self) -> Option<i64> {
+        self.suspect
+    }
+
+    /// Writes down what is about to be sent `alone`.
+    pub(super) fn declare(
+        &mut self,
+        extension: Extension,
+        alone: Option<i64>,
+    ) -> Result<(), TxnError> {
+        if let Some(delivery) = alone.filter(|_| self.suspect != alone) {
+            txn::run(extension, |session| cursor::suspect(session, Some(delivery)))?;
+            self.suspect = Some(delivery);
+            self.declared += 1;
         }
-        txn::run(self.extension, cursor::calm)?;
-        self.schedule.set_single(false);
+        Ok(())
+    }
+
+    /// It is back, which is written down.
+    pub(super) fn clear(&mut self) {
+        self.suspect = None;
+    }
+
+    /// The run goes well after a while: nothing is suspected any more. Not while events are still sent one by one
+    /// (`searching`). Returns whether that has just become so.
+    pub(super) fn calm_down(
+        &mut self,
+        extension: Extension,
+        now: Instant,
+        searching: bool,
+    ) -> Result<bool, TxnError> {
+        let searching = searching && self.declared < SUSPECTS;
+        if self.calm || searching || now.duration_since(self.began) < CALM {
+            return Ok(false);
+        }
+        txn::run(extension, cursor::calm)?;
         self.suspect = None;
         self.calm = true;
-        Ok(())
+        Ok(true)
     }
 }

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use pgrx::prelude::*;
 
 use super::backlog::Backlog;
-use crate::log::health::{self, Reached};
+use super::time::Time;
 use crate::pg::identity::Extension;
 use crate::pg::spi::Session;
 use crate::pg::txn::{self, TxnError};
 use crate::queue::bounds::{self, Delivery};
 use crate::queue::walk::{self, Place};
+use crate::registry::health::{self, Reached};
 use delivery::client::Client;
 use domain::bounds::Walk;
 use domain::reminder::Reminder;
@@ -131,16 +132,15 @@ impl Walking {
         self.due.saturating_duration_since(now)
     }
 
-    /// Sees to a page. `clock` is the queue's. What is in memory or under way is left alone.
+    /// Sees to a page. What is in memory or under way is left alone.
     pub(super) fn step(
         &mut self,
         extension: Extension,
-        clock: Timestamp,
-        timeline: &Timeline,
+        time: &Time,
         schedule: &Schedule<Client>,
         backlog: &mut Backlog,
     ) -> Result<(), TxnError> {
-        let began = Instant::now();
+        let (began, clock, timeline) = (Instant::now(), time.now(), time.timeline());
         let before = self.before.unwrap_or_else(|| {
             self.walk = Walk::default();
             self.again = false;
@@ -149,12 +149,12 @@ impl Walking {
             i64::MAX
         });
         let page = txn::tried(extension, |session| {
-            backlog.is_free().then(|| self.page(session, clock, timeline, schedule, before))
+            backlog.lock().then(|| self.page(session, clock, timeline, schedule, before))
         })?;
         let took = began.elapsed();
         self.walked += took;
         match page {
-            Ok(None) => backlog.is_kept(None),
+            Ok(None) => backlog.keep(None),
             Ok(Some((last, reached))) => {
                 self.before = last;
                 self.earliest = Instant::now() + took * SPACING;
@@ -166,7 +166,7 @@ impl Walking {
                 self.say(reached);
             }
             Err(message) => {
-                if self.failing.is_due(began) {
+                if self.failing.fall_due(began) {
                     log!("pg_webhook: what waits is not kept within its bounds: {message}");
                 }
                 // What this walk has counted may have been rolled back.
@@ -246,7 +246,7 @@ impl Walking {
         }
         let now = Instant::now();
         for it in reached {
-            if !self.said.entry(it.webhook).or_default().is_due(now) {
+            if !self.said.entry(it.webhook).or_default().fall_due(now) {
                 continue;
             }
             let name = self.names.get(&it.webhook).map_or("", String::as_str);

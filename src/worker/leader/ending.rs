@@ -7,11 +7,9 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
-use super::leader::Leader;
+use super::Leader;
 use crate::pg::interrupt;
-use crate::pg::settings::LogLevel;
-use crate::pg::txn::{self, TxnError};
-use crate::queue::cursor;
+use crate::pg::txn::TxnError;
 
 /// How long requests that are under way have to be answered. Most are within this; an endpoint that hangs makes each stop of
 /// the server longer by as much.
@@ -41,19 +39,10 @@ impl Leader {
 
     /// Writes down how far this run has come, which has gone well.
     pub(super) fn save(&mut self) -> Result<(), TxnError> {
-        if let Some(settled) = self.windows.advance() {
-            self.cursor = Some(settled.clone());
-        }
-        self.unlogged.forget_before(self.windows.first());
-        let unlogged = self.unlogged.settlements();
+        self.advance();
         let reading = self.read_clock();
-        let cursor = self.cursor.as_ref();
-        txn::run(self.extension, |session| {
-            self.log.write(self.slot, LogLevel::All, &unlogged);
-            cursor::save(session, cursor, reading);
-            cursor::calm(session);
-            self.walking.leave(session, reading.time());
-        })
+        let upkeep = &self.upkeep;
+        self.ledger.close(self.extension, reading, |session| upkeep.leave(session, reading.time()))
     }
 
     /// Begins nothing more, and writes down what has been brought and what is brought within `grace`.
@@ -62,12 +51,12 @@ impl Leader {
         // Nothing is written for these.
         drop(self.schedule.recall_all(Instant::now()));
         self.schedule.hurry_health();
-        self.backlog.need();
+        self.ledger.backlog_mut().need();
         loop {
             self.collect();
             self.flush()?;
             let is_over = self.schedule.is_empty() || Instant::now() >= until;
-            if is_over && self.pool.uncollected() == 0 {
+            if is_over && !self.sender.has_outcomes() {
                 return Ok(());
             }
             interrupt::wait(None, STEP);

@@ -10,7 +10,7 @@ pub fn write(session: &Session, healths: &[Health]) {
         return;
     }
     session.run(
-        sql!("log/health"),
+        sql!("registry/health"),
         &[
             arg(healths.iter().map(|h| h.webhook).collect::<Vec<_>>()),
             arg(healths.iter().map(|h| h.fail_count as i32).collect::<Vec<_>>()),
@@ -47,7 +47,7 @@ pub fn reach(session: &Session, reached: &[Reached]) {
         return;
     }
     session.run(
-        sql!("log/bound"),
+        sql!("registry/bound"),
         &[
             arg(reached.iter().map(|it| it.webhook).collect::<Vec<_>>()),
             arg(reached.iter().map(|it| it.shed).collect::<Vec<_>>()),
@@ -64,6 +64,10 @@ pub fn pause(session: &Session, gone: Vec<(i32, Timestamp)>) -> Vec<String> {
         return Vec::new();
     }
     let (webhooks, changed): (Vec<i32>, Vec<Timestamp>) = gone.into_iter().unzip();
-    let rows = session.run(sql!("log/pause"), &[arg(webhooks), arg(changed)]);
-    rows.iter().map(|row| row.value(1)).collect()
+    let rows = session.run(sql!("registry/pause_gone"), &[arg(webhooks), arg(changed)]);
+    let paused: Vec<String> = rows.iter().map(|row| row.value(1)).collect();
+    if !paused.is_empty() {
+        super::changed();
+    }
+    paused
 }

@@ -8,14 +8,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use pgrx::prelude::*;
 
-use super::Exit;
+use super::Leader;
 use super::ending::GRACE;
-use super::leader::{LONGEST_PAUSE, Leader};
-use super::look::Cancelled;
 use crate::log::retention;
 use crate::pg::state::{Leave, State};
 use crate::pg::txn::{self, TxnError};
 use crate::pg::{interrupt, settings};
+use crate::worker::{Exit, LONGEST_PAUSE};
 use domain::time::Timestamp;
 
 /// How long requests that are under way may take when the worker has to leave although it has work. What has not
@@ -29,16 +28,12 @@ const STEP: Duration = Duration::from_millis(100);
 impl Leader {
     /// Nothing is under way, to be read, to be written or due.
     pub(super) fn is_idle(&self) -> bool {
-        let written =
-            self.settlements.is_empty() && self.spills.is_empty() && self.doubled.is_empty();
-        written
-            && self.backlog.holds_nothing()
-            && !self.behind
+        self.ledger.is_empty()
+            && !self.pacing.is_behind()
             && !self.has_work()
             && !self.entry.is_woken()
             && !self.entry.is_asked()
-            && self.cancelled != Cancelled::Many
-            && self.pool.uncollected() == 0
+            && !self.sender.has_outcomes()
     }
 
     /// Does what the worker has been asked for, if it has been asked to leave; `Some` when it has left.
@@ -51,13 +46,13 @@ impl Leader {
                 None
             }
             // Otherwise one that has to leave each time before its first look would never send anything.
-            Leave::Soon if self.behind && self.errors == 0 => None,
+            Leave::Soon if self.pacing.is_behind() && self.errors == 0 => None,
             Leave::Soon => {
                 let now = Instant::now();
                 if self.leaving.is_none() {
                     self.leaving = Some(now);
                     let waiting = self.schedule.recall_all(now);
-                    self.spill(waiting);
+                    self.ledger.spill(waiting);
                 }
                 let over = self.leaving.is_some_and(|since| now.duration_since(since) >= DRAIN);
                 (over || self.schedule.is_empty()).then(|| self.depart(Duration::ZERO))
@@ -67,9 +62,9 @@ impl Leader {
     }
 
     /// Waits for what is under way.
-    pub(super) fn wait_to_leave(&mut self) {
-        let wait = self.flush_wait(Instant::now()).unwrap_or(STEP).min(STEP);
-        interrupt::wait(Some(self.pool.bell()), wait);
+    pub(super) fn wait_to_leave(&self) {
+        let wait = self.flush_in(Instant::now()).unwrap_or(STEP).min(STEP);
+        interrupt::wait(Some(self.sender.bell()), wait);
     }
 
     /// Writes everything down, the next due time on the board. Whatever it cannot write is found by the next worker. What is
@@ -100,21 +95,21 @@ impl Leader {
     fn settle(&mut self, grace: Duration) -> Result<Option<Duration>, TxnError> {
         self.wind_up(grace)?;
         // Who gives requests a moment is in haste beyond that.
-        while grace.is_zero() && self.walking.lags() {
-            self.walk()?;
+        if grace.is_zero() {
+            let backlog = self.ledger.backlog_mut();
+            self.upkeep.catch_up(self.extension, &self.time, &self.schedule, backlog)?;
         }
         self.save()?;
-        let time = self.time();
+        let time = self.time.now();
         let turning = txn::run(self.extension, |session| retention::due_in(session, time))?;
-        let (now, clock) = (Instant::now(), self.time());
-        let unfinished = self.behind || !self.schedule.is_empty() || !self.windows.is_done();
+        let (now, clock) = (Instant::now(), self.time.now());
+        let unfinished =
+            self.pacing.is_behind() || !self.schedule.is_empty() || !self.reader.is_done();
         if settings::enabled() && unfinished {
             return Ok(Some(Duration::ZERO));
         }
         let sending = settings::enabled().then(|| self.schedule.next_wake(now, clock)).flatten();
-        let tidying = self.untidy.map(|due| due.saturating_duration_since(now));
-        let walking = self.walking.due_at_rest(now, clock);
-        let times = [Some(turning), sending, tidying, self.removing.due_in(now), walking];
+        let times = [Some(turning), sending, self.upkeep.due_at_rest(now, clock)];
         Ok(times.into_iter().flatten().min())
     }
 }

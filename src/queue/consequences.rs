@@ -1,0 +1,89 @@
+//! What outcomes mean for the rows of events: which are moved to the slow lane, due again, removed, and whose webhooks are
+//! paused.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use domain::time::Timestamp;
+use domain::verdict::Verdict;
+use transit::event::{Origin, Settlement, Spill};
+
+/// An event that waits in the slow lane.
+pub struct Waiting {
+    /// Its row.
+    pub id: i64,
+    /// Due then.
+    pub next_at: Timestamp,
+    /// How the last attempt ended, if there was one.
+    pub last: Option<Last>,
+}
+
+/// The last attempt of an event that waits.
+pub struct Last {
+    /// Its number.
+    pub attempt: u32,
+    /// When the first one began.
+    pub first_attempt_at: Timestamp,
+    /// 0 where there was no answer.
+    pub status_code: i16,
+    /// How long it took.
+    pub took: Duration,
+    /// Why it is not enough.
+    pub error: String,
+    /// The beginning of the answer's body.
+    pub response_body: Option<String>,
+}
+
+/// Whether the slow lane is written to, or something removed from there.
+pub fn reaches_backlog(settlement: &Settlement) -> bool {
+    settlement.origin.is_pending() || settlement.verdict != Verdict::Delivered
+}
+
+/// Events of the ring that go to the slow lane: those that failed, and those that were not tried, which are due at `clock`.
+pub fn suspensions(
+    settlements: &[Settlement],
+    spills: &[Spill],
+    clock: Timestamp,
+) -> Vec<(Spill, Waiting)> {
+    let failed = settlements.iter().filter(|s| !s.orphan).filter_map(|s| match s.origin {
+        Origin::Ring { slot, window } => {
+            Some((Spill { slot, xid: s.xid, id: s.delivery, window }, waiting(s)?))
+        }
+        Origin::Pending { .. } => None,
+    });
+    let untried =
+        spills.iter().map(|spill| (*spill, Waiting { id: spill.id, next_at: clock, last: None }));
+    failed.chain(untried).collect()
+}
+
+/// Events of the slow lane that are due again, be it never.
+pub fn postponements(settlements: &[Settlement]) -> Vec<Waiting> {
+    settlements.iter().filter(|s| s.origin.is_pending()).filter_map(waiting).collect()
+}
+
+/// How the event waits, unless it is delivered.
+fn waiting(settlement: &Settlement) -> Option<Waiting> {
+    let last = Last {
+        attempt: settlement.attempt,
+        first_attempt_at: settlement.first_attempt_at,
+        status_code: settlement.status_code(),
+        took: settlement.took,
+        error: settlement.failure()?.message,
+        response_body: settlement.response_body().map(str::to_owned),
+    };
+    Some(Waiting { id: settlement.delivery, next_at: settlement.next_at?, last: Some(last) })
+}
+
+/// Events that leave the slow lane for good.
+pub fn delivered(settlements: &[Settlement]) -> Vec<i64> {
+    let delivered =
+        settlements.iter().filter(|s| s.origin.is_pending() && s.verdict == Verdict::Delivered);
+    delivered.map(|s| s.delivery).collect()
+}
+
+/// Webhooks whose endpoints are gone, each with when it was last changed before that was asked.
+pub fn gone(settlements: &[Settlement]) -> Vec<(i32, Timestamp)> {
+    let gone = settlements.iter().filter_map(|s| Some((s.webhook, s.gone?)));
+    // Of several the last, which is the latest.
+    gone.collect::<BTreeMap<_, _>>().into_iter().collect()
+}

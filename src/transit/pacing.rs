@@ -1,0 +1,156 @@
+//! When the leader looks for what is to be sent, and for how long it lets events gather before.
+
+use std::time::{Duration, Instant};
+
+use domain::batching;
+use domain::flow::Flow;
+use domain::processors::{Processors, Ticks};
+
+/// What is due in the slow lane, and has room, waits no longer for a batch of the ring.
+const CLAIMING: Duration = Duration::from_millis(50);
+
+/// A wait for which it is worth asking how busy the processors are: each half second, some ten microseconds where there are two.
+const WORTH_A_LOOK: Duration = Duration::from_millis(2);
+
+/// The looks of one leader.
+pub struct Pacing {
+    /// When it last looked although nobody had woken it.
+    polled: Instant,
+    looked: Instant,
+    /// How long to let events gather after that.
+    delay: Duration,
+    behind: bool,
+    /// Events and their transactions, as they are read.
+    events: Flow,
+    transactions: Flow,
+    processors: Processors,
+}
+
+impl Pacing {
+    /// The first look is due: nobody wakes for what was there before.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            polled: now,
+            looked: now,
+            delay: Duration::ZERO,
+            behind: true,
+            events: Flow::new(now),
+            transactions: Flow::new(now),
+            processors: Processors::default(),
+        }
+    }
+
+    /// There may be events that only a look finds, and nobody wakes for them again.
+    pub fn fall_behind(&mut self) {
+        self.behind = true;
+    }
+
+    /// Whether somebody has woken this run, or its start did, and no look has succeeded since.
+    pub fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    /// Nothing gathers before the next look.
+    pub fn hurry(&mut self) {
+        self.delay = Duration::ZERO;
+    }
+
+    /// For how long events gather.
+    pub fn delay(&self) -> Duration {
+        self.delay
+    }
+
+    /// Before this, events gather: not for as long where something `is_due`.
+    pub fn next_look(&self, is_due: bool) -> Instant {
+        self.looked + if is_due { self.delay.min(CLAIMING) } else { self.delay }
+    }
+
+    /// How long until it looks although nobody has woken it, which it does at each `interval`.
+    pub fn poll_in(&self, now: Instant, interval: Duration) -> Duration {
+        interval.saturating_sub(now.saturating_duration_since(self.polled))
+    }
+
+    /// It looks although nobody has woken it.
+    pub fn poll(&mut self, now: Instant) {
+        self.polled = now;
+    }
+
+    /// So many events of so many transactions have been read.
+    pub fn count(&mut self, events: usize, transactions: usize) {
+        self.events.add(events);
+        self.transactions.add(transactions);
+    }
+
+    /// A look has succeeded, and events gather for `delay`.
+    pub fn looked(&mut self, now: Instant, delay: Duration) {
+        self.looked = now;
+        self.behind = false;
+        self.delay = delay;
+    }
+
+    /// For how long events should gather on so many processors, `longest` at most. What these have done is asked for rarely.
+    pub fn batch(
+        &mut self,
+        now: Instant,
+        processors: usize,
+        longest: Duration,
+        ticks: impl FnOnce() -> Option<Ticks>,
+    ) -> Duration {
+        let (transactions, events) =
+            (self.transactions.per_second(now), self.events.per_second(now));
+        let delay = |busy| batching::delay(transactions, events, processors, busy, longest);
+        let most = delay(1.0);
+        // Whoever has little to do does not even ask.
+        if most < WORTH_A_LOOK {
+            return most;
+        }
+        delay(self.processors.busy(now, ticks))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONGEST: Duration = Duration::from_millis(300);
+
+    #[test]
+    fn it_begins_behind_and_is_not_after_a_look() {
+        let now = Instant::now();
+        let mut pacing = Pacing::new(now);
+        assert!(pacing.is_behind() && pacing.next_look(false) == now);
+        pacing.looked(now, LONGEST);
+        assert!(!pacing.is_behind());
+        assert_eq!(pacing.next_look(false), now + LONGEST);
+        assert_eq!(pacing.next_look(true), now + CLAIMING, "what is due waits for less");
+        pacing.hurry();
+        assert_eq!(pacing.next_look(false), now);
+    }
+
+    #[test]
+    fn it_polls_at_each_interval() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut pacing = Pacing::new(now);
+        assert_eq!(pacing.poll_in(now + second, 5 * second), 4 * second);
+        assert_eq!(pacing.poll_in(now + 9 * second, 5 * second), Duration::ZERO);
+        pacing.poll(now + 9 * second);
+        assert_eq!(pacing.poll_in(now + 9 * second, 5 * second), 5 * second);
+    }
+
+    #[test]
+    fn whoever_has_little_to_do_asks_nothing() {
+        let begun = Instant::now();
+        let mut pacing = Pacing::new(begun);
+        let at = |millis| begun + Duration::from_millis(millis);
+        pacing.count(10, 10);
+        assert_eq!(pacing.batch(at(1000), 2, LONGEST, || unreachable!()), Duration::ZERO);
+        for millis in 1001..3000 {
+            pacing.count(4, 4);
+            let delay = pacing.batch(at(millis), 2, LONGEST, || None);
+            assert!(delay <= LONGEST);
+        }
+        pacing.count(4, 4);
+        assert!(pacing.batch(at(3000), 2, LONGEST, || None) > LONGEST / 2, "it cannot be known");
+    }
+}

@@ -1,0 +1,108 @@
+//! What the worker knows of its database: whether it is the one that sends, and the extension as the library has it.
+
+use std::time::Instant;
+
+use pgrx::prelude::*;
+
+use crate::pg::identity::Extension;
+use crate::pg::spi::Session;
+use crate::pg::state::State;
+use crate::pg::{arrival, snapshot, txn};
+use crate::queue::installation::{self, Installation};
+use crate::registry::endpoint;
+use domain::reminder::Reminder;
+use domain::version;
+
+/// A database with the extension.
+pub(super) struct Database {
+    installation: Installation,
+    /// Webhooks of another installation, or of this one in a copy, which send nothing.
+    unarmed: i64,
+    /// It is not that installation any more, or is no copy of it any more.
+    displaced: bool,
+    /// The extension has another version by now.
+    updated: bool,
+    reminder: Reminder,
+}
+
+impl Database {
+    pub(super) fn new(installation: Installation, unarmed: i64) -> Self {
+        let reminder = Reminder::default();
+        Self { installation, unarmed, displaced: false, updated: false, reminder }
+    }
+
+    /// The name of the installation.
+    pub(super) fn id(&self) -> &str {
+        &self.installation.id
+    }
+
+    /// It is no copy of the one that sends, or an armed one.
+    pub(super) fn is_here(&self) -> bool {
+        self.installation.is_here
+    }
+
+    /// Armed webhooks send.
+    pub(super) fn sends(&self) -> bool {
+        self.is_here() && !self.displaced
+    }
+
+    /// As sessions see it.
+    pub(super) fn state(&self) -> State {
+        state(self.is_here(), self.unarmed)
+    }
+
+    /// Why this run is over.
+    pub(super) fn ends(&self) -> Option<&'static str> {
+        if self.displaced {
+            Some("this database is armed anew or unarmed")
+        } else if self.updated {
+            Some("the extension has another version")
+        } else {
+            None
+        }
+    }
+
+    /// Nothing has gone wrong by that.
+    pub(super) fn is_displaced(&self) -> bool {
+        self.displaced
+    }
+
+    /// Looks for what nobody tells.
+    pub(super) fn poll(&mut self, session: &Session, extension: Extension) {
+        self.updated =
+            txn::version(session, extension).is_some_and(|v| version::misfit(&v).is_some());
+        if self.is_here() {
+            // By a session that has read late that the server is called so again.
+            arrival::forget(self.installation.since);
+        }
+    }
+
+    /// Learns what has been armed and unarmed since. Returns what sessions see now.
+    pub(super) fn read(&mut self, session: &Session) -> State {
+        self.unarmed = endpoint::unarmed(session, None);
+        // As it is now, which is after definitions: whoever has armed it meanwhile has forgotten what this look still sees.
+        let own = &self.installation;
+        let found = snapshot::with_latest(|| installation::find(session));
+        let is_here = found.as_ref().is_some_and(|found| found.is_here);
+        self.displaced =
+            found.is_none_or(|found| found.id != own.id || found.is_here != own.is_here);
+        state(is_here, self.unarmed)
+    }
+
+    /// Says now and then that something is to be armed.
+    pub(super) fn remind(&mut self, now: Instant) {
+        if !self.is_here() && self.reminder.fall_due(now) {
+            let arming = txn::qualified("nothing is sent before webhook_arm()");
+            log!("pg_webhook: this database is a copy: {arming}");
+        } else if self.unarmed > 0 && self.reminder.fall_due(now) {
+            let arming = txn::qualified("they send nothing before webhook_arm()");
+            let unarmed = self.unarmed;
+            log!("pg_webhook: {unarmed} webhooks came with a dump of another database: {arming}");
+        }
+    }
+}
+
+/// What a database with so many unarmed webhooks is said to be, or a copy.
+fn state(is_here: bool, unarmed: i64) -> State {
+    if unarmed > 0 || !is_here { State::Unarmed } else { State::Running }
+}

@@ -1,0 +1,180 @@
+//! Looking for what is to be sent: one short transaction that reads.
+
+use std::time::{Duration, Instant};
+
+use pgrx::prelude::*;
+
+use super::Leader;
+use crate::pg::spi::Session;
+use crate::pg::txn::{self, TxnError};
+use crate::pg::{settings, snapshot};
+use crate::queue::{pending, ring};
+use crate::registry::{self, endpoint, owner};
+use crate::worker::reader::Page;
+use domain::failure::{ErrorClass, Failure};
+use domain::time::Timestamp;
+use domain::verdict::Verdict;
+use transit::event::{Origin, Settlement, Spill};
+use transit::schedule::Decision;
+
+/// Pages of the ring in one transaction, so that it stays short.
+const PAGES: usize = 4;
+
+impl Leader {
+    /// Reads changed definitions, due events of the slow lane and new events of the ring, and hands them
+    /// to the threads when the transaction has ended.
+    pub(super) fn look(&mut self, polling: bool) -> Result<(), TxnError> {
+        let result = txn::run(self.extension, |session| {
+            if polling {
+                self.database.poll(session, self.extension);
+            }
+            if registry::take_changed() {
+                self.read_definitions(session);
+            }
+            let free = self.ledger.backlog_mut().acquire(Instant::now());
+            let cancelled = self.reader.cancel(session, &mut self.schedule, free);
+            self.ledger.spill(cancelled);
+            if free && settings::enabled() {
+                self.claim(session);
+            }
+            if self.reads() {
+                self.reader.open(snapshot::current());
+                self.read(session);
+            }
+        });
+        // Whatever was taken is ours to send, even if the transaction failed after it.
+        self.quarantine.declare(self.extension, self.schedule.single())?;
+        self.sender.send(&mut self.schedule, self.time.moment());
+        if result.is_err() {
+            registry::set_changed();
+        }
+        result
+    }
+
+    fn read_definitions(&mut self, session: &Session) {
+        owner::watch(session);
+        let buried = owner::bury(session);
+        for name in &buried {
+            log!("pg_webhook: webhook \"{name}\" is deleted, because its owner is gone");
+        }
+        self.upkeep.ask(!buried.is_empty());
+        let mut routes = endpoint::load(session, None);
+        self.entry.set_state(self.database.read(session));
+        if !settings::enabled() || !self.database.sends() {
+            routes.iter_mut().for_each(|route| route.sending = false);
+        }
+        let recalled = self.schedule.set_routes(routes, self.sender.client(), Instant::now());
+        self.ledger.spill(recalled.spilled);
+        recalled.cancelled.iter().for_each(|event| self.reader.settle(event.window));
+        if let Some(slot) = ring::current_slot(session) {
+            self.ledger.set_slot(slot);
+        }
+    }
+
+    /// Takes due events of the slow lane.
+    fn claim(&mut self, session: &Session) {
+        let (now, clock) = (Instant::now(), self.time.now());
+        let mut claims = self.schedule.claims(now, clock);
+        if claims.is_empty() {
+            return;
+        }
+        let (timeline, id) = (self.time.timeline(), self.database.id());
+        let found = pending::claim(session, timeline, &mut claims, clock, id);
+        let mut exhausted = Vec::new();
+        for (claim, found) in claims.iter().zip(found) {
+            if self.schedule.claimed(claim, found, now) {
+                exhausted.push(claim.webhook);
+            }
+        }
+        if !exhausted.is_empty() {
+            for (webhook, due) in pending::next_due(session, &exhausted, clock) {
+                self.schedule.set_next_due(webhook, due);
+            }
+        }
+    }
+
+    /// Reads new events, a few pages of them.
+    fn read(&mut self, session: &Session) {
+        let mut bytes = 0;
+        for page in 0..PAGES {
+            // Some events are outcomes by themselves.
+            let full = self.ledger.has_many_spills() || self.ledger.room() == 0;
+            if full || bytes >= ring::PAGE_BYTES {
+                return;
+            }
+            let Some(read) = self.read_page(session, page == 0) else {
+                return;
+            };
+            bytes += read.bytes;
+            self.take(session, read);
+        }
+    }
+
+    /// Reads a page of the ring, if there is one and room for it.
+    fn read_page(&mut self, session: &Session, fresh_first: bool) -> Option<Page> {
+        let now = Instant::now();
+        let fresh = fresh_first && self.schedule.has_room_for_fresh(now);
+        let skip = || self.schedule.spilling(now);
+        self.reader.read(session, fresh, self.may_read_on(), skip, self.database.id())
+    }
+
+    /// Decides what becomes of the events of a page.
+    fn take(&mut self, session: &Session, page: Page) {
+        let Page { window, mut events, handled, last, .. } = page;
+        if !events.is_empty() {
+            self.ledger.progress();
+        }
+        self.pacing.count(events.len(), events.chunk_by(|a, b| a.xid == b.xid).count());
+        if events.iter().any(|event| !self.schedule.knows(event.webhook)) {
+            // Commits are visible a moment before they are told. Whoever is still unknown in the snapshot
+            // that sees its event has been deleted.
+            self.read_definitions(session);
+            events.iter().for_each(|event| self.schedule.learn(event.webhook));
+        }
+        let taken = self.schedule.page(events.len());
+        let last = if taken < events.len() {
+            let last = &events[taken - 1];
+            Some((last.xid, last.id))
+        } else {
+            last
+        };
+        events.truncate(taken);
+        let now = Instant::now();
+        let mut outstanding = 0;
+        for event in events {
+            let decision = match event.spill() {
+                Some(spill) if handled.has_taken_id_of(&event) => Decision::Doubled(spill),
+                _ => self.schedule.offer(event, now),
+            };
+            outstanding += usize::from(!matches!(decision, Decision::Cancelled));
+            match decision {
+                Decision::Taken | Decision::Cancelled => {}
+                Decision::Doubled(spill) => self.ledger.double(spill),
+                Decision::Spilled(spill) => self.ledger.spill([spill]),
+                Decision::Dead(event, webhook, reason) => self.bury(event, webhook, reason),
+            }
+        }
+        self.reader.took(window, outstanding, last);
+    }
+
+    /// An event that is dead without an attempt.
+    fn bury(&mut self, event: Spill, webhook: i32, reason: String) {
+        let at = self.time.moment();
+        let settlement = Settlement {
+            delivery: event.id,
+            xid: event.xid,
+            webhook,
+            origin: Origin::Ring { slot: event.slot, window: event.window },
+            attempt: 0,
+            started: Timestamp::from(at.wall),
+            took: Duration::ZERO,
+            first_attempt_at: at.clock,
+            result: Err(Failure::new(ErrorClass::Internal, reason)),
+            verdict: Verdict::Dead,
+            next_at: Some(Timestamp::INFINITY),
+            gone: None,
+            orphan: false,
+        };
+        self.ledger.settle(settlement, at.now);
+    }
+}

@@ -1,0 +1,393 @@
+//! What has happened and is not in the database yet, and how far the run has come: written in one transaction for all that
+//! has come in.
+
+use std::time::{Duration, Instant};
+
+use pgrx::prelude::*;
+
+use super::backlog::Backlog;
+use super::unlogged::Unlogged;
+use crate::log::attempt::Log;
+use crate::pg::identity::Extension;
+use crate::pg::settings::{self, LogLevel};
+use crate::pg::spi::Session;
+use crate::pg::txn::{self, TxnError};
+use crate::pg::wake;
+use crate::queue::consequences::{self, reaches_backlog};
+use crate::queue::{cursor, pending, ring};
+use crate::registry;
+use delivery::client::Client;
+use domain::clock::Reading;
+use domain::snapshot::Snapshot;
+use domain::verdict::Verdict;
+use transit::event::{Settlement, Spill};
+use transit::schedule::Schedule;
+
+/// Attempts that are written at once, if they come fast.
+const BATCH: usize = 500;
+
+/// How long one may wait for others; longer where events wait for others as well.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// Attempts that may be held in memory; when they cannot be written, the threads come to a stop.
+const MOST: usize = 512;
+
+/// How often the cursor is written while it changes.
+const RARELY: Duration = Duration::from_secs(1);
+
+/// How often a worker that has nothing to write writes down that it is there, where something waits. By so much the next
+/// run, after a crash, is mistaken about how long there was none. More often would cost more than that is worth.
+const MARKS: Duration = Duration::from_secs(60);
+
+/// What is to be written.
+pub(super) struct Ledger {
+    log: Log,
+    /// The slot that attempts are logged to.
+    slot: i16,
+    settlements: Vec<Settlement>,
+    /// Events of the ring that are not in the slow lane yet.
+    spills: Vec<Spill>,
+    /// Events of the ring whose ids other deliveries have.
+    doubled: Vec<Spill>,
+    /// Since when settlements or spills have waited.
+    since: Option<Instant>,
+    backlog: Backlog,
+    unlogged: Unlogged,
+    /// The cursor to write, once it is time.
+    cursor: Option<Snapshot>,
+    cursor_written: Instant,
+    /// Events have been read or settled since.
+    progressed: bool,
+    /// When it was last written down that the worker is there, or was no need to; `None`: it is to be.
+    marked: Option<Instant>,
+}
+
+/// What the leader knows of a moment in which something is written.
+#[derive(Clone, Copy)]
+pub(super) struct Facts {
+    pub(super) reading: Reading,
+    /// The event that is written down as under way alone.
+    pub(super) suspect: Option<i64>,
+    /// It is no copy, in which what has just been armed forgets events.
+    pub(super) is_here: bool,
+}
+
+/// What has been written, for whoever has to do with it.
+#[derive(Default)]
+pub(super) struct Written {
+    /// Of each event of the ring that is settled, its window.
+    pub(super) windows: Vec<u64>,
+    /// More waits in the slow lane, or is dead there.
+    pub(super) backlog_grew: bool,
+    /// The suspect is back.
+    pub(super) cleared: bool,
+}
+
+impl Ledger {
+    pub(super) fn new(log: Log, slot: i16, backlog: Backlog, now: Instant) -> Self {
+        Self {
+            log,
+            slot,
+            settlements: Vec::new(),
+            spills: Vec::new(),
+            doubled: Vec::new(),
+            since: None,
+            backlog,
+            unlogged: Unlogged::default(),
+            cursor: None,
+            cursor_written: now,
+            progressed: false,
+            marked: Some(now),
+        }
+    }
+
+    /// Attempts are logged to this slot of the ring from now on.
+    pub(super) fn set_slot(&mut self, slot: i16) {
+        self.slot = slot;
+    }
+
+    /// An attempt has ended.
+    pub(super) fn settle(&mut self, settlement: Settlement, now: Instant) {
+        self.settlements.push(settlement);
+        self.since.get_or_insert(now);
+    }
+
+    /// Events must go to the slow lane.
+    pub(super) fn spill(&mut self, spills: impl IntoIterator<Item = Spill>) {
+        self.spills.extend(spills);
+        if !self.spills.is_empty() {
+            self.since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// An event whose id another delivery has is to be written once more, under another.
+    pub(super) fn double(&mut self, event: Spill) {
+        self.doubled.push(event);
+    }
+
+    /// How many more attempts may be held in memory.
+    pub(super) fn room(&self) -> usize {
+        MOST.saturating_sub(self.attempts())
+    }
+
+    /// Attempts that are held in memory.
+    fn attempts(&self) -> usize {
+        self.settlements.len() + self.backlog.held()
+    }
+
+    /// Writing down what is spilled costs more than reading it did, so no more is read.
+    pub(super) fn has_many_spills(&self) -> bool {
+        self.spills.len() >= ring::PAGE || self.backlog.is_full()
+    }
+
+    /// Nothing is to be written.
+    pub(super) fn is_empty(&self) -> bool {
+        self.settlements.is_empty()
+            && self.spills.is_empty()
+            && self.doubled.is_empty()
+            && self.backlog.holds_nothing()
+    }
+
+    /// The backlog's table.
+    pub(super) fn backlog(&self) -> &Backlog {
+        &self.backlog
+    }
+
+    /// The same, for whoever locks it.
+    pub(super) fn backlog_mut(&mut self) -> &mut Backlog {
+        &mut self.backlog
+    }
+
+    /// Everything that `settled` sees is settled, and the first window of which not all is has this number.
+    pub(super) fn advance(&mut self, settled: Option<Snapshot>, first_window: Option<u64>) {
+        self.cursor = settled.or_else(|| self.cursor.take());
+        self.unlogged.forget_before(first_window);
+    }
+
+    /// Events have been read, or the cursor is further than it has been worth writing.
+    pub(super) fn progress(&mut self) {
+        self.progressed = true;
+    }
+
+    /// Writes down soon that the worker is there.
+    pub(super) fn mark_soon(&mut self) {
+        self.marked = None;
+    }
+
+    /// How long writing can wait; `None` where there is nothing to write. So many messages are in memory, events wait for
+    /// `delay` for others, and what is new of endpoints is due in `health`.
+    pub(super) fn due_in(
+        &self,
+        now: Instant,
+        in_memory: usize,
+        delay: Duration,
+        health: Option<Duration>,
+    ) -> Option<Duration> {
+        if self.settlements.len() >= BATCH || !self.spills.is_empty() || !self.doubled.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let nothing_else_comes = in_memory == self.attempts();
+        let patience = PATIENCE.max(delay / 4);
+        let attempts = self.since.map(|since| {
+            if nothing_else_comes { Duration::ZERO } else { patience.saturating_sub(now - since) }
+        });
+        let rarely =
+            |written: Instant| RARELY.saturating_sub(now.saturating_duration_since(written));
+        let cursor =
+            (self.progressed && self.cursor.is_some()).then(|| rarely(self.cursor_written));
+        let held = (!self.backlog.holds_nothing()).then(|| self.backlog.again_in(now));
+        [attempts, cursor, health, held].into_iter().flatten().min()
+    }
+
+    /// Writes everything that waits. After an error it still waits. Where somebody is in the way in the backlog, or something
+    /// there, what goes there waits longer, and keeps nothing else from being written.
+    pub(super) fn flush(
+        &mut self,
+        extension: Extension,
+        schedule: &mut Schedule<Client>,
+        facts: Facts,
+    ) -> Result<Written, TxnError> {
+        let now = Instant::now();
+        let (settlements, spills) = self.backlog.take_back(now);
+        settlements.into_iter().for_each(|settlement| self.settle(settlement, now));
+        self.spill(spills);
+        if !self.needs_backlog() {
+            return self.write(extension, schedule, facts).map(Option::unwrap_or_default);
+        }
+        let reason = match self.write(extension, schedule, facts) {
+            Ok(Some(written)) => {
+                self.backlog.release();
+                return Ok(written);
+            }
+            Ok(None) => None,
+            Err(TxnError::Failed(reason)) if self.backlog.may_wait() => Some(reason),
+            Err(error) => return Err(error),
+        };
+        self.hold_back(reason);
+        self.write(extension, schedule, facts).map(Option::unwrap_or_default)
+    }
+
+    /// Something that is to be written goes to the backlog.
+    fn needs_backlog(&self) -> bool {
+        !self.spills.is_empty() || self.settlements.iter().any(reaches_backlog)
+    }
+
+    /// What goes to the backlog stays in memory. With the attempt: an event that is dead or delivered in the log alone would
+    /// be forgotten, or sent again, after a crash in between.
+    fn hold_back(&mut self, reason: Option<String>) {
+        self.backlog.keep(reason);
+        let (there, others) =
+            std::mem::take(&mut self.settlements).into_iter().partition(reaches_backlog);
+        self.settlements = others;
+        self.backlog.hold(there, std::mem::take(&mut self.spills));
+        if self.settlements.is_empty() {
+            self.since = None;
+        }
+    }
+
+    /// In one transaction. `None` where nothing has been written, because somebody has locked the backlog.
+    fn write(
+        &mut self,
+        extension: Extension,
+        schedule: &mut Schedule<Client>,
+        facts: Facts,
+    ) -> Result<Option<Written>, TxnError> {
+        let now = Instant::now();
+        let there = self.needs_backlog();
+        let rarely = now.duration_since(self.cursor_written) >= RARELY;
+        let cursor = self.cursor.as_ref().filter(|_| rarely && self.progressed);
+        let healths = schedule.take_health(now);
+        let (settlements, spills) = (&self.settlements, &self.spills);
+        let nothing_waits = settlements.is_empty() && spills.is_empty() && self.doubled.is_empty();
+        if nothing_waits && healths.is_empty() && cursor.is_none() {
+            return Ok(Some(Written::default()));
+        }
+        // Also where the cursor stays: by that the next run knows how long there was none.
+        let waits = !settlements.is_empty() || !spills.is_empty();
+        let marks = cursor.is_some() || rarely && waits;
+        let clock = facts.reading.time();
+        if !spills.is_empty() {
+            schedule.spill_at(clock);
+        }
+        let suspensions = consequences::suspensions(settlements, spills, clock);
+        let level = if self.unlogged.is_full() { LogLevel::All } else { settings::log_level() };
+        let cleared = settlements.iter().any(|s| Some(s.delivery) == facts.suspect);
+        let written = txn::run(extension, |session| {
+            if there && !self.backlog.lock() {
+                return None;
+            }
+            let _impatient = there.then(|| self.backlog.impatient());
+            self.log.write(self.slot, level, settlements);
+            let mut moved = pending::suspend(session, &suspensions, clock);
+            let mut doubled = self.doubled.clone();
+            if moved < suspensions.len() {
+                let taken = pending::taken(session, &suspensions);
+                moved += taken.len();
+                doubled.extend(taken);
+            }
+            ring::renew(session, &doubled);
+            if !doubled.is_empty() {
+                wake::worker_at_commit();
+            }
+            pending::postpone(session, &consequences::postponements(settlements), clock);
+            pending::finish(session, consequences::delivered(settlements));
+            registry::health::write(session, &healths);
+            let paused = registry::health::pause(session, consequences::gone(settlements));
+            if marks {
+                cursor::save(session, cursor, facts.reading);
+            }
+            if cleared {
+                cursor::suspect(session, None);
+            }
+            Some((moved, doubled, paused))
+        });
+        let (moved, doubled, paused) = match written {
+            Ok(Some(written)) => written,
+            otherwise => {
+                schedule.return_health(&healths);
+                return otherwise.map(|_| None);
+            }
+        };
+        if moved < suspensions.len() && facts.is_here {
+            log!("pg_webhook: {} events have vanished from the ring", suspensions.len() - moved);
+        }
+        if let Some(first) = doubled.first() {
+            log!(
+                "pg_webhook: {} events have the ids of other deliveries, {} the first; they are sent under new ones",
+                doubled.len(),
+                first.id
+            );
+        }
+        for name in paused {
+            let resuming = txn::qualified("its events are kept, and webhook_resume sends them");
+            log!("pg_webhook: webhook \"{name}\" is paused: its endpoint answered 410; {resuming}");
+        }
+        let backlog_grew =
+            !suspensions.is_empty() || settlements.iter().any(|s| s.verdict == Verdict::Dead);
+        if marks {
+            self.cursor_written = now;
+            self.marked = Some(now);
+        }
+        if cursor.is_some() {
+            self.cursor = None;
+            self.progressed = false;
+        }
+        Ok(Some(Written { windows: self.forget(level, schedule), backlog_grew, cleared }))
+    }
+
+    /// What has been written leaves the memory. Returns the windows that waited for it.
+    fn forget(&mut self, level: LogLevel, schedule: &mut Schedule<Client>) -> Vec<u64> {
+        // The cursor may follow, though nothing else comes.
+        self.progressed |=
+            !self.settlements.is_empty() || !self.spills.is_empty() || !self.doubled.is_empty();
+        let mut windows = Vec::new();
+        for settlement in self.settlements.drain(..) {
+            schedule.settled(&settlement);
+            if level != LogLevel::All {
+                self.unlogged.note(&settlement);
+            }
+            windows.extend(settlement.window());
+        }
+        windows.extend(self.spills.drain(..).chain(self.doubled.drain(..)).map(|it| it.window));
+        self.since = None;
+        windows
+    }
+
+    /// Writes down that the worker is there, now and then, and where that is to be soon.
+    pub(super) fn mark(
+        &mut self,
+        extension: Extension,
+        now: Instant,
+        reading: Reading,
+    ) -> Result<(), TxnError> {
+        let recently = self.marked.is_some_and(|at| now.duration_since(at) < MARKS);
+        // It looks whether anything waits in the backlog.
+        if recently || !self.backlog.again_in(now).is_zero() {
+            return Ok(());
+        }
+        let marked = txn::run(extension, |session| {
+            self.backlog.lock().then(|| cursor::mark(session, reading))
+        })?;
+        match marked {
+            Some(()) => self.marked = Some(now),
+            None => self.backlog.keep(None),
+        }
+        Ok(())
+    }
+
+    /// Writes down how far this run has come, which has gone well, and what is `left` to the next one.
+    pub(super) fn close(
+        &self,
+        extension: Extension,
+        reading: Reading,
+        left: impl FnOnce(&Session),
+    ) -> Result<(), TxnError> {
+        let unlogged = self.unlogged.settlements();
+        txn::run(extension, |session| {
+            self.log.write(self.slot, LogLevel::All, &unlogged);
+            cursor::save(session, self.cursor.as_ref(), reading);
+            cursor::calm(session);
+            left(session);
+        })
+    }
+}

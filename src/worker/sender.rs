@@ -1,0 +1,159 @@
+//! Whoever sends, for the leader: the HTTP client as the settings want it, and the threads.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use pgrx::prelude::*;
+
+use crate::pg::settings;
+use delivery::client::Client;
+use delivery::files;
+use delivery::lookup::Lookups;
+use delivery::pool::{OUTCOMES, Pool};
+use delivery::trust::Trust;
+use domain::reminder::Reminder;
+use transit::moment::Moment;
+use transit::schedule::Schedule;
+use transit::sending::Outcome;
+
+/// How often certificates are read again while an endpoint's authority is unknown. Reading takes milliseconds; more seldom,
+/// and roots that have been installed count late.
+const DOUBT: Duration = Duration::from_secs(60);
+
+/// The client and the threads.
+pub(super) struct Sender {
+    lookups: Lookups,
+    client: Client,
+    pool: Pool,
+    /// When certificates were last read because an authority was unknown.
+    trusted: Instant,
+    /// Of a file of certificates that cannot be read then.
+    unread: Reminder,
+}
+
+impl Sender {
+    /// As the settings are now.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's limit on file descriptors.
+    pub(super) fn new(now: Instant) -> io::Result<Self> {
+        let lookups = Lookups::default();
+        let client = client(&lookups, None, complain);
+        let pool = Pool::new(places())?;
+        Ok(Self { lookups, client, pool, trusted: now, unread: Reminder::default() })
+    }
+
+    /// What makes the lanes of endpoints.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Hands over what has been taken.
+    pub(super) fn send(&self, schedule: &mut Schedule<Client>, at: Moment) {
+        for (lane, messages) in schedule.take_outbox(at) {
+            if let Err(error) = self.pool.send(&lane, messages) {
+                log!("pg_webhook: could not start a thread: {error}; requests wait");
+            }
+        }
+    }
+
+    /// The outcomes that have come in, at most `most` of them.
+    pub(super) fn collect(&self, most: usize) -> Vec<Outcome> {
+        self.pool.collect(most)
+    }
+
+    /// Outcomes have come in that nobody has collected.
+    pub(super) fn has_outcomes(&self) -> bool {
+        self.pool.uncollected() > 0
+    }
+
+    /// So many that the threads will soon wait for them to be collected.
+    pub(super) fn has_many_outcomes(&self) -> bool {
+        self.pool.uncollected() >= OUTCOMES / 2
+    }
+
+    /// Readable when outcomes have come in.
+    pub(super) fn bell(&self) -> BorrowedFd<'_> {
+        self.pool.bell()
+    }
+
+    /// Something has panicked, and messages may be left that never have an outcome.
+    pub(super) fn is_broken(&self) -> bool {
+        self.pool.is_broken()
+    }
+
+    /// Threads, and requests under way.
+    pub(super) fn load(&self) -> (usize, usize) {
+        self.pool.load()
+    }
+
+    /// Processors that this process may use.
+    pub(super) fn processors(&self) -> usize {
+        self.pool.processors()
+    }
+
+    /// Settings have changed.
+    pub(super) fn reconfigure(&mut self) {
+        self.pool.resize(places());
+        let renewed = client(&self.lookups, Some(&self.client), complain);
+        // Otherwise connections would end, which some servers have a reason for each minute.
+        if !self.client.does_as(&renewed) {
+            self.client = renewed;
+        }
+    }
+
+    /// Where an authority was unknown, the files may know it by now, as they would for a session's `webhook_test`. Returns
+    /// whether the client is another one.
+    pub(super) fn renew_trust(&mut self, now: Instant) -> bool {
+        if !self.client.trust().is_doubted() || now.duration_since(self.trusted) < DOUBT {
+            return false;
+        }
+        self.trusted = now;
+        let renewed = client(&self.lookups, Some(&self.client), |error| {
+            if self.unread.fall_due(now) {
+                log!("pg_webhook: {error}");
+            }
+        });
+        let is_another = !self.client.trust().still_is(renewed.trust());
+        if is_another {
+            self.client = renewed;
+        }
+        is_another
+    }
+}
+
+/// How many requests may be in flight.
+fn places() -> usize {
+    let wanted = settings::max_concurrency();
+    let most = files::make_room(wanted);
+    if most < wanted {
+        log!(
+            "pg_webhook: the limit of open files has room for {most} requests at once, not for {wanted}"
+        );
+    }
+    most
+}
+
+fn complain(error: &str) {
+    log!("pg_webhook: {error}");
+}
+
+/// The HTTP client as the settings want it. A file of certificates that cannot be read changes nothing.
+fn client(lookups: &Lookups, before: Option<&Client>, complain: impl FnOnce(&str)) -> Client {
+    let trust = Trust::load(settings::ca_file().as_deref()).unwrap_or_else(|error| {
+        complain(&error.to_string());
+        match before {
+            Some(client) => client.trust().clone(),
+            None => Trust::load(None).expect("without a file nothing can fail"),
+        }
+    });
+    let lacked = before.is_some_and(|client| client.trust().lacks_system_roots());
+    if trust.lacks_system_roots() && !lacked {
+        log!(
+            "pg_webhook: the operating system has no root certificates that the server can read: only certificates in pg_webhook.ca_file are trusted"
+        );
+    }
+    Client::new(lookups.clone(), settings::address_policy(), trust)
+}

@@ -1,0 +1,128 @@
+//! What is seen to besides sending: the ring turns, the backlog is kept within its bounds, and what ended webhooks have left
+//! is taken away.
+
+use std::time::{Duration, Instant};
+
+use super::backlog::Backlog;
+use super::removing::Removing;
+use super::tidying::Tidying;
+use super::time::Time;
+use super::turning::Turning;
+use super::walking::Walking;
+use crate::log::retention::Turn;
+use crate::pg::identity::Extension;
+use crate::pg::spi::Session;
+use crate::pg::txn::TxnError;
+use crate::queue::walk::Place;
+use delivery::client::Client;
+use domain::time::Timestamp;
+use transit::schedule::Schedule;
+
+/// Each at its time.
+pub(super) struct Upkeep {
+    turning: Turning,
+    tidying: Tidying,
+    removing: Removing,
+    walking: Walking,
+}
+
+impl Upkeep {
+    /// There may be work from an earlier run, which has left the walk at `place`. `clock`: in the time of the queue.
+    pub(super) fn new(now: Instant, place: Option<Place>, clock: Timestamp) -> Self {
+        Self {
+            turning: Turning::default(),
+            tidying: Tidying::new(now),
+            removing: Removing::new(now),
+            walking: Walking::new(now, place, clock),
+        }
+    }
+
+    /// The ring is to be read, although nothing is sent.
+    pub(super) fn is_draining(&self) -> bool {
+        self.turning.is_draining()
+    }
+
+    /// Definitions have changed; some webhooks have ended with their `owners`.
+    pub(super) fn ask(&mut self, owners: bool) {
+        self.removing.ask();
+        self.walking.ask();
+        if owners {
+            self.tidying.ask();
+        }
+    }
+
+    /// What waits may be beyond a bound by now.
+    pub(super) fn repeat_walk(&mut self) {
+        self.walking.repeat();
+    }
+
+    /// Turns the ring over when it is time.
+    pub(super) fn turn(
+        &mut self,
+        extension: Extension,
+        now: Instant,
+        time: &Time,
+        backlog: &Backlog,
+    ) -> Result<Option<Turn>, TxnError> {
+        // What is forgotten with it is in the backlog.
+        if !backlog.again_in(now).is_zero() {
+            return Ok(None);
+        }
+        let turn = self.turning.work(extension, now, time.now())?;
+        if matches!(turn, Some(Turn::Turned(_))) {
+            // Dead letters may go that the ring has held.
+            self.walking.repeat();
+        }
+        Ok(turn)
+    }
+
+    /// Everything else.
+    pub(super) fn work(
+        &mut self,
+        extension: Extension,
+        now: Instant,
+        time: &Time,
+        schedule: &Schedule<Client>,
+        backlog: &mut Backlog,
+    ) -> Result<(), TxnError> {
+        self.tidying.work(extension, now)?;
+        self.removing.work(extension, now)?;
+        let is_due = self.walking.due_in(Instant::now()).is_zero();
+        if is_due && backlog.again_in(now).is_zero() {
+            self.walking.step(extension, time, schedule, backlog)?;
+        }
+        Ok(())
+    }
+
+    /// What the walk has to make up for, because there was no worker.
+    pub(super) fn catch_up(
+        &mut self,
+        extension: Extension,
+        time: &Time,
+        schedule: &Schedule<Client>,
+        backlog: &mut Backlog,
+    ) -> Result<(), TxnError> {
+        while self.walking.lags() {
+            self.walking.step(extension, time, schedule, backlog)?;
+        }
+        Ok(())
+    }
+
+    /// How long until there is something to do.
+    pub(super) fn due_in(&self, now: Instant, backlog: &Backlog) -> Option<Duration> {
+        let walking = self.walking.due_in(now).max(backlog.again_in(now));
+        [self.removing.due_in(now), Some(walking)].into_iter().flatten().min()
+    }
+
+    /// The same, where no worker is there meanwhile that changes anything.
+    pub(super) fn due_at_rest(&self, now: Instant, clock: Timestamp) -> Option<Duration> {
+        let walking = self.walking.due_at_rest(now, clock);
+        let times = [self.tidying.due_in(now), self.removing.due_in(now), walking];
+        times.into_iter().flatten().min()
+    }
+
+    /// Leaves the walk's place to the next run.
+    pub(super) fn leave(&self, session: &Session, clock: Timestamp) {
+        self.walking.leave(session, clock);
+    }
+}
