@@ -163,7 +163,7 @@ COMMENT ON VIEW webhook.watch_right IS
     'private: what the owners of webhooks may read of the tables that they watch, and what is there';
 
 -- Webhooks whose transform cannot be called, and why: as registry/transform.sql asks it for one. Which function it is, is
--- read as src/pg/anchor.rs does, from a call of it with one NULL of type jsonb (3802).
+-- read as src/host/anchor.rs does, from a call of it with one NULL of type jsonb (3802).
 CREATE VIEW webhook.transform_bar AS
 WITH named AS (
     SELECT w.id AS webhook, w.role, y.typdefaultbin IS NOT NULL AS is_there, p.oid AS function, p.proowner

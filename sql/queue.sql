@@ -222,7 +222,7 @@ COMMENT ON TABLE webhook.installation IS 'private: the database that may send';
 
 -- In a copy, the first transaction that wrote anything that is to be sent, or the worker came in: what older ones wrote came
 -- with the copy. One below webhook.installation.since is that of an earlier copy. The number of the database that it was noted
--- in is where the server counts what nextval has logged, so nobody may draw from it, set or alter it: see src/pg/arrival.rs.
+-- in is where the server counts what nextval has logged, so nobody may draw from it, set or alter it: see src/host/arrival.rs.
 -- A sequence, because a rollback must not take it back, and nobody wait for whoever has written it.
 CREATE SEQUENCE webhook.arrival_seq AS bigint;
 COMMENT ON SEQUENCE webhook.arrival_seq IS 'private: in a copy, the transaction that its own events begin with';

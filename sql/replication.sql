@@ -51,7 +51,7 @@ SELECT
     'A subscriber without the extension stops replicating: CREATE EXTENSION pg_webhook there, first if it can be.' AS hint
 FROM webhook.publication AS p
 UNION ALL
--- Made where the library was not loaded, which takes them out: see src/pg/subscription.rs.
+-- Made where the library was not loaded, which takes them out: see src/host/subscription.rs.
 SELECT
     s.subowner,
     CASE WHEN k.may THEN 'warning' ELSE 'error' END,

@@ -28,7 +28,7 @@ CREATE TABLE webhook.webhook (
     -- names, when they were named or in a dump, of roles whose events it hears beside those of its owner and of members of
     -- it
     emitters              text[] NOT NULL DEFAULT '{}',
-    -- the domain that says which function is the transform: see src/pg/anchor.rs
+    -- the domain that says which function is the transform: see src/host/anchor.rs
     anchor                text,
     on_transform_error    text NOT NULL,
     max_retries           integer,
@@ -42,7 +42,7 @@ CREATE TABLE webhook.webhook (
     max_backlog_bytes     bigint,
     max_backlog_age       interval,
     dead_letter_retention interval,
-    -- the domain whose owner it belongs to: see src/pg/anchor.rs
+    -- the domain whose owner it belongs to: see src/host/anchor.rs
     owner                 text NOT NULL,
     -- what that role was called when the webhook was made or given to it, or is called in a dump, which can end up with
     -- another one

@@ -12,6 +12,8 @@ use pgrx::prelude::*;
 
 mod api;
 mod capture;
+mod compose;
+mod host;
 mod log;
 mod pg;
 mod queue;
@@ -43,14 +45,14 @@ pub extern "C-unwind" fn _PG_init() {
     pg::backtrace::disable();
     pg::settings::define();
     pg::foreign::guard();
-    pg::utility::watch();
+    host::utility::watch();
     // SAFETY: flags that the server has set before it loads libraries.
     let (preloading, upgrading) =
         unsafe { (pg_sys::process_shared_preload_libraries_in_progress, pg_sys::IsBinaryUpgrade) };
     if preloading && !upgrading {
-        pg::board::init();
-        pg::quit::init();
-        pg::board::PRELOADED.store(true, Ordering::Relaxed);
+        host::board::init();
+        host::quit::init();
+        host::board::PRELOADED.store(true, Ordering::Relaxed);
         worker::register_launcher();
     }
 }

@@ -4,9 +4,10 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::on_behalf;
+use crate::host::wake;
+use crate::pg::snapshot;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::trigger::{self, Firing};
-use crate::pg::{snapshot, wake};
 use crate::queue::installation;
 use crate::registry::{self, level, transform};
 use domain::refusal::Refusal;

@@ -4,8 +4,8 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::{delivery, on_behalf};
+use crate::host::wake;
 use crate::pg::spi::{self, arg, sql};
-use crate::pg::wake;
 
 #[pg_extern(sql = false)]
 fn webhook_cancel(delivery_id: Option<i64>) -> Result<bool, ErrorReport> {

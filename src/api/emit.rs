@@ -4,9 +4,9 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::for_anybody;
-use crate::capture::casts::Casts;
-use crate::capture::image;
-use crate::capture::sender::{Consent, Extent, Sender};
+use crate::compose::casts::Casts;
+use crate::compose::image;
+use crate::compose::recipient::{Consent, Extent, Recipient};
 use crate::pg::composite::Record;
 use crate::pg::json::Json;
 use crate::pg::output::Canonical;
@@ -46,9 +46,9 @@ fn webhook_emit(event_type: Option<&str>, data: Option<Json>) -> Result<i32, Err
                     (true, false) => Consent::Runs,
                     (false, false) => Consent::None { emitter: row.value(6) },
                 };
-                if let Some(sender) = Sender::load(session, row.value(1)) {
-                    let sender = sender.with_consent(consent);
-                    told += i32::from(event.write(&sender, data.as_deref())?.is_some());
+                if let Some(recipient) = Recipient::load(session, row.value(1)) {
+                    let recipient = recipient.with_consent(consent);
+                    told += i32::from(event.write(&recipient, data.as_deref())?.is_some());
                 }
             }
             if !heard {
@@ -75,14 +75,16 @@ fn webhook_invoke(
                 rows.first().map(|row| (row.value(1), row.value(2)));
             let table = table.as_ref().map(|(schema, name)| (schema.as_str(), name.as_str()));
             let event = Event { kind: Kind::Row(MANUAL), event_type: MANUAL, table };
-            let Some(sender) = Sender::load(session, id).filter(|sender| sender.enabled) else {
+            let Some(recipient) =
+                Recipient::load(session, id).filter(|recipient| recipient.enabled)
+            else {
                 return Ok(None);
             };
             let _canonical = Canonical::begin();
-            let casts = Casts::find(session, &composite::types(&row), sender.runs_as());
+            let casts = Casts::find(session, &composite::types(&row), recipient.runs_as());
             // SAFETY: the row is the call's, and the memory context is that of the SPI connection, which is open here.
-            let image = unsafe { image::given(&row, &casts, sender.owner) };
-            event.write(&sender, Some(image))
+            let image = unsafe { image::given(&row, &casts, recipient.owner) };
+            event.write(&recipient, Some(image))
         })
     })
 }
@@ -96,17 +98,17 @@ struct Event<'a> {
 
 impl Event<'_> {
     /// Writes it for an enabled webhook, around `new`; returns the delivery, unless the transform drops it.
-    fn write(&self, sender: &Sender, new: Option<&str>) -> Result<Option<i64>, Refusal> {
-        let envelope = sender.envelope(self.kind, self.table);
-        let draft = sender.draft(&envelope);
+    fn write(&self, recipient: &Recipient, new: Option<&str>) -> Result<Option<i64>, Refusal> {
+        let envelope = recipient.envelope(self.kind, self.table);
+        let draft = recipient.draft(&envelope);
         let most = settings::max_payload_bytes();
         let body = draft
             .render(&envelope, new, None, Extent::Whole, most)
             .ok_or(Refusal::TooLarge(most))?;
-        let Some(stored) = sender.prepare(&body) else {
+        let Some(stored) = recipient.prepare(&body) else {
             return Ok(None);
         };
-        sender.append(&draft, self.event_type, self.table, &stored);
+        recipient.append(&draft, self.event_type, self.table, &stored);
         Ok(Some(draft.id))
     }
 }

@@ -3,8 +3,9 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+use crate::host::{board, wake};
 use crate::pg::spi::{self, sql};
-use crate::pg::{board, grant, report, server, wake};
+use crate::pg::{grant, report, server};
 use crate::queue::installation;
 use domain::refusal::Refusal;
 

@@ -24,10 +24,11 @@ mod watch;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{Array, pg_sys};
 
+use crate::host::lock;
 use crate::pg::identity::{self, Caller};
 use crate::pg::memory::{self, ROOM};
 use crate::pg::spi::{self, Session};
-use crate::pg::{foreign, lock, random, report, reserve, rights};
+use crate::pg::{foreign, random, report, reserve, rights};
 use crate::registry::definition::bounded;
 use crate::registry::making::Making;
 use domain::event::Events;

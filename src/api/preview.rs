@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::on_behalf;
 use crate::capture::fired::{self, Fired};
-use crate::capture::sender::{Draft, Extent, Sender};
+use crate::compose::recipient::{Draft, Extent, Recipient};
 
 use crate::pg::composite::Record;
 use crate::pg::condition::Condition;
@@ -63,12 +63,12 @@ fn webhook_preview(
         let op = op.ok_or(Refusal::Null("op"))?;
         spi::connect(|session| {
             let own = managed::look(session, caller, webhook)?;
-            let sender = Sender::load(session, own.id);
+            let recipient = Recipient::load(session, own.id);
             let route = endpoint::load(session, Some(own.id)).pop();
-            let (Some(sender), Some(route)) = (sender, route) else {
+            let (Some(recipient), Some(route)) = (recipient, route) else {
                 return Err(Refusal::UnknownWebhook(own.name));
             };
-            let preview = Preview { session, own: &own, sender: &sender, new, old };
+            let preview = Preview { session, own: &own, recipient: &recipient, new, old };
             let body = preview.body(op, table_name)?;
             let shown = match (body, &route.destination) {
                 (Ok((draft, body)), Ok(destination)) => show(destination, &draft, body)?,
@@ -83,7 +83,7 @@ fn webhook_preview(
 struct Preview<'a> {
     session: &'a Session,
     own: &'a managed::Webhook,
-    sender: &'a Sender,
+    recipient: &'a Recipient,
     new: Option<String>,
     old: Option<String>,
 }
@@ -95,7 +95,7 @@ impl Preview<'_> {
         op: &str,
         table: Option<pg_sys::Oid>,
     ) -> Result<Outcome<(Draft, String)>, Refusal> {
-        if !self.sender.enabled && op != TEST {
+        if !self.recipient.enabled && op != TEST {
             return Ok(Err("the webhook is disabled".to_owned()));
         }
         match op.parse::<Operation>() {
@@ -161,7 +161,7 @@ impl Preview<'_> {
         if let Some(how) = how {
             return Ok(Err(format!("the trigger for {name} on {} {how}", watched.table)));
         }
-        if let Some(refusal) = &self.sender.unconfirmed {
+        if let Some(refusal) = &self.recipient.unconfirmed {
             return Ok(Err(refusal.to_string()));
         }
         if let Some(reason) = self.stranger(watched.relation, made.oid) {
@@ -178,7 +178,7 @@ impl Preview<'_> {
         let _canonical = Canonical::begin();
         let condition = made.condition.as_ref();
         // The condition is the owner's, and so are the rights with which it is tried.
-        let tried = foreign::run_judged(self.sender.owner, || {
+        let tried = foreign::run_judged(self.recipient.owner, || {
             let made = |given: Option<&str>| {
                 let (json, statement) = (given?, statement.as_ref()?);
                 Some(self.session.ask(statement, &[arg(json)]))
@@ -216,7 +216,7 @@ impl Preview<'_> {
     /// the owner's rights to. Functions are judged when they are called, but for those that the session may have put
     /// into the text of a check already, or keeps for a type.
     fn stranger(&self, relation: pg_sys::Oid, trigger: pg_sys::Oid) -> Option<String> {
-        let args = [arg(relation), arg(trigger), arg(self.sender.owner)];
+        let args = [arg(relation), arg(trigger), arg(self.recipient.owner)];
         // What an old snapshot does not show of a type would be called all the same.
         let rows = snapshot::with_latest(|| self.session.look_up(sql!("api/strangers"), &args));
         rows.first().map(|row| {
@@ -249,8 +249,8 @@ impl Preview<'_> {
         new: Option<&str>,
         old: Option<&str>,
     ) -> Outcome<(Draft, String)> {
-        let envelope = self.sender.envelope(kind, table);
-        let draft = self.sender.sketch(&envelope);
+        let envelope = self.recipient.envelope(kind, table);
+        let draft = self.recipient.sketch(&envelope);
         let most = settings::max_payload_bytes();
         let Some(body) = draft.render(&envelope, new, old, Extent::Whole, most) else {
             return Err(Refusal::TooLarge(most).to_string());
@@ -259,7 +259,7 @@ impl Preview<'_> {
         if matches!(kind, Kind::Test) {
             return Ok((draft, body));
         }
-        let made = match self.sender.transformed(&body) {
+        let made = match self.recipient.transformed(&body) {
             // The body itself: a copy of it might find no memory.
             Ok(Some(Cow::Borrowed(_))) => None,
             Ok(Some(Cow::Owned(made))) => Some(made),

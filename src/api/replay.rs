@@ -5,12 +5,13 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::{delivery, on_behalf};
-use crate::capture::sender::{Sender, Stored};
-use crate::capture::transform::Failure;
+use crate::compose::recipient::{Recipient, Stored};
+use crate::compose::transform::Failure;
+use crate::host::{ids, wake};
 use crate::pg::composite::Record;
 use crate::pg::identity::Caller;
 use crate::pg::spi::{self, Session, arg, sql};
-use crate::pg::{heap, ids, report, table, wake};
+use crate::pg::{heap, report, table};
 use crate::queue::installation;
 use crate::registry::managed;
 use domain::refusal::Refusal;
@@ -52,7 +53,7 @@ fn webhook_replay(delivery_id: Option<i64>) -> Result<Option<i64>, ErrorReport> 
                 }
                 return match replay.repeat(session, Again::Always) {
                     Ok(copy) => Ok(copy.flatten()),
-                    Err(failure) => replay.sender.raise(failure),
+                    Err(failure) => replay.recipient.raise(failure),
                 };
             }
             installation::note_arrival(session);
@@ -138,7 +139,7 @@ fn transform_all(caller: &Caller, deliveries: &[(i64, i64)], again: Again) -> us
 struct Transformation {
     id: i64,
     transaction: i64,
-    sender: Sender,
+    recipient: Recipient,
     event_type: String,
     table: Option<(String, String)>,
     event_id: String,
@@ -155,7 +156,7 @@ impl Transformation {
         Some(Self {
             id,
             transaction,
-            sender: Sender::load(session, row.value(1))?,
+            recipient: Recipient::load(session, row.value(1))?,
             event_type: row.value(2),
             table: row.get(3).zip(row.get(4)),
             event_id: row.value(5),
@@ -167,16 +168,16 @@ impl Transformation {
     /// Writes the new delivery and returns it, unless the transform drops it. In both cases the old one is done; `None`
     /// where somebody else has done it meanwhile.
     fn repeat(&self, session: &Session, again: Again) -> Result<Option<Option<i64>>, Failure> {
-        let made = self.sender.transformed(&self.payload)?;
+        let made = self.recipient.transformed(&self.payload)?;
         let args = [arg(self.id), arg(self.transaction)];
         let closed = session.run(sql!("api/close_dead"), &args).count();
         if again == Again::Once && closed == 0 {
             return Ok(None);
         }
         Ok(Some(made.map(|body| {
-            let draft = self.sender.repeat(self.event_id.clone());
+            let draft = self.recipient.repeat(self.event_id.clone());
             let table = self.table.as_ref().map(|(schema, name)| (schema.as_str(), name.as_str()));
-            self.sender.append(&draft, &self.event_type, table, &Stored::Body(body));
+            self.recipient.append(&draft, &self.event_type, table, &Stored::Body(body));
             draft.id
         })))
     }

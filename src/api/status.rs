@@ -4,7 +4,8 @@ use pgrx::datum::TimestampWithTimeZone;
 use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 
-use crate::pg::{board, server};
+use crate::host::board;
+use crate::pg::server;
 use domain::time::Timestamp;
 
 #[pg_extern(sql = false)]

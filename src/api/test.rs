@@ -9,7 +9,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::{elsewhere, on_behalf};
-use crate::capture::sender::{Draft, Extent, Sender, Stored};
+use crate::compose::recipient::{Draft, Extent, Recipient, Stored};
 use crate::log::attempt::Log;
 use crate::pg::identity::Caller;
 use crate::pg::json::Json;
@@ -56,7 +56,7 @@ fn webhook_test(
 
 /// A TEST event: sent by this session, recorded in its transaction.
 struct Test {
-    sender: Sender,
+    recipient: Recipient,
     draft: Draft,
     body: String,
     endpoint: Result<Arc<Endpoint>, Failure>,
@@ -72,17 +72,17 @@ impl Test {
     ) -> Result<Self, Refusal> {
         let own = managed::look(session, caller, webhook)?;
         let route = endpoint::load(session, Some(own.id)).pop();
-        let sender = Sender::load(session, own.id);
-        let (Some(route), Some(sender)) = (route, sender) else {
+        let recipient = Recipient::load(session, own.id);
+        let (Some(route), Some(recipient)) = (route, recipient) else {
             return Err(Refusal::UnknownWebhook(own.name));
         };
         if endpoint::unarmed(session, Some(own.id)) > 0 {
             return Err(Refusal::Unarmed(own.name));
         }
-        let envelope = sender.envelope(Kind::Test, None);
-        let draft = sender.draft(&envelope);
+        let envelope = recipient.envelope(Kind::Test, None);
+        let draft = recipient.draft(&envelope);
         // It leaves before the transaction commits, and may leave without.
-        ring::secure_ids(&sender.target);
+        ring::secure_ids(&recipient.target);
         let payload = payload.as_ref().map(|Json(text)| text.as_str());
         let most = settings::max_payload_bytes();
         let body = draft
@@ -93,7 +93,7 @@ impl Test {
                 .map(Arc::new)
                 .map_err(|error| Failure::new(ErrorClass::Internal, error.to_string()))
         });
-        Ok(Self { sender, draft, body, endpoint })
+        Ok(Self { recipient, draft, body, endpoint })
     }
 
     fn perform(&self) -> Result<Exchange, Refusal> {
@@ -120,15 +120,15 @@ impl Test {
     /// The event and its one attempt. The worker leaves TEST events alone.
     fn record(&self, session: &Session, exchange: &Exchange) {
         let body = Stored::Body(self.body.as_str().into());
-        self.sender.append(&self.draft, TEST, None, &body);
+        self.recipient.append(&self.draft, TEST, None, &body);
         let failure = verdict::failure_of(&exchange.result);
         let verdict = if failure.is_none() { Verdict::Delivered } else { Verdict::Dead };
         let started = Timestamp::from(exchange.started);
         let settlement = Settlement {
             delivery: self.draft.id,
             xid: snapshot::top_xid(),
-            webhook: self.sender.webhook,
-            origin: Origin::Pending { slot: Some(self.sender.target.slot) },
+            webhook: self.recipient.webhook,
+            origin: Origin::Pending { slot: Some(self.recipient.target.slot) },
             attempt: 1,
             started,
             took: exchange.took,
@@ -140,7 +140,7 @@ impl Test {
             orphan: false,
         };
         let level = settings::log_level();
-        Log::open(session).write(self.sender.target.slot, level, &[settlement]);
+        Log::open(session).write(self.recipient.target.slot, level, &[settlement]);
     }
 }
 

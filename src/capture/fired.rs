@@ -14,9 +14,9 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::sender::Sender;
 use super::source::{Barred, Source, Watched};
 use super::stale;
+use crate::compose::recipient::Recipient;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::table::Table;
 use crate::pg::trigger::Form;
@@ -65,7 +65,7 @@ struct Known {
 impl Known {
     /// A statement keeps the triggers that it began with, whatever they are in the catalog by now.
     fn is(&self, trigger: &Fired) -> bool {
-        self.source.as_ref().is_none_or(|source| source.sender.is_current())
+        self.source.as_ref().is_none_or(|source| source.recipient.is_current())
             && self.name.as_c_str() == trigger.name
             && self.argument.as_c_str() == trigger.argument
             && self.condition.as_deref() == trigger.condition
@@ -194,10 +194,10 @@ unsafe fn load(trigger: &Fired, descriptor: pg_sys::TupleDesc) -> Known {
             };
             stale::note_owner(&watched.owner);
             let webhook = watched.webhook;
-            let sender = sender(session, webhook);
+            let recipient = recipient(session, webhook);
             let fires = (trigger.relation, trigger.operation);
             // SAFETY: the caller's; the numbers are those of the table's columns.
-            match unsafe { Source::read(session, watched, sender, fires, descriptor) } {
+            match unsafe { Source::read(session, watched, recipient, fires, descriptor) } {
                 Ok(source) => known.source = source.map(Rc::new),
                 Err(barred) => {
                     say_once(webhook, &barred);
@@ -211,13 +211,15 @@ unsafe fn load(trigger: &Fired, descriptor: pg_sys::TupleDesc) -> Known {
 }
 
 /// That of a source that is known, or a new one. Whatever makes it outdated makes all sources so.
-fn sender(session: &Session, webhook: i32) -> Option<Rc<Sender>> {
+fn recipient(session: &Session, webhook: i32) -> Option<Rc<Recipient>> {
     let known = SOURCES.with_borrow(|sources| {
-        let mut senders =
-            sources.values().filter_map(|known| known.source.as_ref()).map(|source| &source.sender);
-        senders.find(|sender| sender.webhook == webhook && sender.is_current()).cloned()
+        let mut senders = sources
+            .values()
+            .filter_map(|known| known.source.as_ref())
+            .map(|source| &source.recipient);
+        senders.find(|recipient| recipient.webhook == webhook && recipient.is_current()).cloned()
     });
-    known.or_else(|| Sender::load(session, webhook).map(Rc::new))
+    known.or_else(|| Recipient::load(session, webhook).map(Rc::new))
 }
 
 /// What the trigger of a watched table is for. Most are such: the trigger that fires is compared with what pg_webhook makes,

@@ -4,14 +4,10 @@
 //! is one of ours, and the row becomes the body that will be sent, and a row of the ring. Nothing is buffered:
 //! an event that is not a row could survive a rollback to a savepoint, or die with PREPARE TRANSACTION.
 
-pub mod casts;
 pub mod fired;
-pub mod image;
 mod record;
-pub mod sender;
 pub mod source;
 mod stale;
-pub mod transform;
 
 use std::borrow::Cow;
 use std::ffi::{CStr, c_char};
@@ -20,8 +16,9 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use self::fired::Fired;
-use self::sender::{Draft, Extent};
 use self::source::Source;
+use crate::compose::image::{self, HARMLESS};
+use crate::compose::recipient::{Draft, Extent};
 use crate::pg::row::Row;
 use crate::pg::trigger::Form;
 use crate::pg::{memory, output, reserve, settings, subtransaction};
@@ -30,10 +27,6 @@ use domain::event::Operation;
 /// A row may be this many times as large as the largest body, as stored and uncompressed, before it is
 /// taken as too large without being rendered.
 const LARGEST_ROW: usize = 4;
-
-/// A row of this size has no text that PostgreSQL could not build: the worst is an array of numerics,
-/// of which eight bytes can be 130,000 digits.
-const HARMLESS: usize = 32 * 1024;
 
 /// How PostgreSQL says that a text becomes too large for it.
 const TOO_LARGE: [PgSqlErrorCode; 2] =
@@ -122,7 +115,7 @@ impl Call<'_> {
         let Some(source) = source else {
             return;
         };
-        if !source.sender.enabled {
+        if !source.recipient.enabled {
             return;
         }
         let (new, old) = self.rows();
@@ -131,13 +124,13 @@ impl Call<'_> {
         {
             return;
         }
-        let draft = source.sender.draft(&source.envelope);
+        let draft = source.recipient.draft(&source.envelope);
         let body = self.body(&source, &draft, new.as_ref(), old.as_ref());
-        let Some(stored) = source.sender.prepare(&body) else {
+        let Some(stored) = source.recipient.prepare(&body) else {
             return;
         };
         let table = Some((source.schema.as_str(), source.table.as_str()));
-        source.sender.append(&draft, self.trigger.operation.as_str(), table, &stored);
+        source.recipient.append(&draft, self.trigger.operation.as_str(), table, &stored);
     }
 
     /// The body; where that would be too large, with the row's primary key only, and where that is too large as
@@ -156,7 +149,7 @@ impl Call<'_> {
             draft.render(&source.envelope, new.as_deref(), old.as_deref(), extent, most)
         };
         let by_server = |numbers: Option<&[i16]>, extent| {
-            image::calling_casts(&source.casts, source.sender.owner, |calling| {
+            image::calling_casts(&source.casts, source.recipient.owner, |calling| {
                 // SAFETY: the rows are of the table that the source describes. They are the call's, as is the memory
                 // context that it began with, and here it is that one.
                 let json = |row| unsafe { image::json(row, numbers, &source.casts, calling) };

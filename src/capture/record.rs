@@ -10,7 +10,7 @@ use std::io::Write;
 use pgrx::prelude::*;
 use pgrx::varlena_to_byte_slice;
 
-use super::casts::{Called, Casts};
+use crate::compose::casts::{Called, Casts};
 use crate::pg::compat;
 use crate::pg::plain::Kind;
 use crate::pg::row::Row;

@@ -6,10 +6,11 @@ use std::rc::Rc;
 use pgrx::datum::Uuid;
 use pgrx::prelude::*;
 
-use super::casts::Casts;
 use super::record::Writer;
-use super::sender::Sender;
-use super::{image, stale};
+use super::stale;
+use crate::compose::casts::Casts;
+use crate::compose::image;
+use crate::compose::recipient::Recipient;
 use crate::pg::row::Row;
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{compat, table, typcache};
@@ -47,7 +48,7 @@ pub(super) struct Watched {
 /// One webhook and one table.
 pub struct Source {
     /// The webhook, for which there can be many sources.
-    pub sender: Rc<Sender>,
+    pub recipient: Rc<Recipient>,
     /// Schema of the table that was registered.
     pub schema: String,
     /// Its name.
@@ -69,7 +70,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// That of what a trigger of table `fires` for `operation` is for, unless its webhook, which is `sender`, or its table is
+    /// That of what a trigger of table `fires` for `operation` is for, unless its webhook, which is `recipient`, or its table is
     /// gone.
     ///
     /// # Errors
@@ -82,14 +83,14 @@ impl Source {
     pub(super) unsafe fn read(
         session: &Session,
         watched: Watched,
-        sender: Option<Rc<Sender>>,
+        recipient: Option<Rc<Recipient>>,
         (fires, operation): (pg_sys::Oid, Operation),
         descriptor: pg_sys::TupleDesc,
     ) -> Result<Option<Self>, Barred> {
         let Watched { watch, relation, chosen, columns, key, inherited, .. } = watched;
-        let may_read = |sender: &Rc<Sender>| table::is_open_to(relation, sender.owner);
+        let may_read = |recipient: &Rc<Recipient>| table::is_open_to(relation, recipient.owner);
         let mut payload: Option<Vec<i16>> = None;
-        if chosen || !sender.as_ref().is_some_and(may_read) {
+        if chosen || !recipient.as_ref().is_some_and(may_read) {
             let rows = session.look_up(sql!("capture/right"), &[arg(watch), arg(fires)]);
             if let Some(right) = rows.first() {
                 if let Some(reason) = right.get(1) {
@@ -98,7 +99,7 @@ impl Source {
                 payload = right.get(2);
             }
         }
-        let Some((sender, (schema, table))) = sender.zip(table::name(relation)) else {
+        let Some((recipient, (schema, table))) = recipient.zip(table::name(relation)) else {
             return Ok(None);
         };
         // SAFETY: the caller's.
@@ -106,13 +107,13 @@ impl Source {
         let payload = payload.or_else(|| inherited.clone()).or_else(stored);
         let is_sent = |number: &i16| payload.as_ref().is_none_or(|sent| sent.contains(number));
         let kind = Kind::Row(operation.as_str());
-        let envelope = sender.envelope(kind, Some((&schema, &table)));
+        let envelope = recipient.envelope(kind, Some((&schema, &table)));
         // SAFETY: the caller's.
         let attributes = unsafe { compat::attributes(descriptor) };
         let types: Vec<pg_sys::Oid> =
             attributes.iter().map(|attribute| attribute.atttypid).collect();
-        let casts = Casts::find(session, &types, sender.runs_as());
-        stale::note(sender.transform(), &casts);
+        let casts = Casts::find(session, &types, recipient.runs_as());
+        stale::note(recipient.transform(), &casts);
         // SAFETY: the caller's; the numbers are those of the table's columns.
         let record = unsafe { Writer::new(descriptor, payload.as_deref(), &casts) };
         Ok(Some(Self {
@@ -123,7 +124,7 @@ impl Source {
             casts,
             inherited,
             columns,
-            sender,
+            recipient,
             schema,
             table,
         }))
@@ -150,7 +151,7 @@ impl Source {
             return None;
         }
         let (numbers, casts) = (self.payload.as_deref(), &self.casts);
-        let text = image::calling_casts(casts, self.sender.owner, |calling| {
+        let text = image::calling_casts(casts, self.recipient.owner, |calling| {
             // SAFETY: the row has columns of these numbers; the rest is the caller's.
             unsafe { image::json(row, numbers, casts, calling) }
         });

@@ -14,9 +14,10 @@ use std::collections::HashSet;
 
 use pgrx::pg_sys;
 
-use super::casts::Casts;
-use super::transform::Transform;
-use crate::pg::{anchor, invalidation, server};
+use crate::compose::casts::Casts;
+use crate::compose::transform::Transform;
+use crate::host::anchor;
+use crate::pg::{invalidation, server};
 
 type Cache = pg_sys::SysCacheIdentifier::Type;
 

@@ -1,8 +1,9 @@
 //! The durable cursor.
 
 use super::walk::{self, Place};
+use crate::host::quit;
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::{quit, server, snapshot};
+use crate::pg::{server, snapshot};
 use domain::clock::Reading;
 use domain::snapshot::Snapshot;
 use domain::time::Timestamp;

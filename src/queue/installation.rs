@@ -6,8 +6,9 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::host::arrival;
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::{arrival, heap, random, server, settings, snapshot};
+use crate::pg::{heap, random, server, settings, snapshot};
 use domain::refusal::Refusal;
 use domain::snapshot::Xid8;
 

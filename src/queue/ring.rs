@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use pgrx::pg_sys;
 
+use crate::host::ids;
 use crate::pg::heap::{self, Field, column};
+use crate::pg::snapshot;
 use crate::pg::spi::{Row, Session, arg, sql};
-use crate::pg::{ids, snapshot};
 use domain::snapshot::Xid8;
 use domain::time::Timestamp;
 use transit::event::{Event, Origin, Spill};

@@ -3,18 +3,17 @@
 //! PostgreSQL knows nothing of a role in a row of ours. So a webhook names a domain, see [`anchor`], and belongs to
 //! whoever owns that.
 
-use std::cell::RefCell;
 use std::collections::HashSet;
-use std::sync::Once;
 
 use pgrx::prelude::*;
 
 use super::managed::Webhook;
 use super::privilege::{self, Patience};
-use super::{emitter, set_changed, transform};
+use super::{emitter, transform};
+use crate::host::anchor;
 use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::{anchor, invalidation, random, snapshot, subtransaction};
+use crate::pg::{random, snapshot, subtransaction};
 use domain::refusal::Refusal;
 
 /// What stands for `role`. It is made where there is none.
@@ -103,25 +102,8 @@ pub fn tidy(session: &Session) -> Result<(), Refusal> {
     Ok(())
 }
 
-thread_local! {
-    /// By what the server tells that one of them has changed.
-    static HASHES: RefCell<HashSet<u32>> = RefCell::default();
-}
-
-/// Definitions are to be read again when one of those changes that there are now.
-pub fn watch(session: &Session) {
-    static LISTENING: Once = Once::new();
-    LISTENING.call_once(|| invalidation::on_catalog(anchor::CACHE, changed));
+/// By what the server tells that one of those has changed that there are now.
+pub fn hashes(session: &Session) -> HashSet<u32> {
     let rows = session.run(sql!("registry/owners"), &[]);
-    HASHES.set(rows.iter().filter_map(|row| anchor::hash(&row.value::<String>(1))).collect());
-}
-
-extern "C-unwind" fn changed(_argument: pg_sys::Datum, _cache: i32, hash: u32) {
-    // What is in use right now is taken as concerned.
-    let concerned = HASHES.with(|hashes| {
-        hashes.try_borrow().map_or(true, |known| hash == 0 || known.contains(&hash))
-    });
-    if concerned {
-        set_changed();
-    }
+    rows.iter().filter_map(|row| anchor::hash(&row.value::<String>(1))).collect()
 }

@@ -7,9 +7,10 @@ use std::ffi::CStr;
 use pgrx::prelude::*;
 
 use super::trigger::{LOCK_SECONDS, LOCK_TIMEOUT};
+use crate::host::{anchor, lock};
 use crate::pg::guc::Local;
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::{anchor, identity, lock, subtransaction};
+use crate::pg::{identity, subtransaction};
 use domain::refusal::Refusal;
 
 /// For how long others are waited for.

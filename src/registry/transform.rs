@@ -3,8 +3,9 @@
 use pgrx::datum::Uuid;
 use pgrx::pg_sys;
 
+use crate::host::{adoption, anchor};
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::{adoption, anchor, random, snapshot};
+use crate::pg::{random, snapshot};
 use domain::refusal::Refusal;
 
 /// Passes a function that makes a payload of another, and that a webhook of `role` may call: `role` itself may, and

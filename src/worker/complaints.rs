@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use crate::pg::board;
+use crate::host::board;
 
 /// How long a database waits for a slot before the log says so.
 const TOO_LONG: Duration = Duration::from_secs(10);

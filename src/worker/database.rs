@@ -4,10 +4,11 @@ use std::time::Instant;
 
 use pgrx::prelude::*;
 
+use crate::host::state::State;
+use crate::host::{arrival, txn};
 use crate::pg::identity::Extension;
+use crate::pg::snapshot;
 use crate::pg::spi::Session;
-use crate::pg::state::State;
-use crate::pg::{arrival, snapshot, txn};
 use crate::queue::installation::{self, Installation};
 use crate::registry::endpoint;
 use domain::reminder::Reminder;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
-use crate::pg::board::{self, Entry};
+use crate::host::board::{self, Entry};
 
 /// Relative to the data directory, in which the server's processes run. Base backups take it along; numbers of databases mean the
 /// same there.

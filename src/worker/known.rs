@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
 
-use crate::pg::board::Entry;
+use crate::host::board::Entry;
 use domain::time::Timestamp;
 
 /// Between two starts of a worker that fails; doubled each time up to the longest.

@@ -19,9 +19,10 @@ use super::complaints::Complaints;
 use super::hint::Hint;
 use super::known::Known;
 use super::places;
-use crate::pg::board::{self, Entry};
-use crate::pg::state::{Leave, State, Visit};
-use crate::pg::{databases, interrupt, lock, quit, server};
+use crate::host::board::{self, Entry};
+use crate::host::state::{Leave, State, Visit};
+use crate::host::{lock, quit};
+use crate::pg::{databases, interrupt, server};
 use domain::clock::{Clock, Reading};
 use domain::time::Timestamp;
 

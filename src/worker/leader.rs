@@ -23,17 +23,16 @@ use super::reader::Reader;
 use super::sender::Sender;
 use super::time::Time;
 use super::upkeep::Upkeep;
-use super::{Exit, LONGEST_PAUSE, SHORTEST_PAUSE, obstacle};
+use super::{Exit, LONGEST_PAUSE, SHORTEST_PAUSE, definitions, obstacle};
+use crate::host::board::Entry;
+use crate::host::state::{Leave, State};
+use crate::host::txn::{self, TxnError};
 use crate::log::attempt::Log;
 use crate::log::retention::Turn;
-use crate::pg::board::Entry;
 use crate::pg::identity::Extension;
-use crate::pg::state::{Leave, State};
-use crate::pg::txn::{self, TxnError};
 use crate::pg::{interrupt, settings};
 use crate::queue::cursor::{self, Start};
 use crate::queue::installation::Installation;
-use crate::registry;
 use delivery::client::Client;
 use domain::clock::{Clock, Reading};
 use transit::pacing::Pacing;
@@ -158,17 +157,17 @@ impl Leader {
     fn take_changes(&mut self, now: Instant) {
         if interrupt::reload_if_asked() {
             self.sender.reconfigure();
-            registry::set_changed();
+            definitions::set_changed();
             self.entry.wake();
             self.pacing.hurry();
             self.upkeep.repeat_walk();
         }
         if self.sender.renew_trust(now) {
-            registry::set_changed();
+            definitions::set_changed();
             self.entry.wake();
         }
         if self.entry.take_changed() {
-            registry::set_changed();
+            definitions::set_changed();
             self.pacing.hurry();
             // Somebody may have imported what waits.
             self.ledger.mark_soon();

@@ -7,12 +7,12 @@ use pgrx::prelude::*;
 
 use super::backlog::Backlog;
 use super::unlogged::Unlogged;
+use crate::host::txn::{self, TxnError};
+use crate::host::wake;
 use crate::log::attempt::Log;
 use crate::pg::identity::Extension;
 use crate::pg::settings::{self, LogLevel};
 use crate::pg::spi::Session;
-use crate::pg::txn::{self, TxnError};
-use crate::pg::wake;
 use crate::queue::consequences::{self, reaches_backlog};
 use crate::queue::{cursor, pending, ring};
 use crate::registry;

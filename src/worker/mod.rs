@@ -3,6 +3,7 @@
 mod backlog;
 mod complaints;
 mod database;
+mod definitions;
 mod hint;
 mod known;
 mod launcher;

@@ -1,6 +1,6 @@
 //! Who is in the way: what the log and `webhook.worker` say of locks that the worker waits for.
 
-use crate::pg::txn;
+use crate::host::txn;
 use crate::queue::pending::{self, Locked};
 
 /// What an error says of which a lock was the cause.

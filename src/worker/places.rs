@@ -6,8 +6,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::pg::board::{self, Entry};
-use crate::pg::state::Leave;
+use crate::host::board::{self, Entry};
+use crate::host::state::Leave;
 use domain::time::Timestamp;
 
 /// How long a database waits before one that has work makes room. With the time that such a worker has to end what is

@@ -4,15 +4,15 @@
 //! runs of one server have ended badly twice in a row, events are sent one at a time and written down
 //! before, so that the next crash has a name. An event that two crashes name is a dead letter, and the
 //! others go on. That another process crashes, or that the server is stopped at once, ends a run as well and says nothing
-//! about its events: see [`crate::pg::quit`].
+//! about its events: see [`crate::host::quit`].
 
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
+use crate::host::txn::{self, TxnError};
 use crate::pg::identity::Extension;
 use crate::pg::spi::Session;
-use crate::pg::txn::{self, TxnError};
 use crate::queue::cursor::{self, Start};
 use domain::time::Timestamp;
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+use crate::host::txn::{self, TxnError};
 use crate::pg::identity::Extension;
-use crate::pg::txn::{self, TxnError};
 use crate::registry::removal::{self, Turn};
 
 /// So many times as long as the last table has taken passes before the next one: neither deliveries nor a table wait for

@@ -7,17 +7,18 @@ use pgrx::prelude::*;
 
 use super::backlog::Backlog;
 use super::leader::{Begun, Leader};
-use super::{Exit, LONGEST_PAUSE, SHORTEST_PAUSE, obstacle, quarantine};
+use super::{Exit, LONGEST_PAUSE, SHORTEST_PAUSE, definitions, obstacle, quarantine};
+use crate::host::board::{self, Entry};
+use crate::host::state::{Leave, State, Visit};
+use crate::host::txn::{self, TxnError};
+use crate::host::{arrival, lock, quit};
 use crate::log::attempt::Log;
-use crate::pg::board::{self, Entry};
 use crate::pg::identity::Extension;
 use crate::pg::spi::Session;
-use crate::pg::state::{Leave, State, Visit};
-use crate::pg::txn::{self, TxnError};
-use crate::pg::{arrival, compat, guc, interrupt, lock, memory, quit, server};
+use crate::pg::{compat, guc, interrupt, memory, server};
 use crate::queue::cursor::{self, Start};
 use crate::queue::{installation, pending, ring};
-use crate::registry::{self, endpoint};
+use crate::registry::endpoint;
 use domain::clock::{Clock, Reading};
 use domain::time::Timestamp;
 use domain::timeline::Absence;
@@ -161,7 +162,7 @@ fn look(session: &Session, entry: &Entry) -> Found {
     } else {
         arrival::note(installation.since);
     }
-    registry::listen();
+    definitions::listen();
     let begin = || {
         let mut start = cursor::begin(session)?;
         let now = Instant::now();

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
+use crate::host::txn::{self, TxnError};
 use crate::pg::identity::Extension;
-use crate::pg::txn::{self, TxnError};
 use crate::registry::owner;
 
 /// Where somebody is in the way.

@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use pgrx::prelude::*;
 
+use crate::host::txn::{self, TxnError};
 use crate::log::retention::{self, Turn};
 use crate::pg::identity::Extension;
 use crate::pg::settings;
-use crate::pg::txn::{self, TxnError};
 use domain::time::Timestamp;
 
 /// Refused so often in a row, somebody does not only read the log for a moment.

@@ -11,9 +11,9 @@ use pgrx::prelude::*;
 
 use super::backlog::Backlog;
 use super::time::Time;
+use crate::host::txn::{self, TxnError};
 use crate::pg::identity::Extension;
 use crate::pg::spi::Session;
-use crate::pg::txn::{self, TxnError};
 use crate::queue::bounds::{self, Delivery};
 use crate::queue::walk::{self, Place};
 use crate::registry::health::{self, Reached};

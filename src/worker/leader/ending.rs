@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use pgrx::prelude::*;
 
 use super::Leader;
+use crate::host::txn::TxnError;
 use crate::pg::interrupt;
-use crate::pg::txn::TxnError;
 
 /// How long requests that are under way have to be answered. Most are within this; an endpoint that hangs makes each stop of
 /// the server longer by as much.

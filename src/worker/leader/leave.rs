@@ -10,9 +10,9 @@ use pgrx::prelude::*;
 
 use super::Leader;
 use super::ending::GRACE;
+use crate::host::state::{Leave, State};
+use crate::host::txn::{self, TxnError};
 use crate::log::retention;
-use crate::pg::state::{Leave, State};
-use crate::pg::txn::{self, TxnError};
 use crate::pg::{interrupt, settings};
 use crate::worker::{Exit, LONGEST_PAUSE};
 use domain::time::Timestamp;

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use pgrx::prelude::*;
 
 use super::Leader;
+use crate::host::txn::{self, TxnError};
 use crate::pg::spi::Session;
-use crate::pg::txn::{self, TxnError};
 use crate::pg::{settings, snapshot};
 use crate::queue::{pending, ring};
-use crate::registry::{self, endpoint, owner};
+use crate::registry::{endpoint, owner};
+use crate::worker::definitions;
 use crate::worker::reader::Page;
 use domain::failure::{ErrorClass, Failure};
 use domain::time::Timestamp;
@@ -28,7 +29,7 @@ impl Leader {
             if polling {
                 self.database.poll(session, self.extension);
             }
-            if registry::take_changed() {
+            if definitions::take_changed() {
                 self.read_definitions(session);
             }
             let free = self.ledger.backlog_mut().acquire(Instant::now());
@@ -46,13 +47,13 @@ impl Leader {
         self.quarantine.declare(self.extension, self.schedule.single())?;
         self.sender.send(&mut self.schedule, self.time.moment());
         if result.is_err() {
-            registry::set_changed();
+            definitions::set_changed();
         }
         result
     }
 
     fn read_definitions(&mut self, session: &Session) {
-        owner::watch(session);
+        definitions::watch_owners(session);
         let buried = owner::bury(session);
         for name in &buried {
             log!("pg_webhook: webhook \"{name}\" is deleted, because its owner is gone");

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Leader;
-use crate::pg::state::Leave;
+use crate::host::state::Leave;
 use crate::pg::{interrupt, settings};
 use domain::processors::Ticks;
 

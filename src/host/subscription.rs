@@ -7,7 +7,7 @@
 use pgrx::is_a;
 use pgrx::prelude::*;
 
-use super::{catalog, ffi, identity};
+use crate::pg::{catalog, ffi, identity};
 
 /// States of a table in which nothing would be left behind at the publisher: it waits to be copied, or has been. Who is
 /// about to begin copying it finds it gone, and ends with an error.

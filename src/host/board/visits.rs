@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, Ordering};
 
 use pgrx::pg_sys;
 
+use crate::host::state::Visit;
 use crate::pg::server;
-use crate::pg::state::Visit;
 
 pub(super) struct Visits {
     /// The database that is visited, and the process that visits it; it may stay there.

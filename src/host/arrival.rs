@@ -10,7 +10,7 @@
 
 use pgrx::pg_sys;
 
-use super::{invalidation, sequence, server, snapshot};
+use crate::pg::{invalidation, sequence, server, snapshot};
 use domain::snapshot::Xid8;
 
 /// This transaction is one of a copy of the installation that transaction `since` has written.

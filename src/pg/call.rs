@@ -26,7 +26,7 @@ const _: () = assert!(
 /// # Safety
 ///
 /// `function` takes one jsonb and returns one, or has been dropped since: a function's type cannot change.
-pub unsafe fn call<R>(
+pub unsafe fn jsonb<R>(
     function: pg_sys::Oid,
     payload: &str,
     take: impl FnOnce(&CStr) -> R,

@@ -17,8 +17,9 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReportWithLevel;
 use pgrx::prelude::*;
 
-use super::guc::Local;
-use super::{adoption, compat, ffi, identity, subtransaction};
+use super::adoption;
+use crate::pg::guc::Local;
+use crate::pg::{compat, ffi, identity, subtransaction};
 
 /// The cache whose invalidations tell of a change of an anchor: domains by name and schema.
 pub const CACHE: pg_sys::SysCacheIdentifier::Type = pg_sys::SysCacheIdentifier::TYPENAMENSP;

@@ -17,7 +17,7 @@ use pgrx::{AssertPGRXSharedMemory, PgAtomic, pg_shmem_init};
 pub use self::entry::Entry;
 use self::visits::Visits;
 use super::state::{Leave, Visit};
-use super::{compat, server};
+use crate::pg::{compat, server};
 use domain::time::Timestamp;
 
 /// Databases of one server that can have the extension and a worker. An entry takes 512 bytes, and to find one

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 
 use pgrx::prelude::*;
 
-use super::{adoption, board, ffi, foreign, hold, subscription, wake};
+use super::{adoption, board, hold, subscription, wake};
+use crate::pg::{ffi, foreign};
 
 /// Who was asked to run utility statements before us.
 static NEXT: OnceLock<pg_sys::ProcessUtility_hook_type> = OnceLock::new();

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use pgrx::pg_sys;
 
-use super::{board, compat, ffi, server};
+use super::board;
+use crate::pg::{compat, ffi, server};
 
 /// The databases whose workers have been ended so and have not begun again; the others are 0.
 type Ended = [AtomicU32; board::DATABASES];

@@ -3,8 +3,8 @@
 
 use pgrx::pg_sys;
 
-use super::identity::{self, Extension};
-use super::server;
+use crate::pg::identity::{self, Extension};
+use crate::pg::server;
 
 /// In the advisory lock space of this database, in a class that no SQL function reaches (those use 1
 /// and 2).

@@ -14,8 +14,12 @@ use crate::pg::{composite, foreign, plain};
 /// No compression that PostgreSQL has makes values smaller than by this factor (LZ4's is the higher).
 const COMPRESSION: usize = 255;
 
+/// A row of this size has no text that PostgreSQL could not build: the worst is an array of numerics,
+/// of which eight bytes can be 130,000 digits.
+pub const HARMLESS: usize = 32 * 1024;
+
 /// Rows up to this many bytes, with nothing stored elsewhere, need not be looked into for their size.
-const SHORT: usize = super::HARMLESS / COMPRESSION;
+const SHORT: usize = HARMLESS / COMPRESSION;
 
 /// The columns `numbers` of the row, or all of it, as a JSON object, `calling` the casts that may be called, or none. The
 /// text is in the current memory context.

@@ -31,7 +31,7 @@ impl Casts {
             return Self::default();
         }
         let mut casts = Self { foreign: true, ..Self::default() };
-        for row in session.look_up(sql!("capture/casts"), &[arg(types), arg(role)]).iter() {
+        for row in session.look_up(sql!("compose/casts"), &[arg(types), arg(role)]).iter() {
             casts.composites.extend(row.get::<pg_sys::Oid>(4));
             if let Some(function) = row.get(2) {
                 casts.functions.push(function);

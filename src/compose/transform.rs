@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 
 use crate::pg::output::Canonical;
 use crate::pg::spi::Session;
-use crate::pg::{context, foreign, memory, report, settings, transform};
+use crate::pg::{call, context, foreign, memory, report, settings};
 use crate::registry::transform as registered;
 use domain::refusal::Refusal;
 
@@ -84,7 +84,7 @@ impl Transform {
                 _ => Ok(memory::text(text)),
             };
             // SAFETY: `load` has had the function checked for what it takes and returns.
-            unsafe { transform::call(*function, body, copy) }
+            unsafe { call::jsonb(*function, body, copy) }
         });
         match made {
             Ok(None) => Ok(None),

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 use pgrx::pg_sys;
 
 use super::{are_waiting, exclusively, own_process, set_latch_of, wake_launcher};
+use crate::host::state::{Leave, State};
 use crate::pg::server;
-use crate::pg::state::{Leave, State};
 use domain::brief::brief;
 use domain::ids::Clock;
 use domain::time::Timestamp;

@@ -10,8 +10,9 @@ use std::ffi::c_void;
 
 use pgrx::pg_sys;
 
+use super::board;
 use super::state::State;
-use super::{board, identity, server};
+use crate::pg::{identity, server};
 
 thread_local! {
     static REGISTERED: Cell<bool> = const { Cell::new(false) };

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use pgrx::is_a;
 use pgrx::prelude::*;
 
-use super::{board, lock, server, wake};
+use super::{board, lock, wake};
+use crate::pg::server;
 
 /// How long to wait for the worker. It answers in milliseconds, unless it waits for a lock, for at most 2 s. The
 /// server itself waits for 5 s after that.

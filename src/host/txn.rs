@@ -8,11 +8,11 @@ use std::panic::AssertUnwindSafe;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 
-use super::identity::{self, Extension};
-use super::interrupt;
 use super::lock;
-use super::rights;
-use super::spi::{self, Session, arg, sql};
+use crate::pg::identity::{self, Extension};
+use crate::pg::interrupt;
+use crate::pg::rights;
+use crate::pg::spi::{self, Session, arg, sql};
 
 /// Why a transaction did not commit.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use std::ffi::{CStr, c_char};
 use pgrx::is_a;
 use pgrx::prelude::*;
 
-use super::{catalog, compat, identity, lock, rights};
+use super::lock;
+use crate::pg::{catalog, compat, identity, rights};
 
 /// What the names of anchors begin with, unless their owners have renamed them. Nobody but superusers makes anything else in
 /// their schema.

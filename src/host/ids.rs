@@ -6,7 +6,8 @@ use std::time::SystemTime;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{board, identity, sequence, server};
+use super::board;
+use crate::pg::{identity, sequence, server};
 use domain::ids::{self, Ledger, UsedUp};
 use domain::time::Timestamp;
 

@@ -6,8 +6,9 @@ use std::time::SystemTime;
 use pgrx::pg_sys;
 
 use super::transform::{Failure, Transform};
+use crate::host::{anchor, arrival, ids, wake};
 use crate::pg::spi::{Session, arg, sql};
-use crate::pg::{anchor, arrival, guc, identity, ids, memory, output, settings, snapshot, wake};
+use crate::pg::{guc, identity, memory, output, settings, snapshot};
 use crate::queue::installation;
 use crate::queue::ring::{self, NewEvent, Target};
 use domain::envelope::{Envelope, Kind, Subject, Unrendered, Values};
@@ -16,7 +17,7 @@ use domain::refusal::Refusal;
 use domain::time::Timestamp;
 
 /// One webhook, as its events need it.
-pub struct Sender {
+pub struct Recipient {
     /// The key of its rows.
     pub webhook: i32,
     /// What happens becomes events.
@@ -85,21 +86,21 @@ pub enum Stored<'b> {
     Failed(&'b str, String),
 }
 
-impl Sender {
-    /// The sender for `webhook`, unless that has been deleted or its owner is gone. As it is now, whatever the
+impl Recipient {
+    /// The recipient for `webhook`, unless that has been deleted or its owner is gone. As it is now, whatever the
     /// transaction sees: functions are found as they are now, too. One that is given another transform in between is
     /// read once more.
     pub fn load(session: &Session, webhook: i32) -> Option<Self> {
         let read = || snapshot::with_latest(|| Self::read(session, webhook));
-        let gone = |sender: &Self| {
-            sender.unconfirmed.is_none()
-                && sender.transform().is_some_and(|found| found.named.is_none())
+        let gone = |recipient: &Self| {
+            recipient.unconfirmed.is_none()
+                && recipient.transform().is_some_and(|found| found.named.is_none())
         };
-        read().and_then(|sender| if gone(&sender) { read() } else { Some(sender) })
+        read().and_then(|recipient| if gone(&recipient) { read() } else { Some(recipient) })
     }
 
     fn read(session: &Session, webhook: i32) -> Option<Self> {
-        let rows = session.look_up(sql!("capture/sender"), &[arg(webhook)]);
+        let rows = session.look_up(sql!("compose/recipient"), &[arg(webhook)]);
         let row = rows.first()?;
         let copied: Option<i64> = row.get(15);
         let owner = anchor::role(&row.value::<String>(6), row.get(7))?;
@@ -193,7 +194,7 @@ impl Sender {
         }
     }
 
-    /// The sender for an event of a role that consents to this.
+    /// The recipient for an event of a role that consents to this.
     pub fn with_consent(self, consent: Consent) -> Self {
         let limited = |transform: Transform| match consent {
             Consent::Full => transform,
