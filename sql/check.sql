@@ -55,6 +55,23 @@ LEFT JOIN pg_catalog.pg_attribute AS a
 COMMENT ON VIEW webhook.payload_column IS
     'private: the columns that are sent, as they were named and as they are called now; without a number where one is gone';
 
+-- The argument is read as far as it can be that of a watch: whoever may make a trigger may give it any.
+CREATE VIEW webhook.capture_trigger AS
+SELECT
+    t.oid,
+    t.tgrelid AS relation,
+    t.tgname AS name,
+    t.tgtype AS type,
+    t.tgenabled AS enabled,
+    t.tgparentid AS parent,
+    CASE pg_catalog.octet_length(t.tgargs)
+        WHEN 37 THEN pg_catalog.left(pg_catalog.encode(t.tgargs, 'escape'), 36)
+    END AS watch
+FROM pg_catalog.pg_trigger AS t
+WHERE t.tgfoid = 'webhook.capture()'::regprocedure;
+COMMENT ON VIEW webhook.capture_trigger IS
+    'private: the triggers that call our function, whoever has made them, and the watch that each says it is for';
+
 CREATE VIEW webhook.watched_trigger AS
 SELECT
     v.id AS watch,
@@ -68,8 +85,7 @@ SELECT
     t.tgenabled AS enabled,
     -- Made by us, but for its condition.
     coalesce(
-        t.tgfoid = 'webhook.capture()'::regprocedure
-        AND t.tgargs = pg_catalog.convert_to(v.id::text, 'UTF8') || pg_catalog.decode('00', 'hex')
+        EXISTS (SELECT FROM webhook.capture_trigger AS m WHERE m.oid = t.oid AND m.watch = v.id::text)
         AND t.tgtype = k.type
         AND t.tgattr::text = ''
         AND t.tgparentid = 0
@@ -196,14 +212,10 @@ LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = n.proowner;
 COMMENT ON VIEW webhook.transform_bar IS 'private: why the transforms of webhooks cannot be called';
 
 CREATE VIEW webhook.renamed_trigger AS
-SELECT s.watch, s.webhook, s.table_name, s.operation, s.name, t.tgname AS renamed
+SELECT s.watch, s.webhook, s.table_name, s.operation, s.name, t.name AS renamed
 FROM webhook.watched_trigger AS s
-JOIN pg_catalog.pg_trigger AS t
-    ON t.tgrelid = s.relation
-    AND t.tgfoid = 'webhook.capture()'::regprocedure
-    AND t.tgargs = pg_catalog.convert_to(s.watch::text, 'UTF8') || pg_catalog.decode('00', 'hex')
-    AND t.tgtype = s.type
-    AND t.tgparentid = 0
+JOIN webhook.capture_trigger AS t
+    ON t.relation = s.relation AND t.watch = s.watch::text AND t.type = s.type AND t.parent = 0
 WHERE s.trigger IS NULL;
 COMMENT ON VIEW webhook.renamed_trigger IS 'private: triggers of watches under another name';
 
@@ -211,10 +223,10 @@ COMMENT ON VIEW webhook.renamed_trigger IS 'private: triggers of watches under a
 -- partitioned itself. There are few of these, and could be many of the others: so it begins with them.
 CREATE VIEW webhook.copied_trigger AS
 WITH RECURSIVE copy AS MATERIALIZED (
-    SELECT t.tgrelid AS relation, t.tgname, t.tgargs, t.tgtype, t.tgenabled, c.relname, c.relnamespace
-    FROM pg_catalog.pg_trigger AS t
-    JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid AND c.relkind <> 'p'
-    WHERE t.tgfoid = 'webhook.capture()'::regprocedure AND t.tgenabled IN ('D', 'R')
+    SELECT t.relation, t.name, t.watch, t.type, t.enabled, c.relname, c.relnamespace
+    FROM webhook.capture_trigger AS t
+    JOIN pg_catalog.pg_class AS c ON c.oid = t.relation AND c.relkind <> 'p'
+    WHERE t.enabled IN ('D', 'R')
 ), above (relation, ancestor) AS (
     SELECT i.inhrelid, i.inhparent
     FROM pg_catalog.pg_inherits AS i
@@ -229,15 +241,15 @@ SELECT
     s.operation,
     s.name,
     pg_catalog.format('%I.%I', n.nspname, k.relname) AS table_name,
-    k.tgenabled AS enabled
+    k.enabled
 FROM copy AS k
 JOIN pg_catalog.pg_namespace AS n ON n.oid = k.relnamespace
 JOIN above AS a ON a.relation = k.relation
 JOIN webhook.watched_trigger AS s
     ON s.relation = a.ancestor
-    AND s.name::name = k.tgname
-    AND s.type = k.tgtype
-    AND k.tgargs = pg_catalog.convert_to(s.watch::text, 'UTF8') || pg_catalog.decode('00', 'hex')
+    AND s.name::name = k.name
+    AND s.type = k.type
+    AND s.watch::text = k.watch
 WHERE s.ours AND s.unchanged;
 COMMENT ON VIEW webhook.copied_trigger IS
     'private: the triggers of watches on the tables below the watched ones, where they are disabled or fire in a replica only';
@@ -543,31 +555,30 @@ CREATE VIEW webhook.leftover AS
 SELECT
     c.relowner AS owner,
     'warning' AS severity,
-    pg_catalog.format('trigger %I on %I.%I belongs to no webhook, and does nothing', t.tgname, n.nspname, c.relname) AS problem,
-    pg_catalog.format('DROP TRIGGER %I ON %I.%I', t.tgname, n.nspname, c.relname) || CASE
+    pg_catalog.format('trigger %I on %I.%I belongs to no webhook, and does nothing', t.name, n.nspname, c.relname) AS problem,
+    pg_catalog.format('DROP TRIGGER %I ON %I.%I', t.name, n.nspname, c.relname) || CASE
         WHEN EXISTS (
             SELECT
             FROM webhook.doomed AS d
-            WHERE t.tgargs = pg_catalog.convert_to(d.watch::text, 'UTF8') || pg_catalog.decode('00', 'hex')
+            WHERE d.watch::text = t.watch
         )
         THEN ''
         ELSE ' ends it. Where it came with a dump and its webhook did not, a superuser restores that with pg_restore --schema=webhook.'
     END AS hint
-FROM pg_catalog.pg_trigger AS t
-JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+FROM webhook.capture_trigger AS t
+JOIN pg_catalog.pg_class AS c ON c.oid = t.relation
 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-WHERE t.tgfoid = 'webhook.capture()'::regprocedure
-  AND t.tgparentid = 0
+WHERE t.parent = 0
   AND NOT EXISTS (
       SELECT
       FROM webhook.watched_trigger AS s
-      WHERE t.tgargs = pg_catalog.convert_to(s.watch::text, 'UTF8') || pg_catalog.decode('00', 'hex')
-        AND t.tgtype = s.type
-        AND (t.tgname = s.name::name OR s.trigger IS NULL)
+      WHERE s.watch::text = t.watch
+        AND s.type = t.type
+        AND (s.name::name = t.name OR s.trigger IS NULL)
         -- that of a table which inherits from the watched one may be a copy
         AND s.relation IN (
             WITH RECURSIVE up (relation) AS (
-                SELECT t.tgrelid
+                SELECT t.relation
                 UNION
                 SELECT i.inhparent FROM up JOIN pg_catalog.pg_inherits AS i ON i.inhrelid = up.relation
             )

@@ -371,6 +371,17 @@ fn no_statement_shows_a_body_to_logical_decoding() {
 }
 
 #[test]
+fn the_ring_has_as_many_slots_as_the_code_knows() {
+    let code = fs::read_to_string(root().join("src/log/retention.rs")).expect("a file");
+    let (_, rest) = code.split_once("pub const SLOTS: i16 = ").expect("a constant");
+    let slots: usize = rest.split(';').next().and_then(|text| text.parse().ok()).expect("a number");
+    let queue = fs::read_to_string(root().join("sql/queue.sql")).expect("a file");
+    for table in ["event", "attempt"] {
+        assert_eq!(queue.matches(&format!("CREATE TABLE webhook.{table}_")).count(), slots);
+    }
+}
+
+#[test]
 fn every_update_makes_room_first() {
     let begins = fs::read_to_string(root().join("sql/before_update.sql")).expect("a file");
     let mut found = Vec::new();

@@ -1,5 +1,9 @@
 //! The SQL functions: take the arguments, check who asks, call a room, report.
 //!
+//! PostgreSQL calls them, nobody else. What always holds: who asks is looked up before anything is read as the owner of our
+//! tables, what a user may not see does not exist for that user, and what is refused leaves nothing half done, as it ends the
+//! statement. A rule of what is allowed belongs into the room that it is about.
+//!
 //! Their declarations, with defaults and documentation, are in `sql/api.sql`.
 
 mod arm;

@@ -25,7 +25,7 @@ use domain::failure::{ErrorClass, Failure};
 use domain::refusal::Refusal;
 use domain::time::Timestamp;
 use domain::verdict::{self, Verdict};
-use transit::event::{Origin, Settlement};
+use transit::event::Attempt;
 use transit::sending::{Exchange, Message};
 
 #[pg_extern(sql = false)]
@@ -123,24 +123,20 @@ impl Test {
         self.recipient.append(&self.draft, TEST, None, &body);
         let failure = verdict::failure_of(&exchange.result);
         let verdict = if failure.is_none() { Verdict::Delivered } else { Verdict::Dead };
-        let started = Timestamp::from(exchange.started);
-        let settlement = Settlement {
+        let slot = self.recipient.target.slot;
+        let attempt = Attempt {
             delivery: self.draft.id,
             xid: snapshot::top_xid(),
             webhook: self.recipient.webhook,
-            origin: Origin::Pending { slot: Some(self.recipient.target.slot) },
-            attempt: 1,
-            started,
+            event_slot: Some(slot),
+            number: 1,
+            started: Timestamp::from(exchange.started),
             took: exchange.took,
-            first_attempt_at: started,
             result: exchange.result.clone(),
             verdict,
-            next_at: None,
-            gone: None,
-            orphan: false,
         };
         let level = settings::log_level();
-        Log::open(session).write(self.recipient.target.slot, level, &[settlement]);
+        Log::open(session).write(slot, level, std::iter::once(&attempt));
     }
 }
 

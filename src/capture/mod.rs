@@ -3,6 +3,10 @@
 //! The trigger's WHEN clause has let the row through, if there is one; here it is decided whether the trigger
 //! is one of ours, and the row becomes the body that will be sent, and a row of the ring. Nothing is buffered:
 //! an event that is not a row could survive a rollback to a savepoint, or die with PREPARE TRANSACTION.
+//!
+//! PostgreSQL calls it for each row that a trigger of ours fires for; `webhook_preview` asks it what would come of one. What
+//! a writer's statement costs is decided here: definitions are looked up once in a session, and again when somebody tells
+//! that they have changed ([`stale`]).
 
 pub mod fired;
 mod record;

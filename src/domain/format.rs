@@ -1,66 +1,32 @@
 //! The shapes of bodies that receivers of other systems know, each with its signature.
 
-use std::str::FromStr;
-
 use super::signature::Scheme;
+use super::words::words;
 
-/// A shape of the body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+words! {
+    /// A shape of the body.
+    Format, UnknownFormat: "\"{0}\" is not a format";
     /// Our own.
-    Default,
+    Default = "default",
     /// Truss.
-    Truss,
+    Truss = "truss",
     /// Fluxbase.
-    Fluxbase,
+    Fluxbase = "fluxbase",
     /// TRST.
-    Trst,
+    Trst = "trst",
     /// TruLayer.
-    Trulayer,
+    Trulayer = "trulayer",
     /// [Hasura event triggers](https://hasura.io/docs/2.0/event-triggers/payload/).
-    Hasura,
+    Hasura = "hasura",
     /// [Supabase database webhooks](https://supabase.com/docs/guides/database/webhooks).
-    Supabase,
+    Supabase = "supabase",
     /// The body that [Standard Webhooks](https://www.standardwebhooks.com) recommends.
-    Standard,
+    Standard = "standard",
     /// [CloudEvents 1.0](https://cloudevents.io), structured JSON.
-    CloudEvents,
+    CloudEvents = "cloudevents",
 }
 
-/// A name that is not a format.
-#[derive(Debug, thiserror::Error)]
-#[error("\"{0}\" is not a format")]
-pub struct UnknownFormat(String);
-
 impl Format {
-    /// All of them.
-    pub const ALL: [Self; 9] = [
-        Self::Default,
-        Self::Truss,
-        Self::Fluxbase,
-        Self::Trst,
-        Self::Trulayer,
-        Self::Hasura,
-        Self::Supabase,
-        Self::Standard,
-        Self::CloudEvents,
-    ];
-
-    /// The name that users write.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Default => "default",
-            Self::Truss => "truss",
-            Self::Fluxbase => "fluxbase",
-            Self::Trst => "trst",
-            Self::Trulayer => "trulayer",
-            Self::Hasura => "hasura",
-            Self::Supabase => "supabase",
-            Self::Standard => "standard",
-            Self::CloudEvents => "cloudevents",
-        }
-    }
-
     /// The signature that its receivers check.
     pub fn scheme(self) -> Scheme {
         match self {
@@ -156,17 +122,6 @@ impl Format {
                 r#"{"specversion":"1.0","id":"$id","source":$source,"type":$type,"time":"$timestamp","datacontenttype":"application/json","data":$data}"#
             }
         }
-    }
-}
-
-impl FromStr for Format {
-    type Err = UnknownFormat;
-
-    fn from_str(name: &str) -> Result<Self, UnknownFormat> {
-        Self::ALL
-            .into_iter()
-            .find(|format| format.name() == name)
-            .ok_or_else(|| UnknownFormat(name.chars().take(100).collect()))
     }
 }
 

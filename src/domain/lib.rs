@@ -38,3 +38,4 @@ pub mod url;
 pub mod verdict;
 pub mod verification;
 pub mod version;
+mod words;

@@ -1,7 +1,5 @@
 //! Signing a request so that the receiver knows that it is ours and unchanged.
 
-use std::str::FromStr;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -10,48 +8,29 @@ use sha2::Sha256;
 
 use super::header::HeaderError;
 use super::secret::{Secret, SecretError};
+use super::words::words;
 
-/// How a webhook signs: always with HMAC-SHA256.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scheme {
+words! {
+    /// How a webhook signs: always with HMAC-SHA256.
+    Scheme, UnknownScheme: "\"{0}\" is not a signature scheme";
     /// [Standard Webhooks 1.0](https://www.standardwebhooks.com): `v1,` and the base64 over
     /// `id.timestamp.body`, keyed with the bytes that the secret encodes.
-    Standard,
+    Standard = "standard",
     /// `sha256=` and the hex over the body, keyed with the secret's own bytes.
-    Sha256,
+    Sha256 = "sha256",
     /// The hex over the body, keyed with the secret's own bytes.
-    Hex,
+    Hex = "hex",
     /// `t=<unix seconds>,v1=` and the hex over `timestamp.body`, keyed with the secret's own bytes; and
     /// the bare hex over the body in [`BARE`].
-    Timestamped,
+    Timestamped = "timestamped",
     /// Not at all.
-    None,
+    None = "none",
 }
 
 /// The second header of [`Scheme::Timestamped`].
 pub const BARE: HeaderName = HeaderName::from_static("x-webhook-signature");
 
-/// A name that is not a scheme.
-#[derive(Debug, thiserror::Error)]
-#[error("\"{0}\" is not a signature scheme")]
-pub struct UnknownScheme(String);
-
 impl Scheme {
-    /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Standard, Self::Sha256, Self::Hex, Self::Timestamped, Self::None];
-
-    /// The name that users write.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Standard => "standard",
-            Self::Sha256 => "sha256",
-            Self::Hex => "hex",
-            Self::Timestamped => "timestamped",
-            Self::None => "none",
-        }
-    }
-
     /// The header that carries the signature, unless the webhook names another.
     pub fn header(self) -> &'static str {
         match self {
@@ -81,17 +60,6 @@ impl Scheme {
             Self::Standard => secret.standard_key(),
             _ => Ok(secret.reveal().as_bytes().to_vec()),
         }
-    }
-}
-
-impl FromStr for Scheme {
-    type Err = UnknownScheme;
-
-    fn from_str(name: &str) -> Result<Self, UnknownScheme> {
-        Self::ALL
-            .into_iter()
-            .find(|scheme| scheme.name() == name)
-            .ok_or_else(|| UnknownScheme(name.chars().take(100).collect()))
     }
 }
 

@@ -1,4 +1,8 @@
-//! The log: what was attempted, how endpoints answer, and how long that is kept.
+//! The log: what was attempted, and how long that is kept.
+//!
+//! The worker writes attempts, and so does `webhook_test`; the views of `sql/views.sql` read them. What always holds: an
+//! attempt is a row that is written once and never changed, with the consequences that it has for its event in one
+//! transaction; and a slot of the ring goes as a whole, or stays.
 
 pub mod attempt;
 pub mod retention;

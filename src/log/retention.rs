@@ -12,8 +12,9 @@ use crate::pg::table::{self, Lock, Table};
 use crate::registry;
 use domain::time::Timestamp;
 
-/// Slots of the ring.
-const SLOTS: i16 = 8;
+/// Slots of the ring, each with a table of events and one of attempts, as `sql/queue.sql` makes them: one is written to, and
+/// the others hold the retention. With more, less is kept beyond that, and a look at all of them costs more.
+pub const SLOTS: i16 = 8;
 
 /// What a turn came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,7 +74,7 @@ pub fn due_in(session: &Session, now: Timestamp) -> Duration {
 
 /// Who holds a lock on the slot that comes next, if anybody does; and how large the log is.
 pub fn holders(session: &Session) -> (Option<String>, String) {
-    let rows = session.read(sql!("log/holders"), &[]);
+    let rows = session.read(sql!("log/holders"), &[arg(SLOTS)]);
     rows.first().map_or((None, String::new()), |row| (row.get(1), row.value(2)))
 }
 
@@ -104,7 +105,7 @@ impl Ring {
 
 /// In a snapshot of its own.
 fn state(session: &Session, now: Timestamp) -> Option<Ring> {
-    let rows = session.run(sql!("log/ring"), &[arg(now)]);
+    let rows = session.run(sql!("log/ring"), &[arg(now), arg(SLOTS)]);
     let row = rows.first()?;
     Some(Ring {
         slot: row.value(1),

@@ -1,4 +1,9 @@
-//! Thin adapters to PostgreSQL, and the home of `unsafe`.
+//! PostgreSQL, made safe: thin adapters, one concept of the server a file, and the home of `unsafe`.
+//!
+//! Every room above calls it. What always holds: a function that is not `unsafe` cannot be called wrongly, an error of the
+//! server passes through as the server made it, and whatever is put into a statement is a parameter. Nothing here knows what
+//! a webhook is, or which processes there are; but for the names of the extension and its schema ([`identity`]) and its
+//! settings ([`settings`]).
 
 mod allocator;
 pub mod applied;
@@ -12,6 +17,7 @@ pub mod condition;
 pub mod context;
 pub mod cursor;
 pub mod databases;
+pub mod debug;
 pub mod ffi;
 pub mod foreign;
 pub mod grant;

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::time::Timestamp;
-use domain::verdict::Verdict;
 use transit::event::{Origin, Settlement, Spill};
 
 /// An event that waits in the slow lane.
@@ -36,7 +35,7 @@ pub struct Last {
 
 /// Whether the slow lane is written to, or something removed from there.
 pub fn reaches_backlog(settlement: &Settlement) -> bool {
-    settlement.origin.is_pending() || settlement.verdict != Verdict::Delivered
+    settlement.origin.is_pending() || !settlement.is_delivered()
 }
 
 /// Events of the ring that go to the slow lane: those that failed, and those that were not tried, which are due at `clock`.
@@ -47,7 +46,7 @@ pub fn suspensions(
 ) -> Vec<(Spill, Waiting)> {
     let failed = settlements.iter().filter(|s| !s.orphan).filter_map(|s| match s.origin {
         Origin::Ring { slot, window } => {
-            Some((Spill { slot, xid: s.xid, id: s.delivery, window }, waiting(s)?))
+            Some((Spill { slot, xid: s.attempt.xid, id: s.attempt.delivery, window }, waiting(s)?))
         }
         Origin::Pending { .. } => None,
     });
@@ -63,27 +62,27 @@ pub fn postponements(settlements: &[Settlement]) -> Vec<Waiting> {
 
 /// How the event waits, unless it is delivered.
 fn waiting(settlement: &Settlement) -> Option<Waiting> {
+    let attempt = &settlement.attempt;
     let last = Last {
-        attempt: settlement.attempt,
+        attempt: attempt.number,
         first_attempt_at: settlement.first_attempt_at,
-        status_code: settlement.status_code(),
-        took: settlement.took,
-        error: settlement.failure()?.message,
-        response_body: settlement.response_body().map(str::to_owned),
+        status_code: attempt.status_code(),
+        took: attempt.took,
+        error: attempt.failure()?.message,
+        response_body: attempt.response_body().map(str::to_owned),
     };
-    Some(Waiting { id: settlement.delivery, next_at: settlement.next_at?, last: Some(last) })
+    Some(Waiting { id: attempt.delivery, next_at: settlement.next_at?, last: Some(last) })
 }
 
 /// Events that leave the slow lane for good.
 pub fn delivered(settlements: &[Settlement]) -> Vec<i64> {
-    let delivered =
-        settlements.iter().filter(|s| s.origin.is_pending() && s.verdict == Verdict::Delivered);
-    delivered.map(|s| s.delivery).collect()
+    let delivered = settlements.iter().filter(|s| s.origin.is_pending() && s.is_delivered());
+    delivered.map(|s| s.attempt.delivery).collect()
 }
 
 /// Webhooks whose endpoints are gone, each with when it was last changed before that was asked.
 pub fn gone(settlements: &[Settlement]) -> Vec<(i32, Timestamp)> {
-    let gone = settlements.iter().filter_map(|s| Some((s.webhook, s.gone?)));
+    let gone = settlements.iter().filter_map(|s| Some((s.attempt.webhook, s.gone?)));
     // Of several the last, which is the latest.
     gone.collect::<BTreeMap<_, _>>().into_iter().collect()
 }

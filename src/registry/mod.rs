@@ -1,5 +1,7 @@
 //! Webhooks and what they watch: the definitions that users make, as rows and triggers.
 //!
+//! The SQL functions call it, the trigger and the worker read from it. Nothing is sent or captured here.
+//!
 //! Everything here runs inside `pg::rights::as_owner`, after the caller's rights have been checked, but for what
 //! the caller makes itself (`making::Making::carry_out`), and in the caller's transaction: a ROLLBACK undoes all of it.
 

@@ -87,38 +87,30 @@ impl Event {
     }
 }
 
-/// An attempt with its consequences, to be written to the database.
+/// One request for a delivery, as the log has it.
 #[derive(Debug)]
-pub struct Settlement {
+pub struct Attempt {
     /// The event's row.
     pub delivery: i64,
     /// Of the event.
     pub xid: Xid8,
     /// Whose.
     pub webhook: i32,
-    /// Where the event's row is.
-    pub origin: Origin,
-    /// Number of the attempt.
-    pub attempt: u32,
+    /// Where in the ring the event's row is, or was.
+    pub event_slot: Option<i16>,
+    /// Counted from 1; 0 where the event is dead without a request.
+    pub number: u32,
     /// When it began.
     pub started: Timestamp,
     /// How long it took.
     pub took: Duration,
-    /// When the delivery's first attempt began, in the time of the queue.
-    pub first_attempt_at: Timestamp,
     /// The answer, or why there is none.
     pub result: Result<Answer, Failure>,
     /// What follows.
     pub verdict: Verdict,
-    /// When the delivery is due again, in the time of the queue; at infinity when it is dead.
-    pub next_at: Option<Timestamp>,
-    /// Where the answer says that the endpoint is gone: when its webhook was last changed, if that was before it was asked.
-    pub gone: Option<Timestamp>,
-    /// The webhook has been deleted: nothing is kept for another attempt.
-    pub orphan: bool,
 }
 
-impl Settlement {
+impl Attempt {
     /// 0 where there was no answer.
     pub fn status_code(&self) -> i16 {
         self.result.as_ref().map_or(0, |answer| answer.status as i16)
@@ -133,12 +125,36 @@ impl Settlement {
     pub fn failure(&self) -> Option<Failure> {
         verdict::failure_of(&self.result)
     }
+}
 
+/// An attempt with its consequences, to be written to the database.
+#[derive(Debug)]
+pub struct Settlement {
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Where the event's row is.
+    pub origin: Origin,
+    /// When the delivery's first attempt began, in the time of the queue.
+    pub first_attempt_at: Timestamp,
+    /// When the delivery is due again, in the time of the queue; at infinity when it is dead.
+    pub next_at: Option<Timestamp>,
+    /// Where the answer says that the endpoint is gone: when its webhook was last changed, if that was before it was asked.
+    pub gone: Option<Timestamp>,
+    /// The webhook has been deleted: nothing is kept for another attempt.
+    pub orphan: bool,
+}
+
+impl Settlement {
     /// The window that waits for its event, if one does.
     pub fn window(&self) -> Option<u64> {
         match self.origin {
             Origin::Ring { window, .. } => Some(window),
             Origin::Pending { .. } => None,
         }
+    }
+
+    /// The delivery is made.
+    pub fn is_delivered(&self) -> bool {
+        self.attempt.verdict == Verdict::Delivered
     }
 }

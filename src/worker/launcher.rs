@@ -22,6 +22,7 @@ use super::places;
 use crate::host::board::{self, Entry};
 use crate::host::state::{Leave, State, Visit};
 use crate::host::{lock, quit};
+use crate::pg::debug::debug;
 use crate::pg::{databases, interrupt, server};
 use domain::clock::{Clock, Reading};
 use domain::time::Timestamp;
@@ -280,6 +281,7 @@ impl Launcher {
             }
             return false;
         };
+        debug!("starts a worker in database {oid}");
         known.asked_for(worker);
         if entry.is_none() {
             self.visiting = Some(oid);

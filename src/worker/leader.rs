@@ -29,6 +29,7 @@ use crate::host::state::{Leave, State};
 use crate::host::txn::{self, TxnError};
 use crate::log::attempt::Log;
 use crate::log::retention::Turn;
+use crate::pg::debug::debug;
 use crate::pg::identity::Extension;
 use crate::pg::{interrupt, settings};
 use crate::queue::cursor::{self, Start};
@@ -91,6 +92,7 @@ impl Leader {
             log!("pg_webhook: {error}");
             Exit::Failed
         })?;
+        debug!("reads on behind {}, one event at a time: {}", start.settled, start.cautious);
         let mut schedule = Schedule::default();
         schedule.set_single(start.cautious);
         let database = Database::new(installation, unarmed);
@@ -219,6 +221,12 @@ impl Leader {
         for outcome in outcomes {
             let jitter = fastrand::f64() * 2.0 - 1.0;
             if let Some((settlement, spills)) = self.schedule.judge(outcome, at, jitter) {
+                if !spills.is_empty() {
+                    let (webhook, events) = (settlement.attempt.webhook, spills.len());
+                    debug!(
+                        "webhook {webhook} takes nothing for a while: {events} events go to the backlog"
+                    );
+                }
                 self.ledger.settle(settlement, at.now);
                 self.ledger.spill(spills);
             }

@@ -10,6 +10,7 @@ use super::unlogged::Unlogged;
 use crate::host::txn::{self, TxnError};
 use crate::host::wake;
 use crate::log::attempt::Log;
+use crate::pg::debug::debug;
 use crate::pg::identity::Extension;
 use crate::pg::settings::{self, LogLevel};
 use crate::pg::spi::Session;
@@ -271,13 +272,14 @@ impl Ledger {
         }
         let suspensions = consequences::suspensions(settlements, spills, clock);
         let level = if self.unlogged.is_full() { LogLevel::All } else { settings::log_level() };
-        let cleared = settlements.iter().any(|s| Some(s.delivery) == facts.suspect);
+        let cleared = settlements.iter().any(|s| Some(s.attempt.delivery) == facts.suspect);
         let written = txn::run(extension, |session| {
             if there && !self.backlog.lock() {
                 return None;
             }
             let _impatient = there.then(|| self.backlog.impatient());
-            self.log.write(self.slot, level, settlements);
+            let attempts = settlements.iter().map(|settlement| &settlement.attempt);
+            self.log.write(self.slot, level, attempts);
             let mut moved = pending::suspend(session, &suspensions, clock);
             let mut doubled = self.doubled.clone();
             if moved < suspensions.len() {
@@ -322,8 +324,14 @@ impl Ledger {
             let resuming = txn::qualified("its events are kept, and webhook_resume sends them");
             log!("pg_webhook: webhook \"{name}\" is paused: its endpoint answered 410; {resuming}");
         }
-        let backlog_grew =
-            !suspensions.is_empty() || settlements.iter().any(|s| s.verdict == Verdict::Dead);
+        debug!(
+            "{} attempts written, {} events to the backlog, in {:?}",
+            settlements.len(),
+            suspensions.len(),
+            now.elapsed()
+        );
+        let backlog_grew = !suspensions.is_empty()
+            || settlements.iter().any(|s| s.attempt.verdict == Verdict::Dead);
         if marks {
             self.cursor_written = now;
             self.marked = Some(now);
@@ -382,9 +390,9 @@ impl Ledger {
         reading: Reading,
         left: impl FnOnce(&Session),
     ) -> Result<(), TxnError> {
-        let unlogged = self.unlogged.settlements();
+        let unlogged = self.unlogged.attempts();
         txn::run(extension, |session| {
-            self.log.write(self.slot, LogLevel::All, &unlogged);
+            self.log.write(self.slot, LogLevel::All, unlogged.iter());
             cursor::save(session, self.cursor.as_ref(), reading);
             cursor::calm(session);
             left(session);

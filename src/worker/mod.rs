@@ -1,4 +1,8 @@
 //! The processes: a launcher for the server and a worker for each database that has the extension.
+//!
+//! The postmaster starts the launcher ([`launcher`]), which starts a worker where one is needed ([`known`], [`places`]), which
+//! begins ([`start`]) and leads ([`leader`]). Here it is decided when something happens; what happens is the business of the
+//! rooms below. What always holds is said in the head of `queue/mod.rs`.
 
 mod backlog;
 mod complaints;

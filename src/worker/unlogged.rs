@@ -10,7 +10,7 @@ use std::time::Duration;
 use domain::snapshot::Xid8;
 use domain::time::Timestamp;
 use domain::verdict::{Answer, Verdict};
-use transit::event::{Origin, Settlement};
+use transit::event::{Attempt, Origin, Settlement};
 
 /// Deliveries that are kept in mind: some megabytes. What is delivered beyond that of windows that are not done, such as that
 /// of a transaction of a million rows, is logged.
@@ -23,14 +23,14 @@ pub(super) struct Unlogged {
     count: usize,
 }
 
-/// As much of a settlement as the log takes of one that is delivered.
+/// As much of an attempt as the log takes of one that has delivered.
 struct Delivered {
     delivery: i64,
     xid: Xid8,
     started: Timestamp,
     took: Duration,
     webhook: i32,
-    attempt: u32,
+    number: u32,
     status: u16,
     slot: i16,
 }
@@ -43,21 +43,22 @@ impl Unlogged {
 
     /// It has not been logged.
     pub(super) fn note(&mut self, settlement: &Settlement) {
-        let (Origin::Ring { slot, window }, Ok(answer)) = (settlement.origin, &settlement.result)
+        let attempt = &settlement.attempt;
+        let (Origin::Ring { slot, window }, Ok(answer)) = (settlement.origin, &attempt.result)
         else {
             return;
         };
-        if settlement.verdict != Verdict::Delivered {
+        if !settlement.is_delivered() {
             return;
         }
         self.count += 1;
         self.deliveries.entry(window).or_default().push(Delivered {
-            delivery: settlement.delivery,
-            xid: settlement.xid,
-            started: settlement.started,
-            took: settlement.took,
-            webhook: settlement.webhook,
-            attempt: settlement.attempt,
+            delivery: attempt.delivery,
+            xid: attempt.xid,
+            started: attempt.started,
+            took: attempt.took,
+            webhook: attempt.webhook,
+            number: attempt.number,
             status: answer.status,
             slot,
         });
@@ -75,31 +76,25 @@ impl Unlogged {
     }
 
     /// All of them, as they are logged.
-    pub(super) fn settlements(&self) -> Vec<Settlement> {
-        let windows = self.deliveries.iter();
-        let all = windows.flat_map(|(window, made)| made.iter().map(|one| one.settlement(*window)));
-        all.collect()
+    pub(super) fn attempts(&self) -> Vec<Attempt> {
+        self.deliveries.values().flatten().map(Delivered::attempt).collect()
     }
 }
 
 impl Delivered {
-    fn settlement(&self, window: u64) -> Settlement {
+    fn attempt(&self) -> Attempt {
         let answer =
             Answer { status: self.status, retry_after: None, points_to: None, body: String::new() };
-        Settlement {
+        Attempt {
             delivery: self.delivery,
             xid: self.xid,
             webhook: self.webhook,
-            origin: Origin::Ring { slot: self.slot, window },
-            attempt: self.attempt,
+            event_slot: Some(self.slot),
+            number: self.number,
             started: self.started,
             took: self.took,
-            first_attempt_at: self.started,
             result: Ok(answer),
             verdict: Verdict::Delivered,
-            next_at: None,
-            gone: None,
-            orphan: false,
         }
     }
 }

@@ -1,4 +1,4 @@
--- Who holds a lock on the tables of the slot that comes next, if anybody does; and how large the log is.
+-- Who holds a lock on the tables of the slot that comes next of $1, if anybody does; and how large the log is.
 SELECT
     (
         SELECT string_agg(h.holder, ', ' ORDER BY h.holder)
@@ -19,7 +19,7 @@ SELECT
               AND l.granted
               AND l.pid IS DISTINCT FROM pg_backend_pid()
               AND l.relation IN (
-                  format('webhook.event_%s', (r.slot + 1) % 8)::regclass, format('webhook.attempt_%s', (r.slot + 1) % 8)::regclass
+                  format('webhook.event_%s', (r.slot + 1) % $1)::regclass, format('webhook.attempt_%s', (r.slot + 1) % $1)::regclass
               )
             ORDER BY 1
             LIMIT 5

@@ -1,4 +1,4 @@
--- The ring's state at $1: current slot, its age in seconds, its size in bytes, and whether every event in the slot that comes
+-- The state of the ring of $2 slots at $1: current slot, its age in seconds, its size in bytes, and whether every event in the slot that comes
 -- next is before the cursor, so that it may be emptied. What the cursor does not see was under way or to come when it was
 -- written. Its xmin says less: a transaction in any database of the server holds that back.
 SELECT
@@ -8,12 +8,12 @@ SELECT
         + pg_total_relation_size(format('webhook.attempt_%s', r.slot)::regclass),
     NOT EXISTS (
         SELECT FROM webhook.event AS e
-        WHERE e.slot = (r.slot + 1) % 8 AND e.xid >= pg_snapshot_xmax(c.snap)
+        WHERE e.slot = (r.slot + 1) % $2 AND e.xid >= pg_snapshot_xmax(c.snap)
     )
     AND NOT EXISTS (
         SELECT
         FROM pg_snapshot_xip(c.snap) AS x (xid)
-        JOIN webhook.event AS e ON e.slot = (r.slot + 1) % 8 AND e.xid = x.xid
+        JOIN webhook.event AS e ON e.slot = (r.slot + 1) % $2 AND e.xid = x.xid
     )
 FROM webhook.ring AS r
 CROSS JOIN webhook.cursor AS c

@@ -1,4 +1,4 @@
--- The tables of attempts, in the order of their slots.
+-- The tables of attempts of $1 slots, in the order of these.
 SELECT format('webhook.attempt_%s', slot)::regclass::oid
-FROM generate_series(0, 7) AS slot
+FROM generate_series(0, $1 - 1) AS slot
 ORDER BY slot

@@ -1,12 +1,11 @@
 -- The triggers of the watches $2 on relation $1 that belong to no webhook now, as webhook.leftover has them.
 SELECT t.oid
-FROM unnest($2) AS d (watch)
-JOIN pg_trigger AS t ON t.tgargs = convert_to(d.watch::text, 'UTF8') || decode('00', 'hex')
-WHERE t.tgrelid = $1
-  AND t.tgparentid = 0
-  AND t.tgfoid = 'webhook.capture()'::regprocedure
+FROM webhook.capture_trigger AS t
+JOIN unnest($2) AS d (watch) ON d.watch::text = t.watch
+WHERE t.relation = $1
+  AND t.parent = 0
   AND NOT EXISTS (
       SELECT
       FROM webhook.watched_trigger AS s
-      WHERE s.watch = d.watch AND t.tgtype = s.type AND (t.tgname = s.name::name OR s.trigger IS NULL)
+      WHERE s.watch = d.watch AND t.type = s.type AND (t.name = s.name::name OR s.trigger IS NULL)
   )

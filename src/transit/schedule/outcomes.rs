@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Schedule;
-use crate::event::{Settlement, Spill};
+use crate::event::{Attempt, Settlement, Spill};
 use crate::health::Health;
 use crate::moment::Moment;
 use crate::sending::{EndpointQueue, Exchange, Outcome, Queues};
@@ -49,18 +49,22 @@ impl<Q: Queues> Schedule<Q> {
             self.outbox.entry(outcome.webhook).or_default();
         }
         let spills = if trips { self.recall(outcome.webhook, now) } else { Vec::new() };
-        let settlement = Settlement {
+        let attempt = Attempt {
             delivery: outcome.delivery,
             xid: flight.xid,
             webhook: outcome.webhook,
-            origin: flight.origin,
-            attempt: outcome.attempt,
+            event_slot: flight.origin.slot(),
+            number: outcome.attempt,
             started,
             took,
-            first_attempt_at,
-            gone,
             result,
             verdict,
+        };
+        let settlement = Settlement {
+            attempt,
+            origin: flight.origin,
+            first_attempt_at,
+            gone,
             next_at: match verdict {
                 Verdict::Delivered => None,
                 Verdict::Retry(wait) => Some(clock.after(wait)),
@@ -73,14 +77,14 @@ impl<Q: Queues> Schedule<Q> {
 
     /// The settlement is in the database.
     pub fn settled(&mut self, settlement: &Settlement) {
-        self.unload(settlement.delivery);
-        if let Some(track) = self.tracks.get_mut(&settlement.webhook) {
+        self.unload(settlement.attempt.delivery);
+        if let Some(track) = self.tracks.get_mut(&settlement.attempt.webhook) {
             if let Some(at) = settlement.next_at.filter(|at| *at < Timestamp::INFINITY) {
                 track.next_due = Some(track.next_due.map_or(at, |due| due.min(at)));
                 track.waits_from(at);
             }
             if track.removed && track.loaded == 0 {
-                self.tracks.remove(&settlement.webhook);
+                self.tracks.remove(&settlement.attempt.webhook);
             }
         }
     }

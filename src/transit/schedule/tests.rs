@@ -166,7 +166,7 @@ fn trip(schedule: &mut Schedule<Shelves>, webhook: i32, now: Instant) {
         schedule.take_outbox(at(Instant::now()));
         let (settlement, _) =
             schedule.judge(outcome(id, webhook, None), at(now), 0.0).expect("a settlement");
-        assert!(matches!(settlement.verdict, Verdict::Retry(_)));
+        assert!(matches!(settlement.attempt.verdict, Verdict::Retry(_)));
         schedule.settled(&settlement);
     }
 }
@@ -179,7 +179,7 @@ fn a_delivered_event_leaves_the_memory_when_that_is_written() {
     assert_eq!(handed_over(&mut schedule), [5]);
     let (settlement, spills) =
         schedule.judge(outcome(5, 1, Some(204)), at(now), 0.0).expect("a settlement");
-    assert_eq!((settlement.verdict, settlement.next_at), (Verdict::Delivered, None));
+    assert_eq!((settlement.attempt.verdict, settlement.next_at), (Verdict::Delivered, None));
     assert!(spills.is_empty());
     assert_eq!(schedule.len(), 1, "until it is written");
     schedule.settled(&settlement);
@@ -396,7 +396,7 @@ fn an_endpoint_that_cannot_be_used_is_an_outcome() {
     assert!(schedule.take_outbox(at(Instant::now())).is_empty());
     let outcome = schedule.take_untried().pop().expect("an outcome");
     let (settlement, _) = schedule.judge(outcome, at(now), 0.0).expect("known");
-    assert!(matches!(settlement.verdict, Verdict::Retry(_)));
+    assert!(matches!(settlement.attempt.verdict, Verdict::Retry(_)));
 }
 
 #[test]
@@ -526,7 +526,7 @@ fn an_endpoint_that_refuses_events_still_gets_new_ones() {
         schedule.take_outbox(at(Instant::now()));
         let (settlement, spills) =
             schedule.judge(outcome(id, 1, Some(422)), at(now), 0.0).expect("a settlement");
-        assert!(matches!(settlement.verdict, Verdict::Retry(_)) && spills.is_empty());
+        assert!(matches!(settlement.attempt.verdict, Verdict::Retry(_)) && spills.is_empty());
         schedule.settled(&settlement);
     }
     assert_eq!(schedule.offer(event(101, 1), now), Decision::Taken);

@@ -6,6 +6,7 @@ use pgrx::prelude::*;
 
 use super::Leader;
 use crate::host::txn::{self, TxnError};
+use crate::pg::debug::debug;
 use crate::pg::spi::Session;
 use crate::pg::{settings, snapshot};
 use crate::queue::{pending, ring};
@@ -15,7 +16,7 @@ use crate::worker::reader::Page;
 use domain::failure::{ErrorClass, Failure};
 use domain::time::Timestamp;
 use domain::verdict::Verdict;
-use transit::event::{Origin, Settlement, Spill};
+use transit::event::{Attempt, Origin, Settlement, Spill};
 use transit::schedule::Decision;
 
 /// Pages of the ring in one transaction, so that it stays short.
@@ -64,6 +65,11 @@ impl Leader {
         if !settings::enabled() || !self.database.sends() {
             routes.iter_mut().for_each(|route| route.sending = false);
         }
+        debug!(
+            "{} webhooks, {} of which send",
+            routes.len(),
+            routes.iter().filter(|r| r.sending).count()
+        );
         let recalled = self.schedule.set_routes(routes, self.sender.client(), Instant::now());
         self.ledger.spill(recalled.spilled);
         recalled.cancelled.iter().for_each(|event| self.reader.settle(event.window));
@@ -81,6 +87,8 @@ impl Leader {
         }
         let (timeline, id) = (self.time.timeline(), self.database.id());
         let found = pending::claim(session, timeline, &mut claims, clock, id);
+        let rows: usize = found.iter().map(Vec::len).sum();
+        debug!("{rows} due events of {} webhooks, from the backlog", claims.len());
         let mut exhausted = Vec::new();
         for (claim, found) in claims.iter().zip(found) {
             if self.schedule.claimed(claim, found, now) {
@@ -140,6 +148,7 @@ impl Leader {
             last
         };
         events.truncate(taken);
+        debug!("{} events of window {window}", events.len());
         let now = Instant::now();
         let mut outstanding = 0;
         for event in events {
@@ -161,17 +170,21 @@ impl Leader {
     /// An event that is dead without an attempt.
     fn bury(&mut self, event: Spill, webhook: i32, reason: String) {
         let at = self.time.moment();
-        let settlement = Settlement {
+        let attempt = Attempt {
             delivery: event.id,
             xid: event.xid,
             webhook,
-            origin: Origin::Ring { slot: event.slot, window: event.window },
-            attempt: 0,
+            event_slot: Some(event.slot),
+            number: 0,
             started: Timestamp::from(at.wall),
             took: Duration::ZERO,
-            first_attempt_at: at.clock,
             result: Err(Failure::new(ErrorClass::Internal, reason)),
             verdict: Verdict::Dead,
+        };
+        let settlement = Settlement {
+            attempt,
+            origin: Origin::Ring { slot: event.slot, window: event.window },
+            first_attempt_at: at.clock,
             next_at: Some(Timestamp::INFINITY),
             gone: None,
             orphan: false,
