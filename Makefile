@@ -156,8 +156,7 @@ unit: $(PGRX_HOME)/config.toml ## The rooms that know no PostgreSQL, and the rul
 	@$(CARGO) test --quiet --workspace --tests $(FEATURES) $(if $(ONLY),-- $(ONLY))
 ifndef ONLY
 	@echo "== what is unsafe in delivery, under valgrind"
-	@tests/quietly $(CARGO) --config 'target."cfg(unix)".runner = ["valgrind", "--quiet", "--error-exitcode=1"]' \
-	    test --workspace --tests $(FEATURES) -- fiber:: burst::
+	@tests/memcheck $(CARGO) test --workspace --tests $(FEATURES)
 endif
 
 .PHONY: golden

@@ -1,4 +1,4 @@
--- The event ring, the slow lane, the attempt log and the cursor. The rules that they keep are written
+-- The event ring, the backlog, the attempt log and the cursor. The rules that they keep are written
 -- at the head of src/queue/mod.rs.
 
 -- The mark of delivery ids: none that has been given is as large. Nobody calls nextval() on it; see

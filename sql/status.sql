@@ -13,7 +13,7 @@ SELECT
     d.failure,
     CASE
         WHEN a.verdict = 'delivered' THEN 'delivered'
-        -- Behind the cursor and not in the slow lane: it was under way already.
+        -- Behind the cursor and not in the backlog: it was under way already.
         WHEN c.how = 'cancelled' AND (p.id IS NOT NULL OR NOT s.behind) THEN 'cancelled'
         WHEN a.verdict = 'dead' OR p.next_at = 'infinity' OR d.failure IS NOT NULL THEN 'dead'
         WHEN w.deleted_at IS NOT NULL THEN 'cancelled'
@@ -47,7 +47,7 @@ CROSS JOIN LATERAL (
         (SELECT k.step * interval '1 microsecond' FROM webhook.cursor AS k) AS step
 ) AS s
 JOIN webhook.webhook AS w ON w.id = d.webhook
--- A delivery that is finished has one attempt that says so; one that waits is in the slow lane.
+-- A delivery that is finished has one attempt that says so; one that waits is in the backlog.
 LEFT JOIN webhook.attempt AS a ON a.delivery = d.id AND a.xid = d.xid AND a.verdict <> 'retry'
 LEFT JOIN webhook.pending AS p ON p.id = d.id AND p.xid = d.xid
 LEFT JOIN webhook.closed AS c ON c.delivery = d.id AND c.xid = d.xid
@@ -81,7 +81,7 @@ FROM (
     FROM webhook.pending AS p
     WHERE p.next_at < 'infinity'
     UNION ALL
-    -- Events that have neither been tried nor moved to the slow lane are behind the cursor's back.
+    -- Events that have neither been tried nor moved to the backlog are behind the cursor's back.
     SELECT e.webhook, e.id, e.xid, e.created_at
     FROM webhook.cursor AS k
     JOIN webhook.event AS e

@@ -56,7 +56,7 @@ const UNSAFE: [&str; 25] = [
     "compose/casts.rs",
     "compose/image.rs",
     "compose/transform.rs",
-    "delivery/burst.rs",
+    "delivery/write_batch.rs",
     "delivery/fiber.rs",
     "host/adoption.rs",
     "host/anchor.rs",

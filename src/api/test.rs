@@ -26,7 +26,7 @@ use domain::refusal::Refusal;
 use domain::time::Timestamp;
 use domain::verdict::{self, Verdict};
 use transit::event::Attempt;
-use transit::sending::{Exchange, Message};
+use transit::sending::{Exchange, Parcel};
 
 #[pg_extern(sql = false)]
 fn webhook_test(
@@ -107,14 +107,14 @@ impl Test {
                 });
             }
         };
-        let message = Message {
+        let parcel = Parcel {
             delivery: self.draft.id,
             event_id: self.draft.event_id.clone(),
             attempt: 1,
             body: memory::owned(self.body.as_str().into()),
         };
         let _end = EndOfSession(Arc::clone(&endpoint));
-        elsewhere::run(move || attempt::perform(&endpoint, &message))
+        elsewhere::run(move || attempt::perform(&endpoint, &parcel))
     }
 
     /// The event and its one attempt. The worker leaves TEST events alone.

@@ -14,7 +14,7 @@ use super::transport::LARGEST_HEAD;
 use domain::failure::{ErrorClass, Failure};
 use domain::redirect;
 use domain::verdict::Answer;
-use transit::sending::{Exchange, Message};
+use transit::sending::{Exchange, Parcel};
 
 /// Bytes of an answer's body that are kept.
 pub const KEPT: usize = 4 * 1024;
@@ -24,25 +24,25 @@ pub const KEPT: usize = 4 * 1024;
 const READ: u64 = 16 * 1024;
 
 /// Makes one attempt. Returns within the endpoint's timeout, whatever the receiver does.
-pub fn perform(endpoint: &Endpoint, message: &Message) -> Exchange {
+pub fn perform(endpoint: &Endpoint, parcel: &Parcel) -> Exchange {
     let started = SystemTime::now();
     let clock = Instant::now();
-    let result = exchange(endpoint, message, started);
+    let result = exchange(endpoint, parcel, started);
     Exchange { started, took: clock.elapsed(), result }
 }
 
-fn exchange(endpoint: &Endpoint, message: &Message, now: SystemTime) -> Result<Answer, Failure> {
+fn exchange(endpoint: &Endpoint, parcel: &Parcel, now: SystemTime) -> Result<Answer, Failure> {
     let timestamp = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let signatures = endpoint.signer.sign(&message.event_id, timestamp, message.body.as_bytes());
-    let mut request = Request::new(message.body.as_bytes());
+    let signatures = endpoint.signer.sign(&parcel.event_id, timestamp, parcel.body.as_bytes());
+    let mut request = Request::new(parcel.body.as_bytes());
     *request.method_mut() = Method::POST;
     *request.uri_mut() = endpoint.uri.clone();
     let headers = request.headers_mut();
     *headers = endpoint.headers.clone();
     for (name, value) in [
-        ("webhook-id", HeaderValue::from_str(&message.event_id)),
+        ("webhook-id", HeaderValue::from_str(&parcel.event_id)),
         ("webhook-timestamp", Ok(timestamp.into())),
-        ("webhook-attempt", Ok(message.attempt.into())),
+        ("webhook-attempt", Ok(parcel.attempt.into())),
     ] {
         let value = value.map_err(|_| internal(format!("{name} is not a header value")))?;
         headers.insert(HeaderName::from_static(name), value);

@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use super::burst::Burst;
+use super::write_batch::WriteBatch;
 
 /// Enough for a TLS handshake in a build without optimisation; only what is touched is ever mapped.
 const STACK: usize = 512 * 1024;
@@ -31,7 +31,7 @@ const SPARE: usize = 100;
 /// ready, and no flood of some keeps the deadlines of others from being looked at.
 const EVENTS: usize = 1024;
 
-/// What the bell's event carries instead of a fiber's.
+/// What the wakeup's event carries instead of a fiber's.
 const BELL: u64 = u64::MAX;
 
 /// A longer wait is cut into several.
@@ -140,15 +140,15 @@ fn millis(wait: Duration) -> i32 {
     i32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
 }
 
-/// Makes what [`Fibers`] wait with, and has `bell` wake one thread of those that share it.
+/// Makes what [`Fibers`] wait with, and has `wakeup` wake one thread of those that share it.
 ///
 /// # Errors
 ///
 /// The operating system's limit on file descriptors.
-pub fn waiting_room(bell: BorrowedFd<'_>) -> io::Result<Epoll> {
+pub fn waiting_room(wakeup: BorrowedFd<'_>) -> io::Result<Epoll> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
-    epoll.add(bell, EpollEvent::new(flags, BELL))?;
+    epoll.add(wakeup, EpollEvent::new(flags, BELL))?;
     Ok(epoll)
 }
 
@@ -161,7 +161,7 @@ pub struct Fibers {
     /// No deadline is earlier.
     soonest: Option<Instant>,
     /// Keyed by slot.
-    writes: Burst,
+    writes: WriteBatch,
     events: [EpollEvent; EVENTS],
     fetched: usize,
 }
@@ -185,7 +185,7 @@ impl Fibers {
             free: Vec::new(),
             stacks: Vec::new(),
             soonest: None,
-            writes: Burst::new(),
+            writes: WriteBatch::new(),
             events: [EpollEvent::empty(); EVENTS],
             fetched: 0,
         }
@@ -240,7 +240,7 @@ impl Fibers {
         }
     }
 
-    /// After [`Self::flush`]: waits for at most `patience` until the bell rings or a fiber can go on.
+    /// After [`Self::flush`]: waits for at most `patience` until the wakeup rings or a fiber can go on.
     pub fn wait(&mut self, patience: Duration) {
         let timeout = EpollTimeout::try_from(millis(left(self.soonest, patience)));
         // An open epoll fails only when it is interrupted.

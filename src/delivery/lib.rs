@@ -1,20 +1,18 @@
 //! Threads and HTTP: a message goes in, an outcome comes out.
 //!
 //! Nothing here knows PostgreSQL, and no thread of this room may call it. A webhook's messages wait
-//! in its lane ([`lane`]); runners take them from there as the lanes' turns come ([`line`]), make one attempt
-//! after another ([`attempt`]), many of them on one thread ([`pool`], [`fiber`], [`burst`]), and report
+//! in its endpoint queue ([`endpoint_queue`]); runners take them from there as permits are free ([`admission`]), make one attempt
+//! after another ([`attempt`]), many of them on one thread ([`pool`], [`fiber`], [`write_batch`]), and report
 //! through a channel. Names are resolved and judged in one place ([`resolver`]), sockets are opened ([`race`], in the order of [`standing`])
 //! and read ([`transport`], and [`tls`] with the certificates of [`trust`] and [`authority`]) in few others; they implement traits of ureq that may change with its minor versions.
 
+mod admission;
 pub mod attempt;
 mod authority;
-mod bell;
-mod burst;
 pub mod client;
+pub mod endpoint_queue;
 mod fiber;
 pub mod files;
-pub mod lane;
-mod line;
 pub mod lookup;
 pub mod pool;
 mod race;
@@ -24,3 +22,5 @@ pub mod thread;
 mod tls;
 mod transport;
 pub mod trust;
+mod wakeup;
+mod write_batch;

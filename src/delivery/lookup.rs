@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::bell::Bell;
 use super::fiber::{self, Until};
 use super::thread;
+use super::wakeup::Wakeup;
 
 /// Threads that look up in a worker, at the most.
 const THREADS: usize = 64;
@@ -70,23 +70,23 @@ struct Waiting {
 /// One caller's wait for an answer.
 struct Call {
     answer: OnceLock<Addresses>,
-    bell: Bell,
+    wakeup: Wakeup,
 }
 
 impl Call {
     fn new() -> Result<Arc<Self>, String> {
-        let bell = Bell::new().map_err(|error| error.to_string())?;
-        Ok(Arc::new(Self { answer: OnceLock::new(), bell }))
+        let wakeup = Wakeup::new().map_err(|error| error.to_string())?;
+        Ok(Arc::new(Self { answer: OnceLock::new(), wakeup }))
     }
 
     fn end(&self, answer: Addresses) {
         // There is one end to a lookup.
         let _ = self.answer.set(answer);
-        self.bell.ring();
+        self.wakeup.wake();
     }
 
     fn wait(&self, deadline: Option<Instant>) -> Option<Addresses> {
-        fiber::wait(self.bell.as_fd(), Until::Readable, deadline).ok()?;
+        fiber::wait(self.wakeup.as_fd(), Until::Readable, deadline).ok()?;
         self.answer.get().cloned()
     }
 }

@@ -1,9 +1,9 @@
-//! The requests in flight, and the threads that carry them.
+//! The requests in delivery, and the threads that carry them.
 //!
-//! Each runner that has a place ([`super::line`]) is a fiber ([`super::fiber`]) on one of few threads. One
+//! Each runner that has a permit ([`super::admission`]) is a fiber ([`super::fiber`]) on one of few threads. One
 //! thread is enough for most loads, and leaves the server more of its processors than many would; another is
-//! started when all are busy and messages or runners have waited for long, and one that is idle for long
-//! ends. A runner that has had its turn goes to the end of its line, so that lanes share the places.
+//! started when all are busy and parcels or runners have waited for long, and one that is idle for long
+//! ends. A runner that has had its turn waits for the next one, so that endpoints share the permits.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -15,15 +15,15 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use nix::sys::epoll::Epoll;
 
+use super::admission::{Admission, Permit};
 use super::attempt;
-use super::bell::Bell;
+use super::endpoint_queue::EndpointQueue;
 use super::fiber::{self, Fibers};
-use super::lane::Lane;
-use super::line::{Line, Turn};
 use super::thread;
+use super::wakeup::Wakeup;
 use domain::failure::{ErrorClass, Failure};
 use domain::verdict;
-use transit::sending::{EndpointQueue, Exchange, Message, Outcome};
+use transit::sending::{Exchange, Outcome, Parcel, Queue};
 
 /// A thread without work ends after this.
 const IDLE: Duration = Duration::from_secs(30);
@@ -31,7 +31,7 @@ const IDLE: Duration = Duration::from_secs(30);
 /// A runner's turn: many requests to a fast endpoint, one to a slow one.
 const TURN: Duration = Duration::from_millis(5);
 
-/// When a message or a runner has waited this long, there may be too few threads.
+/// When a parcel or a runner has waited this long, there may be too few threads.
 const LATE: Duration = Duration::from_millis(20);
 
 /// Until it is tried again, when there is no memory for another runner.
@@ -50,15 +50,15 @@ pub struct Pool {
 }
 
 struct Shared {
-    line: Arc<Line>,
+    admission: Arc<Admission>,
     /// Runners wait.
-    work: Bell,
+    work: Wakeup,
     outcomes: Sender<Outcome>,
     /// Outcomes wait.
-    done: Bell,
+    done: Wakeup,
     /// A runner has found that too many wait.
     held_up: AtomicBool,
-    places: AtomicUsize,
+    permits: AtomicUsize,
     threads: AtomicUsize,
     /// Those of them that wait for something to do.
     idle: AtomicUsize,
@@ -68,20 +68,20 @@ struct Shared {
 }
 
 impl Pool {
-    /// A pool without threads that will have at most `places` requests in flight.
+    /// A pool without threads that will have at most `permits` requests in delivery.
     ///
     /// # Errors
     ///
     /// The operating system's limit on file descriptors.
-    pub fn new(places: usize) -> io::Result<Self> {
+    pub fn new(permits: usize) -> io::Result<Self> {
         let (sender, outcomes) = unbounded();
         let shared = Shared {
-            line: Arc::default(),
-            work: Bell::new()?,
+            admission: Arc::default(),
+            work: Wakeup::new()?,
             outcomes: sender,
-            done: Bell::new()?,
+            done: Wakeup::new()?,
             held_up: AtomicBool::new(false),
-            places: AtomicUsize::new(places),
+            permits: AtomicUsize::new(permits),
             threads: AtomicUsize::new(0),
             idle: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
@@ -91,31 +91,31 @@ impl Pool {
         Ok(Self { shared: Arc::new(shared), outcomes, processors })
     }
 
-    /// Changes how many requests may be in flight; runners beyond it end with their attempt.
-    pub fn resize(&self, places: usize) {
-        self.shared.places.store(places, Ordering::Relaxed);
-        self.shared.work.ring();
+    /// Changes how many requests may be in delivery; runners beyond it end with their attempt.
+    pub fn resize(&self, permits: usize) {
+        self.shared.permits.store(permits, Ordering::Relaxed);
+        self.shared.work.wake();
     }
 
-    /// Hands `messages` to the threads through `lane`.
+    /// Hands `parcels` to the threads through `queue`.
     ///
     /// # Errors
     ///
-    /// Not a single thread could be started. The messages stay in the lane.
+    /// Not a single thread could be started. The parcels stay in the queue.
     pub fn send(
         &self,
-        lane: &Arc<Lane>,
-        messages: impl IntoIterator<Item = Message>,
+        queue: &Arc<EndpointQueue>,
+        parcels: impl IntoIterator<Item = Parcel>,
     ) -> io::Result<()> {
-        let runners = lane.push(messages);
+        let runners = queue.push(parcels);
         for _ in 0..runners {
-            self.shared.line.join(Arc::clone(lane));
+            self.shared.admission.join(Arc::clone(queue));
         }
         if runners > 0 {
-            self.shared.work.ring();
+            self.shared.work.wake();
         }
-        let waiting = self.shared.line.lag(self.shared.places());
-        let is_late = waiting.is_some_and(|lag| lag > LATE) || lane.lag() > LATE;
+        let waiting = self.shared.admission.lag(self.shared.permits());
+        let is_late = waiting.is_some_and(|lag| lag > LATE) || queue.lag() > LATE;
         let is_short = match self.shared.threads.load(Ordering::Relaxed) {
             0 => waiting.is_some(),
             threads => is_late && threads < self.processors && self.shared.is_busy(),
@@ -142,16 +142,16 @@ impl Pool {
 
     /// The outcomes that have come in, at most `most` of them.
     pub fn collect(&self, most: usize) -> Vec<Outcome> {
-        self.shared.done.silence();
+        self.shared.done.clear();
         let outcomes = self.outcomes.try_iter().take(most).collect();
         if self.uncollected() < OUTCOMES && self.shared.held_up.swap(false, Ordering::SeqCst) {
-            self.shared.work.ring();
+            self.shared.work.wake();
         }
         outcomes
     }
 
     /// Readable when outcomes wait.
-    pub fn bell(&self) -> BorrowedFd<'_> {
+    pub fn wakeup(&self) -> BorrowedFd<'_> {
         self.shared.done.as_fd()
     }
 
@@ -178,11 +178,11 @@ impl Pool {
 }
 
 impl Shared {
-    fn places(&self) -> usize {
-        self.places.load(Ordering::Relaxed)
+    fn permits(&self) -> usize {
+        self.permits.load(Ordering::Relaxed)
     }
 
-    /// Whether an attempt may begin. If not, the bell rings when it may.
+    /// Whether an attempt may begin. If not, it is woken when it may.
     fn may_begin(&self) -> bool {
         let has_room = || self.outcomes.len() < OUTCOMES;
         has_room() || {
@@ -201,7 +201,7 @@ impl Shared {
     fn guard(&self, work: impl FnOnce()) {
         if catch_unwind(AssertUnwindSafe(work)).is_err() {
             self.broken.store(true, Ordering::Relaxed);
-            self.done.ring();
+            self.done.wake();
         }
     }
 
@@ -220,23 +220,23 @@ impl Shared {
         }
     }
 
-    /// Starts the runners that have a place; says whether there was memory for all of them.
+    /// Starts the runners that have a permit; says whether there was memory for all of them.
     fn take_on(self: &Arc<Self>, fibers: &mut Fibers) -> bool {
-        self.work.silence();
+        self.work.clear();
         // Half of them, so that other threads find some. Those that join meanwhile come after what is ready.
-        for _ in 0..self.line.len().div_ceil(2) {
+        for _ in 0..self.admission.len().div_ceil(2) {
             if fibers.prepare().is_err() {
                 return false;
             }
-            let turn = if self.may_begin() { self.line.next(self.places()) } else { None };
-            let Some(turn) = turn else {
+            let permit = if self.may_begin() { self.admission.next(self.permits()) } else { None };
+            let Some(permit) = permit else {
                 break;
             };
             let own = Arc::clone(self);
-            fibers.start(move || own.guard(|| own.run(turn)));
+            fibers.start(move || own.guard(|| own.run(permit)));
         }
-        if self.line.lag(self.places()).is_some() && self.may_begin() {
-            self.work.ring();
+        if self.admission.lag(self.permits()).is_some() && self.may_begin() {
+            self.work.wake();
         }
         true
     }
@@ -245,39 +245,39 @@ impl Shared {
     fn leaves(&self) -> bool {
         self.threads.fetch_sub(1, Ordering::Relaxed);
         // Whoever joins after this look finds one thread less.
-        let leaves = self.line.lag(self.places()).is_none();
+        let leaves = self.admission.lag(self.permits()).is_none();
         if !leaves {
             self.threads.fetch_add(1, Ordering::Relaxed);
         }
         leaves
     }
 
-    fn run(&self, turn: Turn) {
+    fn run(&self, permit: Permit) {
         let began = Instant::now();
-        let lane = &turn.lane;
+        let queue = &permit.queue;
         loop {
             if !self.may_begin() {
-                self.line.join(Arc::clone(lane));
+                self.admission.join(Arc::clone(queue));
                 return;
             }
             let asked = Instant::now();
-            let Some((endpoint, message)) = lane.next() else {
+            let Some((endpoint, parcel)) = queue.next() else {
                 return;
             };
             self.in_flight.fetch_add(1, Ordering::Relaxed);
-            let exchange = catch_unwind(AssertUnwindSafe(|| attempt::perform(&endpoint, &message)))
+            let exchange = catch_unwind(AssertUnwindSafe(|| attempt::perform(&endpoint, &parcel)))
                 .unwrap_or_else(|_| panicked());
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
-            lane.note(verdict::blames_endpoint(&exchange.result), exchange.took);
-            let Message { delivery, attempt, .. } = message;
+            queue.note(verdict::blames_endpoint(&exchange.result), exchange.took);
+            let Parcel { delivery, attempt, .. } = parcel;
             let outcome =
-                Outcome { webhook: lane.webhook(), delivery, attempt, began: asked, exchange };
+                Outcome { webhook: queue.webhook(), delivery, attempt, began: asked, exchange };
             if self.outcomes.send(outcome).is_err() {
                 return;
             }
-            self.done.ring();
-            if began.elapsed() >= TURN || self.line.is_crowded(self.places()) {
-                self.line.join(Arc::clone(lane));
+            self.done.wake();
+            if began.elapsed() >= TURN || self.admission.is_crowded(self.permits()) {
+                self.admission.join(Arc::clone(queue));
                 return;
             }
         }
@@ -297,9 +297,9 @@ mod tests {
     use super::*;
     use crate::client::{Endpoint, example};
 
-    fn lane() -> Arc<Lane> {
+    fn queue() -> Arc<EndpointQueue> {
         let endpoint = Endpoint::new(&example::client(), example::destination()).unwrap();
-        Arc::new(Lane::new(1, Arc::new(endpoint)))
+        Arc::new(EndpointQueue::new(1, Arc::new(endpoint)))
     }
 
     #[test]
@@ -315,17 +315,17 @@ mod tests {
         for delivery in 0..OUTCOMES as i64 {
             pool.shared.outcomes.send(outcome(delivery)).unwrap();
         }
-        let message =
-            Message { delivery: -1, event_id: String::new(), attempt: 1, body: String::new() };
-        pool.send(&lane(), [message]).unwrap();
+        let parcel =
+            Parcel { delivery: -1, event_id: String::new(), attempt: 1, body: String::new() };
+        pool.send(&queue(), [parcel]).unwrap();
         let is_held_up = || pool.shared.held_up.load(Ordering::SeqCst);
         while !is_held_up() {
             std::thread::yield_now();
         }
         assert_eq!((pool.uncollected(), pool.load().1), (OUTCOMES, 0));
         pool.collect(1);
-        let mut bell = [PollFd::new(pool.shared.done.as_fd(), PollFlags::POLLIN)];
-        assert_eq!(poll(&mut bell, 10_000u16), Ok(1), "it goes on when there is room");
+        let mut wakeup = [PollFd::new(pool.shared.done.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut wakeup, 10_000u16), Ok(1), "it goes on when there is room");
         assert!(pool.collect(OUTCOMES).iter().any(|outcome| outcome.delivery == -1));
     }
 
@@ -333,11 +333,11 @@ mod tests {
     fn a_panic_outside_of_attempts_is_noticed() {
         let pool = Pool::new(1).unwrap();
         assert!(!pool.is_broken());
-        // A runner that its lane has not asked for ends in an overflow.
-        pool.shared.line.join(lane());
+        // A runner that its queue has not asked for ends in an overflow.
+        pool.shared.admission.join(queue());
         pool.start_thread().unwrap();
-        let mut bell = [PollFd::new(pool.shared.done.as_fd(), PollFlags::POLLIN)];
-        assert_eq!(poll(&mut bell, 10_000u16), Ok(1));
+        let mut wakeup = [PollFd::new(pool.shared.done.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(poll(&mut wakeup, 10_000u16), Ok(1));
         assert!(pool.is_broken());
     }
 }

@@ -1,6 +1,6 @@
 //! How much of a webhook may wait.
 //!
-//! The slow lane is walked from the newest row to the oldest, so a row is beyond a bound when those that are newer have
+//! The backlog is walked from the newest row to the oldest, so a row is beyond a bound when those that are newer have
 //! reached it: what has to go are the oldest, and nothing has to be remembered from one walk to the next. What comes while
 //! a walk is on its way is counted by the next one.
 //!
@@ -33,7 +33,7 @@ pub struct Bounds {
     pub retention: Bound<Duration>,
 }
 
-/// Of a row of the slow lane, what counts.
+/// Of a row of the backlog, what counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
     /// Whose.

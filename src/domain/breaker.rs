@@ -17,15 +17,15 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// What the breaker lets through now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
+pub enum Allowance {
     /// Any number of requests.
-    Free,
+    Any,
     /// One request, whose outcome decides.
     Probe,
     /// None before this time.
-    Closed(Instant),
+    NoneBefore(Instant),
     /// None until the probe that is in flight has ended.
-    Probing,
+    NoneWhileProbing,
 }
 
 /// Consecutive failures of one endpoint and what follows from them.
@@ -68,12 +68,12 @@ impl Breaker {
     }
 
     /// What may be sent at `now`.
-    pub fn admits(&self, now: Instant) -> Admission {
+    pub fn allows(&self, now: Instant) -> Allowance {
         match self.state {
-            State::Closed => Admission::Free,
-            State::Open { next_probe, .. } if next_probe <= now => Admission::Probe,
-            State::Open { next_probe, .. } => Admission::Closed(next_probe),
-            State::Probing { .. } => Admission::Probing,
+            State::Closed => Allowance::Any,
+            State::Open { next_probe, .. } if next_probe <= now => Allowance::Probe,
+            State::Open { next_probe, .. } => Allowance::NoneBefore(next_probe),
+            State::Probing { .. } => Allowance::NoneWhileProbing,
         }
     }
 
@@ -122,7 +122,7 @@ mod tests {
     fn tripped(now: Instant) -> Breaker {
         let mut breaker = Breaker::default();
         for _ in 0..TRIPS_AT {
-            assert_eq!(breaker.admits(now), Admission::Free);
+            assert_eq!(breaker.allows(now), Allowance::Any);
             breaker.failed(1, now, BASE, 0.0);
         }
         breaker
@@ -136,8 +136,8 @@ mod tests {
             breaker.failed(1, now, BASE, 0.0);
             breaker.succeeded();
         }
-        assert_eq!(breaker.admits(now), Admission::Free);
-        assert_eq!(tripped(now).admits(now), Admission::Closed(now + BASE));
+        assert_eq!(breaker.allows(now), Allowance::Any);
+        assert_eq!(tripped(now).allows(now), Allowance::NoneBefore(now + BASE));
     }
 
     #[test]
@@ -145,11 +145,11 @@ mod tests {
         let now = Instant::now();
         let mut breaker = tripped(now);
         let later = now + BASE;
-        assert_eq!(breaker.admits(later), Admission::Probe);
+        assert_eq!(breaker.allows(later), Allowance::Probe);
         breaker.probe_sent(1);
-        assert_eq!(breaker.admits(later), Admission::Probing);
+        assert_eq!(breaker.allows(later), Allowance::NoneWhileProbing);
         breaker.succeeded();
-        assert_eq!(breaker.admits(later), Admission::Free);
+        assert_eq!(breaker.allows(later), Allowance::Any);
         assert_eq!(breaker.failures, 0);
     }
 
@@ -158,7 +158,7 @@ mod tests {
         let mut now = Instant::now();
         let mut breaker = tripped(now);
         for expected in [5, 10, 20, 40, 80, 160, 300, 300] {
-            let Admission::Closed(at) = breaker.admits(now) else { panic!() };
+            let Allowance::NoneBefore(at) = breaker.allows(now) else { panic!() };
             assert_eq!((at - now).as_secs(), expected);
             now = at;
             breaker.probe_sent(1);
@@ -173,18 +173,18 @@ mod tests {
         for late in 2..100 {
             breaker.failed(late, now, BASE, 0.0);
         }
-        assert_eq!(breaker.admits(now), Admission::Closed(now + BASE));
+        assert_eq!(breaker.allows(now), Allowance::NoneBefore(now + BASE));
         breaker.probe_sent(1);
         breaker.failed(100, now, BASE, 0.0);
-        assert_eq!(breaker.admits(now), Admission::Probing);
+        assert_eq!(breaker.allows(now), Allowance::NoneWhileProbing);
         breaker.unsent(1, now);
-        assert_eq!(breaker.admits(now), Admission::Probe);
+        assert_eq!(breaker.allows(now), Allowance::Probe);
     }
 
     #[test]
     fn a_restart_keeps_what_was_known() {
         let now = Instant::now();
-        assert_eq!(Breaker::with_failures(TRIPS_AT, now).admits(now), Admission::Probe);
-        assert_eq!(Breaker::with_failures(1, now).admits(now), Admission::Free);
+        assert_eq!(Breaker::with_failures(TRIPS_AT, now).allows(now), Allowance::Probe);
+        assert_eq!(Breaker::with_failures(1, now).allows(now), Allowance::Any);
     }
 }

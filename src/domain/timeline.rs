@@ -19,7 +19,7 @@ pub struct Absence {
     pub until: Timestamp,
 }
 
-/// How times of the slow lane are read.
+/// How times of the backlog are read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Timeline {
     /// The oldest first.

@@ -1,7 +1,7 @@
-//! Turning the ring over: the oldest slot is emptied as TRUNCATE does it and becomes the current one.
+//! The ring's rotation: the oldest slot is emptied as TRUNCATE does it and becomes the current one.
 //!
 //! The ring has eight slots, so one is in use and seven hold the retention. A slot is emptied when the
-//! cursor is past all in it; what is not finished by then is in the slow lane with its payload.
+//! cursor is past all in it; what is not finished by then is in the backlog with its payload.
 
 use std::time::Duration;
 
@@ -16,15 +16,15 @@ use domain::time::Timestamp;
 /// the others hold the retention. With more, less is kept beyond that, and a look at all of them costs more.
 pub const SLOTS: i16 = 8;
 
-/// What a turn came to.
+/// What came of it.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum Rotation {
     /// The current slot is young, and has room.
     NotDue,
     /// The slot that would be next holds events that are not settled.
     Blocked,
     /// This slot is current now.
-    Turned(i16),
+    Rotated(i16),
 }
 
 /// How often to ask, for the retention as it is set now. What is written meanwhile is how much larger than its share a slot
@@ -43,27 +43,27 @@ fn period() -> Duration {
     settings::log_retention() / (SLOTS as u32 - 1)
 }
 
-/// Turns the ring if it is time. `now` in the time of the queue, here and below.
+/// Rotates the ring if it is time. `now` in the time of the queue, here and below.
 ///
 /// Raises an error where the slot cannot be locked at once: somebody reads it.
-pub fn turn(session: &Session, now: Timestamp) -> Turn {
+pub fn rotate(session: &Session, now: Timestamp) -> Rotation {
     let Some(ring) = state(session, now) else {
-        return Turn::Blocked;
+        return Rotation::Blocked;
     };
     if ring.due_in() > Duration::ZERO {
-        return Turn::NotDue;
+        return Rotation::NotDue;
     }
     if !ring.settled {
-        return Turn::Blocked;
+        return Rotation::Blocked;
     }
     let next = (ring.slot + 1) % SLOTS;
     if !empty(session, next, now) {
-        return Turn::Blocked;
+        return Rotation::Blocked;
     }
-    session.run(sql!("log/turn"), &[arg(next), arg(now)]);
+    session.run(sql!("log/rotate"), &[arg(next), arg(now)]);
     session.run(sql!("log/purge"), &[arg(settings::log_retention().as_secs_f64()), arg(now)]);
     registry::changed();
-    Turn::Turned(next)
+    Rotation::Rotated(next)
 }
 
 /// How long until it is time.
@@ -78,7 +78,7 @@ pub fn holders(session: &Session) -> (Option<String>, String) {
     rows.first().map_or((None, String::new()), |row| (row.get(1), row.value(2)))
 }
 
-/// Writes down why the ring does not turn; `None`: it does.
+/// Writes down why the ring does not rotate; `None`: it does.
 pub fn set_blocked(session: &Session, reason: Option<&str>) {
     session.run(sql!("log/blocked"), &[arg(reason)]);
 }
@@ -96,7 +96,7 @@ struct Ring {
 }
 
 impl Ring {
-    /// How long until it is to be turned.
+    /// How long until it is to rotate.
     fn due_in(&self) -> Duration {
         let full = self.size >= settings::log_max_size() / SLOTS as u64;
         if full { Duration::ZERO } else { period().saturating_sub(self.age) }

@@ -55,7 +55,7 @@ pub enum LogLevel {
     /// Those that did not deliver.
     #[name = c"failures"]
     Failures,
-    /// None. The last failure of what waits or is dead is known from its row in the slow lane.
+    /// None. The last failure of what waits or is dead is known from its row in the backlog.
     #[name = c"none"]
     None,
 }

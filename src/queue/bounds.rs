@@ -1,4 +1,4 @@
-//! The slow lane as it is walked to keep it within its bounds: see [`domain::bounds`].
+//! The backlog as it is walked to keep it within its bounds: see [`domain::bounds`].
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub struct Found {
     pub closed: bool,
 }
 
-/// A delivery of the slow lane.
+/// A delivery of the backlog.
 pub type Delivery = (i64, Xid8);
 
 /// The names and the bounds of all live webhooks.

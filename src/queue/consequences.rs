@@ -1,4 +1,4 @@
-//! What outcomes mean for the rows of events: which are moved to the slow lane, due again, removed, and whose webhooks are
+//! What outcomes mean for the rows of events: which are moved to the backlog, due again, removed, and whose webhooks are
 //! paused.
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use domain::time::Timestamp;
 use transit::event::{Origin, Settlement, Spill};
 
-/// An event that waits in the slow lane.
+/// An event that waits in the backlog.
 pub struct Waiting {
     /// Its row.
     pub id: i64,
@@ -33,12 +33,12 @@ pub struct Last {
     pub response_body: Option<String>,
 }
 
-/// Whether the slow lane is written to, or something removed from there.
+/// Whether the backlog is written to, or something removed from there.
 pub fn reaches_backlog(settlement: &Settlement) -> bool {
     settlement.origin.is_pending() || !settlement.is_delivered()
 }
 
-/// Events of the ring that go to the slow lane: those that failed, and those that were not tried, which are due at `clock`.
+/// Events of the ring that go to the backlog: those that failed, and those that were not tried, which are due at `clock`.
 pub fn suspensions(
     settlements: &[Settlement],
     spills: &[Spill],
@@ -55,7 +55,7 @@ pub fn suspensions(
     failed.chain(untried).collect()
 }
 
-/// Events of the slow lane that are due again, be it never.
+/// Events of the backlog that are due again, be it never.
 pub fn postponements(settlements: &[Settlement]) -> Vec<Waiting> {
     settlements.iter().filter(|s| s.origin.is_pending()).filter_map(waiting).collect()
 }
@@ -74,7 +74,7 @@ fn waiting(settlement: &Settlement) -> Option<Waiting> {
     Some(Waiting { id: attempt.delivery, next_at: settlement.next_at?, last: Some(last) })
 }
 
-/// Events that leave the slow lane for good.
+/// Events that leave the backlog for good.
 pub fn delivered(settlements: &[Settlement]) -> Vec<i64> {
     let delivered = settlements.iter().filter(|s| s.origin.is_pending() && s.is_delivered());
     delivered.map(|s| s.attempt.delivery).collect()

@@ -29,7 +29,7 @@ pub fn begin(session: &Session) -> Option<Start> {
 
 /// What a run begins with.
 pub struct Start {
-    /// Everything that this sees is finished or in the slow lane.
+    /// Everything that this sees is finished or in the backlog.
     pub settled: Snapshot,
     /// Everything that this sees is on disk.
     pub begun: Snapshot,
@@ -42,9 +42,9 @@ pub struct Start {
     pub suspicions: i32,
     /// Of the clock, when the one before was at work for the last time.
     pub left: Reading,
-    /// How times of the slow lane are read.
+    /// How times of the backlog are read.
     pub timeline: Timeline,
-    /// Of the walk through the slow lane, if it was not at its end.
+    /// Of the walk through the backlog, if it was not at its end.
     pub place: Option<Place>,
     /// Whether this run sends one event at a time.
     pub cautious: bool,
@@ -65,7 +65,7 @@ pub fn condemn(session: &Session, delivery: i64, reason: &str, now: Timestamp) {
     session.run(sql!("queue/condemn"), &[arg(delivery), arg(reason), arg(now)]);
 }
 
-/// The worker is at work, and everything that `settled` sees is finished or in the slow lane.
+/// The worker is at work, and everything that `settled` sees is finished or in the backlog.
 pub fn save(session: &Session, settled: Option<&Snapshot>, clock: Reading) {
     let args = [arg(settled), arg(clock.at), arg(clock.step)];
     session.run(sql!("queue/advance"), &args);

@@ -5,22 +5,22 @@
 //! One row in the ring (`webhook.event`) is one event for one webhook: a delivery. It is *captured*
 //! when the transaction that wrote it commits. From there:
 //!
-//! * captured → sent → **delivered**: the leader reads it in a window, puts it into its endpoint's lane,
+//! * captured → sent → **delivered**: the leader reads it in a window, puts it into its endpoint's queue,
 //!   a thread sends it, the receiver answers 2xx. One attempt row says so. Nothing else is written.
 //! * captured → **pending**: the endpoint is paused, broken, behind, or has older events waiting. The
-//!   event moves to the slow lane (`webhook.pending`) and is claimed from there.
-//! * sent → **retrying**: the attempt failed. An attempt row says why, and the event is in the slow lane
+//!   event moves to the backlog (`webhook.pending`) and is claimed from there.
+//! * sent → **retrying**: the attempt failed. An attempt row says why, and the event is in the backlog
 //!   with the time of its next attempt.
-//! * retrying → **dead**: the retries are used up. The row stays in the slow lane, due at infinity, which
+//! * retrying → **dead**: the retries are used up. The row stays in the backlog, due at infinity, which
 //!   no claim asks for. Once somebody has replayed it, a row in `webhook.closed` says so.
 //! * pending or retrying → **dead** as well where more waits of its webhook than may
-//!   ([`domain::bounds`]): the oldest go, without an attempt. A dead letter that is beyond a bound leaves the slow
-//!   lane for good, once the ring holds its event no more.
+//!   ([`domain::bounds`]): the oldest go, without an attempt. A dead letter that is beyond a bound leaves the backlog
+//!   for good, once the ring holds its event no more.
 //! * captured, pending, retrying or dead → **cancelled**: somebody has cancelled it, and a row in
-//!   `webhook.closed` says so. From then on nobody takes it out of the ring or the slow lane. The leader
-//!   takes it out of its lane, moves it to the slow lane and makes it due at infinity; this marks the row
+//!   `webhook.closed` says so. From then on nobody takes it out of the ring or the backlog. The leader
+//!   takes it out of its queue, moves it to the backlog and makes it due at infinity; this marks the row
 //!   as settled. What a thread has taken by then ends as it does, and if the receiver takes it the
-//!   delivery is delivered: it leaves the slow lane, and the row in `webhook.closed` means nothing.
+//!   delivery is delivered: it leaves the backlog, and the row in `webhook.closed` means nothing.
 //! * captured, pending or retrying → **cancelled** as well when its webhook is deleted. Nothing is
 //!   written; the deletion says it.
 //!
@@ -28,10 +28,10 @@
 //!
 //! 1. Every committed event is read exactly once per run ([`transit::window`]).
 //! 2. Each delivery is either before the cursor or after it. Before it, it is finished (a final attempt
-//!    row) or in the slow lane. So a start reads what is after the cursor, drops what has a final attempt
-//!    row or is in the slow lane, and has everything.
+//!    row) or in the backlog. So a start reads what is after the cursor, drops what has a final attempt
+//!    row or is in the backlog, and has everything.
 //! 3. The consequences of an attempt are written in one transaction: its row in the log and the event's
-//!    way into, within or out of the slow lane. The event leaves the memory only when that has
+//!    way into, within or out of the backlog. The event leaves the memory only when that has
 //!    committed.
 //! 4. So a crash can repeat the attempts that were under way or not yet written, and lose none.
 //! 5. An event is sent only when the commit of its transaction is on disk.

@@ -1,4 +1,4 @@
-//! The slow lane. All that is due there is in the time of the queue, see [`domain::clock`].
+//! The backlog. All that is due there is in the time of the queue, see [`domain::clock`].
 
 use std::collections::HashMap;
 
@@ -96,7 +96,7 @@ pub fn table(session: &Session) -> pg_sys::Oid {
 /// What holders have locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Locked {
-    /// The table of the slow lane, or rows of it.
+    /// The table of the backlog, or rows of it.
     Backlog,
     /// Any of our tables.
     Any,
@@ -107,7 +107,7 @@ pub fn holders(session: &Session, locked: Locked) -> Option<String> {
     session.read(sql!("queue/holders"), &[arg(locked == Locked::Any)]).first()?.get(1)
 }
 
-/// Moves events of the ring, each from its slot and transaction, to the slow lane. Returns how many
+/// Moves events of the ring, each from its slot and transaction, to the backlog. Returns how many
 /// were moved: fewer than asked for where somebody has removed rows of the ring by hand.
 pub fn suspend(session: &Session, events: &[(Spill, Waiting)], now: Timestamp) -> usize {
     if events.is_empty() {
@@ -120,7 +120,7 @@ pub fn suspend(session: &Session, events: &[(Spill, Waiting)], now: Timestamp) -
     session.run(sql!("queue/suspend"), &args).count()
 }
 
-/// Writes when events of the slow lane are due again.
+/// Writes when events of the backlog are due again.
 pub fn postpone(session: &Session, events: &[Waiting], now: Timestamp) {
     if !events.is_empty() {
         let mut args = columns(events.iter());
@@ -144,7 +144,7 @@ fn columns<'a>(events: impl Iterator<Item = &'a Waiting> + Clone) -> Vec<Arg> {
     ]
 }
 
-/// Of `events`, which have not all been moved, those whose ids other deliveries in the slow lane have.
+/// Of `events`, which have not all been moved, those whose ids other deliveries in the backlog have.
 pub fn taken(session: &Session, events: &[(Spill, Waiting)]) -> Vec<Spill> {
     let spills = || events.iter().map(|(spill, _)| *spill);
     let args = [
@@ -169,7 +169,7 @@ pub fn cancelled_of(session: &Session, ids: Vec<i64>) -> Vec<(i64, Xid8)> {
     rows.iter().map(|row| (row.value(1), row.value(2))).collect()
 }
 
-/// Cancelled deliveries that are in the slow lane stay there for good. Returns for how many of them there
+/// Cancelled deliveries that are in the backlog stay there for good. Returns for how many of them there
 /// is nothing more to do.
 pub fn settle(session: &Session, deliveries: Vec<(i64, Xid8)>) -> usize {
     let (ids, xids): (Vec<i64>, Vec<Xid8>) = deliveries.into_iter().unzip();

@@ -17,7 +17,7 @@ use transit::window::Scan;
 pub const PAGE: usize = 500;
 
 /// Bytes of bodies in a page, or in all claims of a look; it ends with the event that goes beyond. So much is read, or
-/// written to the slow lane, in some tens of milliseconds, for which whatever else there is waits.
+/// written to the backlog, in some tens of milliseconds, for which whatever else there is waits.
 pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Where events are written: the current slot of the ring.
@@ -156,7 +156,7 @@ fn event(row: Row<'_>, window: u64, installation: &str) -> Event {
     }
 }
 
-/// The deliveries with the ids of `events` that an earlier run has finished or moved to the slow lane.
+/// The deliveries with the ids of `events` that an earlier run has finished or moved to the backlog.
 pub fn handled(session: &Session, events: &[Event]) -> Handled {
     let ids: Vec<i64> = events.iter().map(|event| event.id).collect();
     let rows = session.read(sql!("queue/handled"), &[arg(ids)]);

@@ -1,4 +1,4 @@
-//! The place of a walk through the slow lane that has not come to its end when its worker leaves.
+//! The place of a walk through the backlog that has not come to its end when its worker leaves.
 
 use crate::pg::spi::{Session, arg, sql};
 use domain::bounds::{Counted, Tally, Walk};

@@ -7,7 +7,7 @@ use domain::snapshot::Xid8;
 use domain::time::Timestamp;
 use domain::verdict::{self, Answer, Verdict};
 
-/// Where a message came from.
+/// Where a parcel came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The ring: slot of the row, and the window that waits for it.
@@ -17,7 +17,7 @@ pub enum Origin {
         /// See [`crate::window`].
         window: u64,
     },
-    /// The slow lane.
+    /// The backlog.
     Pending {
         /// Of the row in the ring that it was, if it was one.
         slot: Option<i16>,
@@ -25,7 +25,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Whether it came from the slow lane.
+    /// Whether it came from the backlog.
     pub fn is_pending(self) -> bool {
         matches!(self, Self::Pending { .. })
     }
@@ -62,7 +62,7 @@ pub struct Event {
     pub failure: Option<String>,
 }
 
-/// An event of the ring that must go to the slow lane.
+/// An event of the ring that must go to the backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spill {
     /// Of its row.

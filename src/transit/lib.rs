@@ -4,7 +4,7 @@
 //! are the room `queue`'s, and whoever sends is asked for a queue for each endpoint ([`sending`]). Nothing here waits, and
 //! what the time is comes as an argument.
 //!
-//! What always holds: an event is in one window until it is settled ([`window`]), and in one lane at most; what leaves the
+//! What always holds: an event is in one window until it is settled ([`window`]), and in one endpoint queue at most; what leaves the
 //! memory unsent is returned, to be written ([`event::Spill`]); no endpoint's events keep another's from being read
 //! ([`schedule`]).
 

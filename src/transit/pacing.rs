@@ -1,4 +1,4 @@
-//! When the leader looks for what is to be sent, and for how long it lets events gather before.
+//! When the leader polls for what is to be sent, and for how long it lets events gather before.
 
 use std::time::{Duration, Instant};
 
@@ -6,17 +6,17 @@ use domain::batching;
 use domain::flow::Flow;
 use domain::processors::{Processors, Ticks};
 
-/// What is due in the slow lane, and has room, waits no longer for a batch of the ring.
+/// What is due in the backlog, and has room, waits no longer for a batch of the ring.
 const CLAIMING: Duration = Duration::from_millis(50);
 
 /// A wait for which it is worth asking how busy the processors are: each half second, some ten microseconds where there are two.
 const WORTH_A_LOOK: Duration = Duration::from_millis(2);
 
-/// The looks of one leader.
+/// The polls of one leader.
 pub struct Pacing {
-    /// When it last looked although nobody had woken it.
+    /// When it last polled although nobody had woken it.
+    unasked: Instant,
     polled: Instant,
-    looked: Instant,
     /// How long to let events gather after that.
     delay: Duration,
     behind: bool,
@@ -27,11 +27,11 @@ pub struct Pacing {
 }
 
 impl Pacing {
-    /// The first look is due: nobody wakes for what was there before.
+    /// The first poll is due: nobody wakes for what was there before.
     pub fn new(now: Instant) -> Self {
         Self {
+            unasked: now,
             polled: now,
-            looked: now,
             delay: Duration::ZERO,
             behind: true,
             events: Flow::new(now),
@@ -40,17 +40,17 @@ impl Pacing {
         }
     }
 
-    /// There may be events that only a look finds, and nobody wakes for them again.
+    /// There may be events that only a poll finds, and nobody wakes for them again.
     pub fn fall_behind(&mut self) {
         self.behind = true;
     }
 
-    /// Whether somebody has woken this run, or its start did, and no look has succeeded since.
+    /// Whether somebody has woken this run, or its start did, and no poll has succeeded since.
     pub fn is_behind(&self) -> bool {
         self.behind
     }
 
-    /// Nothing gathers before the next look.
+    /// Nothing gathers before the next poll.
     pub fn hurry(&mut self) {
         self.delay = Duration::ZERO;
     }
@@ -61,18 +61,18 @@ impl Pacing {
     }
 
     /// Before this, events gather: not for as long where something `is_due`.
-    pub fn next_look(&self, is_due: bool) -> Instant {
-        self.looked + if is_due { self.delay.min(CLAIMING) } else { self.delay }
+    pub fn next_poll(&self, is_due: bool) -> Instant {
+        self.polled + if is_due { self.delay.min(CLAIMING) } else { self.delay }
     }
 
-    /// How long until it looks although nobody has woken it, which it does at each `interval`.
-    pub fn poll_in(&self, now: Instant, interval: Duration) -> Duration {
-        interval.saturating_sub(now.saturating_duration_since(self.polled))
+    /// How long until it polls although nobody has woken it, which it does at each `interval`.
+    pub fn unasked_in(&self, now: Instant, interval: Duration) -> Duration {
+        interval.saturating_sub(now.saturating_duration_since(self.unasked))
     }
 
-    /// It looks although nobody has woken it.
-    pub fn poll(&mut self, now: Instant) {
-        self.polled = now;
+    /// It polls although nobody has woken it.
+    pub fn ask_nobody(&mut self, now: Instant) {
+        self.unasked = now;
     }
 
     /// So many events of so many transactions have been read.
@@ -81,9 +81,9 @@ impl Pacing {
         self.transactions.add(transactions);
     }
 
-    /// A look has succeeded, and events gather for `delay`.
-    pub fn looked(&mut self, now: Instant, delay: Duration) {
-        self.looked = now;
+    /// A poll has succeeded, and events gather for `delay`.
+    pub fn polled(&mut self, now: Instant, delay: Duration) {
+        self.polled = now;
         self.behind = false;
         self.delay = delay;
     }
@@ -115,16 +115,16 @@ mod tests {
     const LONGEST: Duration = Duration::from_millis(300);
 
     #[test]
-    fn it_begins_behind_and_is_not_after_a_look() {
+    fn it_begins_behind_and_is_not_after_a_poll() {
         let now = Instant::now();
         let mut pacing = Pacing::new(now);
-        assert!(pacing.is_behind() && pacing.next_look(false) == now);
-        pacing.looked(now, LONGEST);
+        assert!(pacing.is_behind() && pacing.next_poll(false) == now);
+        pacing.polled(now, LONGEST);
         assert!(!pacing.is_behind());
-        assert_eq!(pacing.next_look(false), now + LONGEST);
-        assert_eq!(pacing.next_look(true), now + CLAIMING, "what is due waits for less");
+        assert_eq!(pacing.next_poll(false), now + LONGEST);
+        assert_eq!(pacing.next_poll(true), now + CLAIMING, "what is due waits for less");
         pacing.hurry();
-        assert_eq!(pacing.next_look(false), now);
+        assert_eq!(pacing.next_poll(false), now);
     }
 
     #[test]
@@ -132,10 +132,10 @@ mod tests {
         let now = Instant::now();
         let second = Duration::from_secs(1);
         let mut pacing = Pacing::new(now);
-        assert_eq!(pacing.poll_in(now + second, 5 * second), 4 * second);
-        assert_eq!(pacing.poll_in(now + 9 * second, 5 * second), Duration::ZERO);
-        pacing.poll(now + 9 * second);
-        assert_eq!(pacing.poll_in(now + 9 * second, 5 * second), 5 * second);
+        assert_eq!(pacing.unasked_in(now + second, 5 * second), 4 * second);
+        assert_eq!(pacing.unasked_in(now + 9 * second, 5 * second), Duration::ZERO);
+        pacing.ask_nobody(now + 9 * second);
+        assert_eq!(pacing.unasked_in(now + 9 * second, 5 * second), 5 * second);
     }
 
     #[test]

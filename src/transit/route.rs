@@ -1,4 +1,4 @@
-//! A webhook as its messages need it: where they go, and how they are retried.
+//! A webhook as its parcels need it: where they go, and how they are retried.
 
 use domain::failure::Failure;
 use domain::time::Timestamp;

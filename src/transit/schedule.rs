@@ -1,8 +1,8 @@
-//! What is in memory: the lanes of all endpoints, and every message in them.
+//! What is in memory: the queues of all endpoints, and every delivery in them.
 //!
 //! The leader reads the ring in order; this decides what becomes of each event. An event goes into its
-//! endpoint's lane, unless the endpoint is paused, broken, behind, or has older events waiting: then it
-//! is spilled to the slow lane, from where it is claimed when the endpoint can take it. So a slow or
+//! endpoint's queue, unless the endpoint is paused, broken, behind, or has older events waiting: then it
+//! is spilled to the backlog, from where it is claimed when the endpoint can take it. So a slow or
 //! dead endpoint costs a row for each of its events and nothing for anybody else's.
 
 mod claims;
@@ -17,32 +17,32 @@ use super::event::{Event, Origin, Spill};
 use super::track::{Backlog, Track};
 use crate::moment::Moment;
 use crate::route::Route;
-use crate::sending::{EndpointQueue, Exchange, Message, Outcome, Queues};
+use crate::sending::{Exchange, Outcome, Parcel, Queue, Queues};
 use domain::failure::Failure;
 use domain::snapshot::Xid8;
 use domain::time::Timestamp;
 use memory::Memory;
 
-/// The ring is not read on while there are more messages than this in lanes that are not behind.
-const MOST_MESSAGES: usize = 10_000;
+/// The ring is not read on while there are more deliveries than this in queues that are not behind.
+const MOST_DELIVERIES: usize = 10_000;
 
 /// Deleted webhooks that are remembered, so that their events ask for no second look at the definitions: 80 kB. With more
 /// than that all are looked for once more.
 const MOST_DELETED: usize = 10_000;
 
-/// A message in memory.
+/// A delivery in memory.
 #[derive(Debug, Clone)]
-struct Flight {
+struct Delivery {
     webhook: i32,
     xid: Xid8,
     origin: Origin,
     first_attempt_at: Option<Timestamp>,
 }
 
-/// Events of the ring that have left their lanes unsent.
+/// Events of the ring that have left their queues unsent.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Recalled {
-    /// To go to the slow lane.
+    /// To go to the backlog.
     pub spilled: Vec<Spill>,
     /// Of deleted webhooks.
     pub cancelled: Vec<Spill>,
@@ -51,9 +51,9 @@ pub struct Recalled {
 /// What becomes of an event.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It is in its lane.
+    /// It is in its queue.
     Taken,
-    /// It must wait in the slow lane.
+    /// It must wait in the backlog.
     Spilled(Spill),
     /// Its id is that of another delivery, which is in memory.
     Doubled(Spill),
@@ -63,26 +63,26 @@ pub enum Decision {
     Cancelled,
 }
 
-/// All endpoints and messages.
+/// All endpoints and deliveries.
 pub struct Schedule<Q: Queues> {
     tracks: HashMap<i32, Track<Q>>,
-    flights: HashMap<i64, Flight>,
+    deliveries: HashMap<i64, Delivery>,
     memory: Memory,
-    /// Outcomes of messages that could not even be tried.
+    /// Outcomes of deliveries that could not even be tried.
     untried: Vec<Outcome>,
     /// Webhooks that have been deleted, so that their events ask for no second look.
     deleted: HashSet<i32>,
-    /// One message at a time, of all webhooks.
+    /// One delivery at a time, of all webhooks.
     single: bool,
-    /// Messages for lanes, to be handed over when the transaction that read them has ended.
-    outbox: HashMap<i32, Vec<Message>>,
+    /// Messages for endpoint queues, to be handed over when the transaction that read them has ended.
+    outbox: HashMap<i32, Vec<Parcel>>,
 }
 
 impl<Q: Queues> Default for Schedule<Q> {
     fn default() -> Self {
         Self {
             tracks: HashMap::new(),
-            flights: HashMap::new(),
+            deliveries: HashMap::new(),
             memory: Memory::default(),
             untried: Vec::new(),
             deleted: HashSet::new(),
@@ -93,7 +93,7 @@ impl<Q: Queues> Default for Schedule<Q> {
 }
 
 impl<Q: Queues> Schedule<Q> {
-    /// Takes over the webhooks as they are now, and empties the lanes of those that do not send any
+    /// Takes over the webhooks as they are now, and empties the queues of those that do not send any
     /// more.
     pub fn set_routes(
         &mut self,
@@ -110,8 +110,8 @@ impl<Q: Queues> Schedule<Q> {
                 self.tracks.insert(route.webhook, Track::new(route, queues, now));
                 continue;
             };
-            let other = track.other_lane(&route, queues);
-            if track.loses_its_lane(other.as_ref()) {
+            let other = track.other_queue(&route, queues);
+            if track.loses_its_queue(other.as_ref()) {
                 recalled.spilled.extend(self.recall(route.webhook, now));
             }
             if let Some(track) = self.tracks.get_mut(&route.webhook) {
@@ -152,19 +152,19 @@ impl<Q: Queues> Schedule<Q> {
         self.deleted.insert(webhook);
     }
 
-    /// One message at a time from now on, or any number.
+    /// One delivery at a time from now on, or any number.
     pub fn set_single(&mut self, single: bool) {
         self.single = single;
     }
 
-    /// Whether it is one message at a time.
+    /// Whether it is one delivery at a time.
     pub fn is_single(&self) -> bool {
         self.single
     }
 
-    /// The message in memory, where there is one at a time and there is one.
+    /// The delivery in memory, where there is one at a time and there is one.
     pub fn single(&self) -> Option<i64> {
-        self.flights.keys().next().copied().filter(|_| self.single)
+        self.deliveries.keys().next().copied().filter(|_| self.single)
     }
 
     /// Events that may be taken of a page of `read`.
@@ -172,7 +172,7 @@ impl<Q: Queues> Schedule<Q> {
         if self.single { read.min(1) } else { read }
     }
 
-    /// Whether more of the ring may be read now: every lane can take what comes.
+    /// Whether more of the ring may be read now: every queue can take what comes.
     pub fn has_room(&self) -> bool {
         self.has_memory() && !self.is_full()
     }
@@ -197,11 +197,11 @@ impl<Q: Queues> Schedule<Q> {
 
     fn has_memory(&self) -> bool {
         if self.single {
-            return self.flights.is_empty();
+            return self.deliveries.is_empty();
         }
-        let lanes = self.tracks.values().filter(|track| track.loaded > 0 && !track.is_still());
-        let messages: usize = lanes.map(|track| track.loaded).sum();
-        messages < MOST_MESSAGES && self.memory.has_room()
+        let queues = self.tracks.values().filter(|track| track.loaded > 0 && !track.is_still());
+        let deliveries: usize = queues.map(|track| track.loaded).sum();
+        deliveries < MOST_DELIVERIES && self.memory.has_room()
     }
 
     /// The webhooks whose new events will be spilled, so that their bodies need not be read.
@@ -216,7 +216,7 @@ impl<Q: Queues> Schedule<Q> {
         let Some(spill) = event.spill() else {
             return Decision::Cancelled;
         };
-        if self.flights.get(&event.id).is_some_and(|other| other.xid != event.xid) {
+        if self.deliveries.get(&event.id).is_some_and(|other| other.xid != event.xid) {
             return Decision::Doubled(spill);
         }
         let track = self.tracks.get_mut(&event.webhook);
@@ -235,12 +235,12 @@ impl<Q: Queues> Schedule<Q> {
         Decision::Taken
     }
 
-    /// How long until a lane needs a push that nothing else will give.
+    /// How long until an endpoint queue needs a push that nothing else will give.
     pub fn push_due_in(&self, now: Instant) -> Option<Duration> {
         self.tracks.values().filter_map(|track| track.push_due_in(now)).min()
     }
 
-    /// Puts the lanes that need a push into the outbox.
+    /// Puts the queues that need a push into the outbox.
     pub fn push_due(&mut self, now: Instant) {
         for (webhook, track) in &self.tracks {
             if track.push_due_in(now) == Some(Duration::ZERO) {
@@ -249,18 +249,18 @@ impl<Q: Queues> Schedule<Q> {
         }
     }
 
-    /// The messages that were taken, with their lanes.
-    pub fn take_outbox(&mut self, at: Moment) -> Vec<(Arc<Q::Queue>, Vec<Message>)> {
+    /// The parcels that were taken, with their queues.
+    pub fn take_outbox(&mut self, at: Moment) -> Vec<(Arc<Q::Queue>, Vec<Parcel>)> {
         let mut sent = Vec::with_capacity(self.outbox.len());
-        for (webhook, messages) in self.outbox.drain() {
+        for (webhook, parcels) in self.outbox.drain() {
             let Some(track) = self.tracks.get(&webhook) else {
                 continue;
             };
-            match &track.lane {
-                Ok(lane) => sent.push((Arc::clone(lane), messages)),
+            match &track.queue {
+                Ok(queue) => sent.push((Arc::clone(queue), parcels)),
                 Err(failure) => {
                     let untried =
-                        messages.into_iter().map(|message| untried(webhook, &message, failure, at));
+                        parcels.into_iter().map(|parcel| untried(webhook, &parcel, failure, at));
                     self.untried.extend(untried);
                 }
             }
@@ -268,17 +268,18 @@ impl<Q: Queues> Schedule<Q> {
         sent
     }
 
-    /// A delivery has been cancelled: unless a runner has taken it, it leaves its lane. What is returned
+    /// A delivery has been cancelled: unless a runner has taken it, it leaves its queue. What is returned
     /// must be spilled.
     pub fn withdraw(&mut self, delivery: i64, xid: Xid8, now: Instant) -> Option<Spill> {
-        let webhook = self.flights.get(&delivery).filter(|flight| flight.xid == xid)?.webhook;
+        let webhook =
+            self.deliveries.get(&delivery).filter(|delivery| delivery.xid == xid)?.webhook;
         let track = self.tracks.get_mut(&webhook)?;
-        let waiting = |message: &Message| message.delivery == delivery;
-        let messages = self.outbox.get_mut(&webhook);
-        let at = messages.as_ref().and_then(|messages| messages.iter().position(waiting));
-        match (messages, at) {
-            (Some(messages), Some(at)) => drop(messages.remove(at)),
-            _ if track.lane.as_ref().is_ok_and(|lane| lane.withdraw(delivery)) => {}
+        let waiting = |parcel: &Parcel| parcel.delivery == delivery;
+        let parcels = self.outbox.get_mut(&webhook);
+        let at = parcels.as_ref().and_then(|parcels| parcels.iter().position(waiting));
+        match (parcels, at) {
+            (Some(parcels), Some(at)) => drop(parcels.remove(at)),
+            _ if track.queue.as_ref().is_ok_and(|queue| queue.withdraw(delivery)) => {}
             _ => return None,
         }
         track.breaker.unsent(delivery, now);
@@ -290,104 +291,104 @@ impl<Q: Queues> Schedule<Q> {
         self.tracks.values_mut().for_each(|track| track.waits_from(clock));
     }
 
-    /// The messages in memory.
-    pub fn deliveries(&self) -> Vec<i64> {
-        self.flights.keys().copied().collect()
+    /// The deliveries in memory.
+    pub fn ids(&self) -> Vec<i64> {
+        self.deliveries.keys().copied().collect()
     }
 
     /// Whether this one is among them.
     pub fn has(&self, delivery: i64) -> bool {
-        self.flights.contains_key(&delivery)
+        self.deliveries.contains_key(&delivery)
     }
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.flights.len()
+        self.deliveries.len()
     }
 
     /// There is none.
     pub fn is_empty(&self) -> bool {
-        self.flights.is_empty()
+        self.deliveries.is_empty()
     }
 
     fn load(&mut self, event: Event) {
         let Some(track) = self.tracks.get_mut(&event.webhook) else {
             return;
         };
-        let message = Message {
+        let parcel = Parcel {
             delivery: event.id,
             event_id: event.event_id,
             attempt: event.attempts + 1,
             body: event.body.unwrap_or_default(),
         };
-        self.memory.add(track, message.bytes());
+        self.memory.add(track, parcel.bytes());
         track.loaded += 1;
         track.loaded_pending += usize::from(event.origin.is_pending());
-        let flight = Flight {
+        let delivery = Delivery {
             webhook: event.webhook,
             xid: event.xid,
             origin: event.origin,
             first_attempt_at: event.first_attempt_at,
         };
-        self.flights.insert(event.id, flight);
-        self.outbox.entry(event.webhook).or_default().push(message);
+        self.deliveries.insert(event.id, delivery);
+        self.outbox.entry(event.webhook).or_default().push(parcel);
     }
 
-    fn unload(&mut self, delivery: i64) -> Option<Flight> {
-        let flight = self.flights.remove(&delivery)?;
-        if let Some(track) = self.tracks.get_mut(&flight.webhook) {
+    fn unload(&mut self, delivery: i64) -> Option<Delivery> {
+        let left = self.deliveries.remove(&delivery)?;
+        if let Some(track) = self.tracks.get_mut(&left.webhook) {
             track.loaded -= 1;
-            track.loaded_pending -= usize::from(flight.origin.is_pending());
+            track.loaded_pending -= usize::from(left.origin.is_pending());
         }
-        Some(flight)
+        Some(left)
     }
 
-    /// Empties all lanes: what is left is under way. What is returned must be spilled.
+    /// Empties all queues: what is left is under way. What is returned must be spilled.
     pub fn recall_all(&mut self, now: Instant) -> Vec<Spill> {
         let webhooks: Vec<i32> = self.tracks.keys().copied().collect();
         webhooks.into_iter().flat_map(|webhook| self.recall(webhook, now)).collect()
     }
 
-    /// Empties the lane of `webhook`. What is returned must be spilled, or is cancelled with the webhook.
+    /// Empties the queue of `webhook`. What is returned must be spilled, or is cancelled with the webhook.
     fn recall(&mut self, webhook: i32, now: Instant) -> Vec<Spill> {
         self.give_back(webhook, 0, now)
     }
 
-    /// Leaves `bytes` of what waits in the lane of `webhook`, the oldest, at most. What is returned must be spilled, or
+    /// Leaves `bytes` of what waits in the queue of `webhook`, the oldest, at most. What is returned must be spilled, or
     /// is cancelled with the webhook.
     fn give_back(&mut self, webhook: i32, bytes: usize, now: Instant) -> Vec<Spill> {
         let Some(track) = self.tracks.get_mut(&webhook) else {
             return Vec::new();
         };
-        let mut messages =
-            track.lane.as_ref().map_or_else(|_| Vec::new(), |lane| lane.give_back(bytes));
-        messages.extend(self.outbox.remove(&webhook).unwrap_or_default());
-        if !messages.is_empty() {
+        let mut parcels =
+            track.queue.as_ref().map_or_else(|_| Vec::new(), |queue| queue.give_back(bytes));
+        parcels.extend(self.outbox.remove(&webhook).unwrap_or_default());
+        if !parcels.is_empty() {
             track.look_again();
         }
-        for message in &messages {
-            track.breaker.unsent(message.delivery, now);
+        for parcel in &parcels {
+            track.breaker.unsent(parcel.delivery, now);
         }
-        messages.into_iter().filter_map(|message| self.give_up(message.delivery)).collect()
+        parcels.into_iter().filter_map(|parcel| self.give_up(parcel.delivery)).collect()
     }
 
-    /// A message leaves the memory unsent. What came from the ring must be spilled; what came from the
-    /// slow lane is still there.
+    /// A delivery leaves the memory unsent. What came from the ring must be spilled; what came from the
+    /// backlog is still there.
     fn give_up(&mut self, delivery: i64) -> Option<Spill> {
-        let flight = self.unload(delivery)?;
-        match flight.origin {
+        let left = self.unload(delivery)?;
+        match left.origin {
             Origin::Ring { slot, window } => {
-                Some(Spill { slot, xid: flight.xid, id: delivery, window })
+                Some(Spill { slot, xid: left.xid, id: delivery, window })
             }
             Origin::Pending { .. } => None,
         }
     }
 }
 
-fn untried(webhook: i32, message: &Message, failure: &Failure, at: Moment) -> Outcome {
+fn untried(webhook: i32, parcel: &Parcel, failure: &Failure, at: Moment) -> Outcome {
     let exchange =
         Exchange { started: at.wall, took: Duration::ZERO, result: Err(failure.clone()) };
-    let Message { delivery, attempt, .. } = *message;
+    let Parcel { delivery, attempt, .. } = *parcel;
     Outcome { webhook, delivery, attempt, began: at.now, exchange }
 }
 

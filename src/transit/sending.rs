@@ -1,4 +1,4 @@
-//! What this room needs of whoever sends: a queue for each endpoint, to which messages go, and the outcomes that come back.
+//! What this room needs of whoever sends: a queue for each endpoint, to which parcels go, and the outcomes that come back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -6,14 +6,14 @@ use std::time::{Duration, Instant, SystemTime};
 use domain::failure::Failure;
 use domain::verdict::Answer;
 
-/// Of memory that a message takes besides its body, here and where it is known by its number: measured as 300 bytes and
+/// Of memory that a parcel takes besides its body, here and where it is known by its number: measured as 300 bytes and
 /// something for the allocator. Without it, small bodies would count as nothing.
 const BESIDES: usize = 512;
 
-/// An event on its way to an endpoint.
+/// What is sent in one request: one delivery, for now.
 #[derive(Debug)]
-pub struct Message {
-    /// Identifies the message in its outcome.
+pub struct Parcel {
+    /// Whose outcome it will be.
     pub delivery: i64,
     /// The `webhook-id`: the same on every attempt and replay. Only `[A-Za-z0-9_-]`.
     pub event_id: String,
@@ -23,7 +23,7 @@ pub struct Message {
     pub body: String,
 }
 
-impl Message {
+impl Parcel {
     /// What it takes of memory.
     pub fn bytes(&self) -> usize {
         self.body.len() + BESIDES
@@ -44,11 +44,11 @@ pub struct Exchange {
 /// An attempt that has ended.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Whose message it was.
+    /// Whose parcel it was.
     pub webhook: i32,
-    /// [`Message::delivery`].
+    /// [`Parcel::delivery`].
     pub delivery: i64,
-    /// [`Message::attempt`].
+    /// [`Parcel::attempt`].
     pub attempt: u32,
     /// Before the queue was asked where it goes.
     pub began: Instant,
@@ -61,18 +61,18 @@ pub struct Outcome {
 pub struct Waiting {
     /// Of memory.
     pub bytes: usize,
-    /// How long the oldest message has waited.
+    /// How long the oldest parcel has waited.
     pub lag: Duration,
-    /// For how long no message has been taken although there were some, or will not be.
+    /// For how long no parcel has been taken although there were some, or will not be.
     pub still: Duration,
 }
 
-/// The messages that wait for one endpoint. Whoever sends takes them from there, at any time.
-pub trait EndpointQueue {
+/// The parcels that wait for one endpoint. Whoever sends takes them from there, at any time.
+pub trait Queue {
     /// What waits in it.
     fn waiting(&self, now: Instant) -> Waiting;
 
-    /// How long the oldest message that nobody has taken has waited.
+    /// How long the oldest parcel that nobody has taken has waited.
     fn lag(&self) -> Duration;
 
     /// Messages that it takes in so long, if attempts go on as they do.
@@ -88,9 +88,9 @@ pub trait EndpointQueue {
     fn take_over(&self, new: &Self);
 
     /// Removes and returns the newest of what nobody has taken, so that `bytes` are left of it at most.
-    fn give_back(&self, bytes: usize) -> Vec<Message>;
+    fn give_back(&self, bytes: usize) -> Vec<Parcel>;
 
-    /// Removes a message that nobody has taken; says whether there was one.
+    /// Removes a parcel that nobody has taken; says whether there was one.
     fn withdraw(&self, delivery: i64) -> bool;
 }
 
@@ -99,12 +99,12 @@ pub trait Queues: Clone {
     /// Where and how the requests of one webhook go.
     type Destination: Clone + PartialEq;
     /// What it makes.
-    type Queue: EndpointQueue;
+    type Queue: Queue;
 
     /// Whether `other` is a clone of this one.
     fn is(&self, other: &Self) -> bool;
 
-    /// An empty one for the messages of `webhook`.
+    /// An empty one for the parcels of `webhook`.
     ///
     /// # Errors
     ///

@@ -1,21 +1,21 @@
-//! One endpoint: its lane, its breaker, and what of its events is in memory or in the slow lane.
+//! One endpoint: its queue, its breaker, and what of its events is in memory or in the backlog.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::health::Record;
 use super::route::Route;
-use super::sending::{EndpointQueue, Queues, Waiting};
-use domain::breaker::{Admission, Breaker};
+use super::sending::{Queue, Queues, Waiting};
+use domain::breaker::{Allowance, Breaker};
 use domain::failure::Failure;
 use domain::time::Timestamp;
 use domain::verdict::{self, Answer};
 
-/// A lane whose oldest message has waited this long is behind: its new events go to the slow lane, and
+/// An endpoint queue whose oldest parcel has waited this long is behind: its new events go to the backlog, and
 /// nobody waits for it any more.
 pub(super) const BEHIND: Duration = Duration::from_millis(250);
 
-/// A lane with this many messages, of which the oldest has waited so long, is full: its runners have
+/// An endpoint queue with this many parcels, of which the oldest has waited so long, is full: its runners have
 /// enough to do until the next look.
 const FULL: (usize, Duration) = (500, Duration::from_millis(20));
 
@@ -25,14 +25,18 @@ const MOST: usize = 2000;
 /// An endpoint that had an event of the ring this recently may have another one waiting there.
 const RECENT: Duration = Duration::from_secs(1);
 
-/// Messages of one endpoint that are claimed ahead from the slow lane: at least, and at most.
+/// Messages of one endpoint that are claimed ahead from the backlog: at least, and at most.
 const AHEAD: (usize, usize) = (256, 2048);
 
 /// And between them as many as it takes in this time: with fewer a fast one might never catch up with what
 /// comes meanwhile.
 const ENOUGH: Duration = Duration::from_millis(100);
 
-/// Whether due rows of an endpoint wait in the slow lane.
+// A queue that is full is not behind yet, and claims fit into what is not full.
+const _: () = assert!(FULL.0 < MOST && FULL.1.as_millis() < BEHIND.as_millis());
+const _: () = assert!(AHEAD.0 <= AHEAD.1 && AHEAD.0 < FULL.0);
+
+/// Whether due rows of an endpoint wait in the backlog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Backlog {
     /// None do.
@@ -43,7 +47,7 @@ pub(super) enum Backlog {
     Waiting,
 }
 
-/// A claim on the slow lane: up to `limit` due events of `webhook` after a position.
+/// A claim on the backlog: up to `limit` due events of `webhook` after a position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// Whose.
@@ -58,13 +62,13 @@ pub struct Claim {
     pub limit: i64,
     /// Of bodies, after which it ends.
     pub bytes: usize,
-    /// Messages that there is room for. Asked once: the lane may be slower a moment later, and what a claim
+    /// Messages that there is room for. Asked once: the queue may be slower a moment later, and what a claim
     /// has read and cannot take has to be read again from the beginning.
     pub room: usize,
 }
 
-/// A lane, or why there is none.
-pub(super) type MaybeLane<Q> = Result<Arc<<Q as Queues>::Queue>, Failure>;
+/// A queue, or why there is none.
+pub(super) type MaybeQueue<Q> = Result<Arc<<Q as Queues>::Queue>, Failure>;
 
 /// One endpoint.
 pub(super) struct Track<Q: Queues> {
@@ -72,14 +76,14 @@ pub(super) struct Track<Q: Queues> {
     /// When the route's webhook was taken over as it is now, its endpoint included.
     since: Instant,
     /// Or why nothing can be sent.
-    pub(super) lane: MaybeLane<Q>,
+    pub(super) queue: MaybeQueue<Q>,
     queues: Q,
     pub(super) breaker: Breaker,
-    /// Messages in the lane or under way.
+    /// Messages in the queue or under way.
     pub(super) loaded: usize,
-    /// Those of them that came from the slow lane.
+    /// Those of them that came from the backlog.
     pub(super) loaded_pending: usize,
-    /// What waits in the lane, as of the last survey, and what has come since.
+    /// What waits in the queue, as of the last survey, and what has come since.
     pub(super) waiting: Waiting,
     /// When it last had a claim.
     pub(super) claimed_at: Option<Instant>,
@@ -103,7 +107,7 @@ impl<Q: Queues> Track<Q> {
         Self {
             breaker: Breaker::with_failures(route.unwell, now),
             health: Record::new(route.webhook, route.fail_count, route.unwell),
-            lane: lane(&route, queues),
+            queue: queue(&route, queues),
             queues: queues.clone(),
             since: now,
             route,
@@ -120,33 +124,33 @@ impl<Q: Queues> Track<Q> {
         }
     }
 
-    /// The lane for `route`, where it is another one.
-    pub(super) fn other_lane(
+    /// The queue for `route`, where it is another one.
+    pub(super) fn other_queue(
         &self,
         route: &Route<Q::Destination>,
         queues: &Q,
-    ) -> Option<MaybeLane<Q>> {
+    ) -> Option<MaybeQueue<Q>> {
         let same = self.queues.is(queues) && self.route.destination == route.destination;
-        (!same).then(|| lane(route, queues))
+        (!same).then(|| queue(route, queues))
     }
 
-    /// What is in its lane could not be sent from `other`, and has to leave it first.
-    pub(super) fn loses_its_lane(&self, other: Option<&MaybeLane<Q>>) -> bool {
-        self.lane.is_ok() && other.is_some_and(Result::is_err)
+    /// What is in its queue could not be sent from `other`, and has to leave it first.
+    pub(super) fn loses_its_queue(&self, other: Option<&MaybeQueue<Q>>) -> bool {
+        self.queue.is_ok() && other.is_some_and(Result::is_err)
     }
 
-    /// Keeps the connections where there is no `other` lane. What is in the lane goes to the new one.
+    /// Keeps the connections where there is no `other` queue. What is in the queue goes to the new one.
     pub(super) fn reconfigure(
         &mut self,
         route: Route<Q::Destination>,
         queues: &Q,
-        other: Option<MaybeLane<Q>>,
+        other: Option<MaybeQueue<Q>>,
         now: Instant,
     ) {
         if let Some(other) = other {
-            match (other, &self.lane) {
+            match (other, &self.queue) {
                 (Ok(new), Ok(old)) => old.take_over(&new),
-                (new, _) => self.lane = new,
+                (new, _) => self.queue = new,
             }
             self.queues = queues.clone();
         }
@@ -171,11 +175,11 @@ impl<Q: Queues> Track<Q> {
         self.route.sending && !self.removed
     }
 
-    /// Looks at what waits in the lane.
+    /// Looks at what waits in the queue.
     pub(super) fn survey(&mut self, now: Instant) {
-        let lane =
-            self.lane.as_ref().ok().filter(|_| self.loaded > 0 || self.backlog != Backlog::Gone);
-        self.waiting = lane.map_or_else(Waiting::default, |lane| lane.waiting(now));
+        let queue =
+            self.queue.as_ref().ok().filter(|_| self.loaded > 0 || self.backlog != Backlog::Gone);
+        self.waiting = queue.map_or_else(Waiting::default, |queue| queue.waiting(now));
     }
 
     /// It takes nothing at the moment.
@@ -183,27 +187,27 @@ impl<Q: Queues> Track<Q> {
         self.waiting.still > BEHIND
     }
 
-    /// New events go into the lane, and it takes what comes.
+    /// New events go into the queue, and it takes what comes.
     pub(super) fn keeps_up(&self) -> bool {
         self.loaded > 0 && self.backlog != Backlog::Waiting && self.lag() <= BEHIND
     }
 
-    /// How long the oldest message has waited in the lane.
+    /// How long the oldest parcel has waited in the queue.
     pub(super) fn lag(&self) -> Duration {
-        self.lane.as_ref().map_or(Duration::ZERO, |lane| lane.lag())
+        self.queue.as_ref().map_or(Duration::ZERO, |queue| queue.lag())
     }
 
-    /// How long until the lane needs a push.
+    /// How long until the queue needs a push.
     pub(super) fn push_due_in(&self, now: Instant) -> Option<Duration> {
-        let lane = self.lane.as_ref().ok().filter(|_| self.loaded > 0)?;
-        lane.due_in(now)
+        let queue = self.queue.as_ref().ok().filter(|_| self.loaded > 0)?;
+        queue.due_in(now)
     }
 
     pub(super) fn is_behind(&self) -> bool {
         self.loaded > 0 && self.lag() > BEHIND
     }
 
-    /// Reading on would fill the lane further. One that is behind, or works off the slow lane, takes
+    /// Reading on would fill the queue further. One that is behind, or works off the backlog, takes
     /// nothing from the ring.
     pub(super) fn is_full(&self) -> bool {
         if self.loaded < FULL.0 || self.backlog == Backlog::Waiting {
@@ -219,11 +223,11 @@ impl<Q: Queues> Track<Q> {
         recent && self.sends() && !self.is_full()
     }
 
-    /// New events go into the lane, rather than to the slow lane.
+    /// New events go into the queue, rather than to the backlog.
     pub(super) fn takes_fresh(&self, now: Instant) -> bool {
         self.sends()
             && self.backlog != Backlog::Waiting
-            && self.breaker.admits(now) == Admission::Free
+            && self.breaker.allows(now) == Allowance::Any
             && !self.is_behind()
     }
 
@@ -235,16 +239,16 @@ impl<Q: Queues> Track<Q> {
     /// Messages that may be claimed now.
     pub(super) fn room(&self, now: Instant) -> usize {
         let concurrency = self.route.destination.as_ref().map_or(1, Q::concurrency);
-        let taken = self.lane.as_ref().map_or(0, |lane| lane.takes_within(ENOUGH));
+        let taken = self.queue.as_ref().map_or(0, |queue| queue.takes_within(ENOUGH));
         let ahead = taken.max(2 * concurrency).clamp(AHEAD.0, AHEAD.1);
-        match self.breaker.admits(now) {
-            Admission::Free if self.loaded <= ahead / 2 => ahead - self.loaded,
-            Admission::Probe if self.loaded == 0 => 1,
+        match self.breaker.allows(now) {
+            Allowance::Any if self.loaded <= ahead / 2 => ahead - self.loaded,
+            Allowance::Probe if self.loaded == 0 => 1,
             _ => 0,
         }
     }
 
-    /// What to claim for it from the slow lane now.
+    /// What to claim for it from the backlog now.
     pub(super) fn claim(&self, now: Instant, clock: Timestamp) -> Option<Claim> {
         let want = self.room(now);
         let after = self.position.or_else(|| Some((self.claimed_until?, i64::MIN)));
@@ -309,8 +313,8 @@ impl<Q: Queues> Track<Q> {
         if !self.is_due(clock) {
             return self.next_due.map(|due| due.since(clock));
         }
-        match self.breaker.admits(now) {
-            Admission::Closed(at) => Some(at - now),
+        match self.breaker.allows(now) {
+            Allowance::NoneBefore(at) => Some(at - now),
             // Otherwise an outcome will announce room.
             _ => (self.room(now) > 0).then_some(Duration::ZERO),
         }
@@ -325,7 +329,7 @@ impl<Q: Queues> Track<Q> {
         now: Instant,
         jitter: f64,
     ) -> bool {
-        let was_free = self.breaker.admits(now) == Admission::Free;
+        let was_free = self.breaker.allows(now) == Allowance::Any;
         if verdict::blames_endpoint(result) {
             self.breaker.failed(delivery, now, self.route.policy.base, jitter);
         } else {
@@ -337,10 +341,10 @@ impl<Q: Queues> Track<Q> {
                 self.health.failed(at, failure.to_string(), self.breaker.failures());
             }
         }
-        was_free && self.breaker.admits(now) != Admission::Free
+        was_free && self.breaker.allows(now) != Allowance::Any
     }
 }
 
-fn lane<Q: Queues>(route: &Route<Q::Destination>, queues: &Q) -> MaybeLane<Q> {
+fn queue<Q: Queues>(route: &Route<Q::Destination>, queues: &Q) -> MaybeQueue<Q> {
     queues.queue(route.webhook, route.destination.clone()?)
 }

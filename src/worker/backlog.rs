@@ -26,6 +26,8 @@ const MOST: usize = 100_000;
 /// milliseconds with small bodies. With fewer it takes longer until all are back.
 const AT_ONCE: usize = 100;
 
+const _: () = assert!(AT_ONCE < MOST);
+
 /// Somebody in the way for a shorter time is not worth a word.
 const TELLING: Duration = Duration::from_secs(2);
 

@@ -69,7 +69,7 @@ impl Database {
     }
 
     /// Looks for what nobody tells.
-    pub(super) fn poll(&mut self, session: &Session, extension: Extension) {
+    pub(super) fn check(&mut self, session: &Session, extension: Extension) {
         self.updated =
             txn::version(session, extension).is_some_and(|v| version::misfit(&v).is_some());
         if self.is_here() {

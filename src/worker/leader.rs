@@ -1,6 +1,6 @@
 //! The leader: the one process of a database that reads the queue, and its loop.
 //!
-//! A turn takes in what the threads have brought, looks for what is to be sent ([`look`]), writes down what has happened
+//! A turn takes in what the threads have brought, polls the ring and the backlog for what is to be sent ([`poll`]), writes down what has happened
 //! ([`super::ledger`]), sees to the rest ([`super::upkeep`]), and waits ([`rest`]). Turns are some milliseconds apart while
 //! there is work, so that batches form by themselves, and a first event after idleness is taken up at once.
 //!
@@ -8,7 +8,7 @@
 
 mod ending;
 mod leave;
-mod look;
+mod poll;
 mod rest;
 
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ use crate::host::board::Entry;
 use crate::host::state::{Leave, State};
 use crate::host::txn::{self, TxnError};
 use crate::log::attempt::Log;
-use crate::log::retention::Turn;
+use crate::log::retention::Rotation;
 use crate::pg::debug::debug;
 use crate::pg::identity::Extension;
 use crate::pg::{interrupt, settings};
@@ -184,30 +184,30 @@ impl Leader {
             self.reader.look_for_cancelled();
             self.pacing.hurry();
         }
-        if self.leaving.is_none() && now >= self.next_look() {
-            let polling = self.pacing.poll_in(now, settings::poll_interval()).is_zero();
-            if polling {
-                self.pacing.poll(now);
+        if self.leaving.is_none() && now >= self.next_poll() {
+            let unasked = self.pacing.unasked_in(now, settings::poll_interval()).is_zero();
+            if unasked {
+                self.pacing.ask_nobody(now);
                 self.reader.look_for_cancelled();
             }
             // Taken in any case: whoever comes later wakes again.
             if self.entry.take_wake() {
                 self.pacing.fall_behind();
             }
-            if polling || self.pacing.is_behind() || self.look_is_due() {
-                self.look(polling)?;
+            if unasked || self.pacing.is_behind() || self.poll_is_due() {
+                self.poll(unasked)?;
                 let delay = self.batch_delay(now);
-                self.pacing.looked(now, delay);
+                self.pacing.polled(now, delay);
             }
         }
-        // After looking, so that what was found does not wait for the disk.
+        // After polling, so that what was found does not wait for the disk.
         self.advance();
         if self.flush_in(Instant::now()) == Some(Duration::ZERO) {
             self.flush()?;
         }
         self.ledger.mark(self.extension, now, reading)?;
         self.calm_down(now)?;
-        self.turn_ring(now)?;
+        self.rotate_ring(now)?;
         self.database.remind(now);
         let backlog = self.ledger.backlog_mut();
         self.upkeep.work(self.extension, now, &self.time, &self.schedule, backlog)
@@ -284,17 +284,17 @@ impl Leader {
         Ok(())
     }
 
-    /// Turns the ring over when it is time.
-    fn turn_ring(&mut self, now: Instant) -> Result<(), TxnError> {
+    /// Rotates the ring when it is time.
+    fn rotate_ring(&mut self, now: Instant) -> Result<(), TxnError> {
         let backlog = self.ledger.backlog();
-        match self.upkeep.turn(self.extension, now, &self.time, backlog)? {
-            Some(Turn::Turned(slot)) => self.ledger.set_slot(slot),
-            Some(Turn::Blocked) => {
+        match self.upkeep.rotate(self.extension, now, &self.time, backlog)? {
+            Some(Rotation::Rotated(slot)) => self.ledger.set_slot(slot),
+            Some(Rotation::Blocked) => {
                 // The cursor may be further than it has been worth writing.
                 self.ledger.progress();
                 self.pacing.fall_behind();
             }
-            Some(Turn::NotDue) | None => {}
+            Some(Rotation::NotDue) | None => {}
         }
         Ok(())
     }
@@ -326,7 +326,7 @@ impl Leader {
         // Who has begun to leave has a time for that, and tries a few times more within it.
         let begun = self.leaving.is_some();
         let pause = if begun { pause.min(PAUSE_IN_LEAVING) } else { pause };
-        // Not on the bell: outcomes that cannot be written would ring it without end. Nor on the latch, which commits set.
+        // Not on the outcomes: those that cannot be written would end it at once, again and again. Nor on the latch, which commits set.
         interrupt::pause(pause, || match self.entry.leave() {
             Leave::Stay => false,
             Leave::IfIdle | Leave::Soon => !begun,

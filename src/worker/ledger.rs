@@ -33,6 +33,9 @@ const PATIENCE: Duration = Duration::from_millis(5);
 /// Attempts that may be held in memory; when they cannot be written, the threads come to a stop.
 const MOST: usize = 512;
 
+// Otherwise what fills the memory would wait for more.
+const _: () = assert!(BATCH < MOST);
+
 /// How often the cursor is written while it changes.
 const RARELY: Duration = Duration::from_secs(1);
 
@@ -46,7 +49,7 @@ pub(super) struct Ledger {
     /// The slot that attempts are logged to.
     slot: i16,
     settlements: Vec<Settlement>,
-    /// Events of the ring that are not in the slow lane yet.
+    /// Events of the ring that are not in the backlog yet.
     spills: Vec<Spill>,
     /// Events of the ring whose ids other deliveries have.
     doubled: Vec<Spill>,
@@ -78,7 +81,7 @@ pub(super) struct Facts {
 pub(super) struct Written {
     /// Of each event of the ring that is settled, its window.
     pub(super) windows: Vec<u64>,
-    /// More waits in the slow lane, or is dead there.
+    /// More waits in the backlog, or is dead there.
     pub(super) backlog_grew: bool,
     /// The suspect is back.
     pub(super) cleared: bool,
@@ -113,7 +116,7 @@ impl Ledger {
         self.since.get_or_insert(now);
     }
 
-    /// Events must go to the slow lane.
+    /// Events must go to the backlog.
     pub(super) fn spill(&mut self, spills: impl IntoIterator<Item = Spill>) {
         self.spills.extend(spills);
         if !self.spills.is_empty() {
@@ -175,7 +178,7 @@ impl Ledger {
         self.marked = None;
     }
 
-    /// How long writing can wait; `None` where there is nothing to write. So many messages are in memory, events wait for
+    /// How long writing can wait; `None` where there is nothing to write. So many deliveries are in memory, events wait for
     /// `delay` for others, and what is new of endpoints is due in `health`.
     pub(super) fn due_in(
         &self,

@@ -12,7 +12,7 @@ use domain::time::Timestamp;
 
 /// How long a database waits before one that has work makes room. With the time that such a worker has to end what is
 /// under way it makes up most of the 10 s that a database waits at most.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Asks workers to leave for those that have waited since these times; says whether any wait.
 pub(super) fn make_room(waiting: &[Instant]) -> bool {

@@ -147,7 +147,7 @@ impl Reader {
         let is_full = cancelled.len() == CANCELLED as usize;
         if is_full {
             // Those that could be sent meanwhile do not wait behind the others.
-            cancelled.extend(pending::cancelled_of(session, schedule.deliveries()));
+            cancelled.extend(pending::cancelled_of(session, schedule.ids()));
         }
         let now = Instant::now();
         let withdrawn =

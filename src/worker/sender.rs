@@ -41,19 +41,19 @@ impl Sender {
     pub(super) fn new(now: Instant) -> io::Result<Self> {
         let lookups = Lookups::default();
         let client = client(&lookups, None, complain);
-        let pool = Pool::new(places())?;
+        let pool = Pool::new(permits())?;
         Ok(Self { lookups, client, pool, trusted: now, unread: Reminder::default() })
     }
 
-    /// What makes the lanes of endpoints.
+    /// What makes the queues of endpoints.
     pub(super) fn client(&self) -> &Client {
         &self.client
     }
 
     /// Hands over what has been taken.
     pub(super) fn send(&self, schedule: &mut Schedule<Client>, at: Moment) {
-        for (lane, messages) in schedule.take_outbox(at) {
-            if let Err(error) = self.pool.send(&lane, messages) {
+        for (queue, parcels) in schedule.take_outbox(at) {
+            if let Err(error) = self.pool.send(&queue, parcels) {
                 log!("pg_webhook: could not start a thread: {error}; requests wait");
             }
         }
@@ -75,11 +75,11 @@ impl Sender {
     }
 
     /// Readable when outcomes have come in.
-    pub(super) fn bell(&self) -> BorrowedFd<'_> {
-        self.pool.bell()
+    pub(super) fn wakeup(&self) -> BorrowedFd<'_> {
+        self.pool.wakeup()
     }
 
-    /// Something has panicked, and messages may be left that never have an outcome.
+    /// Something has panicked, and parcels may be left that never have an outcome.
     pub(super) fn is_broken(&self) -> bool {
         self.pool.is_broken()
     }
@@ -96,7 +96,7 @@ impl Sender {
 
     /// Settings have changed.
     pub(super) fn reconfigure(&mut self) {
-        self.pool.resize(places());
+        self.pool.resize(permits());
         let renewed = client(&self.lookups, Some(&self.client), complain);
         // Otherwise connections would end, which some servers have a reason for each minute.
         if !self.client.does_as(&renewed) {
@@ -125,7 +125,7 @@ impl Sender {
 }
 
 /// How many requests may be in flight.
-fn places() -> usize {
+fn permits() -> usize {
     let wanted = settings::max_concurrency();
     let most = files::make_room(wanted);
     if most < wanted {

@@ -31,7 +31,7 @@ impl Time {
         Moment { now, wall: SystemTime::now(), clock: self.clock.read(now).time() }
     }
 
-    /// How times of the slow lane are read.
+    /// How times of the backlog are read.
     pub(super) fn timeline(&self) -> &Timeline {
         &self.timeline
     }

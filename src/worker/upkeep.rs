@@ -1,16 +1,16 @@
-//! What is seen to besides sending: the ring turns, the backlog is kept within its bounds, and what ended webhooks have left
+//! What is seen to besides sending: the ring rotates, the backlog is kept within its bounds, and what ended webhooks have left
 //! is taken away.
 
 use std::time::{Duration, Instant};
 
 use super::backlog::Backlog;
 use super::removing::Removing;
+use super::rotation::Rotating;
 use super::tidying::Tidying;
 use super::time::Time;
-use super::turning::Turning;
 use super::walking::Walking;
 use crate::host::txn::TxnError;
-use crate::log::retention::Turn;
+use crate::log::retention::Rotation;
 use crate::pg::identity::Extension;
 use crate::pg::spi::Session;
 use crate::queue::walk::Place;
@@ -20,7 +20,7 @@ use transit::schedule::Schedule;
 
 /// Each at its time.
 pub(super) struct Upkeep {
-    turning: Turning,
+    rotating: Rotating,
     tidying: Tidying,
     removing: Removing,
     walking: Walking,
@@ -30,7 +30,7 @@ impl Upkeep {
     /// There may be work from an earlier run, which has left the walk at `place`. `clock`: in the time of the queue.
     pub(super) fn new(now: Instant, place: Option<Place>, clock: Timestamp) -> Self {
         Self {
-            turning: Turning::default(),
+            rotating: Rotating::default(),
             tidying: Tidying::new(now),
             removing: Removing::new(now),
             walking: Walking::new(now, place, clock),
@@ -39,7 +39,7 @@ impl Upkeep {
 
     /// The ring is to be read, although nothing is sent.
     pub(super) fn is_draining(&self) -> bool {
-        self.turning.is_draining()
+        self.rotating.is_draining()
     }
 
     /// Definitions have changed; some webhooks have ended with their `owners`.
@@ -56,24 +56,24 @@ impl Upkeep {
         self.walking.repeat();
     }
 
-    /// Turns the ring over when it is time.
-    pub(super) fn turn(
+    /// Rotates the ring when it is time.
+    pub(super) fn rotate(
         &mut self,
         extension: Extension,
         now: Instant,
         time: &Time,
         backlog: &Backlog,
-    ) -> Result<Option<Turn>, TxnError> {
+    ) -> Result<Option<Rotation>, TxnError> {
         // What is forgotten with it is in the backlog.
         if !backlog.again_in(now).is_zero() {
             return Ok(None);
         }
-        let turn = self.turning.work(extension, now, time.now())?;
-        if matches!(turn, Some(Turn::Turned(_))) {
+        let rotation = self.rotating.work(extension, now, time.now())?;
+        if matches!(rotation, Some(Rotation::Rotated(_))) {
             // Dead letters may go that the ring has held.
             self.walking.repeat();
         }
-        Ok(turn)
+        Ok(rotation)
     }
 
     /// Everything else.

@@ -1,4 +1,4 @@
-//! When the slow lane is walked to keep it within its bounds: a page at a time, and then a long rest.
+//! When the backlog is walked to keep it within its bounds: a page at a time, and then a long rest.
 //!
 //! Where databases take turns, a walk is no reason to stay: a worker that leaves writes down where it is, and its database is
 //! due again for the rest of it. The time without a worker counts for the pace: so much may be made up for before

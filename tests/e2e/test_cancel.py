@@ -59,11 +59,11 @@ def test_one_that_waits_for_a_retry(items, receiver):
 
 
 def test_one_that_was_never_tried(items, receiver):
-    """In the slow lane of a paused webhook; a rollback undoes it."""
+    """In the backlog of a paused webhook; a rollback undoes it."""
     items.create("hook", receiver.url("/"), table_name="items")
     items.run("SELECT webhook_pause('hook')")
     items.run("INSERT INTO items SELECT generate_series(1, 5)")
-    wait_until(lambda: items.value("SELECT count(*) FROM webhook.pending") == 5, "the slow lane")
+    wait_until(lambda: items.value("SELECT count(*) FROM webhook.pending") == 5, "the backlog")
     for item in (2, 4):
         assert items.value(CANCEL, delivery(items, item)) is True
     with pytest.raises(ZeroDivisionError), items.connection.transaction():
@@ -147,7 +147,7 @@ def test_one_under_way_that_fails(items, receiver):
 
 
 def test_a_retry_under_way_that_fails(items, receiver):
-    """As above, of an event of the slow lane."""
+    """As above, of an event of the backlog."""
     cancelled = threading.Event()
     receiver.on("/", reply(500), once(cancelled, reply(500)))
     items.create("hook", receiver.url("/"), table_name="items", retry_backoff_seconds=1)
@@ -273,7 +273,7 @@ def test_many(items, receiver):
     receiver.default(reply(500))
     items.create("hook", receiver.url("/"), table_name="items", **LATER)
     items.run("INSERT INTO items SELECT generate_series(1, 12000)")
-    wait_until(lambda: items.value("SELECT count(*) FROM webhook.pending") == 12000, "the slow lane")
+    wait_until(lambda: items.value("SELECT count(*) FROM webhook.pending") == 12000, "the backlog")
     cancelled = items.value(
         "SELECT count(*) FILTER (WHERE webhook_cancel(id)) FROM webhook.deliveries"
         " WHERE (payload::jsonb->'record'->>'id')::int <= 11900"

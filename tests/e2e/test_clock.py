@@ -146,7 +146,7 @@ def test_what_the_log_forgets_after_a_time_goes_by_no_clock_that_is_set(site, re
 
 
 def test_what_cannot_be_written_while_the_clock_is_set(site, receiver):
-    """Events on their way to the slow lane are due when they came, by the clock of then."""
+    """Events on their way to the backlog are due when they came, by the clock of then."""
     site.cluster.stop()
     clock = go_by(site, 0)
     site.wait_for_worker()

@@ -124,7 +124,7 @@ def test_immediate_stops_under_load(own_cluster, make_db, receiver, synchronous)
         hook = db.create(f"hook{number}", receiver.url(path), table_name="items",
                          max_concurrency=CONCURRENCY, retry_backoff_seconds=1)
         secret[path] = hook["secret"]
-    # Some answers fail, so that the slow lane takes part.
+    # Some answers fail, so that the backlog takes part.
     receiver.on("/1", *[reply(500 if n % 50 == 0 else 200) for n in range(5000)], reply(200))
     choose = random.Random(synchronous)
     writers = Writers(server, db.name, 4, synchronous)

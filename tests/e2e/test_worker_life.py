@@ -157,6 +157,25 @@ def test_reload_changes_settings_of_the_running_worker(own_cluster, make_db, rec
     db.settled()
 
 
+def test_what_the_worker_does_is_in_the_log_where_somebody_wants_it(own_cluster, make_db, receiver):
+    cluster = own_cluster(log_min_messages="debug1")
+    db = make_db(cluster)
+    prepare(db, receiver, retry_backoff_seconds=1)
+    receiver.on("/", reply(500), reply(200))
+    insert(db, 1, 1)
+    wait_until(lambda: ids(receiver) == [1], "the retry")
+    for line in (
+        "DEBUG:  pg_webhook: starts a worker in database [0-9]+",
+        "DEBUG:  pg_webhook: reads on behind [0-9:,]+, one event at a time: false",
+        "DEBUG:  pg_webhook: 1 webhooks, 1 of which send",
+        "DEBUG:  pg_webhook: 1 events of window [0-9]+",
+        "DEBUG:  pg_webhook: 1 attempts written, 1 events to the backlog, in [0-9.]+[mµ]?s",
+        "DEBUG:  pg_webhook: 1 due events of 1 webhooks, from the backlog",
+    ):
+        wait_until(lambda: cluster.log_lines(line), line)
+    assert not [line for line in cluster.log_lines("DEBUG:  pg_webhook") if receiver.url("/") in line]
+
+
 @pytest.mark.alone
 def test_drop_of_another_database_is_not_delayed(db, cluster, receiver):
     receiver.default(hang())

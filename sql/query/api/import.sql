@@ -1,4 +1,4 @@
--- Writes a delivery of another database into the slow lane, unless it is there already, or has ended here. By the id and
+-- Writes a delivery of another database into the backlog, unless it is there already, or has ended here. By the id and
 -- the transaction together it is the same one. Where its id is that of another one, or
 -- could become that, it gets a new one. Those of the ring that have been tried, or are to be, are found without reading it.
 -- What has been due is due now: nobody could try since then, so that time does not count for how long retries last.

@@ -1,5 +1,5 @@
 -- Writes the events of webhook $1 into the ring once more, as replay.sql does: those of deliveries that
--- were made in [$2, $3) and have status $4. Dead letters are found in the slow lane without a search of
+-- were made in [$2, $3) and have status $4. Dead letters are found in the backlog without a search of
 -- the log, and each is replayed once. Not those that are to be transformed: see untransformed_all.sql.
 WITH dead AS (
     SELECT p.id, p.xid, p.event_type, p.schema_name, p.table_name, p.event_id, p.payload

@@ -1,4 +1,4 @@
--- Deliveries with these ids that an earlier run has finished or moved to the slow lane, each with the
+-- Deliveries with these ids that an earlier run has finished or moved to the backlog, each with the
 -- transaction of its event: that of another delivery, perhaps.
 SELECT a.delivery, a.xid FROM webhook.attempt AS a WHERE a.delivery = ANY ($1) AND a.verdict <> 'retry'
 UNION ALL

@@ -1,4 +1,4 @@
--- Events of the slow lane that have been attempted and failed, at $9. Not by UPDATE, which shows bodies to logical decoding.
+-- Events of the backlog that have been attempted and failed, at $9. Not by UPDATE, which shows bodies to logical decoding.
 WITH attempted AS (
     DELETE FROM webhook.pending AS p
     USING unnest($1, $2, $3, $4, $5, $6, $7, $8) AS u (

@@ -1,5 +1,5 @@
 -- A page of a window: see Scan::Range in src/transit/window.rs. A TEST has been sent by the session that
--- made it. Without its body an event goes to the slow lane: because its webhook is behind, or because it
+-- made it. Without its body an event goes to the backlog: because its webhook is behind, or because it
 -- has been cancelled.
 SELECT e.slot, e.xid, e.id, e.webhook, e.event_id,
        CASE

@@ -1,4 +1,4 @@
--- Of deliveries $1, whose events transactions $2 wrote, those in the slow lane are never due again. Not by UPDATE, which
+-- Of deliveries $1, whose events transactions $2 wrote, those in the backlog are never due again. Not by UPDATE, which
 -- shows bodies to logical decoding.
 WITH shelved AS (
     DELETE FROM webhook.pending AS p

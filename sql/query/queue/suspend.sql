@@ -1,4 +1,4 @@
--- Moves events of the ring to the slow lane, at $11, unless the id is there already: see taken.sql.
+-- Moves events of the ring to the backlog, at $11, unless the id is there already: see taken.sql.
 SELECT webhook.put('pending', moved)
 FROM (
     SELECT

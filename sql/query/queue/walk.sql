@@ -1,4 +1,4 @@
--- The $2 newest rows of the slow lane before id $1, each with the bytes of its body, the times that its age is counted from
+-- The $2 newest rows of the backlog before id $1, each with the bytes of its body, the times that its age is counted from
 -- and whether somebody has ended it.
 SELECT
     p.id,

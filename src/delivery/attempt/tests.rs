@@ -44,9 +44,9 @@ fn trusting(url: &str, timeout: Duration, trust: Trust) -> Endpoint {
     Endpoint::new(&client, Destination { url, timeout, ..example::destination() }).unwrap()
 }
 
-fn message(body: &str) -> Message {
+fn message(body: &str) -> Parcel {
     let (event_id, body) = ("evt_1".to_owned(), body.to_owned());
-    Message { delivery: 1, event_id, attempt: 1, body }
+    Parcel { delivery: 1, event_id, attempt: 1, body }
 }
 
 fn failure(scheme: &str, answer: Option<&[u8]>) -> (ErrorClass, String) {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::bell::Bell;
+use crate::wakeup::Wakeup;
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -11,16 +11,16 @@ const LATE: Duration = Duration::from_secs(20);
 
 struct Stage {
     fibers: Fibers,
-    bell: Bell,
+    wakeup: Wakeup,
     /// What the fibers say.
     said: Rc<RefCell<Vec<String>>>,
 }
 
 impl Stage {
     fn new() -> Self {
-        let bell = Bell::new().unwrap();
-        let fibers = Fibers::new(waiting_room(bell.as_fd()).unwrap());
-        Self { fibers, bell, said: Rc::default() }
+        let wakeup = Wakeup::new().unwrap();
+        let fibers = Fibers::new(waiting_room(wakeup.as_fd()).unwrap());
+        Self { fibers, wakeup, said: Rc::default() }
     }
 
     /// A fiber that says what it reads, or why it does not.
@@ -117,9 +117,9 @@ fn the_bell_wakes_and_no_fiber_goes_on() {
     let mut stage = Stage::new();
     let (near, _far) = UnixStream::pair().unwrap();
     stage.read(near, LATE);
-    stage.bell.ring();
+    stage.wakeup.wake();
     assert!(stage.turn(LATE));
-    stage.bell.silence();
+    stage.wakeup.clear();
     assert!(!stage.turn(SOON));
     assert_eq!(stage.said(), "");
 }

@@ -1,4 +1,4 @@
-//! Claims: which rows of the slow lane go back into lanes.
+//! Claims: which rows of the backlog go back into endpoint queues.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,10 @@ use super::Schedule;
 use crate::event::Event;
 use crate::sending::Queues;
 use crate::track::Claim;
-use domain::breaker::Admission;
+use domain::breaker::Allowance;
 use domain::time::Timestamp;
 
-/// When to ask again for a row of the slow lane whose id another delivery under way has.
+/// When to ask again for a row of the backlog whose id another delivery under way has.
 const SOON: Duration = Duration::from_secs(1);
 
 /// Claims that are made at once, and rows that all of them may ask for: what they find is in memory, and takes some
@@ -18,8 +18,11 @@ const SOON: Duration = Duration::from_secs(1);
 const MOST: usize = 32;
 const MOST_ROWS: usize = 1024;
 
+// Each claim may ask for some.
+const _: () = assert!(MOST < MOST_ROWS);
+
 impl<Q: Queues> Schedule<Q> {
-    /// What to claim from the slow lane now, for whoever has waited longest since the last claim.
+    /// What to claim from the backlog now, for whoever has waited longest since the last claim.
     pub fn claims(&self, now: Instant, clock: Timestamp) -> Vec<Claim> {
         let due = self.tracks.values().filter(|track| track.is_due(clock));
         let claims = due.filter_map(|track| {
@@ -29,7 +32,7 @@ impl<Q: Queues> Schedule<Q> {
         });
         let mut claims: Vec<_> = claims.collect();
         claims.sort_by_key(|(claimed_at, _)| *claimed_at);
-        let most = if self.single { usize::from(self.flights.is_empty()) } else { MOST };
+        let most = if self.single { usize::from(self.deliveries.is_empty()) } else { MOST };
         claims.truncate(most);
         let share = (MOST_ROWS / claims.len().max(1)) as i64;
         let claims = claims.into_iter().map(|(_, claim)| match self.single {
@@ -42,7 +45,7 @@ impl<Q: Queues> Schedule<Q> {
     /// How long until something is due that nothing else will announce.
     pub fn next_wake(&self, now: Instant, clock: Timestamp) -> Option<Duration> {
         // Whoever may not claim more waits for an outcome.
-        if self.single && !self.flights.is_empty() {
+        if self.single && !self.deliveries.is_empty() {
             return None;
         }
         let tracks = self.tracks.values().filter(|track| self.memory.room(track) > 0);
@@ -61,7 +64,7 @@ impl<Q: Queues> Schedule<Q> {
         let mut free = claim.room;
         let mut doubled = None;
         for (next_at, event) in found {
-            if let Some(known) = self.flights.get(&event.id) {
+            if let Some(known) = self.deliveries.get(&event.id) {
                 if known.xid != event.xid {
                     doubled.get_or_insert(next_at);
                 }
@@ -80,7 +83,7 @@ impl<Q: Queues> Schedule<Q> {
                 break;
             }
             free -= 1;
-            if track.breaker.admits(now) == Admission::Probe {
+            if track.breaker.allows(now) == Allowance::Probe {
                 track.breaker.probe_sent(id);
             }
         }

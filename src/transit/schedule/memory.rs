@@ -25,6 +25,9 @@ const TOO_MUCH: usize = 32 * 1024 * 1024;
 /// next look.
 const MOST_OF_ONE: usize = 4 * 1024 * 1024;
 
+// One leaves room for others, and what is given back leaves room for what is read next.
+const _: () = assert!(MOST_OF_ONE < MOST_BYTES && 2 * MOST_BYTES <= TOO_MUCH);
+
 /// What waits in memory, in bytes.
 #[derive(Debug, Default)]
 pub(super) struct Memory {

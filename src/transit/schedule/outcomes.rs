@@ -6,36 +6,36 @@ use super::Schedule;
 use crate::event::{Attempt, Settlement, Spill};
 use crate::health::Health;
 use crate::moment::Moment;
-use crate::sending::{EndpointQueue, Exchange, Outcome, Queues};
-use domain::breaker::Admission;
+use crate::sending::{Exchange, Outcome, Queue, Queues};
+use domain::breaker::Allowance;
 use domain::time::Timestamp;
 use domain::verdict::{self, History, Verdict};
 
 impl<Q: Queues> Schedule<Q> {
-    /// Whether there are outcomes of messages that could not be tried.
+    /// Whether there are outcomes of deliveries that could not be tried.
     pub fn has_untried(&self) -> bool {
         !self.untried.is_empty()
     }
 
-    /// Outcomes of messages that could not be tried.
+    /// Outcomes of deliveries that could not be tried.
     pub fn take_untried(&mut self) -> Vec<Outcome> {
         std::mem::take(&mut self.untried)
     }
 
-    /// Judges an outcome. The message stays in memory until [`Self::settled`]. Also
-    /// returns what must leave the lane because the breaker opened.
+    /// Judges an outcome. The delivery stays in memory until [`Self::settled`]. Also
+    /// returns what must leave the queue because the breaker opened.
     pub fn judge(
         &mut self,
         outcome: Outcome,
         at: Moment,
         jitter: f64,
     ) -> Option<(Settlement, Vec<Spill>)> {
-        let flight = self.flights.get(&outcome.delivery)?.clone();
+        let delivery = self.deliveries.get(&outcome.delivery)?.clone();
         let track = self.tracks.get_mut(&outcome.webhook)?;
         let Exchange { started, took, result } = outcome.exchange;
         let Moment { now, wall, clock } = at;
         let started = Timestamp::from(started);
-        let first_attempt_at = flight.first_attempt_at.unwrap_or(clock.before(took));
+        let first_attempt_at = delivery.first_attempt_at.unwrap_or(clock.before(took));
         let elapsed = clock.since(first_attempt_at);
         let history = History { attempts: outcome.attempt, elapsed };
         let verdict = verdict::judge(&result, history, &track.route.policy, wall, jitter);
@@ -43,17 +43,17 @@ impl<Q: Queues> Schedule<Q> {
         let orphan = track.removed;
         let is_gone = result.as_ref().is_ok_and(verdict::gone);
         let gone = track.unchanged_since(outcome.began).filter(|_| is_gone);
-        let free = track.breaker.admits(now) == Admission::Free;
-        if free && track.lane.as_ref().is_ok_and(|lane| lane.holds()) {
+        let free = track.breaker.allows(now) == Allowance::Any;
+        if free && track.queue.as_ref().is_ok_and(|queue| queue.holds()) {
             // It held for nothing: let it go on.
             self.outbox.entry(outcome.webhook).or_default();
         }
         let spills = if trips { self.recall(outcome.webhook, now) } else { Vec::new() };
         let attempt = Attempt {
             delivery: outcome.delivery,
-            xid: flight.xid,
+            xid: delivery.xid,
             webhook: outcome.webhook,
-            event_slot: flight.origin.slot(),
+            event_slot: delivery.origin.slot(),
             number: outcome.attempt,
             started,
             took,
@@ -62,7 +62,7 @@ impl<Q: Queues> Schedule<Q> {
         };
         let settlement = Settlement {
             attempt,
-            origin: flight.origin,
+            origin: delivery.origin,
             first_attempt_at,
             gone,
             next_at: match verdict {

@@ -18,9 +18,9 @@ fn at(now: Instant) -> Moment {
 #[derive(Clone)]
 struct Shelves;
 
-/// Its messages, and how long the oldest has waited.
+/// Its parcels, and how long the oldest has waited.
 #[derive(Default)]
-struct Shelf(Mutex<(Vec<Message>, Duration)>);
+struct Shelf(Mutex<(Vec<Parcel>, Duration)>);
 
 impl Queues for Shelves {
     type Destination = usize;
@@ -41,17 +41,17 @@ impl Queues for Shelves {
 
 impl Shelf {
     /// They have waited there for so long.
-    fn take(&self, messages: Vec<Message>, lag: Duration) {
+    fn take(&self, parcels: Vec<Parcel>, lag: Duration) {
         let mut shelf = self.0.lock().unwrap();
-        shelf.0.extend(messages);
+        shelf.0.extend(parcels);
         shelf.1 = lag;
     }
 }
 
-impl EndpointQueue for Shelf {
+impl Queue for Shelf {
     fn waiting(&self, _: Instant) -> Waiting {
         let shelf = self.0.lock().unwrap();
-        let bytes = shelf.0.iter().map(Message::bytes).sum();
+        let bytes = shelf.0.iter().map(Parcel::bytes).sum();
         Waiting { bytes, lag: shelf.1, still: shelf.1 }
     }
 
@@ -73,11 +73,11 @@ impl EndpointQueue for Shelf {
 
     fn take_over(&self, _: &Self) {}
 
-    fn give_back(&self, bytes: usize) -> Vec<Message> {
+    fn give_back(&self, bytes: usize) -> Vec<Parcel> {
         let mut shelf = self.0.lock().unwrap();
         let mut left = 0;
-        let kept = shelf.0.iter().take_while(|message| {
-            left += message.bytes();
+        let kept = shelf.0.iter().take_while(|parcel| {
+            left += parcel.bytes();
             left <= bytes
         });
         let kept = kept.count();
@@ -87,7 +87,7 @@ impl EndpointQueue for Shelf {
     fn withdraw(&self, delivery: i64) -> bool {
         let mut shelf = self.0.lock().unwrap();
         let before = shelf.0.len();
-        shelf.0.retain(|message| message.delivery != delivery);
+        shelf.0.retain(|parcel| parcel.delivery != delivery);
         shelf.0.len() < before
     }
 }
@@ -131,7 +131,7 @@ fn spill(id: i64) -> Spill {
     Spill { slot: 0, xid: Xid8(7), id, window: 3 }
 }
 
-/// A schedule with `routes` that nothing waits for in the slow lane.
+/// A schedule with `routes` that nothing waits for in the backlog.
 fn schedule(routes: Vec<Route<usize>>, now: Instant) -> Schedule<Shelves> {
     let mut schedule = Schedule::<Shelves>::default();
     schedule.set_routes(routes, &Shelves, now);
@@ -154,7 +154,7 @@ fn outcome(delivery: i64, webhook: i32, status: Option<u16>) -> Outcome {
 
 fn handed_over(schedule: &mut Schedule<Shelves>) -> Vec<i64> {
     let outbox = schedule.take_outbox(at(Instant::now()));
-    outbox.into_iter().flat_map(|(_, messages)| messages).map(|message| message.delivery).collect()
+    outbox.into_iter().flat_map(|(_, parcels)| parcels).map(|parcel| parcel.delivery).collect()
 }
 
 /// Lets `webhook` fail until its breaker is open.
@@ -212,7 +212,7 @@ fn what_cannot_go_out_now_is_spilled() {
 }
 
 #[test]
-fn what_waits_in_the_slow_lane_goes_first() {
+fn what_waits_in_the_backlog_goes_first() {
     let now = Instant::now();
     let mut schedule = Schedule::<Shelves>::default();
     schedule.set_routes(vec![route(1)], &Shelves, now);
@@ -404,8 +404,8 @@ fn what_is_in_the_lane_of_an_endpoint_that_cannot_be_used_any_more_leaves_it() {
     let now = Instant::now();
     let mut schedule = schedule(vec![route(1)], now);
     schedule.offer(event(5, 1), now);
-    for (lane, messages) in schedule.take_outbox(at(Instant::now())) {
-        lane.take(messages, Duration::ZERO);
+    for (queue, parcels) in schedule.take_outbox(at(Instant::now())) {
+        queue.take(parcels, Duration::ZERO);
     }
     schedule.offer(event(6, 1), now);
     let refused = Failure::new(ErrorClass::BlockedAddress, "http is not allowed");
@@ -452,13 +452,13 @@ fn a_cancelled_event_is_not_handed_over() {
     assert_eq!(schedule.withdraw(2, Xid8(7), now), Some(spill(2)));
     assert_eq!(schedule.withdraw(2, Xid8(7), now), None, "gone");
     assert_eq!(handed_over(&mut schedule), [1]);
-    assert_eq!(schedule.withdraw(1, Xid8(7), now), None, "under way: it is in no lane");
+    assert_eq!(schedule.withdraw(1, Xid8(7), now), None, "under way: it is in no queue");
     assert_eq!(schedule.withdraw(9, Xid8(7), now), None, "never heard of");
     assert_eq!(schedule.len(), 1);
 }
 
 #[test]
-fn a_cancelled_event_of_the_slow_lane_needs_no_spilling() {
+fn a_cancelled_event_of_the_backlog_needs_no_spilling() {
     let now = Instant::now();
     let mut schedule = Schedule::<Shelves>::default();
     schedule.set_routes(vec![route(1)], &Shelves, now);
@@ -474,7 +474,7 @@ fn what_a_claim_has_read_is_taken() {
     let mut schedule = schedule(vec![route(1)], now);
     schedule.set_routes(vec![route(1)], &Shelves, now);
     let claim = schedule.claims(now, NOW).remove(0);
-    // Meanwhile the lane gets other work.
+    // Meanwhile the queue gets other work.
     for id in 1001..1201 {
         assert_eq!(schedule.offer(event(id, 1), now), Decision::Taken);
     }
@@ -491,8 +491,12 @@ fn an_id_that_another_delivery_has_is_not_passed_over() {
     let double = |webhook| Event { xid: Xid8(8), ..event(5, webhook) };
     let named = Spill { xid: Xid8(8), ..spill(5) };
     assert_eq!(schedule.offer(double(2), now), Decision::Doubled(named));
-    assert_eq!(schedule.withdraw(5, Xid8(8), now), None, "it is the other one that is in the lane");
-    // One in the slow lane is asked for again.
+    assert_eq!(
+        schedule.withdraw(5, Xid8(8), now),
+        None,
+        "it is the other one that is in the queue"
+    );
+    // One in the backlog is asked for again.
     schedule.tracks.get_mut(&2).unwrap().look_again();
     let claim = schedule.claims(now, NOW).into_iter().find(|claim| claim.webhook == 2).unwrap();
     let row = (NOW, Event { origin: Origin::Pending { slot: Some(0) }, ..double(2) });
@@ -552,10 +556,10 @@ fn what_waits_for_one_leaves_room_for_others() {
     assert!(!schedule.has_room(), "but keeps up");
     schedule.offer(event(10, 2), now);
     assert!(schedule.has_room_for_fresh(now));
-    // Its lane has all of it, and takes nothing.
+    // Its queue has all of it, and takes nothing.
     let sent = schedule.take_outbox(at(Instant::now()));
-    for (lane, messages) in sent {
-        lane.take(messages, Duration::from_secs(1));
+    for (queue, parcels) in sent {
+        queue.take(parcels, Duration::from_secs(1));
     }
     assert!(schedule.survey(now).is_empty());
     assert!(schedule.has_room(), "nobody waits for it any more");
@@ -564,7 +568,7 @@ fn what_waits_for_one_leaves_room_for_others() {
 #[test]
 fn no_more_is_read_once_so_many_events_are_in_memory() {
     let now = Instant::now();
-    let most = i32::try_from(MOST_MESSAGES).expect("a few");
+    let most = i32::try_from(MOST_DELIVERIES).expect("a few");
     let mut schedule = schedule((0..=most).map(route).collect(), now);
     for webhook in 0..most {
         if webhook == most - 1 {
@@ -582,8 +586,8 @@ fn what_is_too_much_goes_back_to_where_it_waits() {
     for id in 0..32 {
         schedule.offer(large(id, 1 + (id % 8) as i32, MIB), now);
     }
-    for (lane, messages) in schedule.take_outbox(at(Instant::now())) {
-        lane.take(messages, Duration::from_secs(1));
+    for (queue, parcels) in schedule.take_outbox(at(Instant::now())) {
+        queue.take(parcels, Duration::from_secs(1));
     }
     let spills = schedule.survey(now);
     assert_eq!(spills.len(), 8 * 3, "of each endpoint one event of four stays");

@@ -22,6 +22,9 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// How often it is written down what has been answered meanwhile.
 const STEP: Duration = Duration::from_millis(20);
 
+// What is answered within the moment is written down within the limit, and the server has some of its 3 s left.
+const _: () = assert!(GRACE.as_millis() < LIMIT.as_millis() && LIMIT.as_millis() < 3_000);
+
 impl Leader {
     /// Does what is left to be done if SIGTERM has come, and ends the process.
     pub(super) fn end_if_asked(&mut self) {

@@ -14,6 +14,7 @@ use crate::host::state::{Leave, State};
 use crate::host::txn::{self, TxnError};
 use crate::log::retention;
 use crate::pg::{interrupt, settings};
+use crate::worker::places::PATIENCE;
 use crate::worker::{Exit, LONGEST_PAUSE};
 use domain::time::Timestamp;
 
@@ -24,6 +25,9 @@ const DRAIN: Duration = Duration::from_secs(6);
 
 /// How often it is looked meanwhile whether there is more to write.
 const STEP: Duration = Duration::from_millis(100);
+
+// The 10 s that a database waits at most.
+const _: () = assert!(DRAIN.as_secs() + PATIENCE.as_secs() < 10);
 
 impl Leader {
     /// Nothing is under way, to be read, to be written or due.
@@ -45,7 +49,7 @@ impl Leader {
                 self.entry.stay();
                 None
             }
-            // Otherwise one that has to leave each time before its first look would never send anything.
+            // Otherwise one that has to leave each time before its first poll would never send anything.
             Leave::Soon if self.pacing.is_behind() && self.errors == 0 => None,
             Leave::Soon => {
                 let now = Instant::now();
@@ -64,7 +68,7 @@ impl Leader {
     /// Waits for what is under way.
     pub(super) fn wait_to_leave(&self) {
         let wait = self.flush_in(Instant::now()).unwrap_or(STEP).min(STEP);
-        interrupt::wait(Some(self.sender.bell()), wait);
+        interrupt::wait(Some(self.sender.wakeup()), wait);
     }
 
     /// Writes everything down, the next due time on the board. Whatever it cannot write is found by the next worker. What is
@@ -101,7 +105,7 @@ impl Leader {
         }
         self.save()?;
         let time = self.time.now();
-        let turning = txn::run(self.extension, |session| retention::due_in(session, time))?;
+        let rotation = txn::run(self.extension, |session| retention::due_in(session, time))?;
         let (now, clock) = (Instant::now(), self.time.now());
         let unfinished =
             self.pacing.is_behind() || !self.schedule.is_empty() || !self.reader.is_done();
@@ -109,7 +113,7 @@ impl Leader {
             return Ok(Some(Duration::ZERO));
         }
         let sending = settings::enabled().then(|| self.schedule.next_wake(now, clock)).flatten();
-        let times = [Some(turning), sending, self.upkeep.due_at_rest(now, clock)];
+        let times = [Some(rotation), sending, self.upkeep.due_at_rest(now, clock)];
         Ok(times.into_iter().flatten().min())
     }
 }

@@ -14,8 +14,10 @@ const SPACING: (Duration, Duration) = (Duration::from_millis(1), Duration::from_
 /// How often is seen to what cannot wait for a batch. Nobody wakes the leader meanwhile.
 const STEP: Duration = Duration::from_millis(5);
 
-/// How often it is looked whether a lane without room is behind by now: nothing tells.
+/// How often it is looked whether an endpoint queue without room is behind by now: nothing tells.
 const HANGING: Duration = Duration::from_millis(100);
+
+const _: () = assert!(SPACING.0.as_micros() < SPACING.1.as_micros());
 
 impl Leader {
     /// Waits for whatever comes first. Never blocks anywhere else.
@@ -25,7 +27,7 @@ impl Leader {
         if timeout.is_zero() {
             interrupt::serve();
         } else {
-            interrupt::wait(Some(self.sender.bell()), timeout);
+            interrupt::wait(Some(self.sender.wakeup()), timeout);
         }
         if !self.may_read_on() {
             self.gather(next);
@@ -42,7 +44,7 @@ impl Leader {
                 || self.entry.is_asked()
                 || self.sender.has_many_outcomes()
                 || push == Some(Duration::ZERO);
-            let end = if hurry { next } else { next.max(self.next_look()) };
+            let end = if hurry { next } else { next.max(self.next_poll()) };
             let left = end.saturating_duration_since(now);
             if left.is_zero() {
                 return;
@@ -54,14 +56,14 @@ impl Leader {
     }
 
     /// Before this, events gather.
-    pub(super) fn next_look(&self) -> Instant {
-        self.pacing.next_look(self.look_is_due())
+    pub(super) fn next_poll(&self) -> Instant {
+        self.pacing.next_poll(self.poll_is_due())
     }
 
-    /// For how long events gather after a look.
+    /// For how long events gather after a poll.
     pub(super) fn batch_delay(&mut self, now: Instant) -> Duration {
         let longest = settings::batch_delay();
-        // Nobody waits for what a look finds then.
+        // Nobody waits for what a poll finds then.
         if !settings::enabled() {
             return longest;
         }
@@ -83,12 +85,12 @@ impl Leader {
         }
         let now = Instant::now();
         let interval = settings::poll_interval();
-        let poll = Some(self.pacing.poll_in(now, interval));
+        let unasked = Some(self.pacing.unasked_in(now, interval));
         let claims = self.claims_due_in(now);
         let push = self.schedule.push_due_in(now);
         let room = (self.reads() && self.reader.has_unread()).then_some(HANGING);
         let upkeep = self.upkeep.due_in(now, self.ledger.backlog());
-        let times = [poll, self.flush_in(now), claims, push, room, upkeep];
+        let times = [unasked, self.flush_in(now), claims, push, room, upkeep];
         times.into_iter().flatten().min().unwrap_or(interval)
     }
 
@@ -106,18 +108,18 @@ impl Leader {
             && self.ledger.room() > 0
     }
 
-    /// The last look has left something that the next one can take.
+    /// The last poll has left something that the next one can take.
     fn has_more(&self) -> bool {
         self.may_read_on() || self.reader.has_many_cancelled()
     }
 
     /// Something is under way, or to be read, or due.
     pub(super) fn has_work(&self) -> bool {
-        !self.schedule.is_empty() || self.reader.has_unread() || self.look_is_due()
+        !self.schedule.is_empty() || self.reader.has_unread() || self.poll_is_due()
     }
 
-    /// A look would find something, whoever has woken it or not.
-    pub(super) fn look_is_due(&self) -> bool {
+    /// A poll would find something, whoever has woken it or not.
+    pub(super) fn poll_is_due(&self) -> bool {
         self.has_more() || self.claims_due_in(Instant::now()) == Some(Duration::ZERO)
     }
 

@@ -51,7 +51,7 @@ const _: () = assert!(offset_of!(Completion, data) == 0 && offset_of!(Completion
 
 /// Writes that wait for each other.
 #[derive(Default)]
-pub struct Burst {
+pub struct WriteBatch {
     kernel: Option<Kernel>,
     writes: Vec<Write>,
 }
@@ -65,7 +65,7 @@ struct Write {
 /// What the kernel completes writes in: an `aio_context_t`.
 struct Kernel(libc::c_ulong);
 
-impl Burst {
+impl WriteBatch {
     /// An empty one.
     pub fn new() -> Self {
         Self { kernel: Kernel::new(), writes: Vec::new() }
@@ -108,7 +108,7 @@ impl Burst {
 
 impl Write {
     fn alone(&self) -> io::Result<usize> {
-        // SAFETY: `Burst::add` asks for a file that is open and bytes that are there.
+        // SAFETY: `WriteBatch::add` asks for a file that is open and bytes that are there.
         let written = unsafe {
             libc::send(self.file, self.bytes.cast(), self.bytes.len(), libc::MSG_NOSIGNAL)
         };
@@ -201,34 +201,34 @@ mod tests {
     }
 
     /// One that the kernel writes, and one that it refuses.
-    fn both() -> [Burst; 2] {
-        let by_kernel = Burst::new();
+    fn both() -> [WriteBatch; 2] {
+        let by_kernel = WriteBatch::new();
         assert!(by_kernel.kernel.is_some(), "this kernel has no io_setup");
-        [by_kernel, Burst::default()]
+        [by_kernel, WriteBatch::default()]
     }
 
-    fn add(burst: &mut Burst, key: usize, file: &UnixStream, bytes: &'static [u8]) {
+    fn add(batch: &mut WriteBatch, key: usize, file: &UnixStream, bytes: &'static [u8]) {
         // SAFETY: the bytes are static, and the tests keep their files until the end.
-        unsafe { burst.add(key, file.as_raw_fd(), bytes) };
+        unsafe { batch.add(key, file.as_raw_fd(), bytes) };
     }
 
-    fn outcomes(burst: &mut Burst) -> Vec<(usize, Result<usize, ErrorKind>)> {
-        let outcomes = burst.flush().into_iter();
+    fn outcomes(batch: &mut WriteBatch) -> Vec<(usize, Result<usize, ErrorKind>)> {
+        let outcomes = batch.flush().into_iter();
         outcomes.map(|(key, outcome)| (key, outcome.map_err(|error| error.kind()))).collect()
     }
 
     #[test]
     fn everything_is_written_once_and_where_it_belongs() {
-        for mut burst in both() {
+        for mut batch in both() {
             let pairs: Vec<_> = (0..2 * MOST + 2).map(|_| pair()).collect();
             for (key, (near, _)) in pairs.iter().enumerate() {
-                add(&mut burst, key, near, &b"ababab"[key % 2..][..5]);
+                add(&mut batch, key, near, &b"ababab"[key % 2..][..5]);
             }
-            assert!(!burst.is_empty());
+            assert!(!batch.is_empty());
             let expected: Vec<_> = (0..pairs.len()).map(|key| (key, Ok(5))).collect();
-            assert_eq!(outcomes(&mut burst), expected);
-            assert!(burst.is_empty());
-            assert_eq!(outcomes(&mut burst), []);
+            assert_eq!(outcomes(&mut batch), expected);
+            assert!(batch.is_empty());
+            assert_eq!(outcomes(&mut batch), []);
             for (key, (near, mut far)) in pairs.into_iter().enumerate() {
                 drop(near);
                 let mut text = String::new();
@@ -241,20 +241,20 @@ mod tests {
     #[test]
     fn each_write_has_its_own_end() {
         static LARGE: [u8; 4 << 20] = [b'a'; 4 << 20];
-        for mut burst in both() {
+        for mut batch in both() {
             let ((one, _one), (full, _full), (broken, gone), (four, _four)) =
                 (pair(), pair(), pair(), pair());
             drop(gone);
-            add(&mut burst, 5, &full, &LARGE);
-            let [(5, Ok(part))] = outcomes(&mut burst)[..] else {
+            add(&mut batch, 5, &full, &LARGE);
+            let [(5, Ok(part))] = outcomes(&mut batch)[..] else {
                 panic!("there is room for a part");
             };
             assert!(part > 0 && part < LARGE.len(), "{part}");
             for (key, file) in [(1, &one), (2, &full), (3, &broken), (4, &four)] {
-                add(&mut burst, key, file, b"abc");
+                add(&mut batch, key, file, b"abc");
             }
             let (full, broken) = (Err(ErrorKind::WouldBlock), Err(ErrorKind::BrokenPipe));
-            assert_eq!(outcomes(&mut burst), [(1, Ok(3)), (2, full), (3, broken), (4, Ok(3))]);
+            assert_eq!(outcomes(&mut batch), [(1, Ok(3)), (2, full), (3, broken), (4, Ok(3))]);
         }
     }
 
@@ -301,13 +301,13 @@ mod tests {
 
     #[test]
     fn what_the_kernel_does_not_take_is_written_as_well() {
-        let [mut burst, _] = both();
+        let [mut batch, _] = both();
         let ((one, _one), (two, _two)) = (pair(), pair());
-        add(&mut burst, 1, &one, b"abc");
+        add(&mut batch, 1, &one, b"abc");
         // SAFETY: that there is no such file is the point.
-        unsafe { burst.add(2, -1, b"abc".as_slice()) };
-        add(&mut burst, 3, &two, b"abc");
-        let [(1, Ok(3)), (2, Err(error)), (3, Ok(3))] = &burst.flush()[..] else {
+        unsafe { batch.add(2, -1, b"abc".as_slice()) };
+        add(&mut batch, 3, &two, b"abc");
+        let [(1, Ok(3)), (2, Err(error)), (3, Ok(3))] = &batch.flush()[..] else {
             panic!("three writes");
         };
         assert_eq!(error.raw_os_error(), Some(libc::EBADF));

@@ -1,11 +1,11 @@
-//! When the ring is turned over, and what is said where it cannot be.
+//! When the ring rotates, and what is said where it cannot be.
 
 use std::time::Instant;
 
 use pgrx::prelude::*;
 
 use crate::host::txn::{self, TxnError};
-use crate::log::retention::{self, Turn};
+use crate::log::retention::{self, Rotation};
 use crate::pg::identity::Extension;
 use crate::pg::settings;
 use domain::time::Timestamp;
@@ -13,61 +13,61 @@ use domain::time::Timestamp;
 /// Refused so often in a row, somebody does not only read the log for a moment.
 const TELLING: u32 = 2;
 
-/// What is known of the ring's turning.
+/// What is known of the ring's rotation.
 #[derive(Default)]
-pub(super) struct Turning {
-    /// Although nothing is sent, events of the ring go to the slow lane, so that it can turn.
+pub(super) struct Rotating {
+    /// Although nothing is sent, events of the ring go to the backlog, so that it can rotate.
     draining: bool,
     /// `None`: not yet in this run, which may be a short one.
     asked: Option<Instant>,
     /// In a row.
     refused: u32,
-    /// Why, as it is written down; `None`: not known, or it turns.
+    /// Why, as it is written down; `None`: not known, or it rotates.
     blocked: Option<String>,
     /// It is known whether something is written down.
     known: bool,
 }
 
-impl Turning {
+impl Rotating {
     /// The ring is to be read, although nothing is sent.
     pub(super) fn is_draining(&self) -> bool {
         self.draining
     }
 
-    /// Turns it, if it is time, which the queue's `clock` shows. A slot that somebody uses is tried again later.
+    /// Rotates it, if it is time, which the queue's `clock` shows. A slot that somebody uses is tried again later.
     pub(super) fn work(
         &mut self,
         extension: Extension,
         now: Instant,
         clock: Timestamp,
-    ) -> Result<Option<Turn>, TxnError> {
-        let turn = self.turn(extension, now, clock)?;
-        match turn {
-            Some(Turn::Blocked) => self.draining = !settings::enabled(),
+    ) -> Result<Option<Rotation>, TxnError> {
+        let rotation = self.rotate(extension, now, clock)?;
+        match rotation {
+            Some(Rotation::Blocked) => self.draining = !settings::enabled(),
             Some(_) => self.draining = false,
             None => {}
         }
-        Ok(turn)
+        Ok(rotation)
     }
 
-    fn turn(
+    fn rotate(
         &mut self,
         extension: Extension,
         now: Instant,
         clock: Timestamp,
-    ) -> Result<Option<Turn>, TxnError> {
+    ) -> Result<Option<Rotation>, TxnError> {
         if self.asked.is_some_and(|asked| now.duration_since(asked) < retention::interval()) {
             return Ok(None);
         }
         self.asked = Some(now);
-        let turned = txn::tried(extension, |session| retention::turn(session, clock))?;
-        let (turn, otherwise) = match turned {
-            Ok(Turn::Blocked) => {
-                (Some(Turn::Blocked), "it holds events that are not settled".to_owned())
+        let rotated = txn::tried(extension, |session| retention::rotate(session, clock))?;
+        let (rotation, otherwise) = match rotated {
+            Ok(Rotation::Blocked) => {
+                (Some(Rotation::Blocked), "it holds events that are not settled".to_owned())
             }
-            Ok(turn) => {
+            Ok(rotation) => {
                 self.goes_on(extension)?;
-                return Ok(Some(turn));
+                return Ok(Some(rotation));
             }
             Err(message) => (None, message),
         };
@@ -75,7 +75,7 @@ impl Turning {
         if self.refused >= TELLING {
             self.tell(extension, otherwise)?;
         }
-        Ok(turn)
+        Ok(rotation)
     }
 
     fn goes_on(&mut self, extension: Extension) -> Result<(), TxnError> {
@@ -87,7 +87,7 @@ impl Turning {
         Ok(())
     }
 
-    /// The log says it once until it turns, and webhook_check each reason that there is meanwhile.
+    /// The log says it once until it rotates, and webhook_check each reason that there is meanwhile.
     fn tell(&mut self, extension: Extension, otherwise: String) -> Result<(), TxnError> {
         let Ok((holders, size)) = txn::tried(extension, retention::holders)? else {
             return Ok(());

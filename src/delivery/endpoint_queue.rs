@@ -1,11 +1,11 @@
 //! The queue of one endpoint, and how many requests to it there may be at once.
 //!
-//! A lane with messages is represented in the pool by runners: each is a claim on one place, and
-//! there are never more of them than the lane's limit. A slow endpoint therefore holds its own
+//! An endpoint queue with parcels is represented in the pool by runners: each is a claim on one permit, and
+//! there are never more of them than its limit. A slow endpoint therefore holds its own
 //! runners and nothing else. There are only as many as the endpoint's pace asks for (Little's law), because
 //! few connections with much to do cost less than many with little; when none comes back for more, their
-//! number doubles. After so many failures in a row that the breaker will open, the lane
-//! holds: its runners end, and the messages wait until the leader has decided.
+//! number doubles. After so many failures in a row that the breaker will open, the queue
+//! holds: its runners end, and the parcels wait until the leader has decided.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use super::client::{Client, Destination, Endpoint};
 use domain::breaker;
 use domain::failure::{ErrorClass, Failure};
 use domain::rate::Rate;
-use transit::sending::{EndpointQueue, Message, Queues, Waiting};
+use transit::sending::{Parcel, Queue, Queues, Waiting};
 
 /// Runners are started so that what waits is taken within this time.
 const STINT: Duration = Duration::from_millis(1);
@@ -23,11 +23,11 @@ const STINT: Duration = Duration::from_millis(1);
 /// An attempt that usually takes less than this is fast.
 const FAST: Duration = Duration::from_millis(5);
 
-/// When messages wait and none has been taken for this long, the endpoint is not as fast as it was.
+/// When parcels wait and none has been taken for this long, the endpoint is not as fast as it was.
 const LATE: Duration = Duration::from_millis(20);
 
 /// The same for an endpoint of which nothing is known yet. It begins with one, so that many new ones leave
-/// places to others.
+/// permits to others.
 const LATE_UNKNOWN: Duration = Duration::from_millis(500);
 
 /// The best time of an attempt is forgotten by this part with each that takes longer.
@@ -36,12 +36,12 @@ const FORGET: u32 = 1024;
 /// What one attempt counts for in the usual time: an eighth.
 const MEMORY: u32 = 8;
 
-/// An attempt that takes longer than this is no fast one. Lower, and distant endpoints share places for nothing; higher, and those
-/// that are not fast hold places for longer that fast ones wait for.
+/// An attempt that takes longer than this is no fast one. Lower, and distant endpoints share permits for nothing; higher, and those
+/// that are not fast hold permits for longer that fast ones wait for.
 const STEADY: Duration = Duration::from_millis(100);
 
 /// One that takes longer than this is slow. An endpoint that answers sooner must not wait for those that hang; higher, and those
-/// that it shares places with hold them for longer.
+/// that it shares permits with hold them for longer.
 const SLOW: Duration = Duration::from_secs(2);
 
 /// Attempts in a row that change what is known of an endpoint: one may be an accident.
@@ -56,7 +56,7 @@ pub enum Pace {
     Steady,
     /// None has ended yet.
     Unknown,
-    /// An attempt holds its place for long.
+    /// An attempt holds its permit for long.
     Slow,
 }
 
@@ -72,15 +72,15 @@ impl Pace {
     }
 }
 
-/// One endpoint's waiting messages.
-pub struct Lane {
+/// One endpoint's waiting parcels.
+pub struct EndpointQueue {
     webhook: i32,
     state: Mutex<State>,
 }
 
 struct State {
     endpoint: Arc<Endpoint>,
-    queue: VecDeque<(Instant, Message)>,
+    queue: VecDeque<(Instant, Parcel)>,
     /// Of what is in it.
     bytes: usize,
     limit: usize,
@@ -88,7 +88,7 @@ struct State {
     rate: Option<Rate>,
     /// How long an attempt takes, usually and at best.
     times: Option<(Duration, Duration)>,
-    /// When a message was last taken, or the runners doubled.
+    /// When a parcel was last taken, or the runners doubled.
     moved: Option<Instant>,
     /// Runners that there must be until one comes back.
     least: usize,
@@ -99,8 +99,8 @@ struct State {
     doubts: u32,
 }
 
-impl Lane {
-    /// An empty lane of `webhook`, within the limits of its destination.
+impl EndpointQueue {
+    /// An empty queue of `webhook`, within the limits of its destination.
     pub fn new(webhook: i32, endpoint: Arc<Endpoint>) -> Self {
         let destination = endpoint.destination();
         let state = State {
@@ -120,7 +120,7 @@ impl Lane {
         Self { webhook, state: Mutex::new(state) }
     }
 
-    /// Whose messages these are.
+    /// Whose parcels these are.
     pub fn webhook(&self) -> i32 {
         self.webhook
     }
@@ -151,21 +151,17 @@ impl Lane {
         }
     }
 
-    /// Appends `messages` and ends a hold; returns how many runners the caller must start.
-    pub(super) fn push(&self, messages: impl IntoIterator<Item = Message>) -> usize {
-        self.push_at(messages, Instant::now())
+    /// Appends `parcels` and ends a hold; returns how many runners the caller must start.
+    pub(super) fn push(&self, parcels: impl IntoIterator<Item = Parcel>) -> usize {
+        self.push_at(parcels, Instant::now())
     }
 
     /// The same, as of `now`.
-    pub(crate) fn push_at(
-        &self,
-        messages: impl IntoIterator<Item = Message>,
-        now: Instant,
-    ) -> usize {
+    pub(crate) fn push_at(&self, parcels: impl IntoIterator<Item = Parcel>, now: Instant) -> usize {
         let mut state = self.lock();
-        for message in messages {
-            state.bytes += message.bytes();
-            state.queue.push_back((now, message));
+        for parcel in parcels {
+            state.bytes += parcel.bytes();
+            state.queue.push_back((now, parcel));
         }
         // One more failure makes it hold again.
         state.failures = state.failures.min(breaker::TRIPS_AT - 1);
@@ -174,19 +170,19 @@ impl Lane {
         missing
     }
 
-    /// The next message for a runner, with the endpoint as it is now. `None` ends the runner.
-    pub(super) fn next(&self) -> Option<(Arc<Endpoint>, Message)> {
+    /// The next parcel for a runner, with the endpoint as it is now. `None` ends the runner.
+    pub(super) fn next(&self) -> Option<(Arc<Endpoint>, Parcel)> {
         let now = Instant::now();
         let mut state = self.lock();
         if state.runners <= state.limit.min(2 * state.wanted())
             && state.failures < breaker::TRIPS_AT
             && !state.queue.is_empty()
             && state.rate.as_mut().is_none_or(|rate| rate.take(now))
-            && let Some((_, message)) = state.queue.pop_front()
+            && let Some((_, parcel)) = state.queue.pop_front()
         {
             state.moved = Some(now);
-            state.bytes -= message.bytes();
-            return Some((Arc::clone(&state.endpoint), message));
+            state.bytes -= parcel.bytes();
+            return Some((Arc::clone(&state.endpoint), parcel));
         }
         state.runners -= 1;
         None
@@ -200,16 +196,16 @@ impl Lane {
 
 impl Queues for Client {
     type Destination = Destination;
-    type Queue = Lane;
+    type Queue = EndpointQueue;
 
     fn is(&self, other: &Self) -> bool {
         Self::is(self, other)
     }
 
-    fn queue(&self, webhook: i32, to: Destination) -> Result<Arc<Lane>, Failure> {
+    fn queue(&self, webhook: i32, to: Destination) -> Result<Arc<EndpointQueue>, Failure> {
         let endpoint = Endpoint::new(self, to)
             .map_err(|error| Failure::new(ErrorClass::Internal, error.to_string()))?;
-        Ok(Arc::new(Lane::new(webhook, Arc::new(endpoint))))
+        Ok(Arc::new(EndpointQueue::new(webhook, Arc::new(endpoint))))
     }
 
     fn concurrency(to: &Destination) -> usize {
@@ -217,7 +213,7 @@ impl Queues for Client {
     }
 }
 
-impl EndpointQueue for Lane {
+impl Queue for EndpointQueue {
     fn waiting(&self, now: Instant) -> Waiting {
         let state = self.lock();
         let since = |at: Instant| now.saturating_duration_since(at);
@@ -275,36 +271,36 @@ impl EndpointQueue for Lane {
         };
     }
 
-    fn give_back(&self, bytes: usize) -> Vec<Message> {
+    fn give_back(&self, bytes: usize) -> Vec<Parcel> {
         let mut state = self.lock();
         let mut left = 0;
-        let fits = |(_, message): &&(Instant, Message)| {
-            left += message.bytes();
+        let fits = |(_, parcel): &&(Instant, Parcel)| {
+            left += parcel.bytes();
             left <= bytes
         };
         let kept = state.queue.iter().take_while(fits).count();
-        let given: Vec<Message> = state.queue.drain(kept..).map(|(_, message)| message).collect();
-        state.bytes -= given.iter().map(Message::bytes).sum::<usize>();
+        let given: Vec<Parcel> = state.queue.drain(kept..).map(|(_, parcel)| parcel).collect();
+        state.bytes -= given.iter().map(Parcel::bytes).sum::<usize>();
         given
     }
 
     fn withdraw(&self, delivery: i64) -> bool {
         let mut state = self.lock();
-        let at = state.queue.iter().position(|(_, message)| message.delivery == delivery);
+        let at = state.queue.iter().position(|(_, parcel)| parcel.delivery == delivery);
         let withdrawn = at.and_then(|at| state.queue.remove(at));
-        state.bytes -= withdrawn.as_ref().map_or(0, |(_, message)| message.bytes());
+        state.bytes -= withdrawn.as_ref().map_or(0, |(_, parcel)| parcel.bytes());
         withdrawn.is_some()
     }
 }
 
 impl State {
-    /// Since when messages wait and none is taken.
+    /// Since when parcels wait and none is taken.
     fn stuck_since(&self) -> Option<Instant> {
         let (since, _) = self.queue.front()?;
         Some(self.moved.map_or(*since, |moved| moved.max(*since)))
     }
 
-    /// How long may pass without a message being taken.
+    /// How long may pass without a parcel being taken.
     fn late(&self) -> Duration {
         if self.times.is_some() { LATE } else { LATE_UNKNOWN }
     }

@@ -1,4 +1,4 @@
-//! Looking for what is to be sent: one short transaction that reads.
+//! Polling for what is to be sent: one short transaction that reads.
 
 use std::time::{Duration, Instant};
 
@@ -23,12 +23,12 @@ use transit::schedule::Decision;
 const PAGES: usize = 4;
 
 impl Leader {
-    /// Reads changed definitions, due events of the slow lane and new events of the ring, and hands them
+    /// Reads changed definitions, due events of the backlog and new events of the ring, and hands them
     /// to the threads when the transaction has ended.
-    pub(super) fn look(&mut self, polling: bool) -> Result<(), TxnError> {
+    pub(super) fn poll(&mut self, unasked: bool) -> Result<(), TxnError> {
         let result = txn::run(self.extension, |session| {
-            if polling {
-                self.database.poll(session, self.extension);
+            if unasked {
+                self.database.check(session, self.extension);
             }
             if definitions::take_changed() {
                 self.read_definitions(session);
@@ -78,7 +78,7 @@ impl Leader {
         }
     }
 
-    /// Takes due events of the slow lane.
+    /// Takes due events of the backlog.
     fn claim(&mut self, session: &Session) {
         let (now, clock) = (Instant::now(), self.time.now());
         let mut claims = self.schedule.claims(now, clock);

@@ -6,41 +6,41 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-/// Readable from [`Self::ring`] to [`Self::silence`].
-pub struct Bell {
+/// Readable from [`Self::wake`] to [`Self::clear`].
+pub struct Wakeup {
     event: EventFd,
-    rung: AtomicBool,
+    woken: AtomicBool,
 }
 
-impl Bell {
-    /// A silent one.
+impl Wakeup {
+    /// One that has not been used.
     ///
     /// # Errors
     ///
     /// The operating system's limit on file descriptors.
     pub fn new() -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-        Ok(Self { event, rung: AtomicBool::new(false) })
+        Ok(Self { event, woken: AtomicBool::new(false) })
     }
 
     /// There is something to see.
-    pub fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
+    pub fn wake(&self) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
             // Fails only when the counter is full, which wakes as well.
             let _ = self.event.write(1);
         }
     }
 
-    /// For whoever looks after this: what comes from now on rings again.
-    pub fn silence(&self) {
-        if self.rung.load(Ordering::Acquire) {
+    /// For whoever looks after this: what comes from now on wakes again.
+    pub fn clear(&self) {
+        if self.woken.load(Ordering::Acquire) {
             let _ = self.event.read();
-            self.rung.store(false, Ordering::Release);
+            self.woken.store(false, Ordering::Release);
         }
     }
 }
 
-impl AsFd for Bell {
+impl AsFd for Wakeup {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.event.as_fd()
     }
@@ -51,21 +51,21 @@ mod tests {
     use super::*;
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-    fn is_heard(bell: &Bell) -> bool {
-        let mut files = [PollFd::new(bell.as_fd(), PollFlags::POLLIN)];
+    fn wakes(wakeup: &Wakeup) -> bool {
+        let mut files = [PollFd::new(wakeup.as_fd(), PollFlags::POLLIN)];
         poll(&mut files, PollTimeout::ZERO).unwrap() == 1
     }
 
     #[test]
-    fn is_heard_until_it_is_silenced_however_often_it_rang() {
-        let bell = Bell::new().unwrap();
-        assert!(!is_heard(&bell));
+    fn wakes_until_it_is_cleared_however_often_it_was_used() {
+        let wakeup = Wakeup::new().unwrap();
+        assert!(!wakes(&wakeup));
         for _ in 0..2 {
-            bell.ring();
-            bell.ring();
-            assert!(is_heard(&bell));
-            bell.silence();
-            assert!(!is_heard(&bell));
+            wakeup.wake();
+            wakeup.wake();
+            assert!(wakes(&wakeup));
+            wakeup.clear();
+            assert!(!wakes(&wakeup));
         }
     }
 }
