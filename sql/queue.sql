@@ -172,7 +172,7 @@ COMMENT ON TABLE webhook.absence IS
     'private: when there was no worker although something was due; that does not count for how long retries last';
 
 -- At most one row: where the walk through webhook.pending is that no worker is at, because its database rests before the end
--- of it. See src/worker/bounds.rs.
+-- of it. See src/worker/walking.rs.
 CREATE TABLE webhook.walk (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     -- It goes on behind this id.

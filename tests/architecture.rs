@@ -86,10 +86,22 @@ impl File {
         self.path.split(['/', '.']).next().unwrap_or_default()
     }
 
-    /// The rooms of the extension itself that it names. Of the others Cargo knows.
+    /// The rooms that it names; in a room that is a package, of which Cargo knows that, none.
     fn uses(&self) -> BTreeSet<&'static str> {
-        let named = |room: &str| !is_pure(room) && self.mentions(&format!("crate::{room}"));
+        let named = |room: &str| match (is_pure(self.room()), is_pure(room)) {
+            (true, _) => false,
+            (false, true) => self.imports(room),
+            (false, false) => self.mentions(&format!("crate::{room}")),
+        };
         RANKS.iter().map(|(room, _)| *room).filter(|room| named(room)).collect()
+    }
+
+    /// Whether it names a package, where that is not a module of its own room.
+    fn imports(&self, package: &str) -> bool {
+        self.code.match_indices(&format!("{package}::")).any(|(at, _)| {
+            let before = self.code[..at].chars().next_back();
+            !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':')
+        })
     }
 
     /// Whether it names the module of another file of its room, from beside it.
@@ -338,6 +350,20 @@ fn statements_are_in_files() {
         }
     }
     assert_none(found, "SQL belongs into sql/query");
+}
+
+#[test]
+fn each_statement_is_in_the_folder_of_the_room_that_runs_it() {
+    let mut found = Vec::new();
+    for file in files("src", "rs") {
+        for rest in file.code.split("sql!(\"").skip(1) {
+            let folder = rest.split('/').next().unwrap_or_default();
+            if folder != file.room() {
+                found.push(format!("{} runs {}", file.path, rest.split('"').next().unwrap_or("")));
+            }
+        }
+    }
+    assert_none(found, "sql/query");
 }
 
 #[test]

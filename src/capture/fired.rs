@@ -213,11 +213,11 @@ unsafe fn load(trigger: &Fired, descriptor: pg_sys::TupleDesc) -> Known {
 /// That of a source that is known, or a new one. Whatever makes it outdated makes all sources so.
 fn recipient(session: &Session, webhook: i32) -> Option<Rc<Recipient>> {
     let known = SOURCES.with_borrow(|sources| {
-        let mut senders = sources
+        let mut recipients = sources
             .values()
             .filter_map(|known| known.source.as_ref())
             .map(|source| &source.recipient);
-        senders.find(|recipient| recipient.webhook == webhook && recipient.is_current()).cloned()
+        recipients.find(|recipient| recipient.webhook == webhook && recipient.is_current()).cloned()
     });
     known.or_else(|| Recipient::load(session, webhook).map(Rc::new))
 }

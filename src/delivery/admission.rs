@@ -1,7 +1,7 @@
 //! Where runners wait for a permit: one queue of them for each pace, so that slow endpoints, however many, never
 //! hold every permit.
 //!
-//! There are as many permits as requests may be in delivery. Fast runners go first. Of those that may hang, endpoints of which
+//! There are as many permits as requests may be in flight. Fast runners go first. Of those that may hang, endpoints of which
 //! nothing is known and slow ones, a slow one gets another permit only while they hold less than half of the permits, a new one
 //! less than three quarters: what hangs until its timeout hangs in its own part of the pool, and leaves room to new
 //! ones. Endpoints that take their time and answer hold half at most, and find a permit beside those that hang: with them they
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_answers_finds_a_place_beside_those_that_hang() {
+    fn whoever_answers_finds_a_permit_beside_those_that_hang() {
         let admission = Arc::new(Admission::default());
         let steady = queue(2, Some(Duration::from_millis(300)));
         let hanging: Vec<_> = (10..18).map(|webhook| queue(webhook, None)).collect();
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn however_few_places_there_are_one_is_for_each_that_answers() {
+    fn however_few_permits_there_are_one_is_for_each_that_answers() {
         for permits in 1..=PERMITS {
             let admission = Arc::new(Admission::default());
             (10..20).for_each(|webhook| admission.join(queue(webhook, None)));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_answer_leave_places_to_slow_ones() {
+    fn those_that_answer_leave_permits_to_slow_ones() {
         let admission = Arc::new(Admission::default());
         let steady = queue(1, Some(Duration::from_millis(300)));
         let slow = queue(2, Some(Duration::from_secs(10)));
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn all_places_are_for_the_fast_ones() {
+    fn all_permits_are_for_the_fast_ones() {
         let admission = Arc::new(Admission::default());
         let fast = queue(1, Some(Duration::ZERO));
         for _ in 0..=PERMITS {

@@ -32,7 +32,7 @@ const SPARE: usize = 100;
 const EVENTS: usize = 1024;
 
 /// What the wakeup's event carries instead of a fiber's.
-const BELL: u64 = u64::MAX;
+const WAKEUP: u64 = u64::MAX;
 
 /// A longer wait is cut into several.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -148,7 +148,7 @@ fn millis(wait: Duration) -> i32 {
 pub fn waiting_room(wakeup: BorrowedFd<'_>) -> io::Result<Epoll> {
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
-    epoll.add(wakeup, EpollEvent::new(flags, BELL))?;
+    epoll.add(wakeup, EpollEvent::new(flags, WAKEUP))?;
     Ok(epoll)
 }
 
@@ -240,7 +240,7 @@ impl Fibers {
         }
     }
 
-    /// After [`Self::flush`]: waits for at most `patience` until the wakeup rings or a fiber can go on.
+    /// After [`Self::flush`]: waits for at most `patience` until the wakeup is used or a fiber can go on.
     pub fn wait(&mut self, patience: Duration) {
         let timeout = EpollTimeout::try_from(millis(left(self.soonest, patience)));
         // An open epoll fails only when it is interrupted.
@@ -270,7 +270,7 @@ impl Fibers {
             let data = self.events[at].data();
             let (at, wait) = (data as u32 as usize, (data >> 32) as u32);
             let waits = |slot: &Slot| slot.wait == wait && !slot.writes;
-            if data != BELL && self.slots.get(at).is_some_and(waits) {
+            if data != WAKEUP && self.slots.get(at).is_some_and(waits) {
                 self.resume(at, Ok(0));
             }
         }

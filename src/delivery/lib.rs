@@ -1,6 +1,6 @@
-//! Threads and HTTP: a message goes in, an outcome comes out.
+//! Threads and HTTP: a parcel goes in, an outcome comes out.
 //!
-//! Nothing here knows PostgreSQL, and no thread of this room may call it. A webhook's messages wait
+//! Nothing here knows PostgreSQL, and no thread of this room may call it. A webhook's parcels wait
 //! in its endpoint queue ([`endpoint_queue`]); runners take them from there as permits are free ([`admission`]), make one attempt
 //! after another ([`attempt`]), many of them on one thread ([`pool`], [`fiber`], [`write_batch`]), and report
 //! through a channel. Names are resolved and judged in one place ([`resolver`]), sockets are opened ([`race`], in the order of [`standing`])

@@ -1,4 +1,4 @@
-//! The requests in delivery, and the threads that carry them.
+//! The requests in flight, and the threads that carry them.
 //!
 //! Each runner that has a permit ([`super::admission`]) is a fiber ([`super::fiber`]) on one of few threads. One
 //! thread is enough for most loads, and leaves the server more of its processors than many would; another is
@@ -68,7 +68,7 @@ struct Shared {
 }
 
 impl Pool {
-    /// A pool without threads that will have at most `permits` requests in delivery.
+    /// A pool without threads that will have at most `permits` requests in flight.
     ///
     /// # Errors
     ///
@@ -155,7 +155,7 @@ impl Pool {
         self.shared.done.as_fd()
     }
 
-    /// Whether something has panicked outside of an attempt. Messages may be left that never have an outcome.
+    /// Whether something has panicked outside of an attempt. parcels may be left that never have an outcome.
     pub fn is_broken(&self) -> bool {
         self.shared.broken.load(Ordering::Relaxed)
     }
@@ -182,7 +182,7 @@ impl Shared {
         self.permits.load(Ordering::Relaxed)
     }
 
-    /// Whether an attempt may begin. If not, it is woken when it may.
+    /// Whether an attempt may begin. If not, the thread is woken when one may.
     fn may_begin(&self) -> bool {
         let has_room = || self.outcomes.len() < OUTCOMES;
         has_room() || {

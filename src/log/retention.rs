@@ -16,7 +16,7 @@ use domain::time::Timestamp;
 /// the others hold the retention. With more, less is kept beyond that, and a look at all of them costs more.
 pub const SLOTS: i16 = 8;
 
-/// What came of it.
+/// What came of a look whether the ring is to rotate.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Rotation {
     /// The current slot is young, and has room.

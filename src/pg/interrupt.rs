@@ -99,11 +99,11 @@ pub fn is_cut_short() -> bool {
     ending() && !FINISHING.load(Ordering::Relaxed)
 }
 
-/// Waits until the latch is set, `bell` is readable or `timeout` is over, whichever is first, and then
+/// Waits until the latch is set, `wakeup` is readable or `timeout` is over, whichever is first, and then
 /// serves interrupts. Ends the process when the postmaster is gone. Rounds `timeout` up to a millisecond.
-pub fn wait(bell: Option<BorrowedFd<'_>>, timeout: Duration) {
+pub fn wait(wakeup: Option<BorrowedFd<'_>>, timeout: Duration) {
     let mut events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
-    if bell.is_some() {
+    if wakeup.is_some() {
         events |= pg_sys::WL_SOCKET_READABLE;
     }
     let millis = timeout.as_nanos().div_ceil(1_000_000).min(3_600_000) as i64;
@@ -112,7 +112,7 @@ pub fn wait(bell: Option<BorrowedFd<'_>>, timeout: Duration) {
         pg_sys::WaitLatchOrSocket(
             pg_sys::MyLatch,
             events as i32,
-            bell.map_or(pg_sys::PGINVALID_SOCKET, |bell| bell.as_raw_fd()),
+            wakeup.map_or(pg_sys::PGINVALID_SOCKET, |wakeup| wakeup.as_raw_fd()),
             millis,
             WAIT_EVENT.get(),
         );
@@ -190,9 +190,9 @@ pub fn reload_if_asked() -> bool {
     true
 }
 
-/// Waits in a user's session until `bell` is readable. Serves interrupts meanwhile: a cancel or a
+/// Waits in a user's session until `wakeup` is readable. Serves interrupts meanwhile: a cancel or a
 /// termination does not return.
-pub fn wait_in_session(bell: BorrowedFd<'_>) {
+pub fn wait_in_session(wakeup: BorrowedFd<'_>) {
     let event = compat::wait_event(c"PgWebhookTest");
     let events = pg_sys::WL_LATCH_SET | pg_sys::WL_SOCKET_READABLE | pg_sys::WL_EXIT_ON_PM_DEATH;
     loop {
@@ -201,7 +201,7 @@ pub fn wait_in_session(bell: BorrowedFd<'_>) {
             let happened = pg_sys::WaitLatchOrSocket(
                 pg_sys::MyLatch,
                 events as i32,
-                bell.as_raw_fd(),
+                wakeup.as_raw_fd(),
                 -1,
                 event,
             );

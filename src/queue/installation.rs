@@ -51,7 +51,7 @@ pub fn claim(session: &Session, id: Option<String>) -> Result<(), Refusal> {
     };
     let (system, database) = (server::system_identifier() as i64, server::database());
     let args = [arg(id), arg(system), arg(database), arg(settings::server())];
-    session.run(sql!("api/install"), &args);
+    session.run(sql!("queue/install"), &args);
     Ok(())
 }
 
@@ -77,16 +77,16 @@ pub fn note_arrival(session: &Session) {
 /// Forgets what has come along with a copy. Where nobody has noted when that was made, all that there is.
 pub fn forget_what_came(session: &Session, copied: &Installation) {
     // As each function that changes one and then what waits of it.
-    session.run(sql!("api/lock_webhooks"), &[]);
+    session.run(sql!("queue/lock_webhooks"), &[]);
     // What the worker sees in the ring until this is committed it would move there.
-    session.run(sql!("api/lock_ring"), &[]);
-    // A turn locks it after that.
-    session.run(sql!("api/lock_backlog"), &[]);
+    session.run(sql!("queue/lock_ring"), &[]);
+    // A rotation locks it after that.
+    session.run(sql!("queue/lock_backlog"), &[]);
     let own = snapshot::top_xid();
-    let there = session.run(sql!("api/ring_before"), &[arg(own)]);
+    let there = session.run(sql!("queue/ring_before"), &[arg(own)]);
     // Not before: whoever has written any of that here has noted it, be it a moment ago.
     let arrived = arrival::noted(copied.since).unwrap_or(own);
     let came = there.iter().filter(|row| row.value::<Xid8>(3) < arrived);
     came.for_each(|row| heap::remove(row.value(1), row.value(2)));
-    session.run(sql!("api/forget_backlog"), &[arg(arrived)]);
+    session.run(sql!("queue/forget_backlog"), &[arg(arrived)]);
 }

@@ -36,7 +36,8 @@
 //! 4. So a crash can repeat the attempts that were under way or not yet written, and lose none.
 //! 5. An event is sent only when the commit of its transaction is on disk.
 //! 6. There is one leader per database, which holds a lock for its life; nobody else claims, or
-//!    writes `webhook.pending`.
+//!    writes `webhook.pending`, but for `webhook_backlog_import`, which adds to it, and `webhook_arm`, which takes out what came
+//!    along.
 //! 7. A slot of the ring is emptied only when all in it is before the cursor and older than the
 //!    retention. Writers may still use an old slot meanwhile: the leader reads all of them.
 //! 8. No transaction is open while a request is under way.

@@ -74,7 +74,7 @@ pub struct Schedule<Q: Queues> {
     deleted: HashSet<i32>,
     /// One delivery at a time, of all webhooks.
     single: bool,
-    /// Messages for endpoint queues, to be handed over when the transaction that read them has ended.
+    /// Parcels for endpoint queues, to be handed over when the transaction that read them has ended.
     outbox: HashMap<i32, Vec<Parcel>>,
 }
 
@@ -93,14 +93,15 @@ impl<Q: Queues> Default for Schedule<Q> {
 }
 
 impl<Q: Queues> Schedule<Q> {
-    /// Takes over the webhooks as they are now, and empties the queues of those that do not send any
+    /// Takes over the webhooks as they are now, by the time that `clock` shows, and empties the queues of those that do not send any
     /// more.
     pub fn set_routes(
         &mut self,
         routes: Vec<Route<Q::Destination>>,
         queues: &Q,
-        now: Instant,
+        clock: impl Fn() -> Instant,
     ) -> Recalled {
+        let now = clock();
         for track in self.tracks.values_mut() {
             track.removed = true;
         }
@@ -115,7 +116,7 @@ impl<Q: Queues> Schedule<Q> {
                 recalled.spilled.extend(self.recall(route.webhook, now));
             }
             if let Some(track) = self.tracks.get_mut(&route.webhook) {
-                track.reconfigure(route, queues, other, now);
+                track.reconfigure(route, queues, other, &clock);
             }
         }
         let stopped: Vec<(i32, bool)> = self

@@ -75,7 +75,7 @@ pub trait Queue {
     /// How long the oldest parcel that nobody has taken has waited.
     fn lag(&self) -> Duration;
 
-    /// Messages that it takes in so long, if attempts go on as they do.
+    /// Parcels that it takes in so long, if attempts go on as they do.
     fn takes_within(&self, time: Duration) -> usize;
 
     /// How long until it needs a push, be it of nothing, that nothing else will give.
@@ -84,7 +84,7 @@ pub trait Queue {
     /// Whether nothing is taken until there is a push, because so many attempts have failed.
     fn holds(&self) -> bool;
 
-    /// Messages taken from now on go where those of `new` would, within its limits.
+    /// Parcels taken from now on go where those of `new` would, within its limits.
     fn take_over(&self, new: &Self);
 
     /// Removes and returns the newest of what nobody has taken, so that `bytes` are left of it at most.

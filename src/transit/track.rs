@@ -16,7 +16,7 @@ use domain::verdict::{self, Answer};
 pub(super) const BEHIND: Duration = Duration::from_millis(250);
 
 /// An endpoint queue with this many parcels, of which the oldest has waited so long, is full: its runners have
-/// enough to do until the next look.
+/// enough to do until the next poll.
 const FULL: (usize, Duration) = (500, Duration::from_millis(20));
 
 /// Full with this many, however short they have waited: those read ahead would be behind in the end.
@@ -25,7 +25,7 @@ const MOST: usize = 2000;
 /// An endpoint that had an event of the ring this recently may have another one waiting there.
 const RECENT: Duration = Duration::from_secs(1);
 
-/// Messages of one endpoint that are claimed ahead from the backlog: at least, and at most.
+/// Deliveries of one endpoint that are claimed ahead from the backlog: at least, and at most.
 const AHEAD: (usize, usize) = (256, 2048);
 
 /// And between them as many as it takes in this time: with fewer a fast one might never catch up with what
@@ -62,7 +62,7 @@ pub struct Claim {
     pub limit: i64,
     /// Of bodies, after which it ends.
     pub bytes: usize,
-    /// Messages that there is room for. Asked once: the queue may be slower a moment later, and what a claim
+    /// Deliveries that there is room for. Asked once: the queue may be slower a moment later, and what a claim
     /// has read and cannot take has to be read again from the beginning.
     pub room: usize,
 }
@@ -79,7 +79,7 @@ pub(super) struct Track<Q: Queues> {
     pub(super) queue: MaybeQueue<Q>,
     queues: Q,
     pub(super) breaker: Breaker,
-    /// Messages in the queue or under way.
+    /// Deliveries in the queue or under way.
     pub(super) loaded: usize,
     /// Those of them that came from the backlog.
     pub(super) loaded_pending: usize,
@@ -145,7 +145,7 @@ impl<Q: Queues> Track<Q> {
         route: Route<Q::Destination>,
         queues: &Q,
         other: Option<MaybeQueue<Q>>,
-        now: Instant,
+        clock: &impl Fn() -> Instant,
     ) {
         if let Some(other) = other {
             match (other, &self.queue) {
@@ -155,7 +155,8 @@ impl<Q: Queues> Track<Q> {
             self.queues = queues.clone();
         }
         if self.route.updated_at != route.updated_at {
-            self.since = now;
+            // By then nobody is given the one before any more.
+            self.since = clock();
         }
         self.route = route;
         self.removed = false;
@@ -236,7 +237,7 @@ impl<Q: Queues> Track<Q> {
             && (self.backlog != Backlog::Gone || self.next_due.is_some_and(|due| due <= clock))
     }
 
-    /// Messages that may be claimed now.
+    /// Deliveries that may be claimed now.
     pub(super) fn room(&self, now: Instant) -> usize {
         let concurrency = self.route.destination.as_ref().map_or(1, Q::concurrency);
         let taken = self.queue.as_ref().map_or(0, |queue| queue.takes_within(ENOUGH));

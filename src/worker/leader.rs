@@ -1,4 +1,4 @@
-//! The leader: the one process of a database that reads the queue, and its loop.
+//! The leader: the first thread of a database's worker, which reads the queue, and its loop.
 //!
 //! A turn takes in what the threads have brought, polls the ring and the backlog for what is to be sent ([`poll`]), writes down what has happened
 //! ([`super::ledger`]), sees to the rest ([`super::upkeep`]), and waits ([`rest`]). Turns are some milliseconds apart while
@@ -178,7 +178,7 @@ impl Leader {
     }
 
     fn turn(&mut self, now: Instant) -> Result<(), TxnError> {
-        let reading = self.read_clock();
+        self.read_clock();
         self.collect();
         if self.entry.take_cancelled() {
             self.reader.look_for_cancelled();
@@ -205,6 +205,8 @@ impl Leader {
         if self.flush_in(Instant::now()) == Some(Duration::ZERO) {
             self.flush()?;
         }
+        // As it is after all that, which may have taken long.
+        let reading = self.read_clock();
         self.ledger.mark(self.extension, now, reading)?;
         self.calm_down(now)?;
         self.rotate_ring(now)?;
@@ -338,7 +340,9 @@ impl Leader {
     fn start_again(&mut self, reason: &str) -> Exit {
         log!("pg_webhook: {reason}; starting again");
         self.break_off();
+        // A panic counts, whatever else there is.
         if self.database.is_displaced()
+            && !self.sender.is_broken()
             && let Err(TxnError::Failed(message)) = txn::run(self.extension, cursor::calm)
         {
             log!("pg_webhook: {message}");

@@ -1,12 +1,13 @@
 //! Reading: which events of the ring have been looked at, and which deliveries somebody has cancelled.
 
+use super::ledger::Ledger;
 use crate::pg::spi::Session;
 use crate::pg::wal;
 use crate::queue::pending;
 use crate::queue::ring::{self, Handled};
 use delivery::client::Client;
 use domain::snapshot::{Snapshot, Xid8};
-use transit::event::{Event, Spill};
+use transit::event::Event;
 use transit::schedule::Schedule;
 use transit::window::{RECOVERY, Windows};
 
@@ -18,11 +19,11 @@ const CANCELLED: i64 = 5000;
 /// Whether there are cancelled deliveries to be settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cancelled {
-    /// None since the last look for them.
+    /// None since they were last looked for.
     None,
-    /// That has to be looked for, whenever there is a look.
+    /// That has to be looked for, whenever there is a poll.
     Perhaps,
-    /// More than one look takes.
+    /// More than one poll takes.
     Many,
 }
 
@@ -122,27 +123,27 @@ impl Reader {
         self.cancelled = Cancelled::Perhaps;
     }
 
-    /// More has been cancelled than one look takes.
+    /// More has been cancelled than one poll takes.
     pub(super) fn has_many_cancelled(&self) -> bool {
         self.cancelled == Cancelled::Many
     }
 
-    /// What has been cancelled since the last look leaves the memory, unless it is under way, and is
+    /// What has been cancelled since the last poll leaves the memory, unless it is under way, and is
     /// never due again, once the backlog is `free`. Whatever this does not see yet, reading and claiming do not take.
-    /// What is returned must be spilled.
     pub(super) fn cancel(
         &mut self,
         session: &Session,
         schedule: &mut Schedule<Client>,
+        ledger: &mut Ledger,
         free: bool,
-    ) -> Vec<Spill> {
+    ) {
         if self.cancelled == Cancelled::None {
-            return Vec::new();
+            return;
         }
         let mut cancelled = pending::cancelled(session, CANCELLED);
         if cancelled.is_empty() {
             self.cancelled = Cancelled::None;
-            return Vec::new();
+            return;
         }
         let is_full = cancelled.len() == CANCELLED as usize;
         if is_full {
@@ -150,13 +151,14 @@ impl Reader {
             cancelled.extend(pending::cancelled_of(session, schedule.ids()));
         }
         let now = Instant::now();
-        let withdrawn =
+        let withdrawn: Vec<_> =
             cancelled.iter().filter_map(|(id, xid)| schedule.withdraw(*id, *xid, now)).collect();
+        // Before anything that can fail: nothing else knows of them now.
+        ledger.spill(withdrawn);
         self.cancelled = Cancelled::Perhaps;
         // Some wait for the ring to be read: then there is no hurry.
         if free && pending::settle(session, cancelled) > 0 && is_full {
             self.cancelled = Cancelled::Many;
         }
-        withdrawn
     }
 }

@@ -42,13 +42,15 @@ impl Upkeep {
         self.rotating.is_draining()
     }
 
-    /// Definitions have changed; some webhooks have ended with their `owners`.
-    pub(super) fn ask(&mut self, owners: bool) {
+    /// Definitions have changed.
+    pub(super) fn ask(&mut self) {
         self.removing.ask();
         self.walking.ask();
-        if owners {
-            self.tidying.ask();
-        }
+    }
+
+    /// Webhooks have ended with their owners.
+    pub(super) fn ask_to_tidy(&mut self) {
+        self.tidying.ask();
     }
 
     /// What waits may be beyond a bound by now.

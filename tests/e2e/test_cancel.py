@@ -125,6 +125,30 @@ def test_one_that_the_worker_has_in_its_memory(items, receiver):
     assert items.statuses() == {"delivered": 3, "cancelled": 1}
 
 
+def test_one_in_memory_where_settling_fails(items, receiver):
+    """It has left the memory by then, so it must be on its way to the backlog: the cursor waits for it."""
+    receiver.default(reply(500))
+    items.create("hook", receiver.url("/"), table_name="items", max_concurrency=1, **LATER)
+    items.run("INSERT INTO items VALUES (1)")
+    items.wait_for_status(1, "retrying")
+    receiver.default(reply(200))
+    receiver.hold()
+    items.run("INSERT INTO items SELECT generate_series(2, 4)")
+    receiver.wait(2)
+    with items.connect(user="postgres") as session, session.transaction():
+        session.execute("SELECT FROM webhook.pending FOR UPDATE")
+        items.run(
+            "SELECT webhook_cancel(id) FROM webhook.deliveries WHERE payload::jsonb->'record'->>'id' IN ('1', '3', '4')"
+        )
+        wait_until(lambda: items.value("SELECT last_error FROM webhook.worker"), "the worker to give up once")
+    settled(items)
+    receiver.release()
+    items.wait_for_status(1)
+    assert sent(receiver) == [1, 2]
+    assert items.statuses() == {"delivered": 1, "cancelled": 3}
+    wait_until(lambda: not items.value("SELECT last_error FROM webhook.worker"), "the worker to go on")
+
+
 def test_one_under_way_that_fails(items, receiver):
     """There is no other attempt, and the log knows of the one that was made."""
     receiver.default(reply(500))

@@ -24,7 +24,7 @@ CRASHES = 12
 CONCURRENCY = 10
 HOOKS = 2
 # Per crash: requests under way, and outcomes that had not been written down (see src/delivery/pool.rs
-# and src/worker/flush.rs).
+# and src/worker/ledger.rs).
 REPEATS = HOOKS * CONCURRENCY + 512 + 512
 
 

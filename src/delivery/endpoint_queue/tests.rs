@@ -62,7 +62,7 @@ fn a_slow_endpoint_gets_all_that_it_may_have() {
 }
 
 #[test]
-fn what_a_lane_takes_in_a_moment_is_known_by_its_pace_and_its_limits() {
+fn what_a_queue_takes_in_a_moment_is_known_by_its_pace_and_its_limits() {
     let moment = Duration::from_millis(100);
     let taken = |queue: &EndpointQueue| queue.takes_within(moment);
     let (free, limited) = (queue(10, None), queue(10, Some(100)));
@@ -128,7 +128,7 @@ fn what_has_started_counts_for_the_rate_of_a_definition_that_takes_over() {
 }
 
 #[test]
-fn nothing_is_due_for_a_lane_that_is_empty_or_holds() {
+fn nothing_is_due_for_a_queue_that_is_empty_or_holds() {
     let queue = queue(1, None);
     assert_eq!(queue.due_in(Instant::now()), None);
     queue.push(parcels(9));

@@ -113,7 +113,7 @@ fn a_file_is_waited_for_again_and_again_and_old_events_wake_nobody() {
 }
 
 #[test]
-fn the_bell_wakes_and_no_fiber_goes_on() {
+fn a_wakeup_lets_no_fiber_go_on() {
     let mut stage = Stage::new();
     let (near, _far) = UnixStream::pair().unwrap();
     stage.read(near, LATE);

@@ -13,7 +13,7 @@ use domain::time::Timestamp;
 const SOON: Duration = Duration::from_secs(1);
 
 /// Claims that are made at once, and rows that all of them may ask for: what they find is in memory, and takes some
-/// milliseconds for which whatever else there is waits. The next ones are made by the next look. With 128 claims fresh events
+/// milliseconds for which whatever else there is waits. The next ones are made by the next poll. With 128 claims fresh events
 /// of others waited for 42 ms (p99) while 2,000 webhooks had due events at a start, with 32 for 13.
 const MOST: usize = 32;
 const MOST_ROWS: usize = 1024;

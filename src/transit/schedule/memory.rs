@@ -22,7 +22,7 @@ const MOST_BYTES: usize = 16 * 1024 * 1024;
 const TOO_MUCH: usize = 32 * 1024 * 1024;
 
 /// Of what waits for one endpoint: what is read at once. Less, and one that is fast and has large bodies waits for the
-/// next look.
+/// next poll.
 const MOST_OF_ONE: usize = 4 * 1024 * 1024;
 
 // One leaves room for others, and what is given back leaves room for what is read next.

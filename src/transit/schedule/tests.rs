@@ -134,7 +134,7 @@ fn spill(id: i64) -> Spill {
 /// A schedule with `routes` that nothing waits for in the backlog.
 fn schedule(routes: Vec<Route<usize>>, now: Instant) -> Schedule<Shelves> {
     let mut schedule = Schedule::<Shelves>::default();
-    schedule.set_routes(routes, &Shelves, now);
+    schedule.set_routes(routes, &Shelves, || now);
     for claim in schedule.claims(now, NOW) {
         assert!(schedule.claimed(&claim, Vec::new(), now));
     }
@@ -215,7 +215,7 @@ fn what_cannot_go_out_now_is_spilled() {
 fn what_waits_in_the_backlog_goes_first() {
     let now = Instant::now();
     let mut schedule = Schedule::<Shelves>::default();
-    schedule.set_routes(vec![route(1)], &Shelves, now);
+    schedule.set_routes(vec![route(1)], &Shelves, || now);
     let bodiless = Event { body: None, ..event(5, 1) };
     assert_eq!(schedule.offer(bodiless, now), Decision::Spilled(spill(5)));
     let claim = schedule.claims(now, NOW).pop().expect("a claim");
@@ -229,7 +229,7 @@ fn what_waits_in_the_backlog_goes_first() {
 fn a_new_look_at_the_definitions_keeps_nobody_waiting() {
     let now = Instant::now();
     let mut schedule = schedule(vec![route(1)], now);
-    schedule.set_routes(vec![route(1)], &Shelves, now);
+    schedule.set_routes(vec![route(1)], &Shelves, || now);
     assert_eq!(schedule.offer(event(5, 1), now), Decision::Taken);
     let claim = schedule.claims(now, NOW).pop().expect("a claim: it may have been paused");
     let rows = (10..10 + claim.limit).map(|id| waiting(id, 1)).collect();
@@ -241,7 +241,7 @@ fn a_new_look_at_the_definitions_keeps_nobody_waiting() {
 fn at_the_end_of_what_waits_new_events_go_straight_on() {
     let now = Instant::now();
     let mut schedule = Schedule::<Shelves>::default();
-    schedule.set_routes(vec![route(1)], &Shelves, now);
+    schedule.set_routes(vec![route(1)], &Shelves, || now);
     let claim = schedule.claims(now, NOW).pop().expect("a claim");
     let rows = (1..=claim.limit).map(|id| waiting(id, 1)).collect();
     assert!(!schedule.claimed(&claim, rows, now));
@@ -261,7 +261,7 @@ fn at_the_end_of_what_waits_new_events_go_straight_on() {
 fn a_full_claim_goes_on_behind_its_last_row() {
     let now = Instant::now();
     let mut schedule = Schedule::<Shelves>::default();
-    schedule.set_routes(vec![route(1)], &Shelves, now);
+    schedule.set_routes(vec![route(1)], &Shelves, || now);
     let claim = schedule.claims(now, NOW).pop().expect("a claim");
     let rows = (1..=claim.limit).map(|id| waiting(id, 1)).collect();
     assert!(!schedule.claimed(&claim, rows, now), "there may be more");
@@ -284,7 +284,7 @@ fn many_claims_at_once_are_smaller() {
     let mut schedule = Schedule::<Shelves>::default();
     let mut limits = |webhooks: std::ops::RangeInclusive<i32>| {
         let many = |webhook| Route { destination: Ok(1000), ..route(webhook) };
-        schedule.set_routes(webhooks.map(many).collect(), &Shelves, now);
+        schedule.set_routes(webhooks.map(many).collect(), &Shelves, || now);
         let claims = schedule.claims(now, NOW);
         claims.iter().map(|claim| claim.limit).collect::<Vec<_>>()
     };
@@ -329,7 +329,7 @@ fn what_has_been_claimed_is_not_passed_again() {
     assert_eq!(schedule.claims(now, due)[0].after, from(seconds(-7)));
 
     // Who knows.
-    schedule.set_routes(vec![route(1)], &Shelves, now);
+    schedule.set_routes(vec![route(1)], &Shelves, || now);
     assert_eq!(schedule.claims(now, due)[0].after, None);
 }
 
@@ -352,7 +352,7 @@ fn a_broken_endpoint_gets_one_probe() {
 }
 
 #[test]
-fn when_the_breaker_opens_the_lane_is_emptied() {
+fn when_the_breaker_opens_the_queue_is_emptied() {
     let now = Instant::now();
     let mut schedule = schedule(vec![route(1)], now);
     let tried = 0..i64::from(TRIPS_AT);
@@ -378,7 +378,7 @@ fn deleting_a_webhook_cancels_and_pausing_spills() {
     schedule.offer(event(6, 2), now);
     let mut paused = route(2);
     paused.sending = false;
-    let recalled = schedule.set_routes(vec![paused], &Shelves, now);
+    let recalled = schedule.set_routes(vec![paused], &Shelves, || now);
     assert_eq!(recalled.cancelled, [spill(5)]);
     assert_eq!(recalled.spilled, [spill(6)]);
     assert!(schedule.is_empty());
@@ -400,7 +400,7 @@ fn an_endpoint_that_cannot_be_used_is_an_outcome() {
 }
 
 #[test]
-fn what_is_in_the_lane_of_an_endpoint_that_cannot_be_used_any_more_leaves_it() {
+fn what_is_in_the_queue_of_an_endpoint_that_cannot_be_used_any_more_leaves_it() {
     let now = Instant::now();
     let mut schedule = schedule(vec![route(1)], now);
     schedule.offer(event(5, 1), now);
@@ -410,7 +410,7 @@ fn what_is_in_the_lane_of_an_endpoint_that_cannot_be_used_any_more_leaves_it() {
     schedule.offer(event(6, 1), now);
     let refused = Failure::new(ErrorClass::BlockedAddress, "http is not allowed");
     let broken = Route { destination: Err(refused), ..route(1) };
-    let recalled = schedule.set_routes(vec![broken], &Shelves, now);
+    let recalled = schedule.set_routes(vec![broken], &Shelves, || now);
     assert_eq!(recalled.spilled, [spill(5), spill(6)]);
     assert!(schedule.is_empty(), "so that it can become an outcome");
 }
@@ -461,7 +461,7 @@ fn a_cancelled_event_is_not_handed_over() {
 fn a_cancelled_event_of_the_backlog_needs_no_spilling() {
     let now = Instant::now();
     let mut schedule = Schedule::<Shelves>::default();
-    schedule.set_routes(vec![route(1)], &Shelves, now);
+    schedule.set_routes(vec![route(1)], &Shelves, || now);
     let claim = schedule.claims(now, NOW).remove(0);
     schedule.claimed(&claim, vec![waiting(1, 1), waiting(2, 1)], now);
     assert_eq!(schedule.withdraw(1, Xid8(7), now), None);
@@ -472,7 +472,7 @@ fn a_cancelled_event_of_the_backlog_needs_no_spilling() {
 fn what_a_claim_has_read_is_taken() {
     let now = Instant::now();
     let mut schedule = schedule(vec![route(1)], now);
-    schedule.set_routes(vec![route(1)], &Shelves, now);
+    schedule.set_routes(vec![route(1)], &Shelves, || now);
     let claim = schedule.claims(now, NOW).remove(0);
     // Meanwhile the queue gets other work.
     for id in 1001..1201 {

@@ -1,7 +1,7 @@
 //! Leaving so that another database can have the place.
 //!
 //! A worker that is asked to leave writes down what it knows, and on the board when its database needs one again:
-//! for what is due in the backlog, for what will be beyond a bound there, for the ring's turning, for what is to be taken
+//! for what is due in the backlog, for what will be beyond a bound there, for the ring's rotation, for what is to be taken
 //! away. The launcher starts one then, or when somebody wakes it.
 
 use std::time::{Duration, Instant, SystemTime};

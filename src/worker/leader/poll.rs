@@ -34,8 +34,7 @@ impl Leader {
                 self.read_definitions(session);
             }
             let free = self.ledger.backlog_mut().acquire(Instant::now());
-            let cancelled = self.reader.cancel(session, &mut self.schedule, free);
-            self.ledger.spill(cancelled);
+            self.reader.cancel(session, &mut self.schedule, &mut self.ledger, free);
             if free && settings::enabled() {
                 self.claim(session);
             }
@@ -54,12 +53,15 @@ impl Leader {
     }
 
     fn read_definitions(&mut self, session: &Session) {
+        self.upkeep.ask();
         definitions::watch_owners(session);
         let buried = owner::bury(session);
         for name in &buried {
             log!("pg_webhook: webhook \"{name}\" is deleted, because its owner is gone");
         }
-        self.upkeep.ask(!buried.is_empty());
+        if !buried.is_empty() {
+            self.upkeep.ask_to_tidy();
+        }
         let mut routes = endpoint::load(session, None);
         self.entry.set_state(self.database.read(session));
         if !settings::enabled() || !self.database.sends() {
@@ -70,7 +72,7 @@ impl Leader {
             routes.len(),
             routes.iter().filter(|r| r.sending).count()
         );
-        let recalled = self.schedule.set_routes(routes, self.sender.client(), Instant::now());
+        let recalled = self.schedule.set_routes(routes, self.sender.client(), Instant::now);
         self.ledger.spill(recalled.spilled);
         recalled.cancelled.iter().for_each(|event| self.reader.settle(event.window));
         if let Some(slot) = ring::current_slot(session) {

@@ -62,15 +62,17 @@ impl Leader {
 
     /// For how long events gather after a poll.
     pub(super) fn batch_delay(&mut self, now: Instant) -> Duration {
-        let longest = settings::batch_delay();
+        let (rates, longest) = (self.pacing.rates(now), settings::batch_delay());
         // Nobody waits for what a poll finds then.
         if !settings::enabled() {
             return longest;
         }
+        if self.reader.has_unread() {
+            return Duration::ZERO;
+        }
         let ours = self.sender.processors();
         let look = || Ticks::parse(&std::fs::read_to_string("/proc/stat").ok()?, ours);
-        let delay = self.pacing.batch(now, ours, longest, look);
-        if self.reader.has_unread() { Duration::ZERO } else { delay }
+        self.pacing.batch(now, rates, ours, longest, look)
     }
 
     fn time_to_rest(&self) -> Duration {

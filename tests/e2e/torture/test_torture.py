@@ -34,7 +34,7 @@ DATABASES = ("one", "two")
 STOP = 3 + 2
 
 #: Of what was answered before a crash so much may be repeated, in each database: what was under way, at most the setting
-#: max_concurrency, and outcomes that nobody had written down (see src/delivery/pool.rs and src/worker/flush.rs).
+#: max_concurrency, and outcomes that nobody had written down (see src/delivery/pool.rs and src/worker/ledger.rs).
 REPEATS = 100 + 512 + 512
 
 #: Seconds after which nothing is sent of what has been cancelled.
