@@ -15,7 +15,8 @@ CREATE TABLE webhook.webhook (
     name                  text NOT NULL,
     url                   text NOT NULL,
     description           text,
-    enabled               boolean NOT NULL,
+    -- What follows has a default for the moment before the settings are written, in the transaction that makes a webhook.
+    enabled               boolean NOT NULL DEFAULT true,
     paused                boolean NOT NULL DEFAULT false,
     -- why, where the worker has paused it
     paused_because        text,
@@ -30,12 +31,12 @@ CREATE TABLE webhook.webhook (
     emitters              text[] NOT NULL DEFAULT '{}',
     -- the domain that says which function is the transform: see src/host/anchor.rs
     anchor                text,
-    on_transform_error    text NOT NULL,
+    on_transform_error    text NOT NULL DEFAULT 'dead',
     max_retries           integer,
-    timeout_seconds       integer NOT NULL,
-    retry_backoff_seconds integer NOT NULL,
-    retry_for             interval NOT NULL,
-    max_concurrency       integer NOT NULL,
+    timeout_seconds       integer NOT NULL DEFAULT 30,
+    retry_backoff_seconds integer NOT NULL DEFAULT 5,
+    retry_for             interval NOT NULL DEFAULT '3 days',
+    max_concurrency       integer NOT NULL DEFAULT 10,
     rate_limit            integer,
     -- What may wait, and for how long dead letters are kept; NULL for what the server's settings say.
     max_backlog           integer,

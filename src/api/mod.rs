@@ -29,13 +29,15 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{Array, pg_sys};
 
 use crate::host::lock;
+use crate::pg::arguments::Arguments;
 use crate::pg::identity::{self, Caller};
 use crate::pg::memory::{self, ROOM};
 use crate::pg::spi::{self, Session};
 use crate::pg::{foreign, random, report, reserve, rights};
 use crate::registry::definition::bounded;
 use crate::registry::making::Making;
-use domain::event::Events;
+use crate::registry::watch::Given;
+use domain::event::{Events, Operation};
 use domain::refusal::Refusal;
 use domain::secret::{GENERATED_BYTES, Secret};
 
@@ -131,6 +133,16 @@ fn check_length(elements: usize, argument: &'static str) -> Result<(), Refusal> 
         return Err(Refusal::TooManyWords { argument, most: MOST_ELEMENTS });
     }
     Ok(())
+}
+
+/// What is to be captured of a table, with these `events`.
+fn watched(given: &Arguments<'_>, events: Option<Vec<Operation>>) -> Result<Given, Refusal> {
+    Ok(Given {
+        events,
+        columns: words(given.get("columns"), "columns")?,
+        condition: condition(given.get("condition"))?,
+        payload_columns: words(given.get("payload_columns"), "payload_columns")?,
+    })
 }
 
 /// The argument `condition`.

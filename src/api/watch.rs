@@ -1,34 +1,25 @@
 //! `webhook_watch`, `webhook_unwatch`
 
-use pgrx::datum::Array;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{on_behalf, with_triggers, words};
+use super::{on_behalf, watched, with_triggers, words};
+use crate::pg::arguments::Arguments;
 use crate::pg::spi;
 use crate::registry::{self, managed, table, watch};
 use domain::event::Operation;
 use domain::refusal::Refusal;
 
 #[pg_extern(sql = false)]
-fn webhook_watch(
-    webhook: Option<&str>,
-    table_name: Option<pg_sys::Oid>,
-    events: Option<Array<'_, &str>>,
-    columns: Option<Array<'_, &str>>,
-    condition: Option<&str>,
-    payload_columns: Option<Array<'_, &str>>,
-) -> Result<(), ErrorReport> {
+fn webhook_watch(call: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
+    // SAFETY: the call that runs.
+    let given = unsafe { Arguments::of(call) };
     with_triggers(|caller, session| {
-        let given = watch::Given {
-            events: words(events, "events")?.map(operations).transpose()?,
-            columns: words(columns, "columns")?,
-            condition: super::condition(condition)?,
-            payload_columns: words(payload_columns, "payload_columns")?,
-        };
-        let relation = table_name.ok_or(Refusal::Null("table_name"))?;
-        let spec = given.complete(None)?;
-        let own = managed::find(session, caller, webhook)?;
+        let events = words(given.get("events"), "events")?.map(operations).transpose()?;
+        let watched = watched(&given, events)?;
+        let relation = given.get("table_name").ok_or(Refusal::Null("table_name"))?;
+        let spec = watched.complete(None)?;
+        let own = managed::find(session, caller, given.get("webhook"))?;
         let making = watch::add(session, caller, &own, relation, &spec)?;
         registry::changed();
         Ok(((), Some(making)))

@@ -7,6 +7,7 @@
 
 mod allocator;
 pub mod applied;
+pub mod arguments;
 mod array;
 pub mod backtrace;
 pub mod call;

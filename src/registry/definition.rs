@@ -6,8 +6,10 @@ use http::HeaderMap;
 use pgrx::datum::Interval;
 use pgrx::pg_sys;
 
+use crate::pg::arguments::Arguments;
 use crate::pg::json::Json;
 use crate::pg::settings;
+use crate::pg::spi::{Arg, arg};
 use domain::format::Format;
 use domain::header;
 use domain::on_error::OnTransformError;
@@ -42,10 +44,6 @@ pub struct Definition {
     pub headers: Option<serde_json::Value>,
     /// The signing secret.
     pub secret: Option<Secret>,
-    /// Empty clears it.
-    pub description: Option<String>,
-    /// Whether changes are captured.
-    pub enabled: Option<bool>,
     /// The shape of the bodies.
     pub format: Option<Format>,
     /// How requests are signed.
@@ -60,130 +58,183 @@ pub struct Definition {
     pub owner: Option<pg_sys::Oid>,
     /// `jsonb -> jsonb`; an invalid oid for none. Not checked here.
     pub transform: Option<pg_sys::Oid>,
-    /// What an error of it means.
-    pub on_transform_error: Option<OnTransformError>,
-    /// -1 for no limit.
-    pub max_retries: Option<i32>,
-    /// 1 to 600.
-    pub timeout_seconds: Option<i32>,
-    /// 1 to 36000.
-    pub retry_backoff_seconds: Option<i32>,
-    /// Up to 30 days.
-    pub retry_for: Option<Interval>,
-    /// 1 to 1000.
-    pub max_concurrency: Option<i32>,
-    /// Up to 10000; 0 for no limit.
-    pub rate_limit: Option<i32>,
-    /// Of what may wait; 0 for what the server's settings say.
-    pub bounds: Bounds,
+    /// All others.
+    pub plain: Plain,
 }
 
-/// Bounds of what waits, as they are given; 0 for what the server's settings say.
-#[derive(Default)]
-pub struct Bounds {
-    /// Events.
-    pub max_backlog: Option<i32>,
-    /// Of their bodies.
-    pub max_backlog_bytes: Option<i64>,
-    /// Up to ten years.
-    pub max_backlog_age: Option<Interval>,
-    /// Up to ten years.
-    pub dead_letter_retention: Option<Interval>,
+/// A setting of which nothing more is known here than what it may be: it is checked and stored, in the column of its name.
+struct Setting {
+    /// Of the argument and the column.
+    name: &'static str,
+    kind: Kind,
+    /// A webhook is not made without it.
+    needed: bool,
 }
 
-/// What was typed, before it is checked.
-pub struct Given<'a> {
-    pub name: Option<&'a str>,
-    pub url: Option<&'a str>,
-    pub headers: Option<Json>,
-    pub secret: Option<&'a str>,
-    pub description: Option<&'a str>,
-    pub enabled: Option<bool>,
-    pub format: Option<&'a str>,
-    pub signature: Option<&'a str>,
-    pub signature_header: Option<&'a str>,
-    pub transform: Option<pg_sys::Oid>,
-    pub on_transform_error: Option<&'a str>,
-    pub max_retries: Option<i32>,
-    pub timeout_seconds: Option<i32>,
-    pub retry_backoff_seconds: Option<i32>,
-    pub retry_for: Option<Interval>,
-    pub max_concurrency: Option<i32>,
-    pub rate_limit: Option<i32>,
-    pub bounds: Bounds,
+/// What a plain setting may be. Whatever says that there is none (an empty text, -1, 0) is made NULL by `update.sql`.
+enum Kind {
+    /// True or false.
+    Flag,
+    /// A text of so many bytes.
+    Text(usize),
+    /// One of [`OnTransformError`].
+    OnTransformError,
+    /// An integer between these, and how an error says what is the least and the most.
+    Integer(i32, i32, [&'static str; 2]),
+    /// A bigint, as well.
+    Bigint(i64, i64, [&'static str; 2]),
+    /// An interval, as well; 0 in any case.
+    Interval(Duration, Duration, [&'static str; 2]),
+}
+
+const SERVERS: &str = "0 (the server's setting)";
+const KEPT: Kind = Kind::Interval(
+    Duration::from_secs(1),
+    LONGEST_KEPT,
+    ["1 second, or 0 (the server's setting)", "10 years"],
+);
+
+/// The plain settings, in the order of the parameters of `sql/query/registry/update.sql`.
+const PLAIN: [Setting; 13] = [
+    optional("description", Kind::Text(LONGEST_DESCRIPTION)),
+    needed("enabled", Kind::Flag),
+    optional("on_transform_error", Kind::OnTransformError),
+    optional("max_retries", Kind::Integer(-1, i32::MAX, ["-1 (no limit)", "2147483647"])),
+    needed("timeout_seconds", Kind::Integer(1, 600, ["1", "600 seconds"])),
+    needed("retry_backoff_seconds", Kind::Integer(1, 36_000, ["1", "36000 seconds"])),
+    needed("retry_for", Kind::Interval(Duration::ZERO, LONGEST_RETRY, ["0", "30 days"])),
+    needed("max_concurrency", Kind::Integer(1, 1000, ["1", "1000"])),
+    optional("rate_limit", Kind::Integer(0, 10_000, ["0 (no limit)", "10000 a second"])),
+    optional("max_backlog", Kind::Integer(0, i32::MAX, [SERVERS, "2147483647"])),
+    optional("max_backlog_bytes", Kind::Bigint(0, LARGEST_BACKLOG, [SERVERS, "1 PiB"])),
+    optional("max_backlog_age", KEPT),
+    optional("dead_letter_retention", KEPT),
+];
+
+const fn needed(name: &'static str, kind: Kind) -> Setting {
+    Setting { name, kind, needed: true }
+}
+
+const fn optional(name: &'static str, kind: Kind) -> Setting {
+    Setting { name, kind, needed: false }
+}
+
+/// The plain settings that were given, checked.
+pub struct Plain([Arg; PLAIN.len()]);
+
+impl Default for Plain {
+    fn default() -> Self {
+        Self(PLAIN.each_ref().map(|setting| setting.absent()))
+    }
+}
+
+impl Plain {
+    fn read(arguments: &Arguments<'_>) -> Result<Self, Refusal> {
+        let mut plain = Self::default();
+        for (value, setting) in plain.0.iter_mut().zip(&PLAIN) {
+            *value = setting.read(arguments)?;
+        }
+        Ok(plain)
+    }
+
+    /// As parameters of a statement; NULL where one was not given.
+    pub fn args(&self) -> [Arg; PLAIN.len()] {
+        self.0
+    }
+
+    /// Passes those of a new webhook.
+    ///
+    /// # Errors
+    ///
+    /// The first that is needed and was not given.
+    pub fn check_needed(&self) -> Result<(), Refusal> {
+        let lacks = |(setting, value): &(&Setting, &Arg)| setting.needed && value.is_null();
+        match PLAIN.iter().zip(&self.0).find(lacks) {
+            Some((setting, _)) => Err(Refusal::Null(setting.name)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Setting {
+    /// Not given.
+    fn absent(&self) -> Arg {
+        match self.kind {
+            Kind::Flag => arg(None::<bool>),
+            Kind::Text(_) | Kind::OnTransformError => arg(None::<&str>),
+            Kind::Integer(..) => arg(None::<i32>),
+            Kind::Bigint(..) => arg(None::<i64>),
+            Kind::Interval(..) => arg(None::<Interval>),
+        }
+    }
+
+    fn read(&self, arguments: &Arguments<'_>) -> Result<Arg, Refusal> {
+        let text = || arguments.get::<&str>(self.name);
+        Ok(match self.kind {
+            Kind::Flag => arg(arguments.get::<bool>(self.name)),
+            Kind::Text(most) => {
+                arg(text().map(|text| bounded(self.name, text, most)).transpose()?)
+            }
+            Kind::OnTransformError => {
+                let word: Option<OnTransformError> = text().map(str::parse).transpose()?;
+                arg(word.map(OnTransformError::name))
+            }
+            Kind::Integer(from, to, says) => {
+                let value = arguments.get::<i32>(self.name);
+                arg(self.within(value, says, |value| (from..=to).contains(value))?)
+            }
+            Kind::Bigint(from, to, says) => {
+                let value = arguments.get::<i64>(self.name);
+                arg(self.within(value, says, |value| (from..=to).contains(value))?)
+            }
+            Kind::Interval(from, to, says) => {
+                let range = from.as_micros() as i128..=to.as_micros() as i128;
+                let is_good =
+                    |value: &Interval| micros(value) == 0 || range.contains(&micros(value));
+                arg(self.within(arguments.get(self.name), says, is_good)?)
+            }
+        })
+    }
+
+    fn within<T>(
+        &self,
+        value: Option<T>,
+        [least, most]: [&'static str; 2],
+        is_good: impl Fn(&T) -> bool,
+    ) -> Result<Option<T>, Refusal> {
+        if value.as_ref().is_none_or(is_good) {
+            Ok(value)
+        } else {
+            Err(Refusal::OutOfRange { argument: self.name, least, most })
+        }
+    }
 }
 
 impl Definition {
-    /// Checks everything that can be checked without the network and the catalog.
+    /// Reads the settings among the arguments, and checks everything that can be checked without the network and the catalog.
     ///
     /// # Errors
     ///
     /// The first setting that is refused.
-    pub fn check(given: Given<'_>) -> Result<Self, Refusal> {
-        in_range("max_retries", given.max_retries, -1, i32::MAX, "-1 (no limit)", "2147483647")?;
-        in_range("timeout_seconds", given.timeout_seconds, 1, 600, "1", "600 seconds")?;
-        let backoff = given.retry_backoff_seconds;
-        in_range("retry_backoff_seconds", backoff, 1, 36_000, "1", "36000 seconds")?;
-        in_range("max_concurrency", given.max_concurrency, 1, 1000, "1", "1000")?;
-        in_range("rate_limit", given.rate_limit, 0, 10_000, "0 (no limit)", "10000 a second")?;
-        if let Some(interval) = &given.retry_for
-            && !(0..=LONGEST_RETRY.as_micros() as i128).contains(&micros(interval))
-        {
-            return Err(Refusal::OutOfRange { argument: "retry_for", least: "0", most: "30 days" });
-        }
-        given.bounds.check()?;
-        let headers = given.headers.map(|Json(text)| header::read(&text)).transpose()?;
+    pub fn read(arguments: &Arguments<'_>) -> Result<Self, Refusal> {
+        let plain = Plain::read(arguments)?;
+        let text = |name| arguments.get::<&str>(name);
+        let headers = arguments.get("headers").map(|Json(text)| header::read(&text)).transpose()?;
+        let url = text("url").map(|url| EndpointUrl::parse(url, settings::allow_http()));
         Ok(Self {
-            name: given.name.map(check_name).transpose()?,
-            url: given
-                .url
-                .map(|url| EndpointUrl::parse(url, settings::allow_http()))
-                .transpose()?,
+            name: text("name").map(check_name).transpose()?,
+            url: url.transpose()?,
             headers,
-            secret: given.secret.map(Secret::parse).transpose()?,
-            description: given.description.map(check_description).transpose()?,
-            enabled: given.enabled,
-            format: given.format.map(str::parse).transpose()?,
-            signature: given.signature.map(str::parse).transpose()?,
-            signature_header: given.signature_header.map(check_signature_header).transpose()?,
+            secret: text("secret").map(Secret::parse).transpose()?,
+            format: text("format").map(str::parse).transpose()?,
+            signature: text("signature").map(str::parse).transpose()?,
+            signature_header: text("signature_header").map(check_signature_header).transpose()?,
             event_types: None,
             emitters: None,
-            owner: None,
-            transform: given.transform,
-            on_transform_error: given.on_transform_error.map(str::parse).transpose()?,
-            max_retries: given.max_retries,
-            timeout_seconds: given.timeout_seconds,
-            retry_backoff_seconds: given.retry_backoff_seconds,
-            retry_for: given.retry_for,
-            max_concurrency: given.max_concurrency,
-            rate_limit: given.rate_limit,
-            bounds: given.bounds,
+            owner: arguments.get("owner"),
+            transform: arguments.get("transform"),
+            plain,
         })
-    }
-}
-
-impl Bounds {
-    fn check(&self) -> Result<(), Refusal> {
-        let out_of = |argument, least, most| Err(Refusal::OutOfRange { argument, least, most });
-        let zero = "0 (the server's setting)";
-        if self.max_backlog.is_some_and(|events| events < 0) {
-            return out_of("max_backlog", zero, "2147483647");
-        }
-        if self.max_backlog_bytes.is_some_and(|bytes| !(0..=LARGEST_BACKLOG).contains(&bytes)) {
-            return out_of("max_backlog_bytes", zero, "1 PiB");
-        }
-        let times = [
-            ("max_backlog_age", &self.max_backlog_age),
-            ("dead_letter_retention", &self.dead_letter_retention),
-        ];
-        for (argument, time) in times {
-            let Some(micros) = time.as_ref().map(micros) else { continue };
-            let range = 1_000_000..=LONGEST_KEPT.as_micros() as i128;
-            if micros != 0 && !range.contains(&micros) {
-                return out_of(argument, "1 second, or 0 (the server's setting)", "10 years");
-            }
-        }
-        Ok(())
     }
 }
 
@@ -201,10 +252,6 @@ fn check_signature_header(name: &str) -> Result<String, Refusal> {
         return Ok(String::new());
     }
     Ok(header::signature_name(name)?.to_string())
-}
-
-fn check_description(text: &str) -> Result<String, Refusal> {
-    bounded("description", text, LONGEST_DESCRIPTION).map(str::to_owned)
 }
 
 /// Passes a text argument of at most so many bytes. To be asked before it is copied: a copy that there is no memory for
@@ -228,22 +275,6 @@ fn check_name(name: &str) -> Result<String, Refusal> {
         Ok(name.to_owned())
     } else {
         Err(Refusal::Name(name.escape_debug().take(100).collect()))
-    }
-}
-
-fn in_range(
-    argument: &'static str,
-    value: Option<i32>,
-    from: i32,
-    to: i32,
-    least: &'static str,
-    most: &'static str,
-) -> Result<(), Refusal> {
-    match value {
-        Some(value) if !(from..=to).contains(&value) => {
-            Err(Refusal::OutOfRange { argument, least, most })
-        }
-        _ => Ok(()),
     }
 }
 

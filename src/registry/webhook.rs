@@ -3,7 +3,7 @@
 use pgrx::datum::{Interval, TimestampWithTimeZone, Uuid};
 use pgrx::prelude::*;
 
-use super::definition::Definition;
+use super::definition::{Definition, Plain};
 use super::managed::Webhook;
 use super::{emitter, owner, secret, transform};
 use crate::host::ids;
@@ -11,7 +11,6 @@ use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{settings, snapshot, subtransaction};
 use domain::format::Format;
-use domain::on_error::OnTransformError;
 use domain::refusal::Refusal;
 use domain::secret::Secret;
 use domain::signature::{Scheme, Signer};
@@ -53,37 +52,24 @@ pub fn insert(
             return Err(Refusal::TooMany(most));
         }
     }
-    let rows = session.run(
-        sql!("registry/insert"),
-        &[
-            arg(name.as_str()),
-            arg(url.as_str()),
-            arg(definition.description),
-            arg(definition.enabled.ok_or(Refusal::Null("enabled"))?),
-            arg(format.name()),
-            arg(scheme.name()),
-            arg(signature_header.as_deref()),
-            arg(definition.event_types.unwrap_or_default()),
-            arg(definition.on_transform_error.unwrap_or_default().name()),
-            arg(definition.max_retries),
-            arg(definition.timeout_seconds.ok_or(Refusal::Null("timeout_seconds"))?),
-            arg(definition.retry_backoff_seconds.ok_or(Refusal::Null("retry_backoff_seconds"))?),
-            arg(definition.retry_for.ok_or(Refusal::Null("retry_for"))?),
-            arg(definition.max_concurrency.ok_or(Refusal::Null("max_concurrency"))?),
-            arg(definition.rate_limit),
-            arg(owner::anchor_of(session, caller.role)?),
-            arg(ids::next_webhook(last(session))),
-            arg(caller.role),
-            arg(definition.bounds.max_backlog),
-            arg(definition.bounds.max_backlog_bytes),
-            arg(definition.bounds.max_backlog_age),
-            arg(definition.bounds.dead_letter_retention),
-        ],
-    );
+    definition.plain.check_needed()?;
+    let args = [
+        arg(name.as_str()),
+        arg(url.as_str()),
+        arg(format.name()),
+        arg(scheme.name()),
+        arg(signature_header.as_deref()),
+        arg(definition.event_types.unwrap_or_default()),
+        arg(owner::anchor_of(session, caller.role)?),
+        arg(ids::next_webhook(last(session))),
+        arg(caller.role),
+    ];
+    let rows = session.run(sql!("registry/insert"), &args);
     let Some(row) = rows.first() else {
         return Err(Refusal::DuplicateName(name));
     };
     let webhook = Webhook { id: row.value(1), name, url, scheme, signature_header, own: true };
+    write(session, webhook.id, Special::default(), &definition.plain);
     secret::insert(webhook.id, signing, definition.headers);
     transform::give(session, webhook.id, definition.transform)?;
     if let Some(roles) = &definition.emitters {
@@ -127,36 +113,20 @@ pub fn update(
     definition.signature.unwrap_or(webhook.scheme).check_header(header.map(String::as_str))?;
     let url = definition.url.map(|url| url.to_string());
     let moves = url.as_ref().is_some_and(|url| *url != webhook.url);
-    let args = [
-        arg(webhook.id),
-        arg(definition.name.as_deref()),
-        arg(url),
-        arg(definition.description),
-        arg(definition.enabled),
-        arg(definition.format.map(Format::name)),
-        arg(definition.signature.map(Scheme::name)),
-        arg(definition.signature_header),
-        arg(definition.event_types),
-        arg(definition.on_transform_error.map(OnTransformError::name)),
-        arg(definition.max_retries),
-        arg(definition.timeout_seconds),
-        arg(definition.retry_backoff_seconds),
-        arg(definition.retry_for),
-        arg(definition.max_concurrency),
-        arg(definition.rate_limit),
-        arg(definition.bounds.max_backlog),
-        arg(definition.bounds.max_backlog_bytes),
-        arg(definition.bounds.max_backlog_age),
-        arg(definition.bounds.dead_letter_retention),
-    ];
-    let write = || session.run(sql!("registry/update"), &args).count();
-    match definition.name {
-        None => {
-            write();
-        }
+    let special = Special {
+        name: definition.name.as_deref(),
+        url: url.as_deref(),
+        format: definition.format,
+        signature: definition.signature,
+        signature_header: definition.signature_header.as_deref(),
+        event_types: definition.event_types,
+    };
+    let write = || write(session, webhook.id, special, &definition.plain);
+    match &definition.name {
+        None => write(),
         Some(name) => {
             subtransaction::tolerating(&[PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION], write)
-                .ok_or(Refusal::DuplicateName(name))?;
+                .ok_or_else(|| Refusal::DuplicateName(name.clone()))?;
         }
     }
     secret::update(session, webhook, definition.secret.as_ref(), definition.headers, moves);
@@ -164,6 +134,32 @@ pub fn update(
         Some(role) => owner::give(session, caller, webhook, role),
         None => Ok(()),
     }
+}
+
+/// Settings that mean something to others of this room; `None` leaves one as it is.
+#[derive(Default)]
+struct Special<'a> {
+    name: Option<&'a str>,
+    url: Option<&'a str>,
+    format: Option<Format>,
+    signature: Option<Scheme>,
+    signature_header: Option<&'a str>,
+    event_types: Option<Vec<String>>,
+}
+
+/// Writes what is given into the row of a webhook.
+fn write(session: &Session, webhook: i32, special: Special<'_>, plain: &Plain) {
+    let mut args = vec![
+        arg(webhook),
+        arg(special.name),
+        arg(special.url),
+        arg(special.format.map(Format::name)),
+        arg(special.signature.map(Scheme::name)),
+        arg(special.signature_header),
+        arg(special.event_types),
+    ];
+    args.extend(plain.args());
+    session.run(sql!("registry/update"), &args);
 }
 
 /// Gives it the secret `new`; the one before signs as well for `overlap`.

@@ -1,13 +1,13 @@
--- NULL leaves a column as it is.
+-- NULL leaves a column as it is. From $8 on the plain settings, in the order in which src/registry/definition.rs has them.
 UPDATE webhook.webhook SET
     name = coalesce($2, name),
     url = coalesce($3, url),
-    description = nullif(coalesce($4, description), ''),
-    enabled = coalesce($5, enabled),
-    format = coalesce($6, format),
-    signature = coalesce($7, signature),
-    signature_header = nullif(coalesce($8, signature_header), ''),
-    event_types = coalesce($9, event_types),
+    format = coalesce($4, format),
+    signature = coalesce($5, signature),
+    signature_header = nullif(coalesce($6, signature_header), ''),
+    event_types = coalesce($7, event_types),
+    description = nullif(coalesce($8, description), ''),
+    enabled = coalesce($9, enabled),
     on_transform_error = coalesce($10, on_transform_error),
     max_retries = nullif(coalesce($11, max_retries), -1),
     timeout_seconds = coalesce($12, timeout_seconds),
