@@ -248,7 +248,7 @@ Example: SELECT webhook_replay_all('new-orders', since => now() - interval '1 da
 CREATE FUNCTION webhook_cancel(delivery_id bigint) RETURNS boolean
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_cancel_wrapper';
 COMMENT ON FUNCTION webhook_cancel IS
-$$gives a delivery up that waits, be it a dead letter: no request for it starts after the commit. One that is under way
+$$cancels a delivery that has not been delivered, dead letters included: no request for it starts after the commit. One that is under way
   then ends as it does, and if the receiver takes it, the delivery counts as delivered. False where it was finished
   or cancelled already, or replayed when it was dead.
 Example: SELECT webhook_cancel(id) FROM webhook.deliveries WHERE status = 'retrying'$$;

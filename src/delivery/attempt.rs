@@ -16,7 +16,7 @@ use domain::redirect;
 use domain::verdict::Answer;
 use transit::sending::{Exchange, Parcel};
 
-/// Bytes of an answer's body that are kept.
+/// Bytes of an answer's body that are kept in the log, for whoever looks for the cause of a failure.
 pub const KEPT: usize = 4 * 1024;
 
 /// Bytes of an answer's body that are read so that the connection can serve again; a longer one costs

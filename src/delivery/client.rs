@@ -24,7 +24,7 @@ use domain::url::EndpointUrl;
 /// An idle connection is not used again after this: many receivers close theirs sooner or later.
 const IDLE: Duration = Duration::from_secs(15);
 
-/// Bytes of output that a connection holds at once.
+/// Bytes of output that a connection buffers: of a request with a larger body so much is written at once.
 const OUTPUT: usize = 16 * 1024;
 
 /// What all endpoints of one server share.

@@ -26,8 +26,8 @@ const FAST: Duration = Duration::from_millis(5);
 /// When parcels wait and none has been taken for this long, the endpoint is not as fast as it was.
 const LATE: Duration = Duration::from_millis(20);
 
-/// The same for an endpoint of which nothing is known yet. It begins with one, so that many new ones leave
-/// permits to others.
+/// As [`LATE`], but for an endpoint without a finished attempt. Such an endpoint starts with one request, so that many new
+/// endpoints do not occupy the pool. Longer, and a new endpoint that is slow gets more requests late.
 const LATE_UNKNOWN: Duration = Duration::from_millis(500);
 
 /// The best time of an attempt is forgotten by this part with each that takes longer.

@@ -14,7 +14,7 @@ const RESERVED: usize = 200;
 /// Idle connections that there is room for, however many requests are in flight.
 const LEAST_IDLE: usize = 100;
 
-/// More than anybody needs.
+/// The most open files that a worker asks for, which is more than any settings need.
 const ENOUGH: u64 = 65_536;
 
 /// Connections that are open in this process.

@@ -17,22 +17,22 @@ use super::fiber::{self, Until};
 use super::thread;
 use super::wakeup::Wakeup;
 
-/// Threads that look up in a worker, at the most.
+/// The most threads of a worker that look up names at the same time. A name server that does not answer holds each for seconds.
 const THREADS: usize = 64;
 
 /// A thread without work ends after this.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Names that wait for one of them; further ones fail at once.
+/// The most names that wait for a thread; a lookup beyond that fails at once.
 const QUEUE: usize = 64;
 
 /// How long an answer is used. `getaddrinfo` does not tell the records' own time to live.
 const FRESH: Duration = Duration::from_secs(30);
 
-/// How long an answer may serve while a newer one does not come.
+/// How long an answer may serve while a newer one does not come, so that a name server that is away for a while stops nothing.
 const STALE: Duration = Duration::from_secs(600);
 
-/// How long callers together wait for the newer one before they take the stale one.
+/// How long callers wait for a newer answer before they take the older one: longer than a name server that is well takes.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Names kept; beyond that the oldest answers go.

@@ -25,16 +25,19 @@ use domain::failure::{ErrorClass, Failure};
 use domain::verdict;
 use transit::sending::{Exchange, Outcome, Parcel, Queue};
 
-/// A thread without work ends after this.
+/// A thread without work ends after this. It costs a stack that has been touched, and a new one is started in a tenth of a
+/// millisecond.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// A runner's turn: many requests to a fast endpoint, one to a slow one.
+/// How long a runner keeps its permit where others wait for one: many requests to a fast endpoint, one to a slow one. Shorter, and
+/// connections are changed for each request; longer, and others wait longer.
 const TURN: Duration = Duration::from_millis(5);
 
-/// When a parcel or a runner has waited this long, there may be too few threads.
+/// A parcel or a runner that has waited this long is late, and there may be too few threads. A thread that does TLS handshakes is
+/// busy for some milliseconds with each.
 const LATE: Duration = Duration::from_millis(20);
 
-/// Until it is tried again, when there is no memory for another runner.
+/// The time until it is tried again to start a runner for which there was no memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Outcomes that may wait to be collected while another attempt begins, which bounds what a crash can repeat. What is under

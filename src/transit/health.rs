@@ -4,13 +4,12 @@ use std::time::{Duration, Instant};
 
 use domain::time::Timestamp;
 
-/// How often it is written: while the endpoint fails, and while it just goes on. Behind an old snapshot each
-/// version of the row makes the next one dearer.
+/// How often an endpoint's health is written while it fails, and while it just goes on. Oftener, and where somebody holds an old
+/// snapshot each version of the row makes the next one dearer; less often, and health is late.
 const FAILURES: Duration = Duration::from_secs(1);
 const SUCCESSES: Duration = Duration::from_secs(10);
 
-/// A turn between good and bad is written with the attempt that brings it, but over this time not more often
-/// than failures are.
+/// A change between healthy and failing is written immediately, but at most once a second over this time.
 const TURNS: Duration = Duration::from_secs(10);
 
 /// How an endpoint has been answering.

@@ -6,7 +6,8 @@ use domain::batching;
 use domain::flow::Flow;
 use domain::processors::{Processors, Ticks};
 
-/// What is due in the backlog, and has room, waits no longer for a batch of the ring.
+/// The longest that a due retry waits for a batch of new events to fill. Longer, and retries are late while the server is busy;
+/// shorter, and each of them cuts a batch short.
 const CLAIMING: Duration = Duration::from_millis(50);
 
 /// A wait for which it is worth asking how busy the processors are: each half second, some ten microseconds where there are two.

@@ -15,20 +15,22 @@ use domain::verdict::{self, Answer};
 /// nobody waits for it any more.
 pub(super) const BEHIND: Duration = Duration::from_millis(250);
 
-/// An endpoint queue with this many parcels, of which the oldest has waited so long, is full: its runners have
-/// enough to do until the next poll.
+/// A queue with this many deliveries, of which the oldest has waited so long, is full: its runners have enough to do until the
+/// next poll. Fewer, and a fast endpoint runs dry between two polls; more, and what is read ahead only waits in memory.
 const FULL: (usize, Duration) = (500, Duration::from_millis(20));
 
-/// Full with this many, however short they have waited: those read ahead would be behind in the end.
+/// A queue with this many deliveries is full regardless of age: the last ones would wait too long anyway.
 const MOST: usize = 2000;
 
-/// An endpoint that had an event of the ring this recently may have another one waiting there.
+/// An endpoint that had an event of the ring so recently may have another one waiting there, so the first page of a new window is
+/// read for it although other endpoints are full. Longer, and pages are read for endpoints that have nothing there.
 const RECENT: Duration = Duration::from_secs(1);
 
-/// Deliveries of one endpoint that are claimed ahead from the backlog: at least, and at most.
+/// The least and the most deliveries of one endpoint that are claimed ahead from the backlog. Fewer cost a claim more often; more
+/// are in memory for nothing when the endpoint fails.
 const AHEAD: (usize, usize) = (256, 2048);
 
-/// And between them as many as it takes in this time: with fewer a fast one might never catch up with what
+/// Between them as many are claimed as the endpoint takes in this time. With fewer a fast one might never catch up with what
 /// comes meanwhile.
 const ENOUGH: Duration = Duration::from_millis(100);
 

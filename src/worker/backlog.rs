@@ -13,22 +13,24 @@ use crate::pg::guc::Local;
 use crate::pg::table;
 use transit::event::{Settlement, Spill};
 
-/// When to try again. Each time new events wait for [`PATIENCE`] at most.
+/// The time after which a locked backlog is tried again. Shorter, and new events wait more often, for up to [`PATIENCE`] each
+/// time; longer, and retries stay longer than the lock does.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// How long to wait for a row that somebody has locked.
+/// How long a transaction waits for a row of the backlog that somebody has locked. New events wait as long.
 const PATIENCE: &CStr = c"100ms";
 
-/// Events in memory that are to go there, 40 bytes each. With more the ring is not read on.
+/// The most events of the ring that are remembered, with 40 bytes each, until the backlog can be written to. With more the ring
+/// is not read on.
 const MOST: usize = 100_000;
 
-/// Of events that have stayed in memory, so many are written in one transaction, for which whatever else there is waits: some
-/// milliseconds with small bodies. With fewer it takes longer until all are back.
+/// Events that have stayed in memory are written so many at a time, which takes some milliseconds with small bodies. Everything
+/// else waits for such a transaction, so with more others wait longer, and with fewer it takes longer until all are back.
 const AT_ONCE: usize = 100;
 
 const _: () = assert!(AT_ONCE < MOST);
 
-/// Somebody in the way for a shorter time is not worth a word.
+/// The time after which a lock on the backlog is told in the log. VACUUM and short statements of an administrator are shorter.
 const TELLING: Duration = Duration::from_secs(2);
 
 /// Whether the backlog can be written to.

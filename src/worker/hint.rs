@@ -22,7 +22,7 @@ const HEAD: &str = "pg_webhook 1";
 /// More than that is not read: a line takes eleven bytes at most, and there are at most as many as entries on the board.
 const LARGEST: u64 = 64 * 1024;
 
-/// Between two writings.
+/// The least time between two writings of the file. Databases that come and go by the hundred would write it as often.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The file.

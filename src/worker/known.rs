@@ -7,7 +7,8 @@ use pgrx::bgworkers::{BackgroundWorkerStatus, DynamicBackgroundWorker};
 use crate::host::board::Entry;
 use domain::time::Timestamp;
 
-/// Between two starts of a worker that fails; doubled each time up to the longest.
+/// The time between two starts of a worker that fails, doubled each time up to the longest. Shorter, and a worker that crashes
+/// at once keeps the server busy with starting it; longer, and events wait longer when its cause is gone.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 

@@ -24,23 +24,27 @@ use domain::verdict::Verdict;
 use transit::event::{Settlement, Spill};
 use transit::schedule::Schedule;
 
-/// Attempts that are written at once, if they come fast.
+/// Attempts that are written at once where they come fast. Fewer cost more, as each transaction is flushed to the disk; more are
+/// repeated after a crash.
 const BATCH: usize = 500;
 
-/// How long one may wait for others; longer where events wait for others as well.
+/// How long an attempt waits for others to be written with; a quarter of the time that events gather, where that is longer.
+/// Longer, and the status of a delivery is late, and a crash repeats more.
 const PATIENCE: Duration = Duration::from_millis(5);
 
-/// Attempts that may be held in memory; when they cannot be written, the threads come to a stop.
+/// Attempts that may be held in memory. When they cannot be written, no more are collected, and the threads come to a stop. Half
+/// of what a crash can repeat besides what is under way.
 const MOST: usize = 512;
 
 // Otherwise what fills the memory would wait for more.
 const _: () = assert!(BATCH < MOST);
 
-/// How often the cursor is written while it changes.
+/// How often the cursor is written while it changes. A start after a crash reads what has come since; oftener, and each second
+/// costs one more version of its row.
 const RARELY: Duration = Duration::from_secs(1);
 
-/// How often a worker that has nothing to write writes down that it is there, where something waits. By so much the next
-/// run, after a crash, is mistaken about how long there was none. More often would cost more than that is worth.
+/// How often a worker that has nothing to write writes down that it is there, where something waits. After a crash the next run
+/// is mistaken by as much about how long there was none.
 const MARKS: Duration = Duration::from_secs(60);
 
 /// What is to be written.

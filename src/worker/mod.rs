@@ -34,7 +34,8 @@ use pgrx::prelude::*;
 
 use crate::pg::{interrupt, server};
 
-/// Of a worker, after an error: doubled each time up to the longest.
+/// How long a worker pauses after an error, doubled each time up to the longest. Shorter, and an error that stays keeps it busy
+/// and fills the log; longer, and events wait longer when its cause is gone.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 

@@ -16,16 +16,18 @@ use crate::pg::spi::Session;
 use crate::queue::cursor::{self, Start};
 use domain::time::Timestamp;
 
-/// Runs in a row that end badly before the next one is cautious.
+/// Runs in a row that may end badly before the next one sends one event at a time. With one, a single crash of another cause
+/// would slow the database down for ten seconds.
 const RUNS: i32 = 2;
 
-/// Crashes with the same event alone under way that make it a dead letter.
+/// Crashes with the same event alone under way that make it a dead letter. One may have had another cause.
 const SUSPICIONS: i32 = 2;
 
-/// A run that has lasted so long goes well, unless it is cautious and not through yet.
+/// A run that has lasted so long counts as good, unless it sends one event at a time and is not through yet. What crashes a
+/// worker at its start does that within a second.
 const CALM: Duration = Duration::from_secs(10);
 
-/// A run has fewer events than this under way, so that whoever ended it is among as many.
+/// More events than a run has in memory, so that the one that ended it is among the first so many that are sent alone.
 const SUSPECTS: usize = 12_000;
 
 /// What the log says of a condemned event.

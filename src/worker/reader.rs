@@ -13,7 +13,7 @@ use transit::window::{RECOVERY, Windows};
 
 use std::time::Instant;
 
-/// Cancelled deliveries that are settled in one transaction, so that it stays short.
+/// Cancelled deliveries that are settled in one transaction: some ten milliseconds, for which everything else waits.
 const CANCELLED: i64 = 5000;
 
 /// Whether there are cancelled deliveries to be settled.

@@ -10,14 +10,14 @@ use crate::host::txn::{self, TxnError};
 use crate::pg::identity::Extension;
 use crate::registry::removal::{self, Turn};
 
-/// So many times as long as the last table has taken passes before the next one: neither deliveries nor a table wait for
-/// this for more than a small part of the time.
+/// After a table has been seen to, so many times as long passes before the next one. So dropping triggers takes a twentieth of
+/// the worker's time at most, and of the time in which a table may be locked.
 const SPACING: u32 = 20;
 
 /// Tables of which it is remembered what has been said. With more than that, it is said again.
 const MOST_SAID: usize = 1_000;
 
-/// After an error.
+/// How long it pauses after an error. Nothing waits for triggers that do nothing.
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// What is known of the work to come.

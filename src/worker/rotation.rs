@@ -10,7 +10,7 @@ use crate::pg::identity::Extension;
 use crate::pg::settings;
 use domain::time::Timestamp;
 
-/// Refused so often in a row, somebody does not only read the log for a moment.
+/// So many refusals in a row are told in the log. One may be a query that reads the log at this moment.
 const TELLING: u32 = 2;
 
 /// What is known of the ring's rotation.

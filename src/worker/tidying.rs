@@ -8,10 +8,10 @@ use crate::host::txn::{self, TxnError};
 use crate::pg::identity::Extension;
 use crate::registry::owner;
 
-/// Where somebody is in the way.
+/// How long it pauses where somebody else changes privileges, which it does not wait for.
 const IN_THE_WAY: Duration = Duration::from_secs(10);
 
-/// After an error that is not likely to pass, and holds nothing up.
+/// How long it pauses after an error. Such a one is not likely to pass, and holds nothing up.
 const MISHAP: Duration = Duration::from_secs(60);
 
 /// When there may be something to take away.

@@ -24,11 +24,11 @@ use domain::time::Timestamp;
 use domain::timeline::Timeline;
 use transit::schedule::Schedule;
 
-/// Rows of a page: some milliseconds, for which whatever else there is waits.
+/// Rows that one transaction looks at: some milliseconds, for which everything else waits.
 const PAGE: i64 = 2_000;
 
-/// Of the bodies that one page writes anew, because their events become dead letters: some tenths of a second. Whatever else
-/// there is waits for that.
+/// The most bytes of bodies that one transaction writes anew, because their events become dead letters: some tenths of a second,
+/// for which everything else waits.
 const MOST_BYTES: u64 = 16 * 1024 * 1024;
 
 /// So many times as long as a page has taken passes before the next one, so a walk takes three hundredths of the worker's
@@ -40,7 +40,7 @@ const SPACING: u32 = 30;
 /// Many webhooks have a bound of an hour, none one of a second.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// After an error.
+/// How long it pauses after an error. A bound that is reached a minute late does no harm.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// Webhooks of which it is remembered what has been said. With more than that, it is said again.

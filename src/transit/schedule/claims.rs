@@ -9,7 +9,8 @@ use crate::track::Claim;
 use domain::breaker::Allowance;
 use domain::time::Timestamp;
 
-/// When to ask again for a row of the backlog whose id another delivery under way has.
+/// The time after which a row of the backlog is asked for again whose id another delivery in memory has. That one may be under way
+/// for as long as its timeout.
 const SOON: Duration = Duration::from_secs(1);
 
 /// Claims that are made at once, and rows that all of them may ask for: what they find is in memory, and takes some

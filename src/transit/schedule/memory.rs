@@ -13,7 +13,7 @@ use crate::event::Spill;
 use crate::sending::Queues;
 use crate::track::Track;
 
-/// Of what waits for endpoints that take what comes, and as much of what waits for the others. Less, and many endpoints
+/// The most bytes that wait in memory for endpoints that take what comes, and as many for the others. Less, and many endpoints
 /// with large bodies wait for each other.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 
@@ -21,8 +21,8 @@ const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// because what is read at once can go beyond by a few large bodies, and would be read again and again.
 const TOO_MUCH: usize = 32 * 1024 * 1024;
 
-/// Of what waits for one endpoint: what is read at once. Less, and one that is fast and has large bodies waits for the
-/// next poll.
+/// The most bytes that wait for one endpoint, as many as are read at once. Less, and a fast endpoint with large bodies waits for
+/// the next poll.
 const MOST_OF_ONE: usize = 4 * 1024 * 1024;
 
 // One leaves room for others, and what is given back leaves room for what is read next.

@@ -7,11 +7,11 @@ use crate::host::state::Leave;
 use crate::pg::{interrupt, settings};
 use domain::processors::Ticks;
 
-/// The time between two turns is ten times what the last one took, within these bounds: many small turns
-/// would cost the writers more than a few larger ones cost anybody in waiting.
+/// Two turns are ten times as long apart as the last one took, within these bounds. Shorter, and many small turns cost writers
+/// more than a few larger ones cost anybody in waiting; longer, and a batch that has come waits for nothing.
 const SPACING: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(5));
 
-/// How often is seen to what cannot wait for a batch. Nobody wakes the leader meanwhile.
+/// How often the leader looks, while events gather, whether something cannot wait for a batch. Nobody wakes it meanwhile.
 const STEP: Duration = Duration::from_millis(5);
 
 /// How often it is looked whether an endpoint queue without room is behind by now: nothing tells.
