@@ -40,6 +40,16 @@ SELECT l.role FROM webhook.held_level AS l WHERE l.level = 'admin';
 COMMENT ON VIEW webhook.administrator IS
     'private: the roles that manage all webhooks: the extension''s owner, and those whose level is admin';
 
+-- Where the view webhook.visible asks for whoever reads it, which is a question for all webhooks at once.
+CREATE FUNCTION webhook.manages(caller oid, owner oid) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(pg_has_role(caller, owner, 'USAGE'), false)
+        OR EXISTS (SELECT FROM webhook.administrator AS l WHERE pg_has_role(caller, l.role, 'USAGE'))
+$$;
+COMMENT ON FUNCTION webhook.manages IS
+    'private: whether a role may manage the webhooks of another: as one that has its rights, or as an admin; owner may be null, where it is gone';
+
 -- Not dumped: in another database what these roles have is as good as somebody's own grant.
 CREATE TABLE webhook.emitter (
     role         oid PRIMARY KEY,

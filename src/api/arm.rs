@@ -52,7 +52,7 @@ fn webhook_arm(keep: Option<bool>, new: Option<bool>) -> Result<bool, ErrorRepor
 /// What was found by name counts by its number from now on; and in a `copy` triggers count as they are.
 fn record(session: &Session, copy: bool) {
     for row in session.run(sql!("api/restore_triggers"), &[]).iter() {
-        trigger::set_firing(row.value(1), Firing::of(row.value(2)));
+        trigger::set_firing(row.value("oid"), Firing::of(row.value("firing")));
     }
     session.run(sql!("api/record_tables"), &[]);
     session.run(sql!("api/record_levels"), &[]);

@@ -44,7 +44,7 @@ fn judge(session: &Session, values: &[Arg]) -> Result<(), Refusal> {
     let mut args: Vec<Arg> = LIMITED.iter().map(|at| values[*at]).collect();
     args.push(arg(i64::try_from(most).unwrap_or(i64::MAX)));
     let rows = session.run(sql!("api/out_of_range"), &args);
-    let Some(column) = rows.first().and_then(|row| row.get::<String>(1)) else {
+    let Some(column) = rows.first().and_then(|row| row.get::<String>("argument")) else {
         return Ok(());
     };
     let out_of = |argument, least, most| Refusal::OutOfRange { argument, least, most };
@@ -77,8 +77,8 @@ fn webhook_backlog_import(row: Option<Record<'_>>) -> Result<bool, ErrorReport> 
             judge(session, &args)?;
             let found = session.run(sql!("api/imported"), &args[..1]);
             let webhook = found.first().expect("a row in any case");
-            if webhook.get::<i32>(1).is_none() {
-                return Err(Refusal::UnknownWebhook(webhook.value(2)));
+            if webhook.get::<i32>("id").is_none() {
+                return Err(Refusal::UnknownWebhook(webhook.value("uuid")));
             }
             installation::note_arrival(session);
             let imported = session.run(sql!("api/import"), &args).count() > 0;

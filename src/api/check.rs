@@ -29,7 +29,14 @@ fn webhook_check(
             let rows = session.run(sql!("api/check"), &[arg(only), arg(caller.role)]);
             let problems: Vec<_> = rows
                 .iter()
-                .map(|row| (row.get(1), row.value(2), row.value(3), row.value(4)))
+                .map(|row| {
+                    (
+                        row.get("name"),
+                        row.value("severity"),
+                        row.value("problem"),
+                        row.value("hint"),
+                    )
+                })
                 .collect();
             Ok(TableIterator::new(problems))
         })

@@ -29,9 +29,9 @@ pub fn find(session: &Session, caller: &Caller, id: Option<i64>) -> Result<Deliv
     let row = rows.first().ok_or(Refusal::UnknownDelivery(id))?;
     Ok(Delivery {
         id,
-        webhook: row.value(1),
-        orphan: row.value(2),
-        transaction: row.value(3),
-        test: row.value(4),
+        webhook: row.value("name"),
+        orphan: row.value("orphan"),
+        transaction: row.value("transaction"),
+        test: row.value("test"),
     })
 }

@@ -30,23 +30,23 @@ fn webhook_emit(event_type: Option<&str>, data: Option<Json>) -> Result<i32, Err
             let args = [arg(caller.role)];
             let rows = snapshot::with_latest(|| session.look_up(sql!("api/subscribers"), &args));
             let matching = rows.iter().filter(|row| {
-                let patterns: Vec<String> = row.value(2);
+                let patterns: Vec<String> = row.value("event_types");
                 patterns.iter().any(|pattern| event::matches(pattern, event_type))
             });
             let mut told = 0;
             let mut heard = false;
             for row in matching {
                 heard = true;
-                if !row.value::<bool>(3) {
+                if !row.value::<bool>("enabled") {
                     continue;
                 }
                 let event = Event { kind: Kind::Emitted(event_type), event_type, table: None };
-                let consent = match (row.value(4), row.value(5)) {
+                let consent = match (row.value("runs"), row.value("has_rights")) {
                     (_, true) => Consent::Full,
                     (true, false) => Consent::Runs,
-                    (false, false) => Consent::None { emitter: row.value(6) },
+                    (false, false) => Consent::None { emitter: row.value("emitter") },
                 };
-                if let Some(recipient) = Recipient::load(session, row.value(1)) {
+                if let Some(recipient) = Recipient::load(session, row.value("id")) {
                     let recipient = recipient.with_consent(consent);
                     told += i32::from(event.write(&recipient, data.as_deref())?.is_some());
                 }
@@ -72,7 +72,7 @@ fn webhook_invoke(
             let id = managed::see(session, caller, webhook)?;
             let rows = session.run(sql!("api/table"), &[arg(composite::relation(&row))]);
             let table: Option<(String, String)> =
-                rows.first().map(|row| (row.value(1), row.value(2)));
+                rows.first().map(|row| (row.value("schema_name"), row.value("table_name")));
             let table = table.as_ref().map(|(schema, name)| (schema.as_str(), name.as_str()));
             let event = Event { kind: Kind::Row(MANUAL), event_type: MANUAL, table };
             let Some(recipient) =

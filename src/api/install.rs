@@ -30,10 +30,10 @@ fn webhook_install() -> Result<(), ErrorReport> {
     }
     spi::connect(|session| {
         for row in session.run(sql!("api/row_types"), &[]).iter() {
-            grant::run_apart(&row.value::<String>(1));
+            grant::run_apart(&row.value::<String>("statement"));
         }
         if let Some(names) =
-            session.run(sql!("api/publications"), &[]).first().and_then(|row| row.get(1))
+            session.run(sql!("api/publications"), &[]).first().and_then(|row| row.get("names"))
         {
             warn_of_publications(names);
         }

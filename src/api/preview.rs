@@ -174,7 +174,7 @@ impl Preview<'_> {
             Operation::Truncate => (None, None),
         };
         let rows = self.session.run(sql!("api/preview"), &[arg(watched.relation)]);
-        let statement: Option<String> = rows.first().map(|row| row.value(1));
+        let statement: Option<String> = rows.first().map(|row| row.value("statement"));
         let _canonical = Canonical::begin();
         let condition = made.condition.as_ref();
         // The condition is the owner's, and so are the rights with which it is tried.
@@ -220,7 +220,7 @@ impl Preview<'_> {
         // What an old snapshot does not show of a type would be called all the same.
         let rows = snapshot::with_latest(|| self.session.look_up(sql!("api/strangers"), &args));
         rows.first().map(|row| {
-            let (what, owner): (String, String) = (row.value(1), row.value(2));
+            let (what, owner): (String, String) = (row.value("what"), row.value("owner"));
             foreign::stranger(&what, &owner)
         })
     }
@@ -231,7 +231,8 @@ impl Preview<'_> {
             MANUAL => Kind::Row(MANUAL),
             emitted => {
                 let rows = self.session.run(sql!("api/event_types"), &[arg(self.own.id)]);
-                let patterns: Vec<String> = rows.first().map_or_else(Vec::new, |row| row.value(1));
+                let patterns: Vec<String> =
+                    rows.first().map_or_else(Vec::new, |row| row.value("event_types"));
                 let emitted = event::check_type(emitted)?;
                 if !patterns.iter().any(|pattern| event::matches(pattern, emitted)) {
                     return Ok(Err(format!("{emitted} is not among the events")));
@@ -272,7 +273,7 @@ impl Preview<'_> {
 
 /// The one row that was made, if it is of the table.
 fn row<'a>(table: &'a Table, made: Option<&'a Rows<'_>>) -> Option<Row<'a>> {
-    table.row(made?.first()?.get::<Record<'_>>(1)?)
+    table.row(made?.first()?.get::<Record<'_>>("made")?)
 }
 
 fn show(destination: &Destination, draft: &Draft, body: String) -> Result<Shown, Refusal> {

@@ -62,7 +62,7 @@ fn webhook_replay(delivery_id: Option<i64>) -> Result<Option<i64>, ErrorReport> 
             let copy = copied.first().ok_or(Refusal::PayloadGone(original.id))?;
             session.run(sql!("api/close_dead"), &args);
             wake::worker_at_commit();
-            Ok(copy.get(1))
+            Ok(copy.get("id"))
         })
     })
 }
@@ -82,7 +82,7 @@ fn webhook_replay_all(
             // Before anything is written: what this writes is not among them.
             let rows = session.run(sql!("api/untransformed_all"), &args());
             let failed: Vec<(i64, i64)> =
-                rows.iter().map(|row| (row.value(1), row.value(2))).collect();
+                rows.iter().map(|row| (row.value("id"), row.value("transaction"))).collect();
             installation::note_arrival(session);
             let replayed = session.run(sql!("api/replay_all"), &args()).count();
             let again = transform_all(
@@ -156,12 +156,12 @@ impl Transformation {
         Some(Self {
             id,
             transaction,
-            recipient: Recipient::load(session, row.value(1))?,
-            event_type: row.value(2),
-            table: row.get(3).zip(row.get(4)),
-            event_id: row.value(5),
-            payload: row.value(6),
-            may_run: row.value(7),
+            recipient: Recipient::load(session, row.value("webhook"))?,
+            event_type: row.value("event_type"),
+            table: row.get("schema_name").zip(row.get("table_name")),
+            event_id: row.value("event_id"),
+            payload: row.value("payload"),
+            may_run: row.value("may_run"),
         })
     }
 

@@ -249,17 +249,17 @@ unsafe fn own(
     ];
     let rows = session.look_up(sql!("capture/own"), &args);
     let row = rows.first()?;
-    let columns: Option<Vec<String>> = row.get(4);
+    let columns: Option<Vec<String>> = row.get("columns");
     let columns = columns.filter(|_| trigger.operation == Operation::Update);
     Some(Watched {
         watch,
-        webhook: row.value(1),
-        owner: row.value(2),
+        webhook: row.value("webhook"),
+        owner: row.value("owner"),
         relation: trigger.relation,
-        chosen: row.value(3),
+        chosen: row.value("chosen"),
         // SAFETY: the caller's.
-        columns: columns.map(|names| unsafe { numbers(descriptor, row.get(5), &names) }),
-        key: row.get(6).unwrap_or_default(),
+        columns: columns.map(|names| unsafe { numbers(descriptor, row.get("numbers"), &names) }),
+        key: row.get("key").unwrap_or_default(),
         inherited: None,
     })
 }
@@ -296,16 +296,16 @@ fn of_above(session: &Session, trigger: &Fired, watch: Uuid) -> Option<Watched> 
     ];
     let rows = session.look_up(sql!("capture/source"), &args);
     let row = rows.first()?;
-    stale::note_relations(row.get::<Vec<pg_sys::Oid>>(1).unwrap_or_default());
+    stale::note_relations(row.get::<Vec<pg_sys::Oid>>("relations").unwrap_or_default());
     Some(Watched {
         watch,
-        webhook: row.get(2)?,
-        key: row.get(3).unwrap_or_default(),
-        inherited: row.get(4),
-        columns: row.get(5),
-        chosen: row.value(6),
-        owner: row.value(7),
-        relation: row.value(8),
+        webhook: row.get("webhook")?,
+        key: row.get("key").unwrap_or_default(),
+        inherited: row.get("inherited"),
+        columns: row.get("columns"),
+        chosen: row.value("chosen"),
+        owner: row.value("owner"),
+        relation: row.value("relation"),
     })
 }
 

@@ -93,10 +93,10 @@ impl Source {
         if chosen || !recipient.as_ref().is_some_and(may_read) {
             let rows = session.look_up(sql!("capture/right"), &[arg(watch), arg(fires)]);
             if let Some(right) = rows.first() {
-                if let Some(reason) = right.get(1) {
-                    return Err(Barred { name: right.value(3), reason });
+                if let Some(reason) = right.get("bar") {
+                    return Err(Barred { name: right.value("name"), reason });
                 }
-                payload = right.get(2);
+                payload = right.get("columns");
             }
         }
         let Some((recipient, (schema, table))) = recipient.zip(table::name(relation)) else {

@@ -32,11 +32,11 @@ impl Casts {
         }
         let mut casts = Self { foreign: true, ..Self::default() };
         for row in session.look_up(sql!("compose/casts"), &[arg(types), arg(role)]).iter() {
-            casts.composites.extend(row.get::<pg_sys::Oid>(4));
-            if let Some(function) = row.get(2) {
+            casts.composites.extend(row.get::<pg_sys::Oid>("composite"));
+            if let Some(function) = row.get("function") {
                 casts.functions.push(function);
-                if row.value(3) {
-                    casts.called.push((row.value(1), function));
+                if row.value("callable") {
+                    casts.called.push((row.value("type"), function));
                 }
             }
         }

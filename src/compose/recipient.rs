@@ -102,23 +102,23 @@ impl Recipient {
     fn read(session: &Session, webhook: i32) -> Option<Self> {
         let rows = session.look_up(sql!("compose/recipient"), &[arg(webhook)]);
         let row = rows.first()?;
-        let copied: Option<i64> = row.get(15);
-        let owner = anchor::role(&row.value::<String>(6), row.get(7))?;
-        let anchor = row.get::<String>(5);
+        let copied: Option<i64> = row.get("copied");
+        let owner = anchor::role(&row.value::<String>("owner"), row.get("owner_type"))?;
+        let anchor = row.get::<String>("anchor");
         // As webhook.owned says it.
-        let (named, role) = (row.value::<String>(13), identity::name_of(owner));
-        let confirmed = row.get::<bool>(14).unwrap_or(role == named);
+        let (named, role) = (row.value::<String>("owner_name"), identity::name_of(owner));
+        let confirmed = row.get::<bool>("confirmed").unwrap_or(role == named);
         let unconfirmed = (!confirmed).then_some(Refusal::Unconfirmed { named, role });
         Some(Self {
             webhook,
-            enabled: row.value(1),
+            enabled: row.value("enabled"),
             owner,
-            uuid: row.value(2),
-            name: row.value(3),
+            uuid: row.value("uuid"),
+            name: row.value("name"),
             // Checked when it was chosen.
-            format: row.value::<String>(4).parse().unwrap_or(Format::Default),
+            format: row.value::<String>("format").parse().unwrap_or(Format::Default),
             transform: anchor.map(|anchor| {
-                let found = Transform::load(session, anchor, owner, row.value(12));
+                let found = Transform::load(session, anchor, owner, row.value("fails"));
                 match &unconfirmed {
                     Some(refusal) => found.barred(refusal),
                     None => found,
@@ -127,11 +127,15 @@ impl Recipient {
             unconfirmed,
             server: settings::server(),
             installation: match copied {
-                Some(_) => installation::of_copy(&row.value::<String>(8)),
-                None => row.value(8),
+                Some(_) => installation::of_copy(&row.value::<String>("installation")),
+                None => row.value("installation"),
             },
             copied,
-            target: Target { slot: row.value(9), relation: row.value(10), sequence: row.value(11) },
+            target: Target {
+                slot: row.value("slot"),
+                relation: row.value("relation"),
+                sequence: row.value("sequence"),
+            },
         })
     }
 

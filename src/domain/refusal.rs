@@ -340,10 +340,10 @@ pub enum Refusal {
         how: &'static str,
     },
     /// As [`Refusal::Altered`], found out by what a statement returns.
-    #[error("column {column} of statement \"{statement}\" is of another type (oid {found})")]
+    #[error("column \"{column}\" of statement \"{statement}\" is of another type (oid {found})")]
     OtherType {
-        /// The column, counted from 1.
-        column: i32,
+        /// The column.
+        column: &'static str,
         /// The statement.
         statement: &'static str,
         /// Its type, 0 where there is no such column.

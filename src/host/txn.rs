@@ -131,7 +131,10 @@ pub fn installed() -> Option<(Extension, String)> {
 
 /// The version of the extension, unless it is gone.
 pub fn version(session: &Session, extension: Extension) -> Option<String> {
-    session.read(sql!("host/version"), &[arg(extension.oid)]).first().map(|row| row.value(1))
+    session
+        .read(sql!("host/version"), &[arg(extension.oid)])
+        .first()
+        .map(|row| row.value("extversion"))
 }
 
 /// As [`identity::qualified`], outside a transaction. As it is, where the catalog cannot be read.

@@ -19,7 +19,7 @@ impl Log {
     /// Finds them. They are the same as long as the extension is.
     pub fn open(session: &Session) -> Self {
         let rows = session.read(sql!("log/tables"), &[arg(SLOTS)]);
-        Self { tables: rows.iter().map(|row| row.value(1)).collect() }
+        Self { tables: rows.iter().map(|row| row.value("relation")).collect() }
     }
 
     /// Writes a row for each attempt that is to be logged into `slot`: those that `level` is for.

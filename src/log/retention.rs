@@ -75,7 +75,7 @@ pub fn due_in(session: &Session, now: Timestamp) -> Duration {
 /// Who holds a lock on the slot that comes next, if anybody does; and how large the log is.
 pub fn holders(session: &Session) -> (Option<String>, String) {
     let rows = session.read(sql!("log/holders"), &[arg(SLOTS)]);
-    rows.first().map_or((None, String::new()), |row| (row.get(1), row.value(2)))
+    rows.first().map_or((None, String::new()), |row| (row.get("holders"), row.value("size")))
 }
 
 /// Writes down why the ring does not rotate; `None`: it does.
@@ -108,10 +108,10 @@ fn state(session: &Session, now: Timestamp) -> Option<Ring> {
     let rows = session.run(sql!("log/ring"), &[arg(now), arg(SLOTS)]);
     let row = rows.first()?;
     Some(Ring {
-        slot: row.value(1),
-        age: Duration::from_secs(row.value::<i64>(2).max(0).unsigned_abs()),
-        size: row.value::<i64>(3).unsigned_abs(),
-        settled: row.value(4),
+        slot: row.value("slot"),
+        age: Duration::from_secs(row.value::<i64>("age").max(0).unsigned_abs()),
+        size: row.value::<i64>("size").unsigned_abs(),
+        settled: row.value("settled"),
     })
 }
 
@@ -121,7 +121,7 @@ fn empty(session: &Session, slot: i16, now: Timestamp) -> bool {
     let _timeout = Local::set(c"lock_timeout", c"50ms");
     let rows = session.read(sql!("log/slot"), &[arg(slot)]);
     let tables: Vec<_> =
-        rows.iter().filter_map(|row| Table::open(row.value(1), Lock::Drop)).collect();
+        rows.iter().filter_map(|row| Table::open(row.value("relation"), Lock::Drop)).collect();
     let settled = state(session, now).is_some_and(|ring| ring.settled);
     if settled {
         table::empty(&tables);

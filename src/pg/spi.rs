@@ -9,8 +9,8 @@ use std::ptr;
 use pgrx::IntoDatum;
 use pgrx::prelude::*;
 
-use super::report;
 use super::types::{Readable, Writable};
+use super::{compat, report};
 use domain::refusal::Refusal;
 
 /// A statement in `sql/query/`.
@@ -275,18 +275,23 @@ impl Rows<'_> {
 }
 
 impl<'r> Row<'r> {
-    /// Column `number`, counted from 1; `None` for NULL. Raises an error where it is of another type than
-    /// the caller takes it for, or there is none.
-    pub fn get<T: Readable<'r>>(&self, number: i32) -> Option<T> {
-        let mut null = false;
-        // SAFETY: tuple and descriptor belong together and live as long as the session; a number that is
-        // none of a column has no type.
-        let type_oid = unsafe { pg_sys::SPI_gettypeid(self.descriptor, number) };
-        if type_oid == pg_sys::InvalidOid || !T::reads(type_oid) {
-            self.refuse(number, type_oid);
+    /// The column of that name; `None` for NULL. Raises an error where it is of another type than the caller takes it for, or
+    /// there is none.
+    pub fn get<T: Readable<'r>>(&self, column: &'static str) -> Option<T> {
+        // SAFETY: the descriptor is the result's, which lives as long as the session.
+        let columns = unsafe { compat::attributes(self.descriptor) };
+        let Some(at) = columns.iter().position(|found| is_named(found, column)) else {
+            self.refuse(column, pg_sys::InvalidOid);
+        };
+        let type_oid = columns[at].atttypid;
+        if !T::reads(type_oid) {
+            self.refuse(column, type_oid);
         }
-        // SAFETY: as above, and the column is of a type that `T` is made from.
+        let mut null = false;
+        // SAFETY: tuple and descriptor belong together and live as long as the session, and the column, which there is, is of
+        // a type that `T` is made from.
         unsafe {
+            let number = at as i32 + 1;
             let datum = pg_sys::SPI_getbinval(self.tuple, self.descriptor, number, &mut null);
             T::read(datum, null, type_oid)
         }
@@ -294,13 +299,21 @@ impl<'r> Row<'r> {
 
     /// An administrator has changed a table.
     #[cold]
-    fn refuse(&self, column: i32, found: pg_sys::Oid) -> ! {
+    fn refuse(&self, column: &'static str, found: pg_sys::Oid) -> ! {
         let (statement, found) = (self.statement, found.into());
         report::raise(Refusal::OtherType { column, statement, found })
     }
 
     /// A column that is never NULL.
-    pub fn value<T: Readable<'r>>(&self, number: i32) -> T {
-        self.get(number).expect("a column that is declared NOT NULL")
+    pub fn value<T: Readable<'r>>(&self, column: &'static str) -> T {
+        self.get(column).expect("a column that is declared NOT NULL")
     }
+}
+
+/// Compared byte by byte: the name ends where the catalog has the first zero. Each event's row is read so.
+fn is_named(found: &pg_sys::FormData_pg_attribute, name: &str) -> bool {
+    let (data, length) = (&found.attname.data, name.len());
+    length < data.len()
+        && data[length] == 0
+        && name.bytes().zip(data).all(|(wanted, there)| wanted == *there as u8)
 }

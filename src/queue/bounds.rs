@@ -32,13 +32,13 @@ pub fn limits(session: &Session) -> (HashMap<i32, String>, HashMap<i32, Bounds>)
         let number = |at| row.get::<i64>(at).map(i64::unsigned_abs);
         let time = |at| number(at).map(Duration::from_secs);
         let bounds = Bounds {
-            events: Bound::new(number(3), settings::max_backlog()),
-            bytes: Bound::new(number(4), settings::max_backlog_bytes()),
-            age: Bound::new(time(5), settings::max_backlog_age()),
-            retention: Bound::new(time(6), settings::dead_letter_retention()),
+            events: Bound::new(number("max_backlog"), settings::max_backlog()),
+            bytes: Bound::new(number("max_backlog_bytes"), settings::max_backlog_bytes()),
+            age: Bound::new(time("max_backlog_age"), settings::max_backlog_age()),
+            retention: Bound::new(time("dead_letter_retention"), settings::dead_letter_retention()),
         };
-        let id = row.value(1);
-        ((id, row.value(2)), (id, bounds))
+        let id = row.value("id");
+        ((id, row.value("name")), (id, bounds))
     };
     rows.iter().map(webhook).unzip()
 }
@@ -53,20 +53,20 @@ pub fn page(
 ) -> Vec<Found> {
     let rows = session.read(sql!("queue/walk"), &[arg(before), arg(most)]);
     let found = |row: spi::Row<'_>| {
-        let due: Timestamp = row.value(5);
+        let due: Timestamp = row.value("next_at");
         let dead = due >= Timestamp::INFINITY;
         let since = match dead {
             // One of which it is not known is kept.
-            true => row.get(7).unwrap_or(now),
+            true => row.get("dead_at").unwrap_or(now),
             // Less what nobody could try it in.
-            false => timeline.first_attempt(row.value(6), due),
+            false => timeline.first_attempt(row.value("since"), due),
         };
-        let bytes = row.value::<i32>(4).unsigned_abs().into();
+        let bytes = row.value::<i32>("bytes").unsigned_abs().into();
         Found {
-            id: row.value(1),
-            xid: row.value(2),
-            row: Row { webhook: row.value(3), bytes, age: now.since(since), dead },
-            closed: row.value(8),
+            id: row.value("id"),
+            xid: row.value("xid"),
+            row: Row { webhook: row.value("webhook"), bytes, age: now.since(since), dead },
+            closed: row.value("closed"),
         }
     };
     rows.iter().map(found).collect()
@@ -84,7 +84,7 @@ pub fn shed(
     }
     let (ids, xids): (Vec<i64>, Vec<Xid8>) = deliveries.iter().copied().unzip();
     let rows = session.run(sql!("queue/shed"), &[arg(ids), arg(xids), arg(reasons), arg(now)]);
-    rows.iter().map(|row| row.value(1)).collect()
+    rows.iter().map(|row| row.value("id")).collect()
 }
 
 /// Ends dead letters, but for those that the ring still holds. Returns which ones.
@@ -94,5 +94,5 @@ pub fn expire(session: &Session, deliveries: &[Delivery]) -> HashSet<i64> {
     }
     let (ids, xids): (Vec<i64>, Vec<Xid8>) = deliveries.iter().copied().unzip();
     let rows = session.run(sql!("queue/expire"), &[arg(ids), arg(xids)]);
-    rows.iter().map(|row| row.value(1)).collect()
+    rows.iter().map(|row| row.value("id")).collect()
 }

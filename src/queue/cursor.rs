@@ -15,13 +15,13 @@ pub fn begin(session: &Session) -> Option<Start> {
     let rows = session.run(sql!("queue/begin"), &[arg(server::started()), arg(quit::ended())]);
     let row = rows.first()?;
     Some(Start {
-        settled: row.value::<String>(1).parse().ok()?,
+        settled: row.value::<String>("snap").parse().ok()?,
         begun: snapshot::current(),
-        runs: row.value(2),
-        suspect: row.get(3),
-        suspicions: row.value(4),
+        runs: row.value("runs"),
+        suspect: row.get("suspect"),
+        suspicions: row.value("suspicions"),
         cautious: false,
-        left: Reading { at: row.value(5), step: row.value(6) },
+        left: Reading { at: row.value("at"), step: row.value("step") },
         timeline: Timeline { absences: absences(session) },
         place: walk::take(session),
     })
@@ -78,7 +78,7 @@ pub fn mark(session: &Session, clock: Reading) {
 
 fn absences(session: &Session) -> Vec<Absence> {
     let rows = session.read(sql!("queue/absences"), &[]);
-    rows.iter().map(|row| Absence { from: row.value(1), until: row.value(2) }).collect()
+    rows.iter().map(|row| Absence { from: row.value("began"), until: row.value("ended") }).collect()
 }
 
 /// Those that there are from now on.

@@ -32,10 +32,10 @@ pub fn find(session: &Session) -> Option<Installation> {
     let rows = session.read(sql!("queue/installation"), &[]);
     let row = rows.first()?;
     Some(Installation {
-        id: row.value(1),
-        is_here: row.value(2),
-        since: row.value(3),
-        is_database: row.value(4),
+        id: row.value("id"),
+        is_here: row.value("is_here"),
+        since: row.value("since"),
+        is_database: row.value("is_database"),
     })
 }
 
@@ -86,7 +86,7 @@ pub fn forget_what_came(session: &Session, copied: &Installation) {
     let there = session.run(sql!("queue/ring_before"), &[arg(own)]);
     // Not before: whoever has written any of that here has noted it, be it a moment ago.
     let arrived = arrival::noted(copied.since).unwrap_or(own);
-    let came = there.iter().filter(|row| row.value::<Xid8>(3) < arrived);
-    came.for_each(|row| heap::remove(row.value(1), row.value(2)));
+    let came = there.iter().filter(|row| row.value::<Xid8>("xid") < arrived);
+    came.for_each(|row| heap::remove(row.value("tableoid"), row.value("ctid")));
     session.run(sql!("queue/forget_backlog"), &[arg(arrived)]);
 }

@@ -36,7 +36,7 @@ pub fn claim(
     let mut found: Vec<Vec<(Timestamp, Event)>> = claims.iter().map(|_| Vec::new()).collect();
     let mut left = ring::PAGE_BYTES;
     for row in rows.iter() {
-        let Some(at) = indexes.get(&row.value::<i32>(1)).copied() else {
+        let Some(at) = indexes.get(&row.value::<i32>("webhook")).copied() else {
             continue;
         };
         let (claim, found) = (&mut claims[at], &mut found[at]);
@@ -46,7 +46,7 @@ pub fn claim(
             claim.bytes = 0;
             continue;
         }
-        let due: Timestamp = row.value(2);
+        let due: Timestamp = row.value("next_at");
         let event = event(row, timeline, due, installation);
         let bytes = event.body.as_ref().map_or(0, String::len);
         claim.bytes = claim.bytes.saturating_sub(bytes);
@@ -57,17 +57,17 @@ pub fn claim(
 }
 
 fn event(row: Row<'_>, timeline: &Timeline, due: Timestamp, installation: &str) -> Event {
-    let id = row.value(3);
-    let first_attempt_at = row.get(6).map(|at| timeline.first_attempt(at, due));
+    let id = row.value("id");
+    let first_attempt_at = row.get("first_attempt_at").map(|at| timeline.first_attempt(at, due));
     Event {
         id,
-        xid: row.value(4),
-        webhook: row.value(1),
-        origin: Origin::Pending { slot: row.get(9) },
-        attempts: row.value::<i32>(5).unsigned_abs(),
+        xid: row.value("xid"),
+        webhook: row.value("webhook"),
+        origin: Origin::Pending { slot: row.get("event_slot") },
+        attempts: row.value::<i32>("attempts").unsigned_abs(),
         first_attempt_at,
-        event_id: row.get(7).unwrap_or_else(|| ring::event_id(installation, id)),
-        body: row.get(8),
+        event_id: row.get("event_id").unwrap_or_else(|| ring::event_id(installation, id)),
+        body: row.get("payload"),
         failure: None,
     }
 }
@@ -80,17 +80,17 @@ pub fn next_due(
 ) -> Vec<(i32, Option<Timestamp>)> {
     let args = [arg(webhooks.to_vec()), arg(now)];
     let rows = session.read(sql!("queue/next_due"), &args);
-    rows.iter().map(|row| (row.value(1), row.get(2))).collect()
+    rows.iter().map(|row| (row.value("id"), row.get("next_at"))).collect()
 }
 
 /// When the first of all that waits is due, or was.
 pub fn earliest(session: &Session) -> Option<Timestamp> {
-    session.read(sql!("queue/earliest"), &[]).first()?.get(1)
+    session.read(sql!("queue/earliest"), &[]).first()?.get("next_at")
 }
 
 /// The table.
 pub fn table(session: &Session) -> pg_sys::Oid {
-    session.read(sql!("queue/backlog"), &[]).first().expect("one row").value(1)
+    session.read(sql!("queue/backlog"), &[]).first().expect("one row").value("relation")
 }
 
 /// What holders have locked.
@@ -104,7 +104,7 @@ pub enum Locked {
 
 /// Who keeps others from writing there, if anybody does.
 pub fn holders(session: &Session, locked: Locked) -> Option<String> {
-    session.read(sql!("queue/holders"), &[arg(locked == Locked::Any)]).first()?.get(1)
+    session.read(sql!("queue/holders"), &[arg(locked == Locked::Any)]).first()?.get("holders")
 }
 
 /// Moves events of the ring, each from its slot and transaction, to the backlog. Returns how many
@@ -152,7 +152,8 @@ pub fn taken(session: &Session, events: &[(Spill, Waiting)]) -> Vec<Spill> {
         arg(spills().map(|spill| spill.xid).collect::<Vec<_>>()),
     ];
     let rows = session.run(sql!("queue/taken"), &args);
-    let taken: Vec<(i64, Xid8)> = rows.iter().map(|row| (row.value(1), row.value(2))).collect();
+    let taken: Vec<(i64, Xid8)> =
+        rows.iter().map(|row| (row.value("id"), row.value("xid"))).collect();
     spills().filter(|spill| taken.contains(&(spill.id, spill.xid))).collect()
 }
 
@@ -160,13 +161,13 @@ pub fn taken(session: &Session, events: &[(Spill, Waiting)]) -> Vec<Spill> {
 /// events.
 pub fn cancelled(session: &Session, limit: i64) -> Vec<(i64, Xid8)> {
     let rows = session.read(sql!("queue/cancelled"), &[arg(limit)]);
-    rows.iter().map(|row| (row.value(1), row.value(2))).collect()
+    rows.iter().map(|row| (row.value("delivery"), row.value("xid"))).collect()
 }
 
 /// Those with `ids` that have been cancelled and not settled.
 pub fn cancelled_of(session: &Session, ids: Vec<i64>) -> Vec<(i64, Xid8)> {
     let rows = session.read(sql!("queue/cancelled_of"), &[arg(ids)]);
-    rows.iter().map(|row| (row.value(1), row.value(2))).collect()
+    rows.iter().map(|row| (row.value("delivery"), row.value("xid"))).collect()
 }
 
 /// Cancelled deliveries that are in the backlog stay there for good. Returns for how many of them there

@@ -91,7 +91,7 @@ pub fn event_id(installation: &str, delivery: i64) -> String {
 /// The slot that is written to.
 pub fn current_slot(session: &Session) -> Option<i16> {
     let rows = session.read(sql!("queue/slot"), &[]);
-    rows.first().map(|row| row.value(1))
+    rows.first().map(|row| row.value("slot"))
 }
 
 /// What has been read at once.
@@ -131,7 +131,7 @@ pub fn read(session: &Session, window: u64, scan: &Scan, skip: &[i32], installat
         if bytes >= PAGE_BYTES {
             break;
         }
-        let left_out: i32 = row.value(8);
+        let left_out: i32 = row.value("left_out");
         let event = event(row, window, installation);
         bytes += event.body.as_ref().map_or(left_out.unsigned_abs() as usize, String::len);
         events.push(event);
@@ -142,17 +142,17 @@ pub fn read(session: &Session, window: u64, scan: &Scan, skip: &[i32], installat
 }
 
 fn event(row: Row<'_>, window: u64, installation: &str) -> Event {
-    let id = row.value(3);
+    let id = row.value("id");
     Event {
         id,
-        xid: row.value(2),
-        webhook: row.value(4),
-        origin: Origin::Ring { slot: row.value(1), window },
+        xid: row.value("xid"),
+        webhook: row.value("webhook"),
+        origin: Origin::Ring { slot: row.value("slot"), window },
         attempts: 0,
         first_attempt_at: None,
-        event_id: row.get(5).unwrap_or_else(|| event_id(installation, id)),
-        body: row.get(6),
-        failure: row.get(7),
+        event_id: row.get("event_id").unwrap_or_else(|| event_id(installation, id)),
+        body: row.get("payload"),
+        failure: row.get("failure"),
     }
 }
 
@@ -162,7 +162,7 @@ pub fn handled(session: &Session, events: &[Event]) -> Handled {
     let rows = session.read(sql!("queue/handled"), &[arg(ids)]);
     let mut transactions: HashMap<i64, Vec<Xid8>> = HashMap::new();
     for row in rows.iter() {
-        transactions.entry(row.value(1)).or_default().push(row.value(2));
+        transactions.entry(row.value("delivery")).or_default().push(row.value("xid"));
     }
     Handled { transactions }
 }

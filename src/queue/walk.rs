@@ -20,7 +20,7 @@ pub struct Place {
 pub fn take(session: &Session) -> Option<Place> {
     let rows = session.run(sql!("queue/take_walk"), &[]);
     let row = rows.first()?;
-    let webhooks: Vec<i32> = row.value(5);
+    let webhooks: Vec<i32> = row.value("webhooks");
     let tallies = |events, bytes| {
         let (events, bytes): (Vec<i64>, Vec<i64>) = (row.value(events), row.value(bytes));
         let tally = |(events, bytes): (i64, i64)| Tally {
@@ -29,10 +29,17 @@ pub fn take(session: &Session) -> Option<Place> {
         };
         events.into_iter().zip(bytes).map(tally).collect::<Vec<_>>()
     };
-    let counted = tallies(6, 7).into_iter().zip(tallies(8, 9));
+    let counted = tallies("waiting_events", "waiting_bytes")
+        .into_iter()
+        .zip(tallies("dead_events", "dead_bytes"));
     let counted = counted.map(|(waiting, dead)| Counted { waiting, dead });
-    let walk = Walk::resumed(webhooks.into_iter().zip(counted).collect(), row.value(3));
-    Some(Place { before: row.value(1), again: row.value(2), walk, at: row.value(4) })
+    let walk = Walk::resumed(webhooks.into_iter().zip(counted).collect(), row.value("soonest"));
+    Some(Place {
+        before: row.value("before"),
+        again: row.value("again"),
+        walk,
+        at: row.value("at"),
+    })
 }
 
 /// Leaves it for the next run.

@@ -40,14 +40,14 @@ pub fn set(session: &Session, webhook: &Webhook, roles: &[pg_sys::Oid]) -> Resul
     for role in roles {
         let rows = session.run(sql!("registry/level"), &[arg(*role)]);
         let row = rows.first().ok_or(Refusal::UnknownRole(u32::from(*role)))?;
-        named.push((row.value(1), *role));
+        named.push((row.value("name"), *role));
     }
     named.sort_by(|one, other| one.0.cmp(&other.0));
     named.dedup();
     let (names, mut roles): (Vec<String>, Vec<pg_sys::Oid>) = named.into_iter().unzip();
     let args = [arg(webhook.id), arg(roles.clone()), arg(names)];
     let rows = session.run(sql!("registry/set_emitters"), &args);
-    let before: Vec<pg_sys::Oid> = rows.first().map_or_else(Vec::new, |row| row.value(1));
+    let before: Vec<pg_sys::Oid> = rows.first().map_or_else(Vec::new, |row| row.value("roles"));
     roles.extend(before);
     if roles.is_empty() {
         return Ok(());
@@ -66,7 +66,7 @@ pub fn set(session: &Session, webhook: &Webhook, roles: &[pg_sys::Oid]) -> Resul
 pub fn hold(session: &Session, webhook: Option<i32>, roles: &[pg_sys::Oid]) -> Result<(), Refusal> {
     let hears = |webhook| {
         let rows = session.run(sql!("registry/hears"), &[arg(webhook)]);
-        rows.first().is_some_and(|row| row.value(1))
+        rows.first().is_some_and(|row| row.value("hears"))
     };
     if roles.is_empty() && !webhook.is_some_and(hears) {
         return Ok(());
@@ -91,7 +91,7 @@ pub fn settle(
     privilege::hold(session, &roles, Extent::Emitters, patience)?;
     let statements = session.run(sql!("registry/emitter_privileges"), &[arg(roles)]);
     for statement in statements.iter() {
-        grant::run(&statement.value::<String>(1));
+        grant::run(&statement.value::<String>("statement"));
     }
     Ok(())
 }

@@ -27,44 +27,44 @@ pub fn load(session: &Session, only: Option<i32>) -> Vec<Route<Destination>> {
 /// How many webhooks came from another database and send nothing, or whether the one with this key did.
 pub fn unarmed(session: &Session, only: Option<i32>) -> i64 {
     let rows = session.look_up(sql!("registry/unarmed"), &[arg(only)]);
-    rows.first().map_or(0, |row| row.value(1))
+    rows.first().map_or(0, |row| row.value("count"))
 }
 
 fn route(row: Row<'_>) -> Route<Destination> {
-    let (enabled, paused): (bool, bool) = (row.value(3), row.value(4));
+    let (enabled, paused): (bool, bool) = (row.value("enabled"), row.value("paused"));
     Route {
-        webhook: row.value(1),
+        webhook: row.value("id"),
         // What is unarmed waits as what is paused.
-        sending: enabled && !paused && row.value(19),
+        sending: enabled && !paused && row.value("is_here"),
         policy: RetryPolicy {
-            max_retries: row.get::<i32>(6).map(i32::unsigned_abs),
-            base: seconds(row, 8),
-            retry_for: Duration::from_secs(row.value::<i64>(9).unsigned_abs()),
+            max_retries: row.get::<i32>("max_retries").map(i32::unsigned_abs),
+            base: seconds(row, "retry_backoff_seconds"),
+            retry_for: Duration::from_secs(row.value::<i64>("retry_for").unsigned_abs()),
         },
-        updated_at: row.value(20),
-        fail_count: row.value::<i32>(13).unsigned_abs(),
-        unwell: row.value::<i32>(21).unsigned_abs(),
+        updated_at: row.value("updated_at"),
+        fail_count: row.value::<i32>("fail_count").unsigned_abs(),
+        unwell: row.value::<i32>("unwell").unsigned_abs(),
         destination: destination(row),
     }
 }
 
 /// A definition that was good once may be refused now: its requests fail, and are retried.
 fn destination(row: Row<'_>) -> Result<Destination, Failure> {
-    let url = EndpointUrl::parse(&row.value::<String>(2), settings::allow_http())
+    let url = EndpointUrl::parse(&row.value::<String>("url"), settings::allow_http())
         .map_err(|error| Failure::new(ErrorClass::BlockedAddress, error.to_string()))?;
-    let Some(key) = row.get::<String>(11) else {
+    let Some(key) = row.get::<String>("signing_key") else {
         return Err(internal(identity::qualified(
             "the webhook has no secret; give it one with webhook_update",
         )));
     };
-    let JsonB(headers) = row.get(12).unwrap_or_else(|| JsonB(serde_json::json!({})));
-    let format: Format = row.value::<String>(15).parse().map_err(internal)?;
-    let scheme: Scheme = row.value::<String>(5).parse().map_err(internal)?;
-    let signature_header = match row.get::<String>(16) {
+    let JsonB(headers) = row.get("headers").unwrap_or_else(|| JsonB(serde_json::json!({})));
+    let format: Format = row.value::<String>("format").parse().map_err(internal)?;
+    let scheme: Scheme = row.value::<String>("signature").parse().map_err(internal)?;
+    let signature_header = match row.get::<String>("signature_header") {
         Some(name) => header::signature_name(&name).map_err(internal)?,
         None => HeaderName::from_static(format.signature_header(scheme)),
     };
-    let previous = match (row.get::<String>(17), row.get::<i64>(18)) {
+    let previous = match (row.get::<String>("previous_key"), row.get::<i64>("previous_until")) {
         (Some(key), Some(until)) => Some(Previous {
             secret: Secret::parse(&key).map_err(internal)?,
             until: until.max(0).unsigned_abs(),
@@ -79,10 +79,10 @@ fn destination(row: Row<'_>) -> Result<Destination, Failure> {
         signature_header,
         secret: Secret::parse(&key).map_err(internal)?,
         previous,
-        timeout: seconds(row, 7),
+        timeout: seconds(row, "timeout_seconds"),
         concurrency: settings::max_connections_per_endpoint()
-            .min(row.value::<i32>(10).unsigned_abs() as usize),
-        rate: row.get::<i32>(14).map(i32::unsigned_abs),
+            .min(row.value::<i32>("max_concurrency").unsigned_abs() as usize),
+        rate: row.get::<i32>("rate_limit").map(i32::unsigned_abs),
     })
 }
 
@@ -90,6 +90,6 @@ fn internal(reason: impl ToString) -> Failure {
     Failure::new(ErrorClass::Internal, reason.to_string())
 }
 
-fn seconds(row: Row<'_>, number: i32) -> Duration {
-    Duration::from_secs(row.value::<i32>(number).unsigned_abs().into())
+fn seconds(row: Row<'_>, column: &'static str) -> Duration {
+    Duration::from_secs(row.value::<i32>(column).unsigned_abs().into())
 }

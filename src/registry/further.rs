@@ -41,7 +41,8 @@ pub fn make(
     };
     let looks_at = condition.as_ref().map_or((false, false), Condition::looks_at);
     let rows = session.run(sql!("registry/function"), &[]);
-    let function = rows.first().map(|row| row.value(1)).expect("the function is the extension's");
+    let function =
+        rows.first().map(|row| row.value("function")).expect("the function is the extension's");
     let argument = CString::new(trigger::text_of(watch)).unwrap_or_default();
     let common = trigger::common_firing(before);
     for operation in operations {

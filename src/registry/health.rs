@@ -65,7 +65,7 @@ pub fn pause(session: &Session, gone: Vec<(i32, Timestamp)>) -> Vec<String> {
     }
     let (webhooks, changed): (Vec<i32>, Vec<Timestamp>) = gone.into_iter().unzip();
     let rows = session.run(sql!("registry/pause_gone"), &[arg(webhooks), arg(changed)]);
-    let paused: Vec<String> = rows.iter().map(|row| row.value(1)).collect();
+    let paused: Vec<String> = rows.iter().map(|row| row.value("name")).collect();
     if !paused.is_empty() {
         super::changed();
     }

@@ -63,7 +63,7 @@ fn lock(session: &Session, caller: &Caller, role: pg_sys::Oid) -> Result<(), Ref
 /// [`Refusal::MayNotAdminister`].
 pub fn administers(session: &Session, caller: &Caller, what: &'static str) -> Result<(), Refusal> {
     let rows = session.run(sql!("registry/administers"), &[arg(caller.role)]);
-    if rows.first().is_some_and(|row| row.value(1)) {
+    if rows.first().is_some_and(|row| row.value("administers")) {
         Ok(())
     } else {
         Err(Refusal::MayNotAdminister(what))
@@ -83,14 +83,14 @@ pub fn hold(session: &Session) -> Result<(), Refusal> {
 fn held(session: &Session, role: pg_sys::Oid) -> Result<(String, Option<String>), Refusal> {
     let rows = session.run(sql!("registry/level"), &[arg(role)]);
     let row = rows.first().ok_or(Refusal::UnknownRole(role.into()))?;
-    Ok((row.value(1), row.get(2)))
+    Ok((row.value("name"), row.get("level")))
 }
 
 fn apply(session: &Session, role: pg_sys::Oid, level: Option<Level>) -> Result<(), Refusal> {
     let statements =
         session.run(sql!("registry/privileges"), &[arg(role), arg(level.map(Level::name))]);
     for statement in statements.iter() {
-        grant::run(&statement.value::<String>(1));
+        grant::run(&statement.value::<String>("statement"));
     }
     // What it has as an emitter it keeps.
     emitter::settle(session, vec![role], Patience::Caller)

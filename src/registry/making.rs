@@ -46,7 +46,7 @@ impl Making {
             let args = [arg(watch), arg(operation.as_str()), arg(condition.map(str::to_owned))];
             let rows = session.run(sql!("registry/create_trigger"), &args);
             let row = rows.first().ok_or_else(|| Refusal::gone(table))?;
-            Ok((*operation, row.value(1)))
+            Ok((*operation, row.value("statement")))
         };
         let replaced: Vec<pg_sys::Oid> = before
             .iter()

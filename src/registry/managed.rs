@@ -82,11 +82,11 @@ fn found(rows: &Rows<'_>, id: i32, webhook: &str) -> Result<Webhook, Refusal> {
     let row = rows.first().ok_or_else(|| Refusal::UnknownWebhook(shown(webhook)))?;
     Ok(Webhook {
         id,
-        name: row.value(1),
-        url: row.value(2),
-        scheme: row.value::<String>(3).parse()?,
-        signature_header: row.get(4),
-        own: row.value(5),
+        name: row.value("name"),
+        url: row.value("url"),
+        scheme: row.value::<String>("signature").parse()?,
+        signature_header: row.get("signature_header"),
+        own: row.value("own"),
     })
 }
 
@@ -99,7 +99,8 @@ pub fn see(session: &Session, caller: &Caller, webhook: &str) -> Result<i32, Ref
     // As it is now: an old snapshot shows what is somebody else's by now.
     let args = [arg(webhook), arg(caller.role)];
     let rows = snapshot::with_latest(|| session.look_up(sql!("registry/find"), &args));
-    let found: Vec<(i32, bool)> = rows.iter().map(|row| (row.value(1), row.value(2))).collect();
+    let found: Vec<(i32, bool)> =
+        rows.iter().map(|row| (row.value("id"), row.value("own"))).collect();
     let own: Vec<(i32, bool)> = found.iter().copied().filter(|(_, own)| *own).collect();
     match (&own[..], &found[..]) {
         ([(id, _)], _) | ([], [(id, _)]) => Ok(*id),

@@ -26,7 +26,7 @@ pub fn anchor_of(session: &Session, role: pg_sys::Oid) -> Result<String, Refusal
     let known = || {
         snapshot::with_latest(|| {
             let rows = session.look_up(sql!("registry/owner_of"), &[arg(role)]);
-            rows.first().map(|row| row.value::<String>(1))
+            rows.first().map(|row| row.value::<String>("anchor"))
         })
     };
     if let Some(anchor) = known() {
@@ -54,7 +54,7 @@ pub fn give(
     role: pg_sys::Oid,
 ) -> Result<(), Refusal> {
     let rows = session.run(sql!("registry/level"), &[arg(role)]);
-    let name: String = rows.first().ok_or(Refusal::UnknownRole(u32::from(role)))?.value(1);
+    let name: String = rows.first().ok_or(Refusal::UnknownRole(u32::from(role)))?.value("name");
     if !webhook.own || !caller.has_rights_of(role) {
         return Err(Refusal::MayNotGive { webhook: webhook.name.clone(), role: name });
     }
@@ -72,7 +72,7 @@ pub fn give(
 /// Deletes the webhooks whose owner is gone, and returns their names. What they have left is for [`tidy`].
 pub fn bury(session: &Session) -> Vec<String> {
     let rows = session.run(sql!("registry/bury"), &[]);
-    let names: Vec<String> = rows.iter().map(|row| row.value(1)).collect();
+    let names: Vec<String> = rows.iter().map(|row| row.value("name")).collect();
     if !names.is_empty() {
         super::changed();
     }
@@ -92,12 +92,13 @@ pub fn tidy(session: &Session) -> Result<(), Refusal> {
     // Deliveries wait for this.
     privilege::hold_levels(session, Patience::Worker)?;
     let rows = session.run(sql!("registry/ended"), &[]);
-    let roles: Vec<pg_sys::Oid> = rows.iter().flat_map(|row| row.value::<Vec<_>>(3)).collect();
+    let roles: Vec<pg_sys::Oid> =
+        rows.iter().flat_map(|row| row.value::<Vec<_>>("heard")).collect();
     emitter::settle(session, roles, Patience::Worker)?;
-    for anchor in rows.iter().filter_map(|row| row.get::<String>(2)) {
+    for anchor in rows.iter().filter_map(|row| row.get::<String>("anchor")) {
         anchor::remove(&anchor, anchor::NO_PATIENCE);
     }
-    let webhooks: Vec<i32> = rows.iter().map(|row| row.value(1)).collect();
+    let webhooks: Vec<i32> = rows.iter().map(|row| row.value("id")).collect();
     session.run(sql!("registry/tidied"), &[arg(webhooks)]);
     Ok(())
 }
@@ -105,5 +106,5 @@ pub fn tidy(session: &Session) -> Result<(), Refusal> {
 /// By what the server tells that one of those has changed that there are now.
 pub fn hashes(session: &Session) -> HashSet<u32> {
     let rows = session.run(sql!("registry/owners"), &[]);
-    rows.iter().filter_map(|row| anchor::hash(&row.value::<String>(1))).collect()
+    rows.iter().filter_map(|row| anchor::hash(&row.value::<String>("owner"))).collect()
 }

@@ -44,11 +44,11 @@ pub fn drop_triggers(
     let names: Vec<&str> = kept.iter().filter_map(|name| name.to_str().ok()).collect();
     let args = [arg(watch), arg(relation), arg(names), arg(caller.role)];
     let rows = session.run(sql!("registry/doomed"), &args);
-    let doomed: Vec<pg_sys::Oid> = rows.iter().map(|row| row.value(1)).collect();
+    let doomed: Vec<pg_sys::Oid> = rows.iter().map(|row| row.value("trigger")).collect();
     let Some(first) = rows.first() else {
         return;
     };
-    if !first.value::<bool>(2) {
+    if !first.value::<bool>("may_drop") {
         session.run(sql!("registry/doom"), &[arg(watch), arg(relation)]);
         return;
     }
@@ -103,13 +103,14 @@ pub fn work_off(session: &Session) -> Turn {
     let Some(row) = rows.first() else {
         return Turn::Nothing;
     };
-    let (relation, known): (pg_sys::Oid, Vec<Uuid>) = (row.value(1), row.value(2));
-    let wait: f64 = row.value(4);
+    let (relation, known): (pg_sys::Oid, Vec<Uuid>) = (row.value("relation"), row.value("known"));
+    let wait: f64 = row.value("wait");
     if wait > 0.0 {
         return Turn::NotDue(Duration::from_secs_f64(wait));
     }
     // Whatever is in the way, it is not for deliveries to fail.
-    let removed = subtransaction::attempt(|_| true, || remove(session, relation, row.value(3)));
+    let removed =
+        subtransaction::attempt(|_| true, || remove(session, relation, row.value("watches")));
     match &removed {
         Ok(true) => session.run(sql!("registry/forget_doomed"), &[arg(known)]),
         Ok(false) | Err(_) => session.run(sql!("registry/postpone_doomed"), &[arg(known)]),
@@ -129,7 +130,7 @@ pub fn work_off(session: &Session) -> Turn {
 fn remove(session: &Session, relation: pg_sys::Oid, watches: Vec<Uuid>) -> bool {
     let left = || {
         let rows = session.run(sql!("registry/leftover"), &[arg(relation), arg(watches.clone())]);
-        rows.iter().map(|row| row.value(1)).collect::<Vec<pg_sys::Oid>>()
+        rows.iter().map(|row| row.value("trigger")).collect::<Vec<pg_sys::Oid>>()
     };
     if left().is_empty() {
         return true;
@@ -139,7 +140,7 @@ fn remove(session: &Session, relation: pg_sys::Oid, watches: Vec<Uuid>) -> bool 
         return true;
     }
     let partitions = session.run(sql!("registry/partitions"), &[arg(relation)]);
-    for partition in partitions.iter().map(|row| row.value(1)) {
+    for partition in partitions.iter().map(|row| row.value("relation")) {
         if began.elapsed() > LONGEST {
             return false;
         }

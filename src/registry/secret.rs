@@ -89,14 +89,14 @@ fn change(
 ) {
     let rows = session.run(sql!("registry/secret"), &[arg(webhook), arg(overlap)]);
     let row = rows.first();
-    let before = row.map(|row| row.value::<ItemPointerData>(1));
+    let before = row.map(|row| row.value::<ItemPointerData>("ctid"));
     let mut secrets = row.map_or_else(Secrets::default, |row| Secrets {
-        signing_key: row.get(2),
-        headers: row.get(3).map(|JsonB(headers)| headers),
-        previous_key: row.get(4),
-        previous_until: row.get(5),
+        signing_key: row.get("signing_key"),
+        headers: row.get("headers").map(|JsonB(headers)| headers),
+        previous_key: row.get("previous_key"),
+        previous_until: row.get("previous_until"),
     });
-    change(&mut secrets, row.and_then(|row| row.get(6)));
+    change(&mut secrets, row.and_then(|row| row.get("overlap_until")));
     write(webhook, before, secrets);
 }
 

@@ -14,7 +14,7 @@ pub fn name(session: &Session, relation: pg_sys::Oid) -> String {
     let superuser = pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID);
     let args = [arg(relation), arg(superuser), arg(None::<Vec<String>>)];
     let rows = session.run(sql!("registry/relation"), &args);
-    rows.first().map_or_else(|| u32::from(relation).to_string(), |row| row.value(3))
+    rows.first().map_or_else(|| u32::from(relation).to_string(), |row| row.value("table_name"))
 }
 
 /// The relation's name, if it is a table that the caller may watch.
@@ -34,8 +34,8 @@ pub fn check(
         return Err(Refusal::gone(&format!("relation with oid {}", u32::from(relation))));
     };
     let (kind, persistence, table): (String, String, String) =
-        (row.value(1), row.value(2), row.value(3));
-    let (system, of_extension): (bool, bool) = (row.value(4), row.value(5));
+        (row.value("kind"), row.value("persistence"), row.value("table_name"));
+    let (system, of_extension): (bool, bool) = (row.value("of_system"), row.value("of_extension"));
     let reason = match kind.as_str() {
         "v" => Some("it is a view; watch the tables behind it"),
         "m" => Some("it is a materialized view"),
@@ -51,8 +51,12 @@ pub fn check(
     if let Some(reason) = reason {
         return Err(Refusal::Unwatchable { table, reason });
     }
-    let (owner, trigger, select, row_security): (bool, bool, Option<bool>, bool) =
-        (row.value(6), row.value(7), row.get(8), row.value(9));
+    let (owner, trigger, select, row_security): (bool, bool, Option<bool>, bool) = (
+        row.value("owns"),
+        row.value("may_trigger"),
+        row.get("may_select"),
+        row.value("row_security"),
+    );
     let missing = match (owner, trigger, select.unwrap_or(true)) {
         (true, _, _) => None,
         (_, false, _) => Some("it needs ownership, or the TRIGGER privilege, on the table"),
@@ -73,7 +77,7 @@ pub fn check(
             "table {table} is unlogged: a crash of the server takes its rows, and their events are sent"
         );
     }
-    if row.value::<bool>(10) {
+    if row.value::<bool>("inherited") {
         notice!("tables that inherit from {table} are not watched with it");
     }
     Ok(table)
@@ -92,7 +96,7 @@ pub fn check_columns(
 ) -> Result<(), Refusal> {
     let rows = session.run(sql!("registry/columns"), &[arg(relation)]);
     let columns: HashMap<String, bool> =
-        rows.iter().map(|row| (row.value(1), row.value(2))).collect();
+        rows.iter().map(|row| (row.value("name"), row.value("is_virtual"))).collect();
     for name in names {
         match columns.get(name) {
             Some(false) => {}

@@ -26,13 +26,17 @@ pub fn check(
     let Some(row) = rows.first() else {
         return Err(Refusal::NoFunction(u32::from(function).to_string()));
     };
-    let name: String = row.value(1);
-    if !row.value::<bool>(2) {
+    let name: String = row.value("name");
+    if !row.value::<bool>("fits") {
         Err(Refusal::NotATransform(name))
-    } else if !row.value::<bool>(3) {
+    } else if !row.value::<bool>("callable") {
         Err(Refusal::MayNotCall(name))
-    } else if !row.value::<bool>(4) {
-        Err(Refusal::OthersFunction { function: name, owner: row.value(5), role: row.value(6) })
+    } else if !row.value::<bool>("trusted") {
+        Err(Refusal::OthersFunction {
+            function: name,
+            owner: row.value("function_owner"),
+            role: row.value("role"),
+        })
     } else {
         Ok(name)
     }
@@ -42,7 +46,7 @@ pub fn check(
 pub fn of(session: &Session, webhook: i32) -> Option<pg_sys::Oid> {
     let rows = session.run(sql!("registry/owner"), &[arg(webhook)]);
     let row = rows.first()?;
-    find(&row.get::<String>(3)?, row.get(1)?)
+    find(&row.get::<String>("anchor")?, row.get("role")?)
 }
 
 /// Makes `function` the transform of `webhook`; an invalid oid takes it away, and `None` changes nothing.
@@ -59,7 +63,7 @@ pub fn give(session: &Session, webhook: i32, function: Option<pg_sys::Oid>) -> R
         function => Some(anchor(session, webhook, function)?),
     };
     let rows = session.run(sql!("registry/set_anchor"), &[arg(webhook), arg(anchor)]);
-    if let Some(before) = rows.first().and_then(|row| row.get::<String>(1)) {
+    if let Some(before) = rows.first().and_then(|row| row.get::<String>("anchor")) {
         anchor::remove(&before, anchor::PATIENCE);
     }
     Ok(())
@@ -70,9 +74,9 @@ pub fn give(session: &Session, webhook: i32, function: Option<pg_sys::Oid>) -> R
 fn anchor(session: &Session, webhook: i32, function: pg_sys::Oid) -> Result<String, Refusal> {
     let rows = session.run(sql!("registry/owner"), &[arg(webhook)]);
     let row = rows.first().ok_or(Refusal::Null("webhook"))?;
-    let uuid: Uuid = row.value(2);
+    let uuid: Uuid = row.value("uuid");
     let gone = || Refusal::UnknownWebhook(uuid::Uuid::from_bytes(*uuid.as_bytes()).to_string());
-    let role: pg_sys::Oid = row.get(1).ok_or_else(gone)?;
+    let role: pg_sys::Oid = row.get("role").ok_or_else(gone)?;
     let signature = check(session, function, role)?;
     let bytes = random::bytes::<4>()?;
     let name = format!("transform_of_{}_{}", hex::encode(uuid.as_bytes()), hex::encode(bytes));

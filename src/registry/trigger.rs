@@ -45,11 +45,11 @@ pub fn of_watch(session: &Session, watch: Uuid) -> Vec<Made> {
     let rows = session.run(sql!("registry/triggers"), &[arg(watch)]);
     let made = |row: spi::Row| {
         Some(Made {
-            operation: row.value::<String>(1).parse().ok()?,
-            oid: row.get(2),
-            firing: row.get(3).map(Firing::of),
-            right: row.value(4),
-            version: row.get(5),
+            operation: row.value::<String>("operation").parse().ok()?,
+            oid: row.get("trigger"),
+            firing: row.get("enabled").map(Firing::of),
+            right: row.value("unchanged"),
+            version: row.get("version"),
         })
     };
     rows.iter().filter_map(made).collect()
@@ -112,7 +112,7 @@ pub(super) fn record(
         table: table.to_owned(),
     })?;
     tie(relation, row);
-    Ok(row.value(1))
+    Ok(row.value("trigger"))
 }
 
 pub(super) fn versions(before: &[Made]) -> Vec<(Operation, Option<String>)> {
@@ -121,12 +121,12 @@ pub(super) fn versions(before: &[Made]) -> Vec<(Operation, Option<String>)> {
 
 /// Ties a trigger, in a row with the columns that it compares and its condition, to what it needs.
 fn tie(relation: pg_sys::Oid, row: spi::Row) {
-    let made = row.value(1);
+    let made = row.value("trigger");
     if let Some(extension) = identity::extension() {
         trigger::depend_on_extension(made, extension);
     }
-    let mut columns: Vec<i16> = row.get(2).unwrap_or_default();
-    columns.extend(row.get::<Condition>(3).iter().flat_map(Condition::columns));
+    let mut columns: Vec<i16> = row.get("columns").unwrap_or_default();
+    columns.extend(row.get::<Condition>("tgqual").iter().flat_map(Condition::columns));
     columns.sort_unstable();
     columns.dedup();
     trigger::depend_on_columns(made, relation, &columns);
@@ -135,7 +135,7 @@ fn tie(relation: pg_sys::Oid, row: spi::Row) {
 /// How these triggers fire, and those of partitions that were made with them.
 pub(super) fn firing(session: &Session, triggers: Vec<pg_sys::Oid>) -> Vec<(pg_sys::Oid, Firing)> {
     let rows = session.run(sql!("registry/firing"), &[arg(triggers)]);
-    rows.iter().map(|row| (row.value(1), Firing::of(row.value(2)))).collect()
+    rows.iter().map(|row| (row.value("oid"), Firing::of(row.value("tgenabled")))).collect()
 }
 
 /// Runs data definition with the short lock timeout; an error says what was being done.

@@ -120,7 +120,11 @@ pub fn add(
     }
     let overlap = session.run(sql!("registry/overlap"), &[arg(webhook.id), arg(relation)]);
     if let Some(row) = overlap.first() {
-        return Err(Refusal::Overlap { webhook: webhook.name.clone(), other: row.value(1), table });
+        return Err(Refusal::Overlap {
+            webhook: webhook.name.clone(),
+            other: row.value("table_name"),
+            table,
+        });
     }
     table::check_columns(session, relation, &table, &spec.columns)?;
     table::check_columns(session, relation, &table, &spec.payload_columns)?;
@@ -136,7 +140,8 @@ pub fn add(
             arg(chosen(&spec.payload_columns)),
         ],
     );
-    let id = rows.first().map(|row| row.value::<Uuid>(1)).ok_or_else(|| Refusal::gone(&table))?;
+    let id =
+        rows.first().map(|row| row.value::<Uuid>("id")).ok_or_else(|| Refusal::gone(&table))?;
     let of = (id, relation, table.as_str());
     record_payload(session, of)?;
     Making::plan(session, of, &spec.events, spec.condition.as_deref(), &[])
@@ -214,7 +219,9 @@ fn record_payload(
     let rows = session.run(sql!("registry/record_payload"), &[arg(watch)]);
     match rows.first() {
         // Somebody has just renamed or dropped it.
-        Some(row) => Err(Refusal::UnknownColumn { column: row.value(1), table: table.to_owned() }),
+        Some(row) => {
+            Err(Refusal::UnknownColumn { column: row.value("name"), table: table.to_owned() })
+        }
         None => Ok(()),
     }
 }
@@ -238,17 +245,17 @@ pub fn list(session: &Session, webhook: i32) -> Vec<Watched> {
     let rows = session.run(sql!("registry/watched"), &[arg(webhook)]);
     rows.iter()
         .map(|row| {
-            let events: Vec<String> = row.value(5);
+            let events: Vec<String> = row.value("events");
             Watched {
-                id: row.value(1),
-                relation: row.value(2),
-                table: row.value(3),
-                dropped: row.value(4),
+                id: row.value("id"),
+                relation: row.value("relation"),
+                table: row.value("table_name"),
+                dropped: row.value("dropped"),
                 spec: Spec {
                     events: events.iter().filter_map(|word| word.parse().ok()).collect(),
-                    columns: row.get(6).unwrap_or_default(),
-                    condition: row.get(7),
-                    payload_columns: row.get(8).unwrap_or_default(),
+                    columns: row.get("columns").unwrap_or_default(),
+                    condition: row.get("condition"),
+                    payload_columns: row.get("payload_columns").unwrap_or_default(),
                 },
             }
         })

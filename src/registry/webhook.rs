@@ -48,7 +48,7 @@ pub fn insert(
     scheme.check_header(signature_header.as_deref())?;
     if let Some(most) = settings::max_webhooks() {
         let count = session.run(sql!("registry/count"), &[]);
-        if count.first().is_some_and(|row| row.value::<i64>(1) >= most.into()) {
+        if count.first().is_some_and(|row| row.value::<i64>("count") >= most.into()) {
             return Err(Refusal::TooMany(most));
         }
     }
@@ -68,20 +68,20 @@ pub fn insert(
     let Some(row) = rows.first() else {
         return Err(Refusal::DuplicateName(name));
     };
-    let webhook = Webhook { id: row.value(1), name, url, scheme, signature_header, own: true };
+    let webhook = Webhook { id: row.value("id"), name, url, scheme, signature_header, own: true };
     write(session, webhook.id, Special::default(), &definition.plain);
     secret::insert(webhook.id, signing, definition.headers);
     transform::give(session, webhook.id, definition.transform)?;
     if let Some(roles) = &definition.emitters {
         emitter::set(session, &webhook, roles)?;
     }
-    Ok(Created { webhook, uuid: row.value(2), created_at: row.value(3) })
+    Ok(Created { webhook, uuid: row.value("uuid"), created_at: row.value("created_at") })
 }
 
 /// The largest key that a webhook has, also where an old snapshot does not show it.
 fn last(session: &Session) -> i32 {
     let rows = snapshot::with_latest(|| session.look_up(sql!("registry/last"), &[]));
-    rows.first().map_or(0, |row| row.value(1))
+    rows.first().map_or(0, |row| row.value("last"))
 }
 
 /// Changes what `definition` gives. To another URL stored header values go only with whoever has the rights of the
@@ -207,7 +207,7 @@ fn check_secret(
         return Ok(());
     }
     let rows = session.run(sql!("registry/signing_key"), &[arg(webhook.id)]);
-    if let Some(key) = rows.first().and_then(|row| row.get::<String>(1)) {
+    if let Some(key) = rows.first().and_then(|row| row.get::<String>("signing_key")) {
         Signer::check(scheme, &Secret::parse(&key)?)?;
     }
     Ok(())

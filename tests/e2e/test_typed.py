@@ -18,8 +18,8 @@ def member(db, cluster, receiver):
 
 @pytest.mark.parametrize("change, told", [
     ("ALTER COLUMN previous_key TYPE bytea USING convert_to(previous_key, 'UTF8')",
-     'column 4 of statement "registry/secret" is of another type (oid 17)'),
-    ("ALTER COLUMN previous_until TYPE date", 'column 5 of statement "registry/secret" is of another type'),
+     'column "previous_key" of statement "registry/secret" is of another type (oid 17)'),
+    ("ALTER COLUMN previous_until TYPE date", 'column "previous_until" of statement "registry/secret" is of another type'),
     ("ADD COLUMN note text NOT NULL DEFAULT 'x'", 'table "secret" has other columns than a row that is to be written'),
     ("ALTER COLUMN previous_key TYPE varchar", 'table "secret" has other columns than a row that is to be written'),
     ("ALTER COLUMN previous_key SET DEFAULT 'x', ALTER COLUMN previous_key SET NOT NULL", None),

@@ -24,8 +24,5 @@ FROM (
     SELECT NULL, NULL, l.role, l.severity, l.problem, l.hint FROM webhook.level_problem AS l
 ) AS p
 WHERE ($1 IS NULL OR p.webhook = $1)
-  AND (
-      pg_has_role($2, p.role, 'USAGE')
-      OR EXISTS (SELECT FROM webhook.administrator AS a WHERE pg_has_role($2, a.role, 'USAGE'))
-  )
+  AND webhook.manages($2, p.role)
 ORDER BY 1, 2, 3

@@ -4,12 +4,12 @@
 -- never been tried.
 SELECT
     w.name,
-    w.deleted_at IS NOT NULL,
-    d.xid::text::bigint,
+    w.deleted_at IS NOT NULL AS orphan,
+    d.xid::text::bigint AS transaction,
     EXISTS (
         SELECT FROM webhook.event AS e
         WHERE e.xid = d.xid AND e.id = $1 AND e.event_type = 'TEST'
-    )
+    ) AS test
 FROM (
     SELECT a.webhook, a.xid, 1 AS cost FROM webhook.attempt AS a WHERE a.delivery = $1
     UNION ALL
@@ -18,8 +18,5 @@ FROM (
     SELECT e.webhook, e.xid, 3 FROM webhook.event AS e WHERE e.id = $1
 ) AS d
 JOIN webhook.owned AS w ON w.id = d.webhook
-WHERE (
-    pg_has_role($2, w.role, 'USAGE')
-    OR EXISTS (SELECT FROM webhook.administrator AS l WHERE pg_has_role($2, l.role, 'USAGE'))
-)
+WHERE webhook.manages($2, w.role)
 LIMIT 1

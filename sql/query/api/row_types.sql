@@ -1,5 +1,5 @@
 -- The statements that close the types of our tables' rows: a column of such a type keeps the table as it is.
-SELECT format('REVOKE USAGE ON TYPE %s FROM PUBLIC', c.reltype::regtype)
+SELECT format('REVOKE USAGE ON TYPE %s FROM PUBLIC', c.reltype::regtype) AS statement
 FROM pg_extension AS e
 JOIN pg_depend AS d
     ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e' AND d.classid = 'pg_class'::regclass

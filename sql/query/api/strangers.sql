@@ -36,8 +36,8 @@ WITH RECURSIVE part (type) AS (
     CROSS JOIN LATERAL regexp_matches(c.conbin::text, ' :(?:op)?funcid (\d+)', 'g') AS m (parts)
 )
 SELECT
-    CASE WHEN judged.by_owner THEN 'function ' || f.oid::regprocedure ELSE 'type ' || c.type::regtype END,
-    CASE WHEN judged.by_owner THEN r.rolname ELSE o.rolname END::text
+    CASE WHEN judged.by_owner THEN 'function ' || f.oid::regprocedure ELSE 'type ' || c.type::regtype END AS what,
+    CASE WHEN judged.by_owner THEN r.rolname ELSE o.rolname END::text AS owner
 FROM called AS c
 JOIN pg_proc AS f ON f.oid = c.function
 JOIN pg_roles AS r ON r.oid = f.proowner

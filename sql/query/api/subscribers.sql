@@ -15,9 +15,9 @@ SELECT
     w.id,
     w.event_types,
     w.enabled,
-    w.role IN (SELECT role FROM above),
-    pg_has_role(w.role, $1, 'USAGE'),
-    pg_get_userbyid($1)::text
+    w.role IN (SELECT role FROM above) AS runs,
+    pg_has_role(w.role, $1, 'USAGE') AS has_rights,
+    pg_get_userbyid($1)::text AS emitter
 FROM webhook.owned AS w
 WHERE w.deleted_at IS NULL
   -- its owner may be gone

@@ -1,8 +1,8 @@
 -- The event of delivery $1, which transaction $2 wrote, if its transform has failed: what the transform is to be given
 -- once more. What somebody has imported is run through it by nobody but those who have the rights of the webhook's owner,
 -- as which it runs: whether role $3 has them.
-SELECT d.webhook, d.event_type, d.schema_name, d.table_name, coalesce(d.event_id, format('evt_%s_%s', i.id, $1)), d.payload,
-    d.imported IS NULL OR coalesce(pg_has_role($3, w.role, 'USAGE'), false)
+SELECT d.webhook, d.event_type, d.schema_name, d.table_name, coalesce(d.event_id, format('evt_%s_%s', i.id, $1)) AS event_id, d.payload,
+    d.imported IS NULL OR coalesce(pg_has_role($3, w.role, 'USAGE'), false) AS may_run
 FROM (
     SELECT e.webhook, e.event_type, e.schema_name, e.table_name, e.event_id, e.payload, e.failure, NULL::xid8 AS imported
     FROM webhook.event AS e

@@ -3,16 +3,16 @@
 -- that is for the caller to see. No row where the watch is of another table, does not know the operation or had another
 -- condition when its trigger was made: see source.sql.
 SELECT
-    w.id,
+    w.id AS webhook,
     w.owner,
-    v.payload_columns IS NOT NULL,
+    v.payload_columns IS NOT NULL AS chosen,
     v.columns,
-    r.columns,
+    r.columns AS numbers,
     (
         SELECT (string_to_array(x.indkey::text, ' ')::smallint[])[:x.indnkeyatts]
         FROM pg_index AS x
         WHERE x.indrelid = $2 AND x.indisprimary
-    )
+    ) AS key
 FROM webhook.watch AS v
 JOIN webhook.webhook AS w ON w.uuid = v.webhook
 LEFT JOIN webhook.watch_trigger AS r ON r.watch = v.id AND r.operation = $3

@@ -14,7 +14,7 @@ SELECT
         JOIN pg_attribute AS a
             ON a.attrelid = $2 AND a.attname::text = p.name AND a.attnum > 0 AND NOT a.attisdropped
         WHERE p.watch = $1
-    ) END,
+    ) END AS columns,
     w.name
 FROM webhook.watch_right AS q
 JOIN webhook.watch AS v ON v.id = q.watch

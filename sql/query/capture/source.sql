@@ -72,7 +72,7 @@ WITH RECURSIVE up (relation, distance) AS (
       )
 )
 SELECT
-    (SELECT array_agg(DISTINCT relation) FROM up),
+    (SELECT array_agg(DISTINCT relation) FROM up) AS relations,
     made.webhook,
     (
         SELECT array_agg(a.attnum ORDER BY k.position)
@@ -82,14 +82,14 @@ SELECT
         JOIN pg_attribute AS p ON p.attrelid = x.indrelid AND p.attnum = k.number
         JOIN pg_attribute AS a ON a.attrelid = $2 AND a.attname = p.attname
         WHERE x.indrelid = CASE WHEN made.is_child THEN made.relation ELSE $2 END AND x.indisprimary
-    ),
+    ) AS key,
     -- what of a child is the registered table's
     CASE WHEN made.is_child THEN (
         SELECT coalesce(array_agg(a.attnum ORDER BY p.attnum), '{}')
         FROM pg_attribute AS p
         JOIN pg_attribute AS a ON a.attrelid = $2 AND a.attname = p.attname
         WHERE p.attrelid = made.relation AND p.attnum > 0 AND NOT p.attisdropped AND p.attgenerated <> 'v'
-    ) END,
+    ) END AS inherited,
     -- what an UPDATE must change
     CASE WHEN made.columns IS NOT NULL AND $6 = 'UPDATE' THEN (
         SELECT coalesce(array_agg(a.attnum), '{}')
@@ -102,9 +102,9 @@ SELECT
               WHEN made.numbers IS NOT NULL THEN p.attnum = ANY (made.numbers)
               ELSE p.attname::text = ANY (made.columns)
           END
-    ) END,
+    ) END AS columns,
     -- whether columns have been chosen, what says whose it is, and the table that was registered
-    coalesce(made.payload_columns IS NOT NULL, false),
+    coalesce(made.payload_columns IS NOT NULL, false) AS chosen,
     made.owner,
     made.relation
 FROM (VALUES (0)) AS one

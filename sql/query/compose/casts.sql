@@ -2,7 +2,9 @@
 -- in an array or a composite type; its cast to json, if that is a function; and whether a webhook of role $2, where
 -- that is not NULL, may make role $2 run it (see registry/transform). And the tables behind composite types, which can
 -- get further attributes.
-SELECT DISTINCT t.oid, f.oid, $2 IS NOT NULL AND (o.rolsuper OR o.oid = $2), nullif(t.typrelid, 0)
+SELECT DISTINCT
+    t.oid AS type, f.oid AS function, $2 IS NOT NULL AND (o.rolsuper OR o.oid = $2) AS callable,
+    nullif(t.typrelid, 0) AS composite
 FROM unnest($1) AS g (type)
 CROSS JOIN LATERAL webhook.types_in(g.type) AS p (type)
 JOIN pg_type AS t ON t.oid = p.type

@@ -1,20 +1,20 @@
 -- What events of webhook $1 need, wherever they come from. No row where it is deleted.
 SELECT
     w.enabled,
-    w.uuid::text,
+    w.uuid::text AS uuid,
     w.name,
     w.format,
     w.anchor,
     w.owner,
-    o.type,
-    h.id,
+    o.type AS owner_type,
+    h.id AS installation,
     r.slot,
-    format('webhook.event_%s', r.slot)::regclass::oid,
-    'webhook.delivery_id_seq'::regclass::oid,
-    w.on_transform_error = 'fail',
+    format('webhook.event_%s', r.slot)::regclass::oid AS relation,
+    'webhook.delivery_id_seq'::regclass::oid AS sequence,
+    w.on_transform_error = 'fail' AS fails,
     w.owner_name,
     o.confirmed,
-    CASE WHEN NOT h.is_here THEN h.since::text::bigint END
+    CASE WHEN NOT h.is_here THEN h.since::text::bigint END AS copied
 FROM webhook.webhook AS w
 LEFT JOIN webhook.owner AS o ON o.anchor = w.owner
 CROSS JOIN webhook.ring AS r

@@ -24,7 +24,7 @@ SELECT
             ORDER BY 1
             LIMIT 5
         ) AS h
-    ),
-    pg_size_pretty(s.size)
+    ) AS holders,
+    pg_size_pretty(s.size) AS size
 FROM webhook.ring AS r
 CROSS JOIN webhook.log_size AS s

@@ -1,2 +1,2 @@
 -- The tables of slot $1.
-SELECT format('webhook.%s_%s', name, $1)::regclass::oid FROM unnest(ARRAY['event', 'attempt']) AS t (name)
+SELECT format('webhook.%s_%s', name, $1)::regclass::oid AS relation FROM unnest(ARRAY['event', 'attempt']) AS t (name)

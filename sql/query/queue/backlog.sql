@@ -1,2 +1,2 @@
 -- The backlog's table.
-SELECT 'webhook.pending'::regclass::oid
+SELECT 'webhook.pending'::regclass::oid AS relation

@@ -10,10 +10,10 @@ UPDATE webhook.cursor AS c SET
     END
 FROM (SELECT suspect FROM webhook.cursor FOR UPDATE) AS before
 RETURNING
-    c.snap::text,
+    c.snap::text AS snap,
     c.runs,
-    CASE WHEN NOT $2 THEN before.suspect END,
-    cardinality(array_positions(c.accused, before.suspect)),
+    CASE WHEN NOT $2 THEN before.suspect END AS suspect,
+    cardinality(array_positions(c.accused, before.suspect)) AS suspicions,
     -- what the run before has left of its clock
     c.at,
     c.step

@@ -1,5 +1,5 @@
 -- When the first of all that waits is due, or was.
-SELECT min(p.next_at)
+SELECT min(p.next_at) AS next_at
 FROM webhook.webhook AS w
 CROSS JOIN LATERAL (
     SELECT q.next_at

@@ -1,6 +1,6 @@
 -- Who keeps others from writing to the backlog, or may have locked rows of it; or, where $1, from any of our tables, or keeps
 -- the schema to drop it.
-SELECT string_agg(h.holder, ', ' ORDER BY h.holder)
+SELECT string_agg(h.holder, ', ' ORDER BY h.holder) AS holders
 FROM (
     SELECT DISTINCT
         CASE

@@ -1,2 +1,2 @@
 -- The installation, whether it is this database, and that of this server; and since which transaction.
-SELECT h.id, h.is_here, h.since::text::bigint, h.is_database FROM webhook.home AS h
+SELECT h.id, h.is_here, h.since::text::bigint AS since, h.is_database FROM webhook.home AS h

@@ -7,9 +7,9 @@ SELECT e.slot, e.xid, e.id, e.webhook, e.event_id,
            WHEN EXISTS (SELECT FROM webhook.closed)
                AND (SELECT true FROM webhook.closed AS c WHERE c.delivery = e.id AND c.xid = e.xid) THEN NULL
            ELSE e.payload
-       END,
+       END AS payload,
        e.failure,
-       CASE WHEN e.webhook = ANY ($7) THEN pg_column_size(e.payload) ELSE 0 END
+       CASE WHEN e.webhook = ANY ($7) THEN pg_column_size(e.payload) ELSE 0 END AS left_out
 FROM webhook.event AS e
 WHERE (e.xid, e.id) > ($1, $2)
   AND e.xid < $3

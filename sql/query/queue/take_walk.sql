@@ -3,7 +3,7 @@
 DELETE FROM webhook.walk AS w
 RETURNING
     w.before,
-    w.again OR w.settings IS DISTINCT FROM pg_conf_load_time(),
+    w.again OR w.settings IS DISTINCT FROM pg_conf_load_time() AS again,
     w.soonest,
     w.at,
     w.webhooks,

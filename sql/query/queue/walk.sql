@@ -4,11 +4,11 @@ SELECT
     p.id,
     p.xid,
     p.webhook,
-    octet_length(p.payload),
+    octet_length(p.payload) AS bytes,
     p.next_at,
-    coalesce(p.first_attempt_at, p.next_at),
+    coalesce(p.first_attempt_at, p.next_at) AS since,
     p.dead_at,
-    (SELECT true FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid) IS NOT NULL
+    (SELECT true FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid) IS NOT NULL AS closed
 FROM webhook.pending AS p
 WHERE p.id < $1
 ORDER BY p.id DESC

@@ -1,1 +1,1 @@
-SELECT count(*) FROM webhook.webhook WHERE deleted_at IS NULL
+SELECT count(*) AS count FROM webhook.webhook WHERE deleted_at IS NULL

@@ -6,6 +6,6 @@ SELECT format(
     CASE s.operation WHEN 'TRUNCATE' THEN 'STATEMENT' ELSE 'ROW' END,
     'WHEN ((' || $3 || E'\n))',
     s.watch
-)
+) AS statement
 FROM webhook.watched_trigger AS s
 WHERE s.watch = $1 AND s.operation = $2

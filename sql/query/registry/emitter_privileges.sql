@@ -59,7 +59,7 @@ WITH dropped AS (
     FROM taken
     WHERE l.role = taken.oid AND taken.schema_usage AND taken.level IS NOT NULL
 )
-SELECT format('GRANT USAGE ON SCHEMA %I TO %I', home.nspname, needed.name)
+SELECT format('GRANT USAGE ON SCHEMA %I TO %I', home.nspname, needed.name) AS statement
 FROM needed
 CROSS JOIN home
 WHERE needed.schema_usage

@@ -8,19 +8,19 @@ SELECT
     w.max_retries,
     w.timeout_seconds,
     w.retry_backoff_seconds,
-    extract(epoch FROM w.retry_for)::bigint,
+    extract(epoch FROM w.retry_for)::bigint AS retry_for,
     w.max_concurrency,
     s.signing_key,
     s.headers,
-    coalesce(k.fail_count, 0),
+    coalesce(k.fail_count, 0) AS fail_count,
     w.rate_limit,
     w.format,
     w.signature_header,
     s.previous_key,
-    floor(extract(epoch FROM s.previous_until))::bigint,
-    h.is_here AND w.installation = h.id,
+    floor(extract(epoch FROM s.previous_until))::bigint AS previous_until,
+    h.is_here AND w.installation = h.id AS is_here,
     w.updated_at,
-    coalesce(k.unwell, 0)
+    coalesce(k.unwell, 0) AS unwell
 FROM webhook.owned AS w
 CROSS JOIN webhook.home AS h
 LEFT JOIN webhook.secret AS s ON s.webhook = w.id

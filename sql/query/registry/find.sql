@@ -1,10 +1,7 @@
 -- The live webhooks of this name or uuid that role $2 may manage (see webhook.visible), and whether it is their
 -- owner.
-SELECT w.id, coalesce(w.role = $2, false)
+SELECT w.id, coalesce(w.role = $2, false) AS own
 FROM webhook.owned AS w
 WHERE (w.name = $1 OR w.uuid::text = lower($1))
   AND w.deleted_at IS NULL
-  AND (
-      pg_has_role($2, w.role, 'USAGE')
-      OR EXISTS (SELECT FROM webhook.administrator AS l WHERE pg_has_role($2, l.role, 'USAGE'))
-  )
+  AND webhook.manages($2, w.role)

@@ -1,2 +1,2 @@
 -- The function of all our triggers.
-SELECT 'webhook.capture()'::regprocedure::oid
+SELECT 'webhook.capture()'::regprocedure::oid AS function

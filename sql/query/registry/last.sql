@@ -1,1 +1,1 @@
-SELECT coalesce(max(id), 0) FROM webhook.webhook
+SELECT coalesce(max(id), 0) AS last FROM webhook.webhook

@@ -1,5 +1,5 @@
 -- The triggers of the watches $2 on relation $1 that belong to no webhook now, as webhook.leftover has them.
-SELECT t.oid
+SELECT t.oid AS trigger
 FROM webhook.capture_trigger AS t
 JOIN unnest($2) AS d (watch) ON d.watch::text = t.watch
 WHERE t.relation = $1

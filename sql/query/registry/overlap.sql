@@ -1,6 +1,6 @@
 -- A table that webhook $1 watches and that shares rows with relation $2: a partition of it, or that of
 -- which it is one.
-SELECT format('%I.%I', n.nspname, c.relname)
+SELECT format('%I.%I', n.nspname, c.relname) AS table_name
 FROM webhook.watched AS w
 JOIN pg_class AS c ON c.oid = w.relation
 JOIN pg_namespace AS n ON n.oid = c.relnamespace

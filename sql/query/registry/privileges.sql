@@ -56,7 +56,7 @@ SELECT format(
         ELSE 'REVOKE %s ON %s FROM %I'
     END,
     right_on.privilege, right_on.object, r.rolname
-)
+) AS statement
 FROM right_on
 CROSS JOIN ranked
 JOIN pg_roles AS r ON r.oid = $1

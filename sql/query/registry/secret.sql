@@ -1,6 +1,6 @@
 -- What nobody reads back of webhook $1, locked against other changes, and when an overlap that begins now and
 -- lasts $2 is over.
-SELECT s.ctid, s.signing_key, s.headers, s.previous_key, s.previous_until, now() + $2
+SELECT s.ctid, s.signing_key, s.headers, s.previous_key, s.previous_until, now() + $2 AS overlap_until
 FROM webhook.secret AS s
 WHERE s.webhook = $1
 FOR UPDATE
