@@ -166,22 +166,29 @@ class Round:
             assert not late, f"{where}: sent {late} s after it was cancelled"
             numbers["cancelled"] += statuses == ["cancelled"]
         numbers["replayed"] += len(fates) - 1
-        # What was taken once more than it was sent for has to have a crash between one time and the next.
-        surplus = len(taken) - max(statuses.count("delivered"), 1)
-        if surplus <= 0:
-            return
-        blamed = []
-        for first, second in itertools.pairwise(taken):
-            between = [
-                number for number, (_, cost, began, ended) in enumerate(self.faults)
-                if cost == CRASH and first.time <= ended and second.time >= began
-            ]
-            blamed += between[:1]
+        # No request says for which of an event's deliveries it is: what was taken is divided among as few of them as possible,
+        # where a delivery is taken again only after a crash.
+        last, blamed = [], []
+        for request in taken:
+            for before in sorted(last, key=lambda before: -before.time):
+                if (crash := self.crash_between(before, request)) is not None:
+                    last.remove(before)
+                    blamed.append(crash)
+                    break
+            last.append(request)
         times = [round(request.time, 2) for request in taken]
         faults = [(fault.__name__, cost, round(began, 2), round(ended, 2)) for fault, cost, began, ended in self.faults
-                  if ended >= taken[0].time - 1 and began <= taken[-1].time]
-        assert len(blamed) >= surplus, f"{where}: taken at {times} without a crash, of {faults}"
-        costs.update(blamed[:surplus])
+                  if taken and ended >= taken[0].time - 1 and began <= taken[-1].time]
+        sent = max(statuses.count("delivered"), 1)
+        assert len(last) <= sent, f"{where}: taken at {times} without a crash, of {faults}"
+        costs.update(blamed[:len(taken) - sent])
+
+    def crash_between(self, before, after):
+        """The number of the first crash that may have made that which was taken before be taken again."""
+        for number, (_, cost, began, ended) in enumerate(self.faults):
+            if cost == CRASH and before.time <= ended and after.time >= began:
+                return number
+        return None
 
 
 def accepts(secret, request):
