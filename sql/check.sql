@@ -1,4 +1,5 @@
--- What keeps events from being captured. Private: for all webhooks, whoever asks.
+-- What is wrong with webhooks, triggers, bounds and levels, as webhook_check and the health of webhooks show it. Private: for all
+-- webhooks, whoever asks.
 
 CREATE VIEW webhook.watched AS
 SELECT

@@ -67,6 +67,9 @@ GRANT USAGE ON SCHEMA webhook TO PUBLIC;
 GRANT EXECUTE ON FUNCTION webhook.capture() TO PUBLIC;
 -- The views ask it as whoever reads them, and it says nothing that pg_database does not.
 GRANT EXECUTE ON FUNCTION webhook.is_database(bigint, oid) TO PUBLIC;
+-- Statements of ours ask it as the owner of the schema, to which somebody may have given the views and not the functions. It reads
+-- as whoever calls it, and others than that owner may not.
+GRANT EXECUTE ON FUNCTION webhook.manages(oid, oid) TO PUBLIC;
 -- Whoever may watch the server sees how the workers are; nothing there is of a webhook.
 GRANT SELECT ON webhook.workers TO pg_monitor;
 GRANT EXECUTE ON FUNCTION webhook.workers_status() TO pg_monitor;

@@ -17,7 +17,8 @@ CREATE TABLE webhook.level (
 CREATE UNIQUE INDEX level_role_key ON webhook.level (role) WHERE role <> 0;
 COMMENT ON TABLE webhook.level IS 'private: the levels of roles; the privileges that come with them do the work';
 
--- A level that DROP OWNED has taken the privileges of is none. All levels come with SELECT on this view.
+-- A level that DROP OWNED has taken the privileges of is none. All levels come with SELECT on
+-- webhook.webhooks.
 CREATE VIEW webhook.held_level AS
 SELECT l.*
 FROM webhook.level AS l
@@ -40,7 +41,8 @@ SELECT l.role FROM webhook.held_level AS l WHERE l.level = 'admin';
 COMMENT ON VIEW webhook.administrator IS
     'private: the roles that manage all webhooks: the extension''s owner, and those whose level is admin';
 
--- Where the view webhook.visible asks for whoever reads it, which is a question for all webhooks at once.
+-- The rule of webhook.visible for a role that is given. The view says it itself, because it asks for its reader, and once for all
+-- webhooks.
 CREATE FUNCTION webhook.manages(caller oid, owner oid) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS $$

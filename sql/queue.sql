@@ -6,7 +6,7 @@
 CREATE SEQUENCE webhook.delivery_id_seq AS bigint;
 COMMENT ON SEQUENCE webhook.delivery_id_seq IS 'private: no delivery has an id as large as this';
 
--- Insert-only. A child is emptied by TRUNCATE when all in it is finished and older than the retention.
+-- Insert-only. A rotation empties a child when all in it is settled (src/queue/mod.rs), and older than the retention or the log is full.
 CREATE TABLE webhook.event (
     xid         xid8 NOT NULL,
     id          bigint NOT NULL,
@@ -21,7 +21,7 @@ CREATE TABLE webhook.event (
     payload     text NOT NULL,
     -- Why the transform has made no body of it: it is a dead letter, and payload what there was before.
     failure     text,
-    -- A hash of what it is ordered by; NULL where it may go out beside others of its webhook.
+    -- For delivery in order: a hash of what events are ordered by. Nothing sets it yet.
     key         bigint
 ) PARTITION BY LIST (slot);
 COMMENT ON TABLE webhook.event IS 'private: one row per event and webhook, the exact body to send';
@@ -37,7 +37,7 @@ CREATE TABLE webhook.event_7 PARTITION OF webhook.event FOR VALUES IN (7);
 CREATE INDEX event_xid_id_idx ON webhook.event (xid, id);
 ALTER TABLE webhook.event ALTER COLUMN payload SET STORAGE MAIN;
 
--- Only events that could not go out at once; with their payload, because the ring may turn over first.
+-- Only events that could not go out at once; with their payload, because the ring may rotate first.
 -- next_at = 'infinity', which no claim asks for, is a dead letter or a cancelled delivery.
 CREATE TABLE webhook.pending (
     webhook          integer NOT NULL,
@@ -147,7 +147,7 @@ CREATE TABLE webhook.cursor (
     -- The delivery that is under way alone, and those that were when one of these runs ended.
     suspect         bigint,
     accused         bigint[] NOT NULL DEFAULT '{}',
-    -- By how many microseconds it had been set by then; written with it. The times of webhook.pending, webhook.absence
+    -- By how many microseconds the clock had been set by "at", with which it is written. The times of webhook.pending, webhook.absence
     -- and all that is forgotten after a time are by the clock as it was before: see src/domain/clock.rs.
     step            bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10);
@@ -199,7 +199,7 @@ CREATE TABLE webhook.ring (
     slot  smallint NOT NULL,
     -- by the clock that webhook.pending goes by
     since timestamptz NOT NULL,
-    -- why it does not turn although it is time, and since when; NULL where it does
+    -- why it does not rotate although it is time, and since when; NULL where it does
     blocked    text,
     blocked_at timestamptz
 );
@@ -220,9 +220,9 @@ CREATE TABLE webhook.installation (
 );
 COMMENT ON TABLE webhook.installation IS 'private: the database that may send';
 
--- In a copy, the first transaction that wrote anything that is to be sent, or the worker came in: what older ones wrote came
--- with the copy. One below webhook.installation.since is that of an earlier copy. The number of the database that it was noted
--- in is where the server counts what nextval has logged, so nobody may draw from it, set or alter it: see src/host/arrival.rs.
--- A sequence, because a rollback must not take it back, and nobody wait for whoever has written it.
+-- In a copy, the first transaction that wrote anything to be sent, or in which a worker began: what older ones wrote came with the
+-- copy. A number below webhook.installation.since is that of an earlier copy. Where the server counts what nextval has logged it
+-- holds the number of the database in which this was noted, so nobody may draw from it, set or alter it: see src/host/arrival.rs. A
+-- sequence, because a rollback must not take it back, and nobody is to wait for whoever has written it.
 CREATE SEQUENCE webhook.arrival_seq AS bigint;
 COMMENT ON SEQUENCE webhook.arrival_seq IS 'private: in a copy, the transaction that its own events begin with';

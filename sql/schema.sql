@@ -15,7 +15,7 @@ CREATE TABLE webhook.webhook (
     name                  text NOT NULL,
     url                   text NOT NULL,
     description           text,
-    -- What follows has a default for the moment before the settings are written, in the transaction that makes a webhook.
+    -- Plain settings, which registry/update.sql writes, have defaults for the moment before, in the transaction that makes a webhook.
     enabled               boolean NOT NULL DEFAULT true,
     paused                boolean NOT NULL DEFAULT false,
     -- why, where the worker has paused it

@@ -13,12 +13,12 @@ SELECT
     d.failure,
     CASE
         WHEN a.verdict = 'delivered' THEN 'delivered'
-        -- Behind the cursor and not in the backlog: it was under way already.
+        -- Before the cursor and not in the backlog: it was under way already.
         WHEN c.how = 'cancelled' AND (p.id IS NOT NULL OR NOT s.behind) THEN 'cancelled'
         WHEN a.verdict = 'dead' OR p.next_at = 'infinity' OR d.failure IS NOT NULL THEN 'dead'
         WHEN w.deleted_at IS NOT NULL THEN 'cancelled'
         WHEN p.attempts > 0 THEN 'retrying'
-        -- Behind the cursor and nowhere else: delivered, and not logged.
+        -- Before the cursor and nowhere else: delivered, and not logged.
         WHEN p.id IS NULL AND s.behind THEN 'delivered'
         ELSE 'pending'
     END AS status,
@@ -81,7 +81,7 @@ FROM (
     FROM webhook.pending AS p
     WHERE p.next_at < 'infinity'
     UNION ALL
-    -- Events that have neither been tried nor moved to the backlog are behind the cursor's back.
+    -- Events that have neither been tried nor moved to the backlog are after the cursor.
     SELECT e.webhook, e.id, e.xid, e.created_at
     FROM webhook.cursor AS k
     JOIN webhook.event AS e
@@ -201,8 +201,8 @@ CREATE VIEW webhook.log_problem AS
 SELECT c.relowner AS owner, 'warning' AS severity, p.problem, p.hint
 FROM pg_catalog.pg_class AS c
 CROSS JOIN webhook.log_size AS s
--- The planner expects a thousand rows of a table that it knows nothing of, and for so many it would compile all of what
--- asks, for seconds.
+-- Without the LIMIT the planner expects a thousand rows of a table without statistics, for which JIT compiles the whole query that
+-- asks, and takes seconds.
 CROSS JOIN (SELECT k.blocked, k.blocked_at FROM webhook.ring AS k LIMIT 1) AS r
 CROSS JOIN LATERAL (
     SELECT
@@ -218,7 +218,7 @@ CROSS JOIN LATERAL (
         ' a prepared transaction.' AS hint
     WHERE r.blocked IS NOT NULL
     UNION ALL
-    -- Up to an eighth more there is while it is cut.
+    -- While the log is cut it is up to an eighth larger than it may be; as much again is a problem.
     SELECT
         pg_catalog.format('the log takes %s, and pg_webhook.log_max_size is %s', t.pretty, t.most),
         'It holds events that are not settled, or events come faster than it is cut.'

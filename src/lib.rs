@@ -1,10 +1,10 @@
 //! pg_webhook: committed row changes as signed HTTP requests.
 //!
-//! Data flows one way: `api` and `registry` define webhooks, `capture` writes events into the ring of
-//! `queue`, the leader in `worker` reads them and hands them to the threads of `delivery`, `log` keeps
-//! what came of it. `domain` holds the rules, `transit` what is in memory of events, `pg` the adapters to the
-//! server. `domain`, `transit` and `delivery` are packages that know no PostgreSQL; `tests/architecture.rs` says
-//! who may use whom.
+//! Data flows one way: `api` and `registry` define webhooks, `capture` has `compose` make events of changed rows and writes them
+//! into the ring of `queue`, the leader in `worker` reads them and hands them to the threads of `delivery`, `log` keeps what
+//! came of it. `domain` holds the rules, `transit` what is in memory of events, `host` how the extension lives in a server, `pg`
+//! the adapters to it. `domain`, `transit` and `delivery` are packages that know no PostgreSQL; `tests/architecture.rs` says who
+//! may use whom.
 
 use std::sync::atomic::Ordering;
 

@@ -28,7 +28,7 @@ fn webhook_arm(keep: Option<bool>, new: Option<bool>) -> Result<bool, ErrorRepor
             // Whoever changes a webhook's emitters locks levels first, too.
             level::hold(session)?;
             transform::adopt_all(session);
-            // As whoever has armed it before has left it, who was waited for.
+            // In the latest snapshot: whoever armed it a moment ago, for whom the lock has waited, has changed it.
             let held = snapshot::with_latest(|| installation::find(session));
             let copy = new || held.as_ref().is_none_or(|held| !held.is_here);
             if copy {
@@ -39,8 +39,8 @@ fn webhook_arm(keep: Option<bool>, new: Option<bool>) -> Result<bool, ErrorRepor
                 installation::claim(session, id)?;
             }
             let webhooks = session.run(sql!("api/arm"), &[]).count();
-            // A restored one has nothing recorded; and what is recorded in a server that is called otherwise is that of
-            // this database.
+            // A restored database has nothing recorded. Where only the server is called otherwise, what is recorded is this
+            // database's own.
             record(session, held.is_none_or(|held| !held.is_database));
             registry::changed();
             wake::launcher_at_commit();

@@ -38,7 +38,8 @@ const COLUMNS: [(&str, &str, pg_sys::Oid, bool); 18] = [
 /// Where in these the columns are that not every value will do for.
 const LIMITED: [usize; 7] = [1, 9, 10, 11, 12, 3, 7];
 
-/// What a value that is none of a delivery's would stop: the arithmetic of times, a header, memory.
+/// Refuses what no delivery has and what would fail later: times beyond the arithmetic, an id that fits no header, a body beyond
+/// the memory.
 fn judge(session: &Session, values: &[Arg]) -> Result<(), Refusal> {
     let most = settings::max_payload_bytes();
     let mut args: Vec<Arg> = LIMITED.iter().map(|at| values[*at]).collect();
@@ -82,7 +83,7 @@ fn webhook_backlog_import(row: Option<Record<'_>>) -> Result<bool, ErrorReport> 
             }
             installation::note_arrival(session);
             let imported = session.run(sql!("api/import"), &args).count() > 0;
-            // It is sent by what is visible, which is not to be sooner than it is on disk.
+            // The worker sends from the backlog what is visible, so that must not be before it is on disk.
             wal::commit_durably();
             registry::changed();
             Ok(imported)

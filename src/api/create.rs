@@ -13,7 +13,7 @@ use domain::refusal::Refusal;
 
 #[pg_extern(sql = false)]
 fn webhook_create(
-    call: pg_sys::FunctionCallInfo,
+    given: Arguments<'_>,
 ) -> Result<
     TableIterator<
         'static,
@@ -28,8 +28,6 @@ fn webhook_create(
     >,
     ErrorReport,
 > {
-    // SAFETY: the call that runs.
-    let given = unsafe { Arguments::of(call) };
     with_triggers(|caller, session| {
         for name in ["name", "url"] {
             given.get::<&str>(name).ok_or(Refusal::Null(name))?;

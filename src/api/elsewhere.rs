@@ -22,7 +22,8 @@ use domain::url::EndpointUrl;
 /// How long registration waits for a name's addresses.
 const LOOKUP: Duration = Duration::from_secs(5);
 
-/// Threads of one session that may still be at work although it has been cancelled.
+/// Threads of one session that are at work, those of cancelled calls among them, which go on to the end of their time. Beyond it calls
+/// are refused; more hold more memory and connections.
 const MOST: usize = 16;
 
 /// Those that are at work.
@@ -80,8 +81,8 @@ pub fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Resu
     }
 }
 
-/// A client with the settings of this session. As in the worker, a file of certificates that cannot be read is
-/// not there; where it is, is for the server's log only.
+/// A client with the settings of this session. A file of certificates that cannot be read counts as not set, where a worker keeps
+/// those that it had. Its path goes to the server's log only: it is not for every user.
 pub fn client() -> Client {
     let trust = Trust::load(settings::ca_file().as_deref()).unwrap_or_else(|error| {
         let code = PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR;

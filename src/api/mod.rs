@@ -42,7 +42,8 @@ use domain::refusal::Refusal;
 use domain::secret::{GENERATED_BYTES, Secret};
 
 /// Runs a function's body as the owner of our tables, after noting who called. Not for code of others: what it changed
-/// would stay locked until the transaction of whoever writes ends. DROP EXTENSION waits for that, or is waited for.
+/// would stay locked until the transaction of whoever writes ends. DROP EXTENSION waits for the end of this transaction, or this for DROP
+/// EXTENSION.
 fn on_behalf<R>(body: impl FnOnce(&Caller) -> Result<R, Refusal>) -> Result<R, ErrorReport> {
     if foreign::is_running() {
         return Err(report::of(Refusal::ByForeignCode));
@@ -78,7 +79,8 @@ fn with_triggers<R>(
 /// Elements of a list. Each emitted event is compared with all patterns; a table has at most 1,600 columns.
 const MOST_ELEMENTS: usize = 1_600;
 
-/// Bytes of a word of a list: more than any that is accepted has, to be refused as what it is.
+/// The longest element of a list, in bytes: more than any that is accepted has, so that one which is merely too long is refused with
+/// the message of its own rule. More, and what is copied to be refused takes memory.
 const LONGEST_WORD: usize = 10_000;
 
 /// Bytes of a condition. PostgreSQL's own limit is how deep an expression may be.
@@ -110,7 +112,7 @@ fn roles(list: Option<Array<'_, pg_sys::Oid>>) -> Result<Option<Vec<pg_sys::Oid>
     list.iter().map(role).collect::<Result<_, _>>().map(Some)
 }
 
-/// A list argument without its nulls; a null in it is refused.
+/// The elements of a list argument; a null among them is refused.
 fn words(
     list: Option<Array<'_, &str>>,
     argument: &'static str,

@@ -189,7 +189,7 @@ impl Preview<'_> {
             let (new, old) =
                 (new_row.as_ref().unwrap_or(&nulls), old_row.as_ref().unwrap_or(&nulls));
             let counts = operation != Operation::Update || source.is_change(old, new);
-            // SAFETY: `row` gives such of the table only, and the others are its own.
+            // SAFETY: both are rows of the table: `row` gives no others, and `nulls` makes one of it.
             let holds = |tree: &Condition| unsafe { tree.holds(&table, old, new) };
             let holds = || condition.is_none_or(holds);
             let image = |row: &Option<Row<'_>>| {

@@ -42,10 +42,11 @@ fn webhook_rotate_secret(
 /// Bytes of the headers of a request that is verified, as JSON. No server takes as many.
 const LARGEST_HEADERS: usize = 1024 * 1024;
 
-/// What such headers take when they have been read. A name and its value of a few bytes are some hundred then, twice.
+/// Bytes of memory that there has to be for reading such headers, in which a name and its value of a few bytes become some hundred,
+/// twice. Less, and where there is no memory the session ends and not the statement.
 const ROOM_TO_PARSE: usize = 2 * ROOM;
 
-/// Seconds.
+/// The most seconds for which two secrets overlap: 30 days, for which one that has leaked is good still.
 const LONGEST_OVERLAP: i64 = 30 * 24 * 60 * 60;
 
 #[pg_extern(sql = false)]

@@ -13,9 +13,7 @@ use crate::registry::{self, emitter, managed, watch, webhook};
 use domain::refusal::Refusal;
 
 #[pg_extern(sql = false)]
-fn webhook_update(call: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
-    // SAFETY: the call that runs.
-    let given = unsafe { Arguments::of(call) };
+fn webhook_update(given: Arguments<'_>) -> Result<(), ErrorReport> {
     with_triggers(|caller, session| {
         let mut watched = watched(&given, None)?;
         let table_name: Option<pg_sys::Oid> = given.get("table_name");

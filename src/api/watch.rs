@@ -11,9 +11,7 @@ use domain::event::Operation;
 use domain::refusal::Refusal;
 
 #[pg_extern(sql = false)]
-fn webhook_watch(call: pg_sys::FunctionCallInfo) -> Result<(), ErrorReport> {
-    // SAFETY: the call that runs.
-    let given = unsafe { Arguments::of(call) };
+fn webhook_watch(given: Arguments<'_>) -> Result<(), ErrorReport> {
     with_triggers(|caller, session| {
         let events = words(given.get("events"), "events")?.map(operations).transpose()?;
         let watched = watched(&given, events)?;

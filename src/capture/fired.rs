@@ -210,7 +210,8 @@ unsafe fn load(trigger: &Fired, descriptor: pg_sys::TupleDesc) -> Known {
     known
 }
 
-/// That of a source that is known, or a new one. Whatever makes it outdated makes all sources so.
+/// The recipient of a source that is known, or one that is read now. What makes a recipient outdated makes all sources so, so a
+/// known one is good.
 fn recipient(session: &Session, webhook: i32) -> Option<Rc<Recipient>> {
     let known = SOURCES.with_borrow(|sources| {
         let mut recipients = sources

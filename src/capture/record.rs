@@ -2,7 +2,7 @@
 //!
 //! For each value that function looks up how the type is written. Here this is done once for a table, for types that are
 //! often used; a row with any other (arrays, composites, what has a cast to json) is left to the server. It follows
-//! `json_categorize_type` and `datum_to_json` in its json.c.
+//! `json_categorize_type` (json.c, and jsonfuncs.c since PostgreSQL 17) and `datum_to_json` (json.c) of the server.
 
 use std::ffi::{CStr, c_char};
 use std::io::Write;
@@ -80,7 +80,7 @@ impl Writer {
 
     /// The row as an object; `None` where the server must write it.
     pub fn write(&self, row: &Row) -> Option<String> {
-        // SAFETY: a row's tuple is one.
+        // SAFETY: a row has a tuple for as long as it is there.
         let stored = unsafe { (*row.tuple()).t_len as usize };
         let mut text = Vec::with_capacity(2 * stored);
         for column in &self.columns {

@@ -78,7 +78,7 @@ pub fn take() -> bool {
     stale
 }
 
-/// Whether they will have to be.
+/// Whether all sources are to be read again; the next [`take`] says so still.
 pub fn is() -> bool {
     STALE.get()
 }
@@ -179,7 +179,8 @@ impl Known {
     }
 }
 
-/// While something is read it is kept for the end of that. What is in use right now is taken as concerned.
+/// While something is read the change is kept for the end of that. What is borrowed at the moment cannot be looked into, and counts
+/// as concerned.
 fn hear(change: Change) {
     let is_kept = HEARD.with(|heard| {
         let mut heard = heard.try_borrow_mut().ok()?;

@@ -57,8 +57,8 @@ impl Casts {
 /// Those that may be called, or none.
 pub struct Called<'a>(pub Option<&'a Casts>);
 
-// SAFETY: functions of casts to json, with one argument. They are looked up when the server says that one has changed,
-// and one that has been dropped meanwhile is an error of its call.
+// SAFETY: they are functions of casts from the type to json, and only those with one argument. They are looked up again when the
+// server says that one has changed, and the call of one that has been dropped meanwhile is an error.
 unsafe impl Cast for Called<'_> {
     fn of(&self, base: pg_sys::Oid) -> Option<pg_sys::Oid> {
         self.0?.of(base)

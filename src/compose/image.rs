@@ -57,7 +57,7 @@ pub unsafe fn json<'r>(
 ///
 /// The row is borrowed for no longer than the current memory context is there.
 pub unsafe fn given<'r>(row: &'r Row<'_>, casts: &Casts, role: pg_sys::Oid) -> &'r str {
-    // SAFETY: the caller's, and all of its columns.
+    // SAFETY: the memory context is the caller's promise, and no numbers of columns are given.
     calling_casts(casts, role, |calling| unsafe { json(row, None, casts, calling) })
 }
 
@@ -80,7 +80,7 @@ unsafe fn write<'m>(composite: pg_sys::Datum) -> &'m str {
 
 /// The size of a row with everything fetched and uncompressed, in bytes. Fetches nothing.
 pub fn raw_size(row: &Row) -> usize {
-    // SAFETY: a row's tuple is one.
+    // SAFETY: a row has a tuple for as long as it is there.
     let (stored, flags) =
         unsafe { ((*row.tuple()).t_len as usize, (*(*row.tuple()).t_data).t_infomask) };
     if stored <= SHORT && flags & pg_sys::HEAP_HASEXTERNAL as u16 == 0 {

@@ -144,7 +144,8 @@ impl Recipient {
         self.unconfirmed.is_none().then_some(self.owner)
     }
 
-    /// Whether it is still a copy of an installation, or still none. Of the setting that says so nobody is told.
+    /// Whether pg_webhook.server, which says whether this is a copy, is as it was when this was read: no session is told when it
+    /// changes.
     pub fn is_current(&self) -> bool {
         settings::is_server(&self.server)
     }
@@ -252,7 +253,8 @@ impl Recipient {
         stored: &Stored<'_>,
     ) {
         let mut event_id = draft.repeats.as_deref();
-        // Of an event that happens in a copy it must be known that it has not come along, and what it is called.
+        // In a copy webhook_arm tells by this note what has been written here. The event id is stored, because it is made of the
+        // copy's own id, which is another one when the copy has been armed.
         if let Some(since) = self.copied {
             arrival::note(since);
             event_id = Some(&draft.event_id);

@@ -17,13 +17,16 @@ use domain::failure::{ErrorClass, Failure};
 use domain::rate::Rate;
 use transit::sending::{Parcel, Queue, Queues, Waiting};
 
-/// Runners are started so that what waits is taken within this time.
+/// So many runners are started that what waits is taken within this time. Shorter, and many connections share little work;
+/// longer, and what waits is sent late.
 const STINT: Duration = Duration::from_millis(1);
 
-/// An attempt that usually takes less than this is fast.
+/// Where an attempt usually takes less than this, it counts as the best one did: what it takes longer, attempts wait for each
+/// other on our thread. It has nothing to do with [`Pace::Fast`], which ends at [`STEADY`].
 const FAST: Duration = Duration::from_millis(5);
 
-/// When parcels wait and none has been taken for this long, the endpoint is not as fast as it was.
+/// When parcels wait and none has been taken for this long, the endpoint is slower than it was, and gets twice the runners.
+/// Shorter, and a pause of the machine opens connections; longer, and an endpoint that has become slow gets its requests late.
 const LATE: Duration = Duration::from_millis(20);
 
 /// As [`LATE`], but for an endpoint without a finished attempt. Such an endpoint starts with one request, so that many new
@@ -125,8 +128,8 @@ impl EndpointQueue {
         self.webhook
     }
 
-    /// How fast its endpoint has been. One that has said nothing to its first runner for long gets more of them
-    /// as a slow one does.
+    /// How fast its endpoint has been. One without a finished attempt counts as slow when it has a second runner, because the
+    /// first one has waited for long.
     pub(super) fn pace(&self) -> Pace {
         let state = self.lock();
         match state.pace {

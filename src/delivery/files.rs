@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Files that the server needs in a worker.
+/// Open files that are left to the server in a worker. Fewer, and its own fail to open.
 const RESERVED: usize = 200;
 
-/// Idle connections that there is room for, however many requests are in flight.
+/// Idle connections that get room before requests in flight do, as far as there is some. Fewer, and each request to a busy endpoint
+/// makes a new connection.
 const LEAST_IDLE: usize = 100;
 
 /// The most open files that a worker asks for, which is more than any settings need.

@@ -35,7 +35,8 @@ const STALE: Duration = Duration::from_secs(600);
 /// How long callers wait for a newer answer before they take the older one: longer than a name server that is well takes.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// Names kept; beyond that the oldest answers go.
+/// Names whose answers are kept. At this number those go that are older than [`FRESH`]; where none is that old, a further
+/// name is not kept, and looked up each time.
 const KEPT: usize = 10_000;
 
 /// The addresses of a name, or one line that says why there are none.

@@ -3,7 +3,7 @@
 //! Each runner that has a permit ([`super::admission`]) is a fiber ([`super::fiber`]) on one of few threads. One
 //! thread is enough for most loads, and leaves the server more of its processors than many would; another is
 //! started when all are busy and parcels or runners have waited for long, and one that is idle for long
-//! ends. A runner that has had its turn waits for the next one, so that endpoints share the permits.
+//! ends. A runner gives its permit back after [`TURN`] and goes behind the others, so that endpoints share the permits.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -29,8 +29,8 @@ use transit::sending::{Exchange, Outcome, Parcel, Queue};
 /// millisecond.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// How long a runner keeps its permit where others wait for one: many requests to a fast endpoint, one to a slow one. Shorter, and
-/// connections are changed for each request; longer, and others wait longer.
+/// How long a runner keeps its permit before it goes behind those that wait: many requests to a fast endpoint, one to a slow one.
+/// Shorter, and connections are changed for each request; longer, and others wait longer.
 const TURN: Duration = Duration::from_millis(5);
 
 /// A parcel or a runner that has waited this long is late, and there may be too few threads. A thread that does TLS handshakes is
@@ -59,7 +59,7 @@ struct Shared {
     outcomes: Sender<Outcome>,
     /// Outcomes wait.
     done: Wakeup,
-    /// A runner has found that too many wait.
+    /// An attempt was to begin while [`OUTCOMES`] had not been collected: whoever collects wakes a thread.
     held_up: AtomicBool,
     permits: AtomicUsize,
     threads: AtomicUsize,
@@ -94,7 +94,7 @@ impl Pool {
         Ok(Self { shared: Arc::new(shared), outcomes, processors })
     }
 
-    /// Changes how many requests may be in delivery; runners beyond it end with their attempt.
+    /// Changes how many requests may be in flight; runners beyond it end with their attempt.
     pub fn resize(&self, permits: usize) {
         self.shared.permits.store(permits, Ordering::Relaxed);
         self.shared.work.wake();
@@ -158,7 +158,7 @@ impl Pool {
         self.shared.done.as_fd()
     }
 
-    /// Whether something has panicked outside of an attempt. parcels may be left that never have an outcome.
+    /// Whether something has panicked outside of an attempt. Parcels may be left that never have an outcome.
     pub fn is_broken(&self) -> bool {
         self.shared.broken.load(Ordering::Relaxed)
     }

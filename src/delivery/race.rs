@@ -58,14 +58,14 @@ pub struct Connected {
     pub open: Open,
 }
 
-/// One that is under way.
-struct Runner {
+/// A connection that is being made.
+struct Connecting {
     address: SocketAddr,
     socket: Socket,
     open: Open,
 }
 
-impl Runner {
+impl Connecting {
     fn arrived(self) -> Connected {
         Connected { address: self.address, stream: self.socket.into(), open: self.open }
     }
@@ -107,7 +107,7 @@ fn race(
     head_start: Duration,
 ) -> Result<Connected, Lost> {
     let mut next = addresses.iter().copied();
-    let mut under_way: Vec<Runner> = Vec::new();
+    let mut under_way: Vec<Connecting> = Vec::new();
     let mut lost = Lost::NoAddress;
     loop {
         let at_once = if files::may_keep() { AT_ONCE } else { 1 };
@@ -122,8 +122,8 @@ fn race(
                 begun => begun,
             };
             match begun {
-                Ok((socket, true)) => return Ok(Runner { address, socket, open }.arrived()),
-                Ok((socket, false)) => under_way.push(Runner { address, socket, open }),
+                Ok((socket, true)) => return Ok(Connecting { address, socket, open }.arrived()),
+                Ok((socket, false)) => under_way.push(Connecting { address, socket, open }),
                 Err(error) if is_ours(&error) => return Err(Lost::Broken(error)),
                 Err(error) => {
                     lost = lost.and(address, error);
@@ -178,17 +178,17 @@ fn begin(address: SocketAddr) -> io::Result<(Socket, bool)> {
 }
 
 /// Waits for one of them to be connected or refused.
-fn ready(runners: &mut Vec<Runner>, until: Option<Instant>) -> io::Result<usize> {
-    let several = runners.len() > 1;
+fn ready(connecting: &mut Vec<Connecting>, until: Option<Instant>) -> io::Result<usize> {
+    let several = connecting.len() > 1;
     let epoll = several.then(|| Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)).and_then(Result::ok);
     let Some(epoll) = epoll else {
         // Without a file to wait for several with, the last one goes on.
-        runners.drain(..runners.len().saturating_sub(1));
-        let alone = runners.first().ok_or(ErrorKind::NotFound)?;
+        connecting.drain(..connecting.len().saturating_sub(1));
+        let alone = connecting.first().ok_or(ErrorKind::NotFound)?;
         return fiber::wait(alone.socket.as_fd(), Until::Writable, until).map(|()| 0);
     };
     let _open = Open::count();
-    for (at, runner) in runners.iter().enumerate() {
+    for (at, runner) in connecting.iter().enumerate() {
         epoll.add(&runner.socket, EpollEvent::new(EpollFlags::EPOLLOUT, at as u64))?;
     }
     loop {

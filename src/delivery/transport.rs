@@ -172,7 +172,7 @@ impl Transport for TcpTransport {
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         let deadline = Deadline::new(timeout, Timeout::RecvResponse);
         if self.held.is_empty() {
-            // A stream without end never has to be waited for.
+            // What never ends never makes us wait, so the time is looked at here.
             deadline.left()?;
         } else {
             self.flush(&Deadline { reason: Timeout::SendBody, ..deadline })?;

@@ -137,8 +137,9 @@ impl Kernel {
             request.length = write.bytes.len() as u64;
         }
         let mut pointers = requests.each_mut().map(ptr::from_mut);
-        // SAFETY: as many requests as there are writes, each of a file that is open and bytes that are there until
-        // `flush` returns, before which the kernel has done with them. It copies the requests within the call.
+        // SAFETY: `writes` has no more elements than the arrays, because it is a chunk of `MOST`, and there is a request for
+        // each, of a file that is open and bytes that are there until `flush` returns, before which the kernel has done with
+        // them. It copies the requests within the call.
         let taken = unsafe {
             libc::syscall(libc::SYS_io_submit, self.0, writes.len(), pointers.as_mut_ptr())
         };

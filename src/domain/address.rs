@@ -21,7 +21,7 @@ static NEVER: LazyLock<Networks> = LazyLock::new(|| {
     networks(&[
         ("169.254.0.0/16", "link-local or metadata"),
         ("fe80::/10", "link-local"),
-        // Amazon's services of a machine: credentials, names, time
+        // What clouds tell their machines, credentials among it: Amazon's network, and the fixed addresses of others
         ("fd00:ec2::/32", "metadata"),
         ("fd20:ce::/32", "metadata"),
         ("fd00:c1::/32", "metadata"),

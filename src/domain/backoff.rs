@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-/// No wait is longer, whatever the number of failures or the receiver's `Retry-After`.
+/// No wait between two attempts is longer, whatever the number of failures or the receiver's `Retry-After`. Longer, and an
+/// endpoint that is back is found late; shorter, and a dead one is asked more often.
 pub const LONGEST: Duration = Duration::from_secs(10 * 60 * 60);
 
-/// Share of a wait by which jitter moves it, so that events that failed together do not return
-/// together.
+/// Share of a wait by which jitter moves it, so that events that failed together do not return together. Less, and they come back
+/// in a crowd; more, and the waits that the documentation says are hardly right.
 pub const JITTER: f64 = 0.2;
 
 /// The wait after the `failures`-th failure in a row (counted from 1): `base` doubled with each

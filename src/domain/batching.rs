@@ -1,23 +1,23 @@
 //! How long events wait for others while a server is busy.
 //!
-//! What a delivery costs depends on how many go out one after the other: in a long row the processors
-//! change less often between those who write, send and receive. So where the processors are short and the writers are what
-//! keeps them busy, the rows are the longer the busier both are. Where processors are idle nothing is gained by it, and
-//! where they are busy with something else a few events would only wait.
+//! What a delivery costs depends on how many are sent one after the other: in a long batch the processors change less often
+//! between those who write, send and receive. So where the processors are busy, and the writers are what keeps them so, batches
+//! grow with both. Where processors are idle nothing is gained by it, and where something else keeps them busy a few events
+//! would only wait.
 
 use std::time::Duration;
 
 /// Event-writing transactions per second and processor at which a slow server counts as fully busy; a faster one counts as busy
-/// as its processors are. Lower, and events wait although there is no need; higher, and a busy server sends in short rows, each
+/// as its processors are. Lower, and events wait although there is no need; higher, and a busy server sends in short batches, each
 /// of which costs more.
 const MANY: f64 = 2000.0;
 
 /// Events after which a batch has grown enough. From 1,000 to 3,600 there was still a gain of 5 %.
 const ENOUGH: f64 = 4096.0;
 
-/// How long a batch may grow while so many transactions and events come in a second and the part `busy` of the processors,
-/// from 0 to 1, is: at most `longest`, and by the fifth power of the one load and the eighth of the other less, so that it is
-/// hardly anything below half of what can be done.
+/// How long a batch may grow, where so many transactions and events come in a second and the part `busy` of the processors, from
+/// 0 to 1, has something to do: `longest` at full load, and below it that times the smaller of load^5 and busy^8, so that it is
+/// hardly anything at half of it; but no longer than [`ENOUGH`] events take to come.
 pub fn delay(
     transactions: f64,
     events: f64,

@@ -4,7 +4,7 @@
 //! reached it: what has to go are the oldest, and nothing has to be remembered from one walk to the next. What comes while
 //! a walk is on its way is counted by the next one.
 //!
-//! A walk knows as well before when the next one would find nothing that goes because of its age.
+//! A walk also says before which time the next one would find nothing that goes because of its age.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub struct Bound<T> {
     pub own: bool,
 }
 
-/// Those of a webhook. Events that wait and dead letters are counted apart, each by the same numbers.
+/// The bounds of a webhook. Events that wait and dead letters are counted apart, each against the same numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounds {
     /// Rows.
@@ -110,8 +110,7 @@ impl Walk {
     }
 
     /// Counts the next older row, unless it is too old, and says why it goes, if it does: an event that waits becomes a
-    /// dead letter, and a dead letter ends. Rows of other webhooks than those that have bounds are left to whoever forgets
-    /// deleted ones.
+    /// dead letter, and a dead letter ends. Rows of a webhook without bounds, which has been deleted, are left alone.
     pub fn judge(&mut self, row: Row, now: Timestamp) -> Option<String> {
         let bounds = self.bounds.get(&row.webhook)?;
         let longest = if row.dead { bounds.retention } else { bounds.age };

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::backoff;
 
-/// Failures in a row that open the breaker.
+/// Failures in a row that open the breaker; an endpoint queue holds at the same number. Fewer, and one bad moment stops an
+/// endpoint; more, and a dead one costs so many attempts more.
 pub const TRIPS_AT: u32 = 5;
 
 /// An open breaker probes at least this often, so that an endpoint that comes back is found.

@@ -1,4 +1,4 @@
-//! Messages where there is room for so much.
+//! Messages cut to a number of bytes.
 
 /// `message` in `most` bytes, or fewer. What stands in brackets at its end is kept, the code of an error.
 pub fn brief(message: &str, most: usize) -> String {

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::time::{Timestamp, micros};
 
-/// Less than this is left to the back-off: clocks are corrected by so much all the time.
+/// A clock counts as set when it has moved by this much. Less passes for time that went by: clocks are corrected by so much all
+/// the time, and a retry is early or late by no more than that.
 pub const NOTICED: Duration = Duration::from_secs(10);
 
 /// What is written of a clock.

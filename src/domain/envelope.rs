@@ -16,7 +16,7 @@ pub struct Subject<'a> {
     pub table: Option<(&'a str, &'a str)>,
 }
 
-/// What an event of the kind is about.
+/// What an event tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind<'a> {
     /// A change of a row, or something that looks like one; its name in capitals.

@@ -91,8 +91,8 @@ impl Events {
     }
 }
 
-/// Passes what can be the type of an emitted event, or a pattern for it: not an operation, without white
-/// space and control characters.
+/// Passes what can be the type of an emitted event, or a pattern for it: 1 to [`LONGEST`] characters, without white space and
+/// control characters, no operation, and no word of capitals alone, which is an operation misspelt.
 ///
 /// # Errors
 ///

@@ -88,7 +88,7 @@ fn is_reserved(name: &HeaderName) -> bool {
     RESERVED.contains(name) || name.as_str().starts_with("proxy-") || name == "keep-alive"
 }
 
-/// Reads the text of such an object; see [`parse`].
+/// Reads the text of a JSON object of headers; see [`parse`].
 ///
 /// # Errors
 ///

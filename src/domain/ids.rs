@@ -3,7 +3,7 @@
 //! An id is the microseconds since 2020, or one more than the id before where that is not less. Of the
 //! changes of one row the later one therefore has the larger id, because it is drawn while the row is
 //! locked. What makes an id unique for all time is the *mark*: a number in a sequence of the database,
-//! written to the log, that no id has reached yet. Whoever needs an id that is not below it raises the mark
+//! written to the write-ahead log, that no id has reached yet. Whoever needs an id that is not below it raises the mark
 //! first. A crash, a failover, a copy or a clock that is set back forget the last id, never the mark, and
 //! the ids after them begin there.
 
@@ -21,8 +21,9 @@ const EPOCH: i64 = 631_152_000_000_000;
 /// by one, so that a clock that is wrong by centuries cannot use them up.
 const LATEST: i64 = 1 << 52;
 
-/// How far ahead of the clock the mark is set, in microseconds: a write to the log in so long. After a
-/// crash ids run ahead of the clock by at most this.
+/// How far ahead of the clock the mark is set, in microseconds: one write to the write-ahead log in so long. After a crash
+/// ids run ahead of the clock by this, and by [`ROOM`] more for each further crash before the clock has caught up. Less, and
+/// the mark is written more often; more, and ids are further ahead.
 const LEAD: i64 = 10_000_000;
 
 /// Ids that a mark leaves room for at least, where they are ahead of the clock.

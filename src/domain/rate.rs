@@ -5,8 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-/// Bursts in a second, at the least. Whoever looks less often loses some of the limit: on a busy machine a thread is
-/// woken some tens of milliseconds late. A burst of a tenth of a second costs up to a tenth of the limit.
+/// A burst is this part of what a limit lets pass in a second, rounded up. On a busy machine a thread is woken some tens of
+/// milliseconds late, and what a burst does not make up for is lost. A smaller number allows larger bursts, each of which may
+/// go beyond the limit by so much.
 const BURSTS: u32 = 10;
 
 /// A limit, and what has been used of it.

@@ -20,7 +20,7 @@ pub enum Refusal {
     /// An argument that has no default was null.
     #[error("{0} must not be null")]
     Null(&'static str),
-    /// Outside the limits of a setting.
+    /// An argument, or a column of an imported row, outside its limits.
     #[error("{argument} must be between {least} and {most}")]
     OutOfRange {
         /// The argument.
@@ -131,7 +131,7 @@ pub enum Refusal {
         /// The role that it belongs to.
         role: String,
     },
-    /// What says which function it is has been changed or dropped.
+    /// The anchor that says which function it is has been changed or dropped.
     #[error("the transform of the webhook has been dropped")]
     TransformGone,
     /// A body that a transform has made.
@@ -260,7 +260,7 @@ pub enum Refusal {
         /// The table.
         table: String,
     },
-    /// What a condition says of one table it does not say of another.
+    /// A condition holds for the table that it was made for, and is not taken over to another.
     #[error("the condition is one over rows of {table}")]
     ConditionOfAnother {
         /// The table that it was made for.
@@ -280,10 +280,10 @@ pub enum Refusal {
     /// Only the extension's owner and admins may.
     #[error("permission denied to {0}")]
     MayNotAdminister(&'static str),
-    /// The original of a copy is gone, or it is not.
+    /// `keep` says that the original of a copy is gone, `new` that it is not.
     #[error("keep and new must not both be true")]
     KeepAndNew,
-    /// What others have moved meanwhile would stay.
+    /// An old snapshot does not show what others have changed meanwhile, which would be left as it is.
     #[error("a database is armed at isolation level read committed alone")]
     ArmedInSnapshot,
     /// It came with a dump or a copy of another database.
@@ -349,7 +349,7 @@ pub enum Refusal {
         /// Its type, 0 where there is no such column.
         found: u32,
     },
-    /// It has been dropped while somebody waited for that.
+    /// DROP EXTENSION committed while the caller waited for it.
     #[error("extension pg_webhook has been dropped meanwhile")]
     Dropped,
     /// An administrator has renamed it.

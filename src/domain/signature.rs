@@ -137,8 +137,8 @@ impl Signer {
         })
     }
 
-    /// The headers that sign `body`, sent as event `id` at `timestamp` (unix seconds). The id must not
-    /// hold a `.`, which separates the signed parts.
+    /// The headers that sign `body`, sent as event `id` at `timestamp` (unix seconds). Ids that we make have no `.`, which
+    /// separates the signed parts.
     ///
     /// While a rotation overlaps, both secrets sign where the scheme has room for two signatures. Where
     /// it has not, the old one does, which is the one that every receiver knows.

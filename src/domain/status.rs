@@ -11,7 +11,7 @@ words! {
     Retrying = "retrying",
     /// The receiver has answered 2xx.
     Delivered = "delivered",
-    /// The retries are used up.
+    /// It is not attempted any more: its retries are used up, its transform has failed, or it was beyond a bound of the backlog.
     Dead = "dead",
     /// Somebody has cancelled it, or deleted its webhook.
     Cancelled = "cancelled",

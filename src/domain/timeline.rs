@@ -7,7 +7,8 @@
 use super::clock::NOTICED;
 use super::time::{Timestamp, micros};
 
-/// More are not kept. There are so many where something is due that nobody tries, for a webhook that is paused, say.
+/// Absences that are told apart; beyond it the two oldest become one. There are so many where something stays due that nobody
+/// tries, for a webhook that is paused, say. With fewer, what came due between the two is judged less exactly.
 const MOST: usize = 32;
 
 /// A time in which nobody could try, as it is stored.

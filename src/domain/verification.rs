@@ -15,7 +15,7 @@ use super::signature::{Key, Scheme};
 const HASH: usize = 32;
 const ENCODED: usize = HASH.div_ceil(3) * 4;
 
-/// When it arrived, and how far its time may be from that, in seconds; without limit where `None`.
+/// When a request arrived, and by how many seconds the time that it has signed may differ; by any where `None`.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     /// Unix seconds.

@@ -1,8 +1,7 @@
-//! Anchors go with the extension: see [`super::anchor`].
+//! Anchors ([`super::anchor`]) are dropped with the extension, by a dependency of the catalog.
 //!
-//! That is a dependency, which a dump does not hold for a domain. So it is recorded again when a restored database is armed,
-//! and before the extension is dropped there, which would be refused otherwise: in a copy that is not to send, it is dropped
-//! before anybody has armed it.
+//! A dump does not hold that dependency. It is recorded again when a restored database is armed, and before DROP EXTENSION,
+//! which would be refused without it: a copy that is not to send may be rid of the extension before anybody has armed it.
 
 use std::ffi::{CStr, c_char};
 
@@ -38,7 +37,7 @@ pub unsafe extern "C-unwind" fn before(node: *mut pg_sys::Node) {
             is_a(name, pg_sys::NodeTag::T_String) && text(name.cast()) == ours
         })
     };
-    // Where nothing may be written it is refused in a moment.
+    // Where nothing may be written the server refuses the statement itself in a moment.
     // SAFETY: reads variables of this process.
     if unsafe { pg_sys::XactReadOnly || pg_sys::RecoveryInProgress() } {
         return;

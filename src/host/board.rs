@@ -20,8 +20,9 @@ use super::state::{Leave, Visit};
 use crate::pg::{compat, server};
 use domain::time::Timestamp;
 
-/// Databases of one server that can have the extension and a worker. An entry takes 512 bytes, and to find one
-/// is to compare so many numbers, once in a session.
+/// Databases of one server that can have the extension and a worker. An entry takes some hundred bytes of shared memory, and to
+/// find one is to compare up to so many numbers, once in a session. Fewer, and a server with more databases leaves some without
+/// a worker.
 pub const DATABASES: usize = 256;
 
 const _: () = assert!(!std::mem::needs_drop::<Board>());
@@ -163,7 +164,7 @@ pub fn announce(database: pg_sys::Oid) {
 /// Wakes the launcher.
 pub fn wake_launcher() {
     let board = board();
-    // Waiting for something else within its look would take the latch's signal with it; the flag stays.
+    // While the launcher looks at the databases it may wait for something else, which resets the latch; the flag stays.
     board.launcher_woken.store(true, Ordering::SeqCst);
     set_latch_of(board.launcher.load(Ordering::SeqCst));
 }

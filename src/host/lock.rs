@@ -37,8 +37,8 @@ fn connection(database: pg_sys::Oid) -> pg_sys::LOCKTAG {
 }
 
 /// Runs `work` with the lock that a session takes in connecting to `database`; `None` where somebody keeps everybody from it.
-/// Neither waits nor needs a transaction. Whoever connects in `work` neither waits for the lock, and the database stays as
-/// it is until then.
+/// It waits for nobody, and needs no transaction. Where `work` connects, that waits for nobody either, and the database is
+/// neither dropped nor renamed before.
 pub fn as_if_connecting<R>(database: pg_sys::Oid, work: impl FnOnce() -> R) -> Option<R> {
     let (tag, mode) = (connection(database), pg_sys::RowExclusiveLock as i32);
     // SAFETY: a well-formed tag; a session lock needs no transaction.

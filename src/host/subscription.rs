@@ -2,7 +2,8 @@
 //!
 //! A publication of all tables carries ours, and a subscriber takes nothing of them. Most of it is done by what is said here,
 //! to PostgreSQL: a table that is not among those of the subscription is neither copied nor changed, and nobody is asked
-//! for a right on it. What comes all the same, where somebody subscribes without us, triggers leave out: [`super::applied`].
+//! for a right on it. What comes all the same, where somebody subscribes without us, is left out by triggers:
+//! [`crate::pg::applied`].
 
 use pgrx::is_a;
 use pgrx::prelude::*;

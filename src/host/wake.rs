@@ -31,7 +31,7 @@ pub fn worker_at_commit() {
 
 /// Has this database's worker read the definitions again when the transaction commits. The
 /// invalidation that tells other processes is sent a moment after the wake, too late for the worker's
-/// next look.
+/// next poll.
 pub fn definitions_at_commit() {
     DEFINITIONS.set(true);
     worker_at_commit();

@@ -45,7 +45,7 @@ fn period() -> Duration {
 
 /// Rotates the ring if it is time. `now` in the time of the queue, here and below.
 ///
-/// Raises an error where the slot cannot be locked at once: somebody reads it.
+/// Raises an error where a table of the slot cannot be locked in a moment: somebody reads it, or writes to it.
 pub fn rotate(session: &Session, now: Timestamp) -> Rotation {
     let Some(ring) = state(session, now) else {
         return Rotation::Blocked;

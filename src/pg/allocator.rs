@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::memory::LITTLE;
 
-/// What is in reserve: for a captured row, and twice as much for the copies of an error, to be given back before they are
-/// made. The server's contexts ask for a mebibyte or more when they are full, and get it, and there is as much for us.
+/// What is in reserve: a third of it for a captured row, the rest for the copies of an error, before which it is given back. The
+/// server's memory contexts ask for a mebibyte or more when they are full, and as much is left for us. Less, and an error without
+/// memory ends the process.
 ///
 /// Nothing is written to it, so it is room in the address space, which other processes do not lack.
 const RESERVE: Layout = match Layout::array::<u8>(3 * LITTLE) {

@@ -8,7 +8,11 @@ use std::marker::PhantomData;
 use std::ptr;
 
 use pgrx::FromDatum;
+use pgrx::callconv::{Arg, ArgAbi};
 use pgrx::datum::{Array, Interval};
+use pgrx::pgrx_sql_entity_graph::metadata::{
+    ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
+};
 use pgrx::prelude::*;
 
 use super::json::Json;
@@ -23,6 +27,27 @@ struct Given {
     name: Box<CStr>,
     type_oid: pg_sys::Oid,
     value: pg_sys::Datum,
+}
+
+// SAFETY: the call that runs is that of the one which pgrx makes of the function, and lasts as long as it.
+unsafe impl<'c> ArgAbi<'c> for Arguments<'c> {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'c>) -> Self {
+        // SAFETY: as above; pgrx unboxes arguments in the memory context of the call, or in one that lasts longer.
+        unsafe { Self::of(ArgAbi::unbox_arg_unchecked(arg)) }
+    }
+
+    fn is_virtual_arg() -> bool {
+        true
+    }
+}
+
+// SAFETY: no argument of the declaration stands for it.
+unsafe impl SqlTranslatable for Arguments<'_> {
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(Arguments<'_>);
+    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::Skip);
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+        Ok(ReturnsRef::One(SqlMappingRef::Skip));
 }
 
 /// What an argument may be taken as.
@@ -67,7 +92,7 @@ impl<'c> Arguments<'c> {
     ///
     /// The call is the one that runs, of a function with a row in the catalog, and in its memory context, and `'c` ends no
     /// later.
-    pub unsafe fn of(call: pg_sys::FunctionCallInfo) -> Self {
+    unsafe fn of(call: pg_sys::FunctionCallInfo) -> Self {
         let mut given = Vec::new();
         // SAFETY: the caller's. The server says how many arguments the function is declared with, and their types, names and
         // modes, of which those of its input come first among the values; each has been passed, or is NULL.

@@ -60,7 +60,8 @@ pub unsafe fn insert_into_indexes(
 ///
 /// # Safety
 ///
-/// In a transaction; the relations are open tables of no others' foreign keys, and locked against everybody else.
+/// In a transaction; the relations are open tables to which no foreign key of another table refers, and locked against everybody
+/// else.
 pub unsafe fn truncate(relations: &[pg_sys::Relation]) {
     let nobody = std::ptr::null_mut();
     // SAFETY: the caller's; the lists are of the current memory context. The relations stay open: who is to close them

@@ -8,8 +8,8 @@ use std::ffi::CString;
 use pgrx::PgList;
 use pgrx::prelude::*;
 
-/// As [`run`], where it is no part of the script of CREATE EXTENSION: of the rights on the types of rows that such a script
-/// changes PostgreSQL notes what pg_dump complains of.
+/// As [`run`], but no part of the script of CREATE EXTENSION: where such a script changes rights on the row types of tables,
+/// PostgreSQL notes them as the extension's own, of which pg_dump complains.
 pub fn run_apart(statement: &str) {
     // SAFETY: a variable of the main thread. After an error the server sets it itself, to false.
     unsafe {

@@ -45,7 +45,7 @@ pub fn name_of(role: pg_sys::Oid) -> String {
     }
 }
 
-/// The owner of the extension, and the extension itself; `None` where this database does not have it.
+/// The extension; `None` where this database does not have it.
 pub fn extension() -> Option<Extension> {
     // SAFETY: in a transaction; a plain catalog read.
     let oid = unsafe { pg_sys::get_extension_oid(NAME.as_ptr(), true) };

@@ -1,9 +1,10 @@
 //! PostgreSQL, made safe: thin adapters, one concept of the server a file, and the home of `unsafe`.
 //!
-//! Every room above calls it. What always holds: a function that is not `unsafe` cannot be called wrongly, an error of the
-//! server passes through as the server made it, and whatever is put into a statement is a parameter. Nothing here knows what
-//! a webhook is, or which processes there are; but for the names of the extension and its schema ([`identity`]) and its
-//! settings ([`settings`]).
+//! Every room above calls it. What always holds: a function that is not `unsafe` asks for no more than the main thread, which
+//! pgrx checks, and where it says so a transaction; an error of the server keeps its SQLSTATE, message, detail and hint, and
+//! its CONTEXT where [`context`] carries it; a value is put into a statement as a parameter, and a name as PostgreSQL quotes
+//! it. Nothing here knows what a webhook is, or which processes there are; but for the names of the extension and its schema
+//! ([`identity`]) and its settings ([`settings`]).
 
 mod allocator;
 pub mod applied;

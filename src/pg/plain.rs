@@ -4,7 +4,7 @@
 //! are: code of whoever owns it. So it is not given such values, but what it would make of them: the text of their output
 //! function, or what a cast that may be called returns. Output functions are a superuser's: only one can make a base
 //! type. Arrays and composite values are made again around what is in them. What is in what follows
-//! `json_categorize_type` in the server's json.c: a domain is what it is made of, a range is not looked into.
+//! `json_categorize_type` in the server's json.c (jsonfuncs.c since PostgreSQL 17): a domain is what it is made of, a range is not looked into.
 
 use pgrx::pg_sys;
 
@@ -112,7 +112,7 @@ unsafe fn written(
             }
             Kind::BuiltIn => value,
             Kind::Cast(function) => {
-                // For the reason that there is in a transform's call.
+                // Without a call of the session's own, as in `super::call::jsonb`.
                 let collation = pg_sys::DEFAULT_COLLATION_OID;
                 pg_sys::OidFunctionCall1Coll(function, collation, value)
             }

@@ -6,13 +6,13 @@ use pgrx::prelude::*;
 
 use super::{allocator, memory};
 
-/// How often the text of an error is there until the client has it: as the server's, as pgrx's, as a copy for the server
-/// of that, as ours.
+/// How often the text of an error is in memory until the client has it: as the server's, as pgrx's, as a copy for the server
+/// of that, as ours; and one to spare. With fewer an error with long texts could end the process for want of memory.
 const COPIES: usize = 5;
 
 /// Runs `work` where there is memory for a captured row and for what happens to an error that the server raises meanwhile.
-/// pgrx copies it, with texts of any size, without asking, and cannot do with an error while it does so. An error whose
-/// texts there is no memory for becomes one that says that.
+/// pgrx copies it, with texts of any size, without asking whether there is memory, and does not survive another error
+/// meanwhile. An error whose texts there is no memory for becomes one that says that.
 pub fn with_reserve<R>(work: impl FnOnce() -> R) -> R {
     renew();
     // SAFETY: a variable of the main thread. The context outlives the call.

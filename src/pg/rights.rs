@@ -10,15 +10,16 @@ use domain::refusal::Refusal;
 /// Runs `work` with the rights of the owner of our tables and with the search path that every function
 /// of ours has.
 ///
-/// Code that the caller chose must not run inside: what it sets for its session, the path of this would be.
+/// Code that the caller chose must not run inside: it would have these rights, and a search path that it sets would be that of
+/// the rest of `work`.
 pub fn as_owner<R>(work: impl FnOnce() -> R) -> R {
     let _rights = Rights::of(owner(), 0);
     let _path = Local::set(c"search_path", c"pg_catalog, pg_temp");
     work()
 }
 
-/// Runs `work` as `role`, where it can neither become another role nor leave anything behind in the
-/// session, with a search path that nobody else can write to.
+/// Runs `work` as `role`, where it can neither become another role nor make temporary objects, with a search path that nobody
+/// else can write to. What else code could leave behind in the session [`super::foreign`] keeps off.
 pub fn as_restricted<R>(role: pg_sys::Oid, work: impl FnOnce() -> R) -> R {
     let _rights = Rights::of(role, pg_sys::SECURITY_RESTRICTED_OPERATION as i32);
     let _path = Local::set(c"search_path", c"pg_catalog, pg_temp");

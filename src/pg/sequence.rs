@@ -105,15 +105,15 @@ impl Locked {
         (row.last_value, row.log_cnt)
     }
 
-    /// Sets both. The second one is where the server keeps how many numbers it may still give without writing to its log: of
-    /// such a sequence nobody may draw any.
+    /// Sets both. The second one is where the server keeps how many numbers it may still give without writing to the
+    /// write-ahead log: of such a sequence nobody may draw any.
     pub fn note(&mut self, number: i64, place: i64) {
         self.write(Row { last_value: number, log_cnt: place, is_called: false });
     }
 
     fn write(&mut self, new: Row) {
         // SAFETY: the page is locked, and a good one; what is changed is the copy that the second call returns
-        // and the third one writes to the log and to the page.
+        // and the third one writes to the write-ahead log and to the page.
         unsafe {
             let state = pg_sys::GenericXLogStart(self.relation);
             let page = pg_sys::GenericXLogRegisterBuffer(state, self.buffer, 0);

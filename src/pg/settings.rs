@@ -43,7 +43,8 @@ static LOG_LEVEL: GucSetting<LogLevel> = GucSetting::<LogLevel>::new(LogLevel::A
 static SESSION_VARIABLES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 static CONTEXT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
-/// Rendering a row takes up to six bytes for one, and PostgreSQL's strings end at 1 GB.
+/// The most that `max_payload_bytes` can be, in bytes. Rendering a row may make six bytes of one, and PostgreSQL's texts end at
+/// 1 GB, which is the least that has to hold all of an event's rows.
 const LARGEST_PAYLOAD: i32 = 32 * 1024 * 1024;
 
 /// Which attempts are logged.

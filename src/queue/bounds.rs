@@ -43,7 +43,7 @@ pub fn limits(session: &Session) -> (HashMap<i32, String>, HashMap<i32, Bounds>)
     rows.iter().map(webhook).unzip()
 }
 
-/// The `most` newest rows before `id`, the newest first. `now` in the time of the queue.
+/// The `most` newest rows with ids below `before`, the newest first. `now` in the time of the queue.
 pub fn page(
     session: &Session,
     timeline: &Timeline,

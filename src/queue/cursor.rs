@@ -40,7 +40,7 @@ pub struct Start {
     pub suspect: Option<i64>,
     /// How many of these runs have ended so.
     pub suspicions: i32,
-    /// Of the clock, when the one before was at work for the last time.
+    /// The clock, as the run before has written it for the last time.
     pub left: Reading,
     /// How times of the backlog are read.
     pub timeline: Timeline,

@@ -12,7 +12,8 @@ use crate::pg::{heap, random, server, settings, snapshot};
 use domain::refusal::Refusal;
 use domain::snapshot::Xid8;
 
-/// Bytes of an id.
+/// Bytes of an installation's id, which is in those of its events. Fewer, and two installations may have the same, so that a receiver
+/// takes events of the one for repeats of the other's.
 const ID: usize = 6;
 
 /// The installation that the database holds.
@@ -66,8 +67,8 @@ pub fn of_copy(id: &str) -> String {
     hex::encode(&digest.finalize()[..ID])
 }
 
-/// The transaction writes what waits in this database, without a sender. In a copy it must be known that this has not come
-/// along.
+/// For whoever writes deliveries without a `Recipient`, which notes them itself. In a copy, webhook_arm tells by this what has been
+/// written here from what came along.
 pub fn note_arrival(session: &Session) {
     if let Some(copied) = find(session).filter(|installation| !installation.is_here) {
         arrival::note(copied.since);
@@ -76,15 +77,15 @@ pub fn note_arrival(session: &Session) {
 
 /// Forgets what has come along with a copy. Where nobody has noted when that was made, all that there is.
 pub fn forget_what_came(session: &Session, copied: &Installation) {
-    // As each function that changes one and then what waits of it.
+    // Webhooks first, as each function locks them that changes one and then what waits of it.
     session.run(sql!("queue/lock_webhooks"), &[]);
-    // What the worker sees in the ring until this is committed it would move there.
+    // Then the ring, and the backlog after it, as a rotation does.
     session.run(sql!("queue/lock_ring"), &[]);
-    // A rotation locks it after that.
+    // Until this is committed the worker sees in the ring what came along, and would move it to the backlog.
     session.run(sql!("queue/lock_backlog"), &[]);
     let own = snapshot::top_xid();
     let there = session.run(sql!("queue/ring_before"), &[arg(own)]);
-    // Not before: whoever has written any of that here has noted it, be it a moment ago.
+    // Read after the rows: whoever has written one of them here has noted that before.
     let arrived = arrival::noted(copied.since).unwrap_or(own);
     let came = there.iter().filter(|row| row.value::<Xid8>("xid") < arrived);
     came.for_each(|row| heap::remove(row.value("tableoid"), row.value("ctid")));

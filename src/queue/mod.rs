@@ -6,7 +6,8 @@
 //! when the transaction that wrote it commits. From there:
 //!
 //! * captured → sent → **delivered**: the leader reads it in a window, puts it into its endpoint's queue,
-//!   a thread sends it, the receiver answers 2xx. One attempt row says so. Nothing else is written.
+//!   a thread sends it, the receiver answers 2xx. One attempt row says so, unless `pg_webhook.log_level` leaves
+//!   it out. Nothing else is written.
 //! * captured → **pending**: the endpoint is paused, broken, behind, or has older events waiting. The
 //!   event moves to the backlog (`webhook.pending`) and is claimed from there.
 //! * sent → **retrying**: the attempt failed. An attempt row says why, and the event is in the backlog
@@ -27,19 +28,21 @@
 //! # What always holds
 //!
 //! 1. Every committed event is read exactly once per run ([`transit::window`]).
-//! 2. Each delivery is either before the cursor or after it. Before it, it is finished (a final attempt
-//!    row) or in the backlog. So a start reads what is after the cursor, drops what has a final attempt
-//!    row or is in the backlog, and has everything.
+//! 2. Each delivery is either before the cursor or after it. Before it, it is finished or in the backlog, or its webhook is
+//!    deleted. A final attempt row says that it is finished; one that is delivered may have none, where
+//!    `pg_webhook.log_level` leaves it out, and then its place before the cursor says so. So a start reads what is after the
+//!    cursor, drops what has a final attempt row, is in the backlog or has been renewed, and has everything.
 //! 3. The consequences of an attempt are written in one transaction: its row in the log and the event's
 //!    way into, within or out of the backlog. The event leaves the memory only when that has
 //!    committed.
-//! 4. So a crash can repeat the attempts that were under way or not yet written, and lose none.
+//! 4. So a crash can repeat the attempts that were under way or not yet written, and those after the cursor that are not
+//!    logged; it loses none.
 //! 5. An event is sent only when the commit of its transaction is on disk.
 //! 6. There is one leader per database, which holds a lock for its life; nobody else claims, or
 //!    writes `webhook.pending`, but for `webhook_backlog_import`, which adds to it, and `webhook_arm`, which takes out what came
 //!    along.
-//! 7. A slot of the ring is emptied only when all in it is before the cursor and older than the
-//!    retention. Writers may still use an old slot meanwhile: the leader reads all of them.
+//! 7. A slot of the ring is emptied only when all in it is before the cursor, and older than the retention or the log is
+//!    full. Writers may still use an old slot meanwhile: the leader reads all of them.
 //! 8. No transaction is open while a request is under way.
 //! 9. A delivery is its id together with the transaction that wrote its event. Ids are given once
 //!    ([`domain::ids`]); should one be there twice all the same, neither delivery is taken for the

@@ -16,7 +16,7 @@ use transit::window::Scan;
 /// Events in a page.
 pub const PAGE: usize = 500;
 
-/// Bytes of bodies in a page, or in all claims of a look; it ends with the event that goes beyond. So much is read, or
+/// Bytes of bodies in a page, or in all claims of a poll, which end with the event that goes beyond. So much is read, or
 /// written to the backlog, in some tens of milliseconds, for which whatever else there is waits.
 pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
 

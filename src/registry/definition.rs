@@ -24,13 +24,13 @@ const LONGEST_NAME: usize = 200;
 /// Bytes of a description, which is for people to read.
 const LONGEST_DESCRIPTION: usize = 10_000;
 
-/// Days that `retry_for` may last.
+/// The longest `retry_for`: 30 days.
 const LONGEST_RETRY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// Bytes of bodies that `max_backlog_bytes` may allow: more than a disk has, and far from where sums end.
 const LARGEST_BACKLOG: i64 = 1 << 50;
 
-/// How long events may be allowed to wait, and dead letters to be kept.
+/// The longest `max_backlog_age` and `dead_letter_retention`: ten years, of 366 days each.
 const LONGEST_KEPT: Duration = Duration::from_secs(3660 * 24 * 60 * 60);
 
 /// Checked settings; `None` is a setting that was not given.

@@ -18,7 +18,7 @@ use domain::url::EndpointUrl;
 use domain::verdict::RetryPolicy;
 use transit::route::Route;
 
-/// All live webhooks, or the one with this key.
+/// All live webhooks whose owner is there, or the one with this key if it is one of them.
 pub fn load(session: &Session, only: Option<i32>) -> Vec<Route<Destination>> {
     let rows = session.run(sql!("registry/endpoints"), &[arg(only)]);
     rows.iter().map(route).collect()
@@ -35,7 +35,7 @@ fn route(row: Row<'_>) -> Route<Destination> {
     Route {
         webhook: row.value("id"),
         // What is unarmed waits as what is paused.
-        sending: enabled && !paused && row.value("is_here"),
+        sending: enabled && !paused && row.value("is_armed"),
         policy: RetryPolicy {
             max_retries: row.get::<i32>("max_retries").map(i32::unsigned_abs),
             base: seconds(row, "retry_backoff_seconds"),

@@ -57,8 +57,8 @@ pub fn reach(session: &Session, reached: &[Reached]) {
     );
 }
 
-/// Pauses webhooks whose endpoints are gone, if they are as they were last changed then; returns the names of those that
-/// were not paused.
+/// Pauses webhooks whose endpoints are gone, each unless it has been changed since the request that was answered so. Returns
+/// the names of those that it has paused.
 pub fn pause(session: &Session, gone: Vec<(i32, Timestamp)>) -> Vec<String> {
     if gone.is_empty() {
         return Vec::new();

@@ -23,7 +23,8 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Passes a caller who may bring a condition or a transform, which run with the rights of the owner.
+    /// Passes a caller that has the rights of the webhook's owner, without which nobody brings a condition, a transform or
+    /// emitters: a transform runs with them, a condition does in a preview, and what emitters write becomes its events.
     ///
     /// # Errors
     ///
@@ -86,7 +87,7 @@ fn found(rows: &Rows<'_>, id: i32, webhook: &str) -> Result<Webhook, Refusal> {
         url: row.value("url"),
         scheme: row.value::<String>("signature").parse()?,
         signature_header: row.get("signature_header"),
-        own: row.value("own"),
+        own: row.value("has_rights"),
     })
 }
 
@@ -100,7 +101,7 @@ pub fn see(session: &Session, caller: &Caller, webhook: &str) -> Result<i32, Ref
     let args = [arg(webhook), arg(caller.role)];
     let rows = snapshot::with_latest(|| session.look_up(sql!("registry/find"), &args));
     let found: Vec<(i32, bool)> =
-        rows.iter().map(|row| (row.value("id"), row.value("own"))).collect();
+        rows.iter().map(|row| (row.value("id"), row.value("is_owner"))).collect();
     let own: Vec<(i32, bool)> = found.iter().copied().filter(|(_, own)| *own).collect();
     match (&own[..], &found[..]) {
         ([(id, _)], _) | ([], [(id, _)]) => Ok(*id),

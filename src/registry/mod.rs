@@ -1,9 +1,11 @@
 //! Webhooks and what they watch: the definitions that users make, as rows and triggers.
 //!
-//! The SQL functions call it, the trigger and the worker read from it. Nothing is sent or captured here.
+//! The SQL functions call it, in the caller's transaction: a ROLLBACK undoes all of it. The trigger reads from it. The worker
+//! reads from it as well, and writes what no statement of a user can: health, pauses, the end of webhooks whose owner is gone,
+//! and triggers that were left to it. Nothing is sent or captured here.
 //!
-//! Everything here runs inside `pg::rights::as_owner`, after the caller's rights have been checked, but for what
-//! the caller makes itself (`making::Making::carry_out`), and in the caller's transaction: a ROLLBACK undoes all of it.
+//! Everything here runs inside `pg::rights::as_owner`, after the caller's rights have been checked, but for what the caller
+//! makes itself (`making::Making::carry_out`).
 
 pub mod condition;
 pub mod definition;

@@ -103,7 +103,7 @@ pub fn tidy(session: &Session) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// By what the server tells that one of those has changed that there are now.
+/// The hashes by which the server tells that the anchor of a present owner has changed.
 pub fn hashes(session: &Session) -> HashSet<u32> {
     let rows = session.run(sql!("registry/owners"), &[]);
     rows.iter().filter_map(|row| anchor::hash(&row.value::<String>("owner"))).collect()

@@ -30,7 +30,8 @@ const IN_USE: [PgSqlErrorCode; 3] = [
 /// How long the worker waits for one lock. Deliveries wait meanwhile, and whoever comes to the table after it.
 const PATIENCE: &CStr = c"20ms";
 
-/// It locks no further partition after this.
+/// After this long with locks on a table no further partition of it is locked, and the table is seen to later: whoever uses it waits
+/// meanwhile, and so do deliveries.
 const LONGEST: Duration = Duration::from_millis(50);
 
 /// Drops the triggers of `watch` on `relation`, whatever they are called by now, but those of the names `kept`. Where the
@@ -75,8 +76,8 @@ pub fn drop_triggers(
     }
 }
 
-/// What has come of a turn.
-pub enum Turn {
+/// What has come of seeing to one table.
+pub enum Step {
     /// There is nothing to do.
     Nothing,
     /// Nothing is due before so long.
@@ -97,16 +98,16 @@ pub enum Turn {
 }
 
 /// Sees to the table that is due first among those whose triggers the worker is to drop, in a transaction of the worker's.
-pub fn work_off(session: &Session) -> Turn {
+pub fn work_off(session: &Session) -> Step {
     let _timeout = Local::set(c"lock_timeout", PATIENCE);
     let rows = session.run(sql!("registry/next_doomed"), &[]);
     let Some(row) = rows.first() else {
-        return Turn::Nothing;
+        return Step::Nothing;
     };
     let (relation, known): (pg_sys::Oid, Vec<Uuid>) = (row.value("relation"), row.value("known"));
     let wait: f64 = row.value("wait");
     if wait > 0.0 {
-        return Turn::NotDue(Duration::from_secs_f64(wait));
+        return Step::NotDue(Duration::from_secs_f64(wait));
     }
     // Whatever is in the way, it is not for deliveries to fail.
     let removed =
@@ -116,13 +117,13 @@ pub fn work_off(session: &Session) -> Turn {
         Ok(false) | Err(_) => session.run(sql!("registry/postpone_doomed"), &[arg(known)]),
     };
     match removed {
-        Ok(true) => Turn::Done(relation),
+        Ok(true) => Step::Done(relation),
         Err(error) if !IN_USE.contains(&error.sql_error_code()) => {
             let detail = error.detail().map_or_else(String::new, |detail| format!(": {detail}"));
             let reason = format!("{}{detail}", error.message());
-            Turn::Kept { relation, table: table::name(session, relation), reason }
+            Step::Kept { relation, table: table::name(session, relation), reason }
         }
-        _ => Turn::InUse,
+        _ => Step::InUse,
     }
 }
 

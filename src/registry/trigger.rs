@@ -36,7 +36,7 @@ pub struct Made {
     pub right: bool,
     /// How it fires.
     pub(super) firing: Option<Firing>,
-    /// What will be another when it has been replaced.
+    /// The place of its row in pg_trigger, which is another one once it has been replaced.
     pub(super) version: Option<String>,
 }
 

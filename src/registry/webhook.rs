@@ -183,7 +183,7 @@ pub fn pause(session: &Session, webhook: &Webhook, paused: bool) {
     session.run(sql!("registry/pause"), &[arg(webhook.id), arg(paused)]);
 }
 
-/// Marks it deleted. Its triggers must be gone.
+/// Marks it deleted. It watches nothing any more; triggers that could not be dropped at once are left to the worker.
 ///
 /// # Errors
 ///

@@ -7,7 +7,7 @@ use domain::snapshot::Xid8;
 use domain::time::Timestamp;
 use domain::verdict::{self, Answer, Verdict};
 
-/// Where a parcel came from.
+/// Where an event was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// The ring: slot of the row, and the window that waits for it.

@@ -10,7 +10,8 @@ use domain::processors::{Processors, Ticks};
 /// shorter, and each of them cuts a batch short.
 const CLAIMING: Duration = Duration::from_millis(50);
 
-/// A wait for which it is worth asking how busy the processors are: each half second, some ten microseconds where there are two.
+/// From this wait on the leader asks how busy the processors are, which costs some ten microseconds each half second on a machine
+/// with two. Shorter, and a leader with little to do pays for it; longer, and events wait while processors are idle.
 const WORTH_A_LOOK: Duration = Duration::from_millis(2);
 
 /// The polls of one leader.

@@ -23,7 +23,8 @@ use domain::snapshot::Xid8;
 use domain::time::Timestamp;
 use memory::Memory;
 
-/// The ring is not read on while there are more deliveries than this in queues that are not behind.
+/// The ring is not read on while so many deliveries are in memory for endpoints that take some. More cost memory; fewer, and
+/// many busy endpoints wait for each other.
 const MOST_DELIVERIES: usize = 10_000;
 
 /// Deleted webhooks that are remembered, so that their events ask for no second look at the definitions: 80 kB. With more
@@ -173,7 +174,8 @@ impl<Q: Queues> Schedule<Q> {
         if self.single { read.min(1) } else { read }
     }
 
-    /// Whether more of the ring may be read now: every queue can take what comes.
+    /// Whether more of the ring may be read now: there is memory, and no queue is full that keeps up. One that is behind is not
+    /// waited for.
     pub fn has_room(&self) -> bool {
         self.has_memory() && !self.is_full()
     }

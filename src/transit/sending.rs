@@ -6,8 +6,8 @@ use std::time::{Duration, Instant, SystemTime};
 use domain::failure::Failure;
 use domain::verdict::Answer;
 
-/// Of memory that a parcel takes besides its body, here and where it is known by its number: measured as 300 bytes and
-/// something for the allocator. Without it, small bodies would count as nothing.
+/// Bytes that a parcel takes besides its body, in its queue and in the schedule's deliveries: measured as 300, and something for
+/// the allocator. Less, and many small bodies would count as next to nothing.
 const BESIDES: usize = 512;
 
 /// What is sent in one request: one delivery, for now.
@@ -15,7 +15,8 @@ const BESIDES: usize = 512;
 pub struct Parcel {
     /// Whose outcome it will be.
     pub delivery: i64,
-    /// The `webhook-id`: the same on every attempt and replay. Only `[A-Za-z0-9_-]`.
+    /// The `webhook-id`: the same on every attempt and replay. Ours are of `[A-Za-z0-9_-]`; one that an import has brought
+    /// is of 1 to 200 visible ASCII characters.
     pub event_id: String,
     /// Counted from 1.
     pub attempt: u32,

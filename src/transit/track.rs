@@ -12,7 +12,8 @@ use domain::time::Timestamp;
 use domain::verdict::{self, Answer};
 
 /// An endpoint queue whose oldest parcel has waited this long is behind: its new events go to the backlog, and
-/// nobody waits for it any more.
+/// nobody waits for it any more. Shorter, and hiccups cost rows of the backlog; longer, and a slow endpoint holds up the reading
+/// for others.
 pub(super) const BEHIND: Duration = Duration::from_millis(250);
 
 /// A queue with this many deliveries, of which the oldest has waited so long, is full: its runners have enough to do until the
@@ -34,7 +35,7 @@ const AHEAD: (usize, usize) = (256, 2048);
 /// comes meanwhile.
 const ENOUGH: Duration = Duration::from_millis(100);
 
-// A queue that is full is not behind yet, and claims fit into what is not full.
+// A full queue is not behind yet, and the least claim does not fill one.
 const _: () = assert!(FULL.0 < MOST && FULL.1.as_millis() < BEHIND.as_millis());
 const _: () = assert!(AHEAD.0 <= AHEAD.1 && AHEAD.0 < FULL.0);
 
@@ -141,7 +142,8 @@ impl<Q: Queues> Track<Q> {
         self.queue.is_ok() && other.is_some_and(Result::is_err)
     }
 
-    /// Keeps the connections where there is no `other` queue. What is in the queue goes to the new one.
+    /// Where there is an `other` queue, this one keeps its parcels, and sends them where that does; without one the connections
+    /// stay as well.
     pub(super) fn reconfigure(
         &mut self,
         route: Route<Q::Destination>,

@@ -98,7 +98,7 @@ impl Windows {
         if now == self.newest || self.is_crowded() {
             return;
         }
-        // One that nothing has been read of grows: where none may be read, there is one for all looks.
+        // One that nothing has been read of grows: while none may be read, all polls share one.
         let grows =
             |window: &Window| !window.begun && !window.is_read() && window.number != RECOVERY;
         let grown = if self.open.back().is_some_and(grows) { self.open.pop_back() } else { None };

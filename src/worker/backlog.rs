@@ -20,7 +20,7 @@ const AGAIN: Duration = Duration::from_millis(500);
 /// How long a transaction waits for a row of the backlog that somebody has locked. New events wait as long.
 const PATIENCE: &CStr = c"100ms";
 
-/// The most events of the ring that are remembered, with 40 bytes each, until the backlog can be written to. With more the ring
+/// The most events of the ring that are remembered, with 32 bytes each, until the backlog can be written to. With more the ring
 /// is not read on.
 const MOST: usize = 100_000;
 

@@ -63,7 +63,7 @@ impl Database {
         }
     }
 
-    /// Nothing has gone wrong by that.
+    /// Whether the run ends because the database has been armed or unarmed, by which nothing has gone wrong.
     pub(super) fn is_displaced(&self) -> bool {
         self.displaced
     }
@@ -73,7 +73,7 @@ impl Database {
         self.updated =
             txn::version(session, extension).is_some_and(|v| version::misfit(&v).is_some());
         if self.is_here() {
-            // By a session that has read late that the server is called so again.
+            // A session that has not yet read that pg_webhook.server is as it was may have noted one.
             arrival::forget(self.installation.since);
         }
     }

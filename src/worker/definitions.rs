@@ -19,7 +19,7 @@ static CHANGED: AtomicBool = AtomicBool::new(false);
 pub(super) fn listen() {
     static LISTENING: Once = Once::new();
     RELATION.store(registry::relation().into(), Ordering::Relaxed);
-    // The server has room for a few.
+    // The server has room for a few of them, and takes none back.
     LISTENING.call_once(|| invalidation::on_relation(invalidated));
     set_changed();
 }
@@ -35,11 +35,11 @@ pub(super) fn set_changed() {
 }
 
 thread_local! {
-    /// By what the server tells that an owner has changed.
+    /// The hashes by which the server tells that the anchor of a present owner has changed.
     static OWNERS: RefCell<HashSet<u32>> = RefCell::default();
 }
 
-/// They are to be read again, too, when one of the owners changes that there are now.
+/// From now on definitions are also read again when the anchor of a present owner changes.
 pub(super) fn watch_owners(session: &Session) {
     static LISTENING: Once = Once::new();
     LISTENING.call_once(|| invalidation::on_catalog(anchor::CACHE, owner_changed));
@@ -47,7 +47,7 @@ pub(super) fn watch_owners(session: &Session) {
 }
 
 extern "C-unwind" fn owner_changed(_argument: pg_sys::Datum, _cache: i32, hash: u32) {
-    // What is in use right now is taken as concerned.
+    // While the set is borrowed it cannot be looked into: the change counts.
     let concerned = OWNERS.with(|hashes| {
         hashes.try_borrow().map_or(true, |known| hash == 0 || known.contains(&hash))
     });

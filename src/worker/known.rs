@@ -90,7 +90,7 @@ impl Known {
         self.asked.is_some_and(|asked| asked > time)
     }
 
-    /// A worker has been there and has none to be.
+    /// A worker has been there, and none needs to stay.
     pub(super) fn visited(&mut self) {
         self.visited = true;
         self.succeeded();

@@ -39,8 +39,8 @@ const MOST: usize = 512;
 // Otherwise what fills the memory would wait for more.
 const _: () = assert!(BATCH < MOST);
 
-/// How often the cursor is written while it changes. A start after a crash reads what has come since; oftener, and each second
-/// costs one more version of its row.
+/// How often the cursor is written while it changes. A start after a crash reads what has come since; more
+/// often, and each time costs one more version of its row.
 const RARELY: Duration = Duration::from_secs(1);
 
 /// How often a worker that has nothing to write writes down that it is there, where something waits. After a crash the next run
@@ -76,7 +76,7 @@ pub(super) struct Facts {
     pub(super) reading: Reading,
     /// The event that is written down as under way alone.
     pub(super) suspect: Option<i64>,
-    /// It is no copy, in which what has just been armed forgets events.
+    /// The database is no copy. In a copy events vanish from the ring while somebody arms it, which is no fault to be told.
     pub(super) is_here: bool,
 }
 

@@ -55,7 +55,7 @@ pub fn register_launcher() {
         .set_function("webhook_launcher_main")
         .enable_shmem_access(None)
         .set_start_time(BgWorkerStartTime::RecoveryFinished)
-        // enable_spi_access() would set the start time as well; there is no database to query
+        // It queries no database, but this is what lets a process connect to the shared catalogs.
         .enable_spi_access()
         .set_restart_time(Some(Duration::from_secs(1)))
         .load();

@@ -88,7 +88,8 @@ impl Reader {
         self.windows.first()
     }
 
-    /// Reads the next page: the first one of the newest window where that may be, or else of the oldest where that may be.
+    /// Reads the next page: the first one of the newest window where `fresh` allows it, or else one of the oldest where `oldest`
+    /// does.
     /// Bodies of those to `skip` are not read.
     pub(super) fn read(
         &self,

@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 
 use crate::host::txn::{self, TxnError};
 use crate::pg::identity::Extension;
-use crate::registry::removal::{self, Turn};
+use crate::registry::removal::{self, Step};
 
 /// After a table has been seen to, so many times as long passes before the next one. So dropping triggers takes a twentieth of
 /// the worker's time at most, and of the time in which a table may be locked.
@@ -53,17 +53,17 @@ impl Removing {
         }
         let began = Instant::now();
         let wait = match txn::tried(extension, removal::work_off)? {
-            Ok(Turn::Nothing) => {
+            Ok(Step::Nothing) => {
                 self.said.clear();
                 None
             }
-            Ok(Turn::NotDue(wait)) => Some(wait),
-            Ok(Turn::InUse) => Some(Duration::ZERO),
-            Ok(Turn::Done(relation)) => {
+            Ok(Step::NotDue(wait)) => Some(wait),
+            Ok(Step::InUse) => Some(Duration::ZERO),
+            Ok(Step::Done(relation)) => {
                 self.said.remove(&relation);
                 Some(Duration::ZERO)
             }
-            Ok(Turn::Kept { relation, table, reason }) => {
+            Ok(Step::Kept { relation, table, reason }) => {
                 self.say_once(
                     relation,
                     format!("triggers of ended webhooks on {table} stay: {reason}"),

@@ -98,7 +98,7 @@ impl Sender {
     pub(super) fn reconfigure(&mut self) {
         self.pool.resize(permits());
         let renewed = client(&self.lookups, Some(&self.client), complain);
-        // Otherwise connections would end, which some servers have a reason for each minute.
+        // A new client ends the connections that are kept, and some servers reload their settings each minute.
         if !self.client.does_as(&renewed) {
             self.client = renewed;
         }

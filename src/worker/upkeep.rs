@@ -66,7 +66,7 @@ impl Upkeep {
         time: &Time,
         backlog: &Backlog,
     ) -> Result<Option<Rotation>, TxnError> {
-        // What is forgotten with it is in the backlog.
+        // A rotation deletes rows of the backlog as well, which somebody has locked.
         if !backlog.again_in(now).is_zero() {
             return Ok(None);
         }

@@ -1,4 +1,4 @@
--- The webhook of delivery $1 if role $2 may manage it (see webhook.visible): its name, whether it is
+-- The webhook of delivery $1 if role $2 may manage it (see webhook.manages): its name, whether it is
 -- deleted, the transaction that wrote the event, and whether that is a test. The log and the backlog
 -- find it by its id; the ring, which is indexed by transaction, is searched only for an event that has
 -- never been tried.

@@ -1,5 +1,5 @@
--- A type of which a row of table $1 has values, or which the condition of trigger $2 makes, that would run what role $3
--- could not have written: in a preview with the rights of $3, which it does not have when the row is written.
+-- A type in the rows of table $1, or made by the condition of trigger $2, that would run code which role $3 could not have written.
+-- In a preview that code would have the rights of $3; when a row is written it has only those of whoever writes.
 --
 -- A domain's check does where it calls a function of somebody else, or, if the domain is somebody else's, any function
 -- that can do more than look at its arguments. Canonical functions of ranges are a superuser's.

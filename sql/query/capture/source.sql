@@ -1,7 +1,7 @@
--- What trigger $3 of relation $2, which is not watched itself but is a part of a table that is, is for, when it fires for
--- operation $6 by the name $4 with a WHEN of the hash $5 (NULL for none), and has the watch $1 as its argument. Always one
--- row: the relations that it depends on, and NULLs where the trigger is not one that pg_webhook has made, or has become
--- another. In a copy of another database trees are written differently, and their hashes do not count.
+-- What a trigger is for whose table is not watched itself, but is a part of one that is: trigger $3 of relation $2, which fires for
+-- operation $6 by the name $4 with a WHEN of the hash $5 (NULL for none), and has the watch $1 as its argument. Always one row: the
+-- relations that the answer depends on, and NULLs where the trigger is not one that pg_webhook has made, or has become another. In
+-- a copy of another database trees are written differently, and their hashes do not count.
 WITH RECURSIVE up (relation, distance) AS (
     SELECT $2, 0
     UNION

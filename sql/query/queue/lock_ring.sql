@@ -1,2 +1,2 @@
--- Until the transaction ends the ring does not turn.
+-- Until the transaction ends the ring does not rotate.
 LOCK TABLE webhook.event, webhook.attempt IN ROW EXCLUSIVE MODE

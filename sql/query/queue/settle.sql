@@ -1,5 +1,5 @@
 -- For deliveries $1, whose events transactions $2 wrote and which have been cancelled, there is nothing more to do when
--- they are in the backlog, or were under way already and are behind the cursor.
+-- they are in the backlog, or were under way already and are before the cursor.
 UPDATE webhook.closed AS c SET settled = true
 FROM unnest($1, $2) AS t (id, xid)
 WHERE c.delivery = t.id

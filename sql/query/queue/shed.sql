@@ -1,5 +1,5 @@
--- Events $1 of transactions $2, which wait, become dead letters for reasons $3, at $4. Returns whose they are. Not by UPDATE, which
--- shows bodies to logical decoding.
+-- Events $1 of transactions $2, which wait, become dead letters for reasons $3, at $4. Returns those that did. Not by UPDATE,
+-- which shows bodies to logical decoding.
 WITH shed AS (
     DELETE FROM webhook.pending AS p
     USING unnest($1, $2, $3) AS u (id, xid, reason)

@@ -18,7 +18,7 @@ SELECT
     w.signature_header,
     s.previous_key,
     floor(extract(epoch FROM s.previous_until))::bigint AS previous_until,
-    h.is_here AND w.installation = h.id AS is_here,
+    h.is_here AND w.installation = h.id AS is_armed,
     w.updated_at,
     coalesce(k.unwell, 0) AS unwell
 FROM webhook.owned AS w

@@ -144,7 +144,7 @@ impl Entry {
         self.wake.load(Ordering::SeqCst)
     }
 
-    /// Has the worker read the definitions at its next look.
+    /// Has the worker read the definitions at its next poll.
     pub fn set_changed(&self) {
         self.changed.store(true, Ordering::Release);
     }
@@ -220,12 +220,12 @@ impl Entry {
         }
     }
 
-    /// Until then it needs no worker, whose absence is none until then.
+    /// It needs no worker before `time`: a time without one counts as an absence only from then on.
     pub fn set_needed_from(&self, time: Timestamp) {
         self.needed_from.store(time.0, Ordering::SeqCst);
     }
 
-    /// The same, or before every time in which there was no worker.
+    /// From when on it has needed a worker; 0, which is before any absence, where that is not known.
     pub fn needed_from(&self) -> Timestamp {
         Timestamp(self.needed_from.load(Ordering::SeqCst))
     }

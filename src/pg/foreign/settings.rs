@@ -41,8 +41,8 @@ impl Closed {
             // SAFETY: as above.
             unsafe { (*setting).flags |= CLOSED };
         }
-        // SAFETY: a plain variable of the main thread, which the server reads when it would start one. Nothing sets it
-        // meanwhile, because its setting is closed; that a level of settings ends does not, where it was not set there.
+        // SAFETY: a plain variable of the main thread, which the server reads when it would start a worker. Nothing sets it
+        // meanwhile: its setting is closed, and the end of a level of settings restores only what was set in that level.
         let workers = unsafe { pg_sys::max_parallel_workers };
         // SAFETY: as above.
         unsafe { pg_sys::max_parallel_workers = 0 };

@@ -9,8 +9,8 @@ use crate::track::Claim;
 use domain::breaker::Allowance;
 use domain::time::Timestamp;
 
-/// The time after which a row of the backlog is asked for again whose id another delivery in memory has. That one may be under way
-/// for as long as its timeout.
+/// After this a row of the backlog is claimed again that was left there because a delivery in memory had its id. That delivery may
+/// be under way for as long as its timeout.
 const SOON: Duration = Duration::from_secs(1);
 
 /// Claims that are made at once, and rows that all of them may ask for: what they find is in memory, and takes some

@@ -3,7 +3,7 @@
 //! Of each endpoint no more waits in memory than is free, so there is always something left for one that has nothing
 //! there. What waits for endpoints that take nothing at the moment (they are slow, or their rate is used up) is counted
 //! apart, so it takes nothing from those that do; where it becomes too much, because many have become slow at once, it
-//! goes back to where it waits without memory. What a request under way takes is not counted: there are only so many
+//! goes back to the backlog. What a request under way takes is not counted: there are only so many
 //! of these.
 
 use std::time::Instant;
@@ -17,8 +17,8 @@ use crate::track::Track;
 /// with large bodies wait for each other.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 
-/// Where more than this waits for endpoints that take nothing, it goes back until it is what may be added to. Twice that,
-/// because what is read at once can go beyond by a few large bodies, and would be read again and again.
+/// When more bytes than this wait for endpoints that take nothing, deliveries go back to the backlog until [`MOST_BYTES`] are
+/// left. Twice that, because what is read at once can go beyond it by a few large bodies, which would be read again and again.
 const TOO_MUCH: usize = 32 * 1024 * 1024;
 
 /// The most bytes that wait for one endpoint, as many as are read at once. Less, and a fast endpoint with large bodies waits for

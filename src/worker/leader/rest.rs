@@ -20,7 +20,7 @@ const HANGING: Duration = Duration::from_millis(100);
 const _: () = assert!(SPACING.0.as_micros() < SPACING.1.as_micros());
 
 impl Leader {
-    /// Waits for whatever comes first. Never blocks anywhere else.
+    /// Waits for whatever comes first, at the end of a turn.
     pub(super) fn rest(&self, began: Instant) {
         let next = began + (began.elapsed() * 10).clamp(SPACING.0, SPACING.1);
         let timeout = self.time_to_rest();
