@@ -2,12 +2,13 @@
 
 use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
+use domain::key::DeliveryId;
 use domain::refusal::Refusal;
 
 /// A delivery that the caller may manage.
 pub struct Delivery {
     /// Its id.
-    pub id: i64,
+    pub id: DeliveryId,
     /// The name of its webhook.
     pub webhook: String,
     /// The webhook has been deleted.
@@ -24,7 +25,7 @@ pub struct Delivery {
 ///
 /// [`Refusal::UnknownDelivery`], also where its webhook is not the caller's.
 pub fn find(session: &Session, caller: &Caller, id: Option<i64>) -> Result<Delivery, Refusal> {
-    let id = id.ok_or(Refusal::Null("delivery_id"))?;
+    let id = DeliveryId(id.ok_or(Refusal::Null("delivery_id"))?);
     let rows = session.run(sql!("api/delivery"), &[arg(id), arg(caller.role)]);
     let row = rows.first().ok_or(Refusal::UnknownDelivery(id))?;
     Ok(Delivery {

@@ -15,6 +15,7 @@ use crate::pg::{composite, settings, snapshot};
 use crate::registry::managed;
 use domain::envelope::Kind;
 use domain::event::{self, MANUAL};
+use domain::key::DeliveryId;
 use domain::refusal::Refusal;
 
 #[pg_extern(sql = false)]
@@ -84,7 +85,7 @@ fn webhook_invoke(
             let casts = Casts::find(session, &composite::types(&row), recipient.runs_as());
             // SAFETY: the row is the call's, and the memory context is that of the SPI connection, which is open here.
             let image = unsafe { image::given(&row, &casts, recipient.owner) };
-            event.write(&recipient, Some(image))
+            Ok(event.write(&recipient, Some(image))?.map(|delivery| delivery.0))
         })
     })
 }
@@ -98,7 +99,11 @@ struct Event<'a> {
 
 impl Event<'_> {
     /// Writes it for an enabled webhook, around `new`; returns the delivery, unless the transform drops it.
-    fn write(&self, recipient: &Recipient, new: Option<&str>) -> Result<Option<i64>, Refusal> {
+    fn write(
+        &self,
+        recipient: &Recipient,
+        new: Option<&str>,
+    ) -> Result<Option<DeliveryId>, Refusal> {
         let envelope = recipient.envelope(self.kind, self.table);
         let draft = recipient.draft(&envelope);
         let most = settings::max_payload_bytes();

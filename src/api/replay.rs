@@ -14,13 +14,14 @@ use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::{heap, report, table};
 use crate::queue::installation;
 use crate::registry::managed;
+use domain::key::DeliveryId;
 use domain::refusal::Refusal;
 use domain::status::Status;
 
 /// The next delivery's id, for statements that write many.
 #[pg_extern(sql = false)]
 fn webhook_next_id() -> i64 {
-    ids::next_here()
+    ids::next_here().0
 }
 
 /// Writes a row, for statements that bodies are in: logical decoding sees what INSERT and UPDATE write.
@@ -52,7 +53,7 @@ fn webhook_replay(delivery_id: Option<i64>) -> Result<Option<i64>, ErrorReport> 
                     return Err(Refusal::MayNotBring { part, webhook });
                 }
                 return match replay.repeat(session, Again::Always) {
-                    Ok(copy) => Ok(copy.flatten()),
+                    Ok(copy) => Ok(copy.flatten().map(|id| id.0)),
                     Err(failure) => replay.recipient.raise(failure),
                 };
             }
@@ -81,7 +82,7 @@ fn webhook_replay_all(
             let args = || [arg(own.id), arg(since), arg(until), arg(status.name())];
             // Before anything is written: what this writes is not among them.
             let rows = session.run(sql!("api/untransformed_all"), &args());
-            let failed: Vec<(i64, i64)> =
+            let failed: Vec<(DeliveryId, i64)> =
                 rows.iter().map(|row| (row.value("id"), row.value("transaction"))).collect();
             installation::note_arrival(session);
             let replayed = session.run(sql!("api/replay_all"), &args()).count();
@@ -106,7 +107,7 @@ enum Again {
 
 /// Replays deliveries whose transform has failed; those that fail again, or that the caller may not have transformed, stay
 /// as they are. Returns how many it was.
-fn transform_all(caller: &Caller, deliveries: &[(i64, i64)], again: Again) -> usize {
+fn transform_all(caller: &Caller, deliveries: &[(DeliveryId, i64)], again: Again) -> usize {
     let mut failures = Vec::new();
     let mut done = 0;
     for (id, transaction) in deliveries {
@@ -137,7 +138,7 @@ fn transform_all(caller: &Caller, deliveries: &[(i64, i64)], again: Again) -> us
 
 /// A delivery whose transform has failed, to be transformed once more.
 struct Transformation {
-    id: i64,
+    id: DeliveryId,
     transaction: i64,
     recipient: Recipient,
     event_type: String,
@@ -149,7 +150,7 @@ struct Transformation {
 }
 
 impl Transformation {
-    fn find(session: &Session, caller: &Caller, id: i64, transaction: i64) -> Option<Self> {
+    fn find(session: &Session, caller: &Caller, id: DeliveryId, transaction: i64) -> Option<Self> {
         let args = [arg(id), arg(transaction), arg(caller.role)];
         let rows = session.run(sql!("api/untransformed"), &args);
         let row = rows.first()?;
@@ -167,7 +168,11 @@ impl Transformation {
 
     /// Writes the new delivery and returns it, unless the transform drops it. In both cases the old one is done; `None`
     /// where somebody else has done it meanwhile.
-    fn repeat(&self, session: &Session, again: Again) -> Result<Option<Option<i64>>, Failure> {
+    fn repeat(
+        &self,
+        session: &Session,
+        again: Again,
+    ) -> Result<Option<Option<DeliveryId>>, Failure> {
         let made = self.recipient.transformed(&self.payload)?;
         let args = [arg(self.id), arg(self.transaction)];
         let closed = session.run(sql!("api/close_dead"), &args).count();

@@ -23,6 +23,7 @@ use crate::pg::trigger::Form;
 use crate::pg::{compat, rights, snapshot};
 use crate::registry::{self, trigger as made};
 use domain::event::Operation;
+use domain::key::WebhookId;
 
 /// Triggers that a backend remembers: about 5 kB for each and so 20 MB at most, but for long conditions. With more than that
 /// in one session, all are looked up again.
@@ -77,14 +78,14 @@ type Sources = BTreeMap<(u32, u32, Operation), Known>;
 
 thread_local! {
     static SOURCES: RefCell<Sources> = RefCell::default();
-    static SAID: RefCell<HashSet<(i32, String)>> = RefCell::default();
+    static SAID: RefCell<HashSet<(WebhookId, String)>> = RefCell::default();
 }
 
 /// What a session remembers to have said. Beyond that it begins anew, and says things again.
 const MOST_SAID: usize = 1_000;
 
 /// To the server's log, and to nobody who writes: for them the webhook does not exist.
-fn say_once(webhook: i32, Barred { name, reason }: &Barred) {
+fn say_once(webhook: WebhookId, Barred { name, reason }: &Barred) {
     let is_new = SAID.with_borrow_mut(|said| {
         if said.len() >= MOST_SAID {
             said.clear();
@@ -212,7 +213,7 @@ unsafe fn load(trigger: &Fired, descriptor: pg_sys::TupleDesc) -> Known {
 
 /// The recipient of a source that is known, or one that is read now. What makes a recipient outdated makes all sources so, so a
 /// known one is good.
-fn recipient(session: &Session, webhook: i32) -> Option<Rc<Recipient>> {
+fn recipient(session: &Session, webhook: WebhookId) -> Option<Rc<Recipient>> {
     let known = SOURCES.with_borrow(|sources| {
         let mut recipients = sources
             .values()

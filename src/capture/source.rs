@@ -16,6 +16,7 @@ use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{compat, table, typcache};
 use domain::envelope::{Envelope, Kind};
 use domain::event::Operation;
+use domain::key::WebhookId;
 
 /// What pg_attribute.attgenerated says of a virtual generated column, since PostgreSQL 18.
 const VIRTUAL: std::ffi::c_char = b'v' as std::ffi::c_char;
@@ -30,7 +31,7 @@ pub(super) struct Barred {
 /// What a trigger is for.
 pub(super) struct Watched {
     pub watch: Uuid,
-    pub webhook: i32,
+    pub webhook: WebhookId,
     /// What says whose that is.
     pub owner: String,
     /// The table that was registered.

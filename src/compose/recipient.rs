@@ -13,13 +13,14 @@ use crate::queue::installation;
 use crate::queue::ring::{self, NewEvent, Target};
 use domain::envelope::{Envelope, Kind, Subject, Unrendered, Values};
 use domain::format::Format;
+use domain::key::{DeliveryId, WebhookId};
 use domain::refusal::Refusal;
 use domain::time::Timestamp;
 
 /// One webhook, as its events need it.
 pub struct Recipient {
     /// The key of its rows.
-    pub webhook: i32,
+    pub webhook: WebhookId,
     /// What happens becomes events.
     pub enabled: bool,
     /// The role that it belongs to.
@@ -42,7 +43,7 @@ pub struct Recipient {
 /// An event that has an id and is not written yet.
 pub struct Draft {
     /// The delivery.
-    pub id: i64,
+    pub id: DeliveryId,
     /// The id for receivers.
     pub event_id: String,
     /// Now.
@@ -90,7 +91,7 @@ impl Recipient {
     /// The recipient for `webhook`, unless that has been deleted or its owner is gone. As it is now, whatever the
     /// transaction sees: functions are found as they are now, too. One that is given another transform in between is
     /// read once more.
-    pub fn load(session: &Session, webhook: i32) -> Option<Self> {
+    pub fn load(session: &Session, webhook: WebhookId) -> Option<Self> {
         let read = || snapshot::with_latest(|| Self::read(session, webhook));
         let gone = |recipient: &Self| {
             recipient.unconfirmed.is_none()
@@ -99,7 +100,7 @@ impl Recipient {
         read().and_then(|recipient| if gone(&recipient) { read() } else { Some(recipient) })
     }
 
-    fn read(session: &Session, webhook: i32) -> Option<Self> {
+    fn read(session: &Session, webhook: WebhookId) -> Option<Self> {
         let rows = session.look_up(sql!("compose/recipient"), &[arg(webhook)]);
         let row = rows.first()?;
         let copied: Option<i64> = row.get("copied");
@@ -172,7 +173,7 @@ impl Recipient {
         self.draft_as(ids::sample(), Timestamp::from(SystemTime::now()), envelope)
     }
 
-    fn draft_as(&self, id: i64, created_at: Timestamp, envelope: &Envelope) -> Draft {
+    fn draft_as(&self, id: DeliveryId, created_at: Timestamp, envelope: &Envelope) -> Draft {
         let variables = envelope.wants_session_variables().then(session_variables).flatten();
         Draft {
             id,

@@ -148,12 +148,14 @@ fn part(permits: usize, eighths: usize) -> usize {
 mod tests {
     use super::*;
     use crate::client::{Endpoint, example};
+    use domain::key::WebhookId;
 
     const PERMITS: usize = 8;
 
     fn queue(webhook: i32, took: Option<Duration>) -> Arc<EndpointQueue> {
         let endpoint = Endpoint::new(&example::client(), example::destination());
-        let queue = EndpointQueue::new(webhook, Arc::new(endpoint.expect("an endpoint")));
+        let queue =
+            EndpointQueue::new(WebhookId(webhook), Arc::new(endpoint.expect("an endpoint")));
         if let Some(took) = took {
             queue.note(false, took);
         }
@@ -166,7 +168,7 @@ mod tests {
     }
 
     fn webhooks(permits: &[Permit]) -> Vec<i32> {
-        permits.iter().map(|permit| permit.queue.webhook()).collect()
+        permits.iter().map(|permit| permit.queue.webhook().0).collect()
     }
 
     #[test]

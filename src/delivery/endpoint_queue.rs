@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use super::client::{Client, Destination, Endpoint};
 use domain::breaker;
 use domain::failure::{ErrorClass, Failure};
+use domain::key::{DeliveryId, WebhookId};
 use domain::rate::Rate;
 use transit::sending::{Parcel, Queue, Queues, Waiting};
 
@@ -77,7 +78,7 @@ impl Pace {
 
 /// One endpoint's waiting parcels.
 pub struct EndpointQueue {
-    webhook: i32,
+    webhook: WebhookId,
     state: Mutex<State>,
 }
 
@@ -104,7 +105,7 @@ struct State {
 
 impl EndpointQueue {
     /// An empty queue of `webhook`, within the limits of its destination.
-    pub fn new(webhook: i32, endpoint: Arc<Endpoint>) -> Self {
+    pub fn new(webhook: WebhookId, endpoint: Arc<Endpoint>) -> Self {
         let destination = endpoint.destination();
         let state = State {
             queue: VecDeque::new(),
@@ -124,7 +125,7 @@ impl EndpointQueue {
     }
 
     /// Whose parcels these are.
-    pub fn webhook(&self) -> i32 {
+    pub fn webhook(&self) -> WebhookId {
         self.webhook
     }
 
@@ -205,7 +206,7 @@ impl Queues for Client {
         Self::is(self, other)
     }
 
-    fn queue(&self, webhook: i32, to: Destination) -> Result<Arc<EndpointQueue>, Failure> {
+    fn queue(&self, webhook: WebhookId, to: Destination) -> Result<Arc<EndpointQueue>, Failure> {
         let endpoint = Endpoint::new(self, to)
             .map_err(|error| Failure::new(ErrorClass::Internal, error.to_string()))?;
         Ok(Arc::new(EndpointQueue::new(webhook, Arc::new(endpoint))))
@@ -287,7 +288,7 @@ impl Queue for EndpointQueue {
         given
     }
 
-    fn withdraw(&self, delivery: i64) -> bool {
+    fn withdraw(&self, delivery: DeliveryId) -> bool {
         let mut state = self.lock();
         let at = state.queue.iter().position(|(_, parcel)| parcel.delivery == delivery);
         let withdrawn = at.and_then(|at| state.queue.remove(at));

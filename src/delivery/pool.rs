@@ -299,18 +299,19 @@ mod tests {
 
     use super::*;
     use crate::client::{Endpoint, example};
+    use domain::key::{DeliveryId, WebhookId};
 
     fn queue() -> Arc<EndpointQueue> {
         let endpoint = Endpoint::new(&example::client(), example::destination()).unwrap();
-        Arc::new(EndpointQueue::new(1, Arc::new(endpoint)))
+        Arc::new(EndpointQueue::new(WebhookId(1), Arc::new(endpoint)))
     }
 
     #[test]
     fn no_attempt_begins_while_too_many_outcomes_wait() {
         let pool = Pool::new(1).unwrap();
         let outcome = |delivery| Outcome {
-            webhook: 1,
-            delivery,
+            webhook: WebhookId(1),
+            delivery: DeliveryId(delivery),
             attempt: 1,
             began: Instant::now(),
             exchange: panicked(),
@@ -318,8 +319,12 @@ mod tests {
         for delivery in 0..OUTCOMES as i64 {
             pool.shared.outcomes.send(outcome(delivery)).unwrap();
         }
-        let parcel =
-            Parcel { delivery: -1, event_id: String::new(), attempt: 1, body: String::new() };
+        let parcel = Parcel {
+            delivery: DeliveryId(-1),
+            event_id: String::new(),
+            attempt: 1,
+            body: String::new(),
+        };
         pool.send(&queue(), [parcel]).unwrap();
         let is_held_up = || pool.shared.held_up.load(Ordering::SeqCst);
         while !is_held_up() {
@@ -329,7 +334,7 @@ mod tests {
         pool.collect(1);
         let mut wakeup = [PollFd::new(pool.shared.done.as_fd(), PollFlags::POLLIN)];
         assert_eq!(poll(&mut wakeup, 10_000u16), Ok(1), "it goes on when there is room");
-        assert!(pool.collect(OUTCOMES).iter().any(|outcome| outcome.delivery == -1));
+        assert!(pool.collect(OUTCOMES).iter().any(|outcome| outcome.delivery == DeliveryId(-1)));
     }
 
     #[test]

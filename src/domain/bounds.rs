@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::key::WebhookId;
 use super::time::Timestamp;
 
 /// A bound, and whether it is the webhook's own or that of the server's settings.
@@ -37,7 +38,7 @@ pub struct Bounds {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Row {
     /// Whose.
-    pub webhook: i32,
+    pub webhook: WebhookId,
     /// Of its body.
     pub bytes: u64,
     /// For how long it has waited, or has been dead.
@@ -74,8 +75,8 @@ pub struct Counted {
 /// One walk.
 #[derive(Debug)]
 pub struct Walk {
-    bounds: HashMap<i32, Bounds>,
-    counted: HashMap<i32, Counted>,
+    bounds: HashMap<WebhookId, Bounds>,
+    counted: HashMap<WebhookId, Counted>,
     soonest: Timestamp,
 }
 
@@ -87,12 +88,12 @@ impl Default for Walk {
 
 impl Walk {
     /// One that has come so far.
-    pub fn resumed(counted: HashMap<i32, Counted>, soonest: Timestamp) -> Self {
+    pub fn resumed(counted: HashMap<WebhookId, Counted>, soonest: Timestamp) -> Self {
         Self { bounds: HashMap::new(), counted, soonest }
     }
 
     /// What it has counted so far, of each webhook.
-    pub fn counted(&self) -> &HashMap<i32, Counted> {
+    pub fn counted(&self) -> &HashMap<WebhookId, Counted> {
         &self.counted
     }
 
@@ -102,7 +103,7 @@ impl Walk {
     }
 
     /// The bounds are these from `now` on. What has been counted stays.
-    pub fn set_bounds(&mut self, bounds: HashMap<i32, Bounds>, now: Timestamp) {
+    pub fn set_bounds(&mut self, bounds: HashMap<WebhookId, Bounds>, now: Timestamp) {
         let times = bounds.values().map(|it| it.age.most.min(it.retention.most));
         let first = times.min().map_or(Timestamp::INFINITY, |shortest| now.after(shortest));
         self.soonest = self.soonest.min(first);
@@ -202,12 +203,15 @@ mod tests {
         let age = Bound { most: 48 * HOUR, own: false };
         let bounds = Bounds { events: own(events), bytes: own(bytes), age, retention: own(HOUR) };
         let mut walk = Walk::default();
-        walk.set_bounds(HashMap::from([(1, bounds.clone()), (2, bounds)]), NOW);
+        walk.set_bounds(
+            HashMap::from([(WebhookId(1), bounds.clone()), (WebhookId(2), bounds)]),
+            NOW,
+        );
         walk
     }
 
     const fn waiting(webhook: i32) -> Row {
-        Row { webhook, bytes: 100, age: Duration::ZERO, dead: false }
+        Row { webhook: WebhookId(webhook), bytes: 100, age: Duration::ZERO, dead: false }
     }
 
     const fn dead(webhook: i32) -> Row {
@@ -280,7 +284,7 @@ mod tests {
         let mut walk = walk(1, 10_000);
         assert_eq!(walk.judge(waiting(1), NOW), None);
         let mut bounds = walk.bounds.clone();
-        bounds.get_mut(&1).expect("it has some").events.most = 2;
+        bounds.get_mut(&WebhookId(1)).expect("it has some").events.most = 2;
         walk.set_bounds(bounds, NOW);
         assert_eq!(walk.judge(waiting(1), NOW), None);
         assert!(walk.judge(waiting(1), NOW).is_some());

@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::backoff;
+use super::key::DeliveryId;
 
 /// Failures in a row that open the breaker; an endpoint queue holds at the same number. Fewer, and one bad moment stops an
 /// endpoint; more, and a dead one costs so many attempts more.
@@ -47,7 +48,7 @@ enum State {
     },
     Probing {
         opened: u32,
-        delivery: i64,
+        delivery: DeliveryId,
     },
 }
 
@@ -79,14 +80,14 @@ impl Breaker {
     }
 
     /// `delivery` was sent as the probe.
-    pub fn probe_sent(&mut self, delivery: i64) {
+    pub fn probe_sent(&mut self, delivery: DeliveryId) {
         if let State::Open { opened, .. } = self.state {
             self.state = State::Probing { opened, delivery };
         }
     }
 
     /// `delivery` came back unsent at `now`; if it was the probe, another may go.
-    pub fn unsent(&mut self, delivery: i64, now: Instant) {
+    pub fn unsent(&mut self, delivery: DeliveryId, now: Instant) {
         match self.state {
             State::Probing { opened, delivery: probe } if probe == delivery => {
                 self.state = State::Open { opened, next_probe: now };
@@ -102,7 +103,7 @@ impl Breaker {
 
     /// `delivery` failed at `now`. `base` and `jitter` are those of [`backoff::wait`]. Failures of
     /// requests that were in flight when the breaker opened count, but do not prolong it.
-    pub fn failed(&mut self, delivery: i64, now: Instant, base: Duration, jitter: f64) {
+    pub fn failed(&mut self, delivery: DeliveryId, now: Instant, base: Duration, jitter: f64) {
         self.failures = self.failures.saturating_add(1);
         let opened = match self.state {
             State::Closed if self.failures >= TRIPS_AT => 1,
@@ -124,7 +125,7 @@ mod tests {
         let mut breaker = Breaker::default();
         for _ in 0..TRIPS_AT {
             assert_eq!(breaker.allows(now), Allowance::Any);
-            breaker.failed(1, now, BASE, 0.0);
+            breaker.failed(DeliveryId(1), now, BASE, 0.0);
         }
         breaker
     }
@@ -134,7 +135,7 @@ mod tests {
         let now = Instant::now();
         let mut breaker = Breaker::default();
         for _ in 0..3 * TRIPS_AT {
-            breaker.failed(1, now, BASE, 0.0);
+            breaker.failed(DeliveryId(1), now, BASE, 0.0);
             breaker.succeeded();
         }
         assert_eq!(breaker.allows(now), Allowance::Any);
@@ -147,7 +148,7 @@ mod tests {
         let mut breaker = tripped(now);
         let later = now + BASE;
         assert_eq!(breaker.allows(later), Allowance::Probe);
-        breaker.probe_sent(1);
+        breaker.probe_sent(DeliveryId(1));
         assert_eq!(breaker.allows(later), Allowance::NoneWhileProbing);
         breaker.succeeded();
         assert_eq!(breaker.allows(later), Allowance::Any);
@@ -162,8 +163,8 @@ mod tests {
             let Allowance::NoneBefore(at) = breaker.allows(now) else { panic!() };
             assert_eq!((at - now).as_secs(), expected);
             now = at;
-            breaker.probe_sent(1);
-            breaker.failed(1, now, BASE, 0.0);
+            breaker.probe_sent(DeliveryId(1));
+            breaker.failed(DeliveryId(1), now, BASE, 0.0);
         }
     }
 
@@ -172,13 +173,13 @@ mod tests {
         let now = Instant::now();
         let mut breaker = tripped(now);
         for late in 2..100 {
-            breaker.failed(late, now, BASE, 0.0);
+            breaker.failed(DeliveryId(late), now, BASE, 0.0);
         }
         assert_eq!(breaker.allows(now), Allowance::NoneBefore(now + BASE));
-        breaker.probe_sent(1);
-        breaker.failed(100, now, BASE, 0.0);
+        breaker.probe_sent(DeliveryId(1));
+        breaker.failed(DeliveryId(100), now, BASE, 0.0);
         assert_eq!(breaker.allows(now), Allowance::NoneWhileProbing);
-        breaker.unsent(1, now);
+        breaker.unsent(DeliveryId(1), now);
         assert_eq!(breaker.allows(now), Allowance::Probe);
     }
 

@@ -19,6 +19,7 @@ pub mod flow;
 pub mod format;
 pub mod header;
 pub mod ids;
+pub mod key;
 pub mod level;
 pub mod names;
 pub mod on_error;

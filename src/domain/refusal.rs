@@ -3,6 +3,7 @@
 use super::event::UnknownEvent;
 use super::format::UnknownFormat;
 use super::header::HeaderError;
+use super::key::DeliveryId;
 use super::level::UnknownLevel;
 use super::on_error::UnknownOnTransformError;
 use super::secret::SecretError;
@@ -63,13 +64,13 @@ pub enum Refusal {
     AmbiguousWebhook(String),
     /// No such delivery, or not the caller's.
     #[error("delivery {0} does not exist")]
-    UnknownDelivery(i64),
+    UnknownDelivery(DeliveryId),
     /// Its body is no longer kept.
     #[error("the payload of delivery {0} is no longer kept")]
-    PayloadGone(i64),
+    PayloadGone(DeliveryId),
     /// A test is sent by the session that makes it, never by the worker.
     #[error("delivery {0} is a test")]
-    ReplayOfTest(i64),
+    ReplayOfTest(DeliveryId),
     /// The status of deliveries.
     #[error(transparent)]
     Status(#[from] UnknownStatus),

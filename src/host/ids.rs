@@ -9,15 +9,16 @@ use pgrx::prelude::*;
 use super::board;
 use crate::pg::{identity, sequence, server};
 use domain::ids::{self, Ledger, UsedUp};
+use domain::key::{DeliveryId, WebhookId};
 use domain::time::Timestamp;
 
 /// The next id of this database, whose mark is in `sequence`, at a time that the clock shows. Needs no right, keeps no lock
 /// and leaves nothing in the session.
-pub fn next(sequence: pg_sys::Oid, now: Timestamp) -> i64 {
+pub fn next(sequence: pg_sys::Oid, now: Timestamp) -> DeliveryId {
     check_writing();
     let (now, number) = (ids::reading(now), u32::from(sequence));
     let drawn = board::own().and_then(|entry| entry.ids().draw(number, now));
-    drawn.unwrap_or_else(|| {
+    let drawn = drawn.unwrap_or_else(|| {
         // The board is asked once more when nobody else can draw: from the first to find an entry there on,
         // nobody goes past it.
         let drawn = sequence::locked(sequence, |mark| match board::find(server::database()) {
@@ -25,23 +26,24 @@ pub fn next(sequence: pg_sys::Oid, now: Timestamp) -> i64 {
             None => ids::draw_alone(now, mark),
         });
         drawn.unwrap_or_else(|UsedUp| used_up("deliveries"))
-    })
+    });
+    DeliveryId(drawn)
 }
 
 /// The same for whoever does not know the sequence.
-pub fn next_here() -> i64 {
+pub fn next_here() -> DeliveryId {
     next(sequence_named(c"delivery_id_seq"), Timestamp::from(SystemTime::now()))
 }
 
 /// The next key of a webhook, from the sequence of its table, behind `last`: a dump brings keys of its own. Leaves nothing
 /// in the session either, as `nextval()` would.
-pub fn next_webhook(last: i32) -> i32 {
+pub fn next_webhook(last: WebhookId) -> WebhookId {
     check_writing();
     let drawn = sequence::locked(sequence_named(c"webhook_id_seq"), |ledger| {
-        let free = ledger.mark().max(i64::from(last) + 1);
+        let free = ledger.mark().max(i64::from(last.0) + 1);
         let key = i32::try_from(free).map_err(|_| UsedUp)?;
         ledger.raise(i64::from(key) + 1);
-        Ok(key)
+        Ok(WebhookId(key))
     });
     drawn.unwrap_or_else(|UsedUp| used_up("webhooks"))
 }
@@ -55,8 +57,8 @@ fn sequence_named(name: &CStr) -> pg_sys::Oid {
 }
 
 /// An id as the next one may look. It is not drawn.
-pub fn sample() -> i64 {
-    ids::reading(Timestamp::from(SystemTime::now()))
+pub fn sample() -> DeliveryId {
+    DeliveryId(ids::reading(Timestamp::from(SystemTime::now())))
 }
 
 /// Makes sure that no id that has been drawn is drawn again after a crash. One whose transaction commits

@@ -46,8 +46,7 @@ unsafe impl SqlTranslatable for Arguments<'_> {
     const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(Arguments<'_>);
     const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
     const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::Skip);
-    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
-        Ok(ReturnsRef::One(SqlMappingRef::Skip));
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> = Ok(ReturnsRef::One(SqlMappingRef::Skip));
 }
 
 /// What an argument may be taken as.

@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 use pgrx::{FromDatum, IntoDatum, direct_function_call_as_datum};
 
 use super::memory;
+use domain::key::{DeliveryId, WebhookId};
 use domain::snapshot::{Snapshot, Xid8};
 use domain::time::Timestamp;
 
@@ -160,6 +161,55 @@ macro_rules! readable {
 readable!(bool, i8, i16, i32, i64, f64, Vec<u8>, pg_sys::Oid, Uuid, TimestampWithTimeZone, JsonB);
 readable!(pg_sys::ItemPointerData, Vec<i16>, Vec<i32>, Vec<i64>, Vec<String>, Vec<pg_sys::Oid>);
 readable!(Vec<Uuid>);
+
+macro_rules! key {
+    ($($key:ident: $number:ty),*) => {
+        $(
+            impl Writable for $key {
+                type Sql = $number;
+
+                fn into_sql(self) -> $number {
+                    self.0
+                }
+            }
+
+            // SAFETY: that of the number.
+            unsafe impl Readable<'_> for $key {
+                fn reads(type_oid: pg_sys::Oid) -> bool {
+                    <$number as Readable>::reads(type_oid)
+                }
+
+                unsafe fn read(
+                    datum: pg_sys::Datum,
+                    null: bool,
+                    type_oid: pg_sys::Oid,
+                ) -> Option<Self> {
+                    // SAFETY: the caller's.
+                    unsafe { <$number as Readable>::read(datum, null, type_oid) }.map(Self)
+                }
+            }
+
+            // SAFETY: that of the numbers.
+            unsafe impl Readable<'_> for Vec<$key> {
+                fn reads(type_oid: pg_sys::Oid) -> bool {
+                    <Vec<$number> as Readable>::reads(type_oid)
+                }
+
+                unsafe fn read(
+                    datum: pg_sys::Datum,
+                    null: bool,
+                    type_oid: pg_sys::Oid,
+                ) -> Option<Self> {
+                    // SAFETY: the caller's.
+                    let numbers = unsafe { <Vec<$number> as Readable>::read(datum, null, type_oid) };
+                    Some(numbers?.into_iter().map($key).collect())
+                }
+            }
+        )*
+    };
+}
+
+key!(WebhookId: i32, DeliveryId: i64);
 
 // SAFETY: the text of a type that pgrx would read it from; a copy.
 unsafe impl Readable<'_> for String {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::pg::settings;
 use crate::pg::spi::{self, Session, arg, sql};
 use domain::bounds::{Bound, Bounds, Row};
+use domain::key::{DeliveryId, WebhookId};
 use domain::snapshot::Xid8;
 use domain::time::Timestamp;
 use domain::timeline::Timeline;
@@ -13,7 +14,7 @@ use domain::timeline::Timeline;
 /// A row that the walk has come to.
 pub struct Found {
     /// The delivery.
-    pub id: i64,
+    pub id: DeliveryId,
     /// The transaction of its event.
     pub xid: Xid8,
     /// What counts.
@@ -23,10 +24,10 @@ pub struct Found {
 }
 
 /// A delivery of the backlog.
-pub type Delivery = (i64, Xid8);
+pub type Delivery = (DeliveryId, Xid8);
 
 /// The names and the bounds of all live webhooks.
-pub fn limits(session: &Session) -> (HashMap<i32, String>, HashMap<i32, Bounds>) {
+pub fn limits(session: &Session) -> (HashMap<WebhookId, String>, HashMap<WebhookId, Bounds>) {
     let rows = session.run(sql!("queue/limits"), &[]);
     let webhook = |row: spi::Row<'_>| {
         let number = |at| row.get::<i64>(at).map(i64::unsigned_abs);
@@ -47,7 +48,7 @@ pub fn limits(session: &Session) -> (HashMap<i32, String>, HashMap<i32, Bounds>)
 pub fn page(
     session: &Session,
     timeline: &Timeline,
-    before: i64,
+    before: DeliveryId,
     most: i64,
     now: Timestamp,
 ) -> Vec<Found> {
@@ -78,21 +79,21 @@ pub fn shed(
     deliveries: &[Delivery],
     reasons: Vec<&str>,
     now: Timestamp,
-) -> HashSet<i64> {
+) -> HashSet<DeliveryId> {
     if deliveries.is_empty() {
         return HashSet::new();
     }
-    let (ids, xids): (Vec<i64>, Vec<Xid8>) = deliveries.iter().copied().unzip();
+    let (ids, xids): (Vec<DeliveryId>, Vec<Xid8>) = deliveries.iter().copied().unzip();
     let rows = session.run(sql!("queue/shed"), &[arg(ids), arg(xids), arg(reasons), arg(now)]);
     rows.iter().map(|row| row.value("id")).collect()
 }
 
 /// Ends dead letters, but for those that the ring still holds. Returns which ones.
-pub fn expire(session: &Session, deliveries: &[Delivery]) -> HashSet<i64> {
+pub fn expire(session: &Session, deliveries: &[Delivery]) -> HashSet<DeliveryId> {
     if deliveries.is_empty() {
         return HashSet::new();
     }
-    let (ids, xids): (Vec<i64>, Vec<Xid8>) = deliveries.iter().copied().unzip();
+    let (ids, xids): (Vec<DeliveryId>, Vec<Xid8>) = deliveries.iter().copied().unzip();
     let rows = session.run(sql!("queue/expire"), &[arg(ids), arg(xids)]);
     rows.iter().map(|row| row.value("id")).collect()
 }

@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use domain::key::{DeliveryId, WebhookId};
 use domain::time::Timestamp;
 use transit::event::{Origin, Settlement, Spill};
 
 /// An event that waits in the backlog.
 pub struct Waiting {
     /// Its row.
-    pub id: i64,
+    pub id: DeliveryId,
     /// Due then.
     pub next_at: Timestamp,
     /// How the last attempt ended, if there was one.
@@ -75,13 +76,13 @@ fn waiting(settlement: &Settlement) -> Option<Waiting> {
 }
 
 /// Events that leave the backlog for good.
-pub fn delivered(settlements: &[Settlement]) -> Vec<i64> {
+pub fn delivered(settlements: &[Settlement]) -> Vec<DeliveryId> {
     let delivered = settlements.iter().filter(|s| s.origin.is_pending() && s.is_delivered());
     delivered.map(|s| s.attempt.delivery).collect()
 }
 
 /// Webhooks whose endpoints are gone, each with when it was last changed before that was asked.
-pub fn gone(settlements: &[Settlement]) -> Vec<(i32, Timestamp)> {
+pub fn gone(settlements: &[Settlement]) -> Vec<(WebhookId, Timestamp)> {
     let gone = settlements.iter().filter_map(|s| Some((s.attempt.webhook, s.gone?)));
     // Of several the last, which is the latest.
     gone.collect::<BTreeMap<_, _>>().into_iter().collect()

@@ -5,6 +5,7 @@ use crate::host::quit;
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{server, snapshot};
 use domain::clock::Reading;
+use domain::key::DeliveryId;
 use domain::snapshot::Snapshot;
 use domain::time::Timestamp;
 use domain::timeline::{Absence, Timeline};
@@ -37,7 +38,7 @@ pub struct Start {
     /// another process had crashed.
     pub runs: i32,
     /// The delivery that was under way alone when the last one ended.
-    pub suspect: Option<i64>,
+    pub suspect: Option<DeliveryId>,
     /// How many of these runs have ended so.
     pub suspicions: i32,
     /// The clock, as the run before has written it for the last time.
@@ -56,12 +57,12 @@ pub fn calm(session: &Session) {
 }
 
 /// `delivery` is about to be sent alone; `None`: it is back.
-pub fn suspect(session: &Session, delivery: Option<i64>) {
+pub fn suspect(session: &Session, delivery: Option<DeliveryId>) {
     session.run(sql!("queue/suspect"), &[arg(delivery)]);
 }
 
 /// Makes a delivery a dead letter for `reason`. `now` in the time of the queue.
-pub fn condemn(session: &Session, delivery: i64, reason: &str, now: Timestamp) {
+pub fn condemn(session: &Session, delivery: DeliveryId, reason: &str, now: Timestamp) {
     session.run(sql!("queue/condemn"), &[arg(delivery), arg(reason), arg(now)]);
 }
 

@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 use super::consequences::Waiting;
 use super::ring;
 use crate::pg::spi::{Arg, Row, Session, arg, sql};
+use domain::key::{DeliveryId, WebhookId};
 use domain::snapshot::Xid8;
 use domain::time::{self, Timestamp};
 use domain::timeline::Timeline;
@@ -25,18 +26,19 @@ pub fn claim(
     now: Timestamp,
     installation: &str,
 ) -> Vec<Vec<(Timestamp, Event)>> {
-    let webhooks: Vec<i32> = claims.iter().map(|claim| claim.webhook).collect();
-    let positions = claims.iter().map(|claim| claim.after.unwrap_or((BEGINNING, i64::MIN)));
-    let (times, ids): (Vec<Timestamp>, Vec<i64>) = positions.unzip();
+    let webhooks: Vec<WebhookId> = claims.iter().map(|claim| claim.webhook).collect();
+    let positions =
+        claims.iter().map(|claim| claim.after.unwrap_or((BEGINNING, DeliveryId::FIRST)));
+    let (times, ids): (Vec<Timestamp>, Vec<DeliveryId>) = positions.unzip();
     let limits: Vec<i64> = claims.iter().map(|claim| claim.limit).collect();
     let args = [arg(webhooks), arg(times), arg(ids), arg(limits), arg(now)];
     let rows = session.read(sql!("queue/claim"), &args);
-    let indexes: HashMap<i32, usize> =
+    let indexes: HashMap<WebhookId, usize> =
         claims.iter().enumerate().map(|(at, claim)| (claim.webhook, at)).collect();
     let mut found: Vec<Vec<(Timestamp, Event)>> = claims.iter().map(|_| Vec::new()).collect();
     let mut left = ring::PAGE_BYTES;
     for row in rows.iter() {
-        let Some(at) = indexes.get(&row.value::<i32>("webhook")).copied() else {
+        let Some(at) = indexes.get(&row.value::<WebhookId>("webhook")).copied() else {
             continue;
         };
         let (claim, found) = (&mut claims[at], &mut found[at]);
@@ -75,9 +77,9 @@ fn event(row: Row<'_>, timeline: &Timeline, due: Timestamp, installation: &str) 
 /// For each webhook the earliest event that is not due at `now`.
 pub fn next_due(
     session: &Session,
-    webhooks: &[i32],
+    webhooks: &[WebhookId],
     now: Timestamp,
-) -> Vec<(i32, Option<Timestamp>)> {
+) -> Vec<(WebhookId, Option<Timestamp>)> {
     let args = [arg(webhooks.to_vec()), arg(now)];
     let rows = session.read(sql!("queue/next_due"), &args);
     rows.iter().map(|row| (row.value("id"), row.get("next_at"))).collect()
@@ -152,34 +154,34 @@ pub fn taken(session: &Session, events: &[(Spill, Waiting)]) -> Vec<Spill> {
         arg(spills().map(|spill| spill.xid).collect::<Vec<_>>()),
     ];
     let rows = session.run(sql!("queue/taken"), &args);
-    let taken: Vec<(i64, Xid8)> =
+    let taken: Vec<(DeliveryId, Xid8)> =
         rows.iter().map(|row| (row.value("id"), row.value("xid"))).collect();
     spills().filter(|spill| taken.contains(&(spill.id, spill.xid))).collect()
 }
 
 /// At most `limit` deliveries that have been cancelled and not settled, with the transactions of their
 /// events.
-pub fn cancelled(session: &Session, limit: i64) -> Vec<(i64, Xid8)> {
+pub fn cancelled(session: &Session, limit: i64) -> Vec<(DeliveryId, Xid8)> {
     let rows = session.read(sql!("queue/cancelled"), &[arg(limit)]);
     rows.iter().map(|row| (row.value("delivery"), row.value("xid"))).collect()
 }
 
 /// Those with `ids` that have been cancelled and not settled.
-pub fn cancelled_of(session: &Session, ids: Vec<i64>) -> Vec<(i64, Xid8)> {
+pub fn cancelled_of(session: &Session, ids: Vec<DeliveryId>) -> Vec<(DeliveryId, Xid8)> {
     let rows = session.read(sql!("queue/cancelled_of"), &[arg(ids)]);
     rows.iter().map(|row| (row.value("delivery"), row.value("xid"))).collect()
 }
 
 /// Cancelled deliveries that are in the backlog stay there for good. Returns for how many of them there
 /// is nothing more to do.
-pub fn settle(session: &Session, deliveries: Vec<(i64, Xid8)>) -> usize {
-    let (ids, xids): (Vec<i64>, Vec<Xid8>) = deliveries.into_iter().unzip();
+pub fn settle(session: &Session, deliveries: Vec<(DeliveryId, Xid8)>) -> usize {
+    let (ids, xids): (Vec<DeliveryId>, Vec<Xid8>) = deliveries.into_iter().unzip();
     session.run(sql!("queue/shelve"), &[arg(ids.clone()), arg(xids.clone())]);
     session.run(sql!("queue/settle"), &[arg(ids), arg(xids)]).count()
 }
 
 /// Removes delivered events.
-pub fn finish(session: &Session, ids: Vec<i64>) {
+pub fn finish(session: &Session, ids: Vec<DeliveryId>) {
     if !ids.is_empty() {
         session.run(sql!("queue/finish"), &[arg(ids)]);
     }

@@ -8,6 +8,7 @@ use crate::host::ids;
 use crate::pg::heap::{self, Field, column};
 use crate::pg::snapshot;
 use crate::pg::spi::{Row, Session, arg, sql};
+use domain::key::{DeliveryId, WebhookId};
 use domain::snapshot::Xid8;
 use domain::time::Timestamp;
 use transit::event::{Event, Origin, Spill};
@@ -35,11 +36,11 @@ pub struct Target {
 #[derive(Debug)]
 pub struct NewEvent<'a> {
     /// From [`next_id`].
-    pub id: i64,
+    pub id: DeliveryId,
     /// When it happened.
     pub created_at: Timestamp,
     /// Whose it is.
-    pub webhook: i32,
+    pub webhook: WebhookId,
     /// Operation or type.
     pub event_type: &'a str,
     /// Schema and name.
@@ -53,7 +54,7 @@ pub struct NewEvent<'a> {
 }
 
 /// The id of the next delivery, which is of this time. Needs no right on the sequence.
-pub fn next_id(target: &Target, now: Timestamp) -> i64 {
+pub fn next_id(target: &Target, now: Timestamp) -> DeliveryId {
     ids::next(target.sequence, now)
 }
 
@@ -84,7 +85,7 @@ pub fn append(target: &Target, event: &NewEvent<'_>) {
 }
 
 /// The id by which receivers know the event of a delivery.
-pub fn event_id(installation: &str, delivery: i64) -> String {
+pub fn event_id(installation: &str, delivery: DeliveryId) -> String {
     format!("evt_{installation}_{delivery}")
 }
 
@@ -99,13 +100,19 @@ pub struct Page {
     /// In order.
     pub events: Vec<Event>,
     /// The position of the last one, where there may be more.
-    pub last: Option<(Xid8, i64)>,
+    pub last: Option<(Xid8, DeliveryId)>,
     /// Of their bodies; of those that have been left out, as they are stored.
     pub bytes: usize,
 }
 
 /// Reads one page of window `window`; bodies of `skip` are left out.
-pub fn read(session: &Session, window: u64, scan: &Scan, skip: &[i32], installation: &str) -> Page {
+pub fn read(
+    session: &Session,
+    window: u64,
+    scan: &Scan,
+    skip: &[WebhookId],
+    installation: &str,
+) -> Page {
     let limit = PAGE as i64;
     let rows = match scan {
         Scan::Range { after, below, upper, lower } => session.read(
@@ -158,9 +165,9 @@ fn event(row: Row<'_>, window: u64, installation: &str) -> Event {
 
 /// The deliveries with the ids of `events` that an earlier run has finished or moved to the backlog.
 pub fn handled(session: &Session, events: &[Event]) -> Handled {
-    let ids: Vec<i64> = events.iter().map(|event| event.id).collect();
+    let ids: Vec<DeliveryId> = events.iter().map(|event| event.id).collect();
     let rows = session.read(sql!("queue/handled"), &[arg(ids)]);
-    let mut transactions: HashMap<i64, Vec<Xid8>> = HashMap::new();
+    let mut transactions: HashMap<DeliveryId, Vec<Xid8>> = HashMap::new();
     for row in rows.iter() {
         transactions.entry(row.value("delivery")).or_default().push(row.value("xid"));
     }
@@ -171,7 +178,7 @@ pub fn handled(session: &Session, events: &[Event]) -> Handled {
 #[derive(Default)]
 pub struct Handled {
     /// Those that wrote their events, by id: more than one where ids have been given twice.
-    transactions: HashMap<i64, Vec<Xid8>>,
+    transactions: HashMap<DeliveryId, Vec<Xid8>>,
 }
 
 impl Handled {

@@ -2,12 +2,13 @@
 
 use crate::pg::spi::{Session, arg, sql};
 use domain::bounds::{Counted, Tally, Walk};
+use domain::key::{DeliveryId, WebhookId};
 use domain::time::Timestamp;
 
 /// Where it is.
 pub struct Place {
     /// Behind this id.
-    pub before: i64,
+    pub before: DeliveryId,
     /// There has to be another one after it.
     pub again: bool,
     /// What it knows by then.
@@ -20,7 +21,7 @@ pub struct Place {
 pub fn take(session: &Session) -> Option<Place> {
     let rows = session.run(sql!("queue/take_walk"), &[]);
     let row = rows.first()?;
-    let webhooks: Vec<i32> = row.value("webhooks");
+    let webhooks: Vec<WebhookId> = row.value("webhooks");
     let tallies = |events, bytes| {
         let (events, bytes): (Vec<i64>, Vec<i64>) = (row.value(events), row.value(bytes));
         let tally = |(events, bytes): (i64, i64)| Tally {
@@ -43,8 +44,8 @@ pub fn take(session: &Session) -> Option<Place> {
 }
 
 /// Leaves it for the next run.
-pub fn leave(session: &Session, before: i64, again: bool, walk: &Walk, now: Timestamp) {
-    let (webhooks, counted): (Vec<i32>, Vec<Counted>) = walk.counted().iter().unzip();
+pub fn leave(session: &Session, before: DeliveryId, again: bool, walk: &Walk, now: Timestamp) {
+    let (webhooks, counted): (Vec<WebhookId>, Vec<Counted>) = walk.counted().iter().unzip();
     let numbers = |number: fn(&Counted) -> u64| {
         let number = |it| i64::try_from(number(it)).unwrap_or(i64::MAX);
         arg(counted.iter().map(number).collect::<Vec<_>>())

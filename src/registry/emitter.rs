@@ -7,6 +7,7 @@ use super::privilege::{self, Extent, Patience};
 use crate::pg::grant;
 use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
+use domain::key::WebhookId;
 use domain::refusal::Refusal;
 
 /// As [`managed::find`], where `roles` are going to be its emitters.
@@ -63,7 +64,11 @@ pub fn set(session: &Session, webhook: &Webhook, roles: &[pg_sys::Oid]) -> Resul
 /// # Errors
 ///
 /// They do not end.
-pub fn hold(session: &Session, webhook: Option<i32>, roles: &[pg_sys::Oid]) -> Result<(), Refusal> {
+pub fn hold(
+    session: &Session,
+    webhook: Option<WebhookId>,
+    roles: &[pg_sys::Oid],
+) -> Result<(), Refusal> {
     let hears = |webhook| {
         let rows = session.run(sql!("registry/hears"), &[arg(webhook)]);
         rows.first().is_some_and(|row| row.value("hears"))

@@ -12,6 +12,7 @@ use delivery::client::Destination;
 use domain::failure::{ErrorClass, Failure};
 use domain::format::Format;
 use domain::header;
+use domain::key::WebhookId;
 use domain::secret::Secret;
 use domain::signature::{Previous, Scheme};
 use domain::url::EndpointUrl;
@@ -19,13 +20,13 @@ use domain::verdict::RetryPolicy;
 use transit::route::Route;
 
 /// All live webhooks whose owner is there, or the one with this key if it is one of them.
-pub fn load(session: &Session, only: Option<i32>) -> Vec<Route<Destination>> {
+pub fn load(session: &Session, only: Option<WebhookId>) -> Vec<Route<Destination>> {
     let rows = session.run(sql!("registry/endpoints"), &[arg(only)]);
     rows.iter().map(route).collect()
 }
 
 /// How many webhooks came from another database and send nothing, or whether the one with this key did.
-pub fn unarmed(session: &Session, only: Option<i32>) -> i64 {
+pub fn unarmed(session: &Session, only: Option<WebhookId>) -> i64 {
     let rows = session.look_up(sql!("registry/unarmed"), &[arg(only)]);
     rows.first().map_or(0, |row| row.value("count"))
 }

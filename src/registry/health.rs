@@ -1,6 +1,7 @@
 //! How endpoints answer: rows of `webhook.health`, and pausing those that are gone.
 
 use crate::pg::spi::{Session, arg, sql};
+use domain::key::WebhookId;
 use domain::time::Timestamp;
 use transit::health::Health;
 
@@ -25,7 +26,7 @@ pub fn write(session: &Session, healths: &[Health]) {
 /// What a bound has done to a webhook's backlog.
 pub struct Reached {
     /// Whose.
-    pub webhook: i32,
+    pub webhook: WebhookId,
     /// Events that are dead letters now.
     pub shed: i64,
     /// Dead letters that have ended.
@@ -36,7 +37,7 @@ pub struct Reached {
 
 impl Reached {
     /// Nothing yet.
-    pub fn new(webhook: i32) -> Self {
+    pub fn new(webhook: WebhookId) -> Self {
         Self { webhook, shed: 0, expired: 0, bound: String::new() }
     }
 }
@@ -59,11 +60,11 @@ pub fn reach(session: &Session, reached: &[Reached]) {
 
 /// Pauses webhooks whose endpoints are gone, each unless it has been changed since the request that was answered so. Returns
 /// the names of those that it has paused.
-pub fn pause(session: &Session, gone: Vec<(i32, Timestamp)>) -> Vec<String> {
+pub fn pause(session: &Session, gone: Vec<(WebhookId, Timestamp)>) -> Vec<String> {
     if gone.is_empty() {
         return Vec::new();
     }
-    let (webhooks, changed): (Vec<i32>, Vec<Timestamp>) = gone.into_iter().unzip();
+    let (webhooks, changed): (Vec<WebhookId>, Vec<Timestamp>) = gone.into_iter().unzip();
     let rows = session.run(sql!("registry/pause_gone"), &[arg(webhooks), arg(changed)]);
     let paused: Vec<String> = rows.iter().map(|row| row.value("name")).collect();
     if !paused.is_empty() {

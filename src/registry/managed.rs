@@ -3,13 +3,14 @@
 use crate::pg::identity::Caller;
 use crate::pg::snapshot;
 use crate::pg::spi::{Rows, Session, arg, sql};
+use domain::key::WebhookId;
 use domain::refusal::Refusal;
 use domain::signature::Scheme;
 
 /// A webhook that the caller may manage.
 pub struct Webhook {
     /// The key of its rows.
-    pub id: i32,
+    pub id: WebhookId,
     /// The name.
     pub name: String,
     /// Where it sends.
@@ -59,7 +60,7 @@ pub fn find(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result
 pub fn lock(
     session: &Session,
     caller: &Caller,
-    id: i32,
+    id: WebhookId,
     webhook: &str,
 ) -> Result<Webhook, Refusal> {
     let rows = session.run(sql!("registry/lock"), &[arg(id), arg(caller.role)]);
@@ -79,7 +80,7 @@ pub fn look(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result
     found(&rows, id, webhook)
 }
 
-fn found(rows: &Rows<'_>, id: i32, webhook: &str) -> Result<Webhook, Refusal> {
+fn found(rows: &Rows<'_>, id: WebhookId, webhook: &str) -> Result<Webhook, Refusal> {
     let row = rows.first().ok_or_else(|| Refusal::UnknownWebhook(shown(webhook)))?;
     Ok(Webhook {
         id,
@@ -96,13 +97,13 @@ fn found(rows: &Rows<'_>, id: i32, webhook: &str) -> Result<Webhook, Refusal> {
 /// # Errors
 ///
 /// As for [`find`].
-pub fn see(session: &Session, caller: &Caller, webhook: &str) -> Result<i32, Refusal> {
+pub fn see(session: &Session, caller: &Caller, webhook: &str) -> Result<WebhookId, Refusal> {
     // As it is now: an old snapshot shows what is somebody else's by now.
     let args = [arg(webhook), arg(caller.role)];
     let rows = snapshot::with_latest(|| session.look_up(sql!("registry/find"), &args));
-    let found: Vec<(i32, bool)> =
+    let found: Vec<(WebhookId, bool)> =
         rows.iter().map(|row| (row.value("id"), row.value("is_owner"))).collect();
-    let own: Vec<(i32, bool)> = found.iter().copied().filter(|(_, own)| *own).collect();
+    let own: Vec<(WebhookId, bool)> = found.iter().copied().filter(|(_, own)| *own).collect();
     match (&own[..], &found[..]) {
         ([(id, _)], _) | ([], [(id, _)]) => Ok(*id),
         ([], []) => Err(Refusal::UnknownWebhook(shown(webhook))),

@@ -14,6 +14,7 @@ use crate::host::anchor;
 use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{random, snapshot, subtransaction};
+use domain::key::WebhookId;
 use domain::refusal::Refusal;
 
 /// What stands for `role`. It is made where there is none.
@@ -98,7 +99,7 @@ pub fn tidy(session: &Session) -> Result<(), Refusal> {
     for anchor in rows.iter().filter_map(|row| row.get::<String>("anchor")) {
         anchor::remove(&anchor, anchor::NO_PATIENCE);
     }
-    let webhooks: Vec<i32> = rows.iter().map(|row| row.value("id")).collect();
+    let webhooks: Vec<WebhookId> = rows.iter().map(|row| row.value("id")).collect();
     session.run(sql!("registry/tidied"), &[arg(webhooks)]);
     Ok(())
 }

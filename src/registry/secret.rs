@@ -12,6 +12,7 @@ use super::managed::Webhook;
 use crate::pg::heap::{self, Field, column};
 use crate::pg::invalidation;
 use crate::pg::spi::{Session, arg, sql};
+use domain::key::WebhookId;
 use domain::secret::Secret;
 use domain::time::Timestamp;
 
@@ -42,7 +43,7 @@ impl Secrets {
 }
 
 /// Those of a new webhook.
-pub fn insert(webhook: i32, secret: &Secret, headers: Option<Value>) {
+pub fn insert(webhook: WebhookId, secret: &Secret, headers: Option<Value>) {
     let signing_key = Some(secret.reveal().to_owned());
     write(webhook, None, Secrets { signing_key, headers, ..Secrets::default() });
 }
@@ -72,7 +73,7 @@ pub fn update(
 }
 
 /// The secret becomes `new`, and the one before signs for `overlap` as well.
-pub fn rotate(session: &Session, webhook: i32, new: &Secret, overlap: Interval) {
+pub fn rotate(session: &Session, webhook: WebhookId, new: &Secret, overlap: Interval) {
     change(session, webhook, Some(overlap), |secrets, until| {
         secrets.previous_key = secrets.signing_key.replace(new.reveal().to_owned());
         secrets.previous_until = until.filter(|_| secrets.previous_key.is_some());
@@ -83,7 +84,7 @@ pub fn rotate(session: &Session, webhook: i32, new: &Secret, overlap: Interval) 
 /// when `overlap` ends.
 fn change(
     session: &Session,
-    webhook: i32,
+    webhook: WebhookId,
     overlap: Option<Interval>,
     change: impl FnOnce(&mut Secrets, Option<Timestamp>),
 ) {
@@ -100,7 +101,7 @@ fn change(
     write(webhook, before, secrets);
 }
 
-fn write(webhook: i32, before: Option<ItemPointerData>, secrets: Secrets) {
+fn write(webhook: WebhookId, before: Option<ItemPointerData>, secrets: Secrets) {
     let headers = secrets.headers.unwrap_or_else(|| serde_json::json!({}));
     heap::replace(
         invalidation::relation(c"secret"),

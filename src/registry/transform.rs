@@ -6,6 +6,7 @@ use pgrx::pg_sys;
 use crate::host::{adoption, anchor};
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{random, snapshot};
+use domain::key::WebhookId;
 use domain::refusal::Refusal;
 
 /// Passes a function that makes a payload of another, and that a webhook of `role` may call: `role` itself may, and
@@ -43,7 +44,7 @@ pub fn check(
 }
 
 /// The transform of `webhook`, if it has one that is there.
-pub fn of(session: &Session, webhook: i32) -> Option<pg_sys::Oid> {
+pub fn of(session: &Session, webhook: WebhookId) -> Option<pg_sys::Oid> {
     let rows = session.run(sql!("registry/owner"), &[arg(webhook)]);
     let row = rows.first()?;
     find(&row.get::<String>("anchor")?, row.get("role")?)
@@ -54,7 +55,11 @@ pub fn of(session: &Session, webhook: i32) -> Option<pg_sys::Oid> {
 /// # Errors
 ///
 /// Those of [`check`].
-pub fn give(session: &Session, webhook: i32, function: Option<pg_sys::Oid>) -> Result<(), Refusal> {
+pub fn give(
+    session: &Session,
+    webhook: WebhookId,
+    function: Option<pg_sys::Oid>,
+) -> Result<(), Refusal> {
     let Some(function) = function else {
         return Ok(());
     };
@@ -71,7 +76,7 @@ pub fn give(session: &Session, webhook: i32, function: Option<pg_sys::Oid>) -> R
 
 /// Makes the anchor of `function` for `webhook`. Its name says which webhook it is of, because PostgreSQL names it where
 /// it refuses to drop the function, and is used once.
-fn anchor(session: &Session, webhook: i32, function: pg_sys::Oid) -> Result<String, Refusal> {
+fn anchor(session: &Session, webhook: WebhookId, function: pg_sys::Oid) -> Result<String, Refusal> {
     let rows = session.run(sql!("registry/owner"), &[arg(webhook)]);
     let row = rows.first().ok_or(Refusal::Null("webhook"))?;
     let uuid: Uuid = row.value("uuid");

@@ -9,6 +9,7 @@ use super::{condition, further, removal, table, trigger};
 use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
 use domain::event::Operation;
+use domain::key::WebhookId;
 use domain::refusal::Refusal;
 
 /// What of a table is watched.
@@ -241,7 +242,7 @@ pub fn remove(session: &Session, caller: &Caller, watched: &Watched) {
 }
 
 /// The tables of a webhook, those that have been dropped among them.
-pub fn list(session: &Session, webhook: i32) -> Vec<Watched> {
+pub fn list(session: &Session, webhook: WebhookId) -> Vec<Watched> {
     let rows = session.run(sql!("registry/watched"), &[arg(webhook)]);
     rows.iter()
         .map(|row| {

@@ -11,6 +11,7 @@ use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{settings, snapshot, subtransaction};
 use domain::format::Format;
+use domain::key::WebhookId;
 use domain::refusal::Refusal;
 use domain::secret::Secret;
 use domain::signature::{Scheme, Signer};
@@ -79,9 +80,9 @@ pub fn insert(
 }
 
 /// The largest key that a webhook has, also where an old snapshot does not show it.
-fn last(session: &Session) -> i32 {
+fn last(session: &Session) -> WebhookId {
     let rows = snapshot::with_latest(|| session.look_up(sql!("registry/last"), &[]));
-    rows.first().map_or(0, |row| row.value("last"))
+    rows.first().map_or(WebhookId(0), |row| row.value("last"))
 }
 
 /// Changes what `definition` gives. To another URL stored header values go only with whoever has the rights of the
@@ -148,7 +149,7 @@ struct Special<'a> {
 }
 
 /// Writes what is given into the row of a webhook.
-fn write(session: &Session, webhook: i32, special: Special<'_>, plain: &Plain) {
+fn write(session: &Session, webhook: WebhookId, special: Special<'_>, plain: &Plain) {
     let mut args = vec![
         arg(webhook),
         arg(special.name),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use domain::failure::Failure;
+use domain::key::{DeliveryId, WebhookId};
 use domain::snapshot::Xid8;
 use domain::time::Timestamp;
 use domain::verdict::{self, Answer, Verdict};
@@ -43,11 +44,11 @@ impl Origin {
 #[derive(Debug)]
 pub struct Event {
     /// Its row.
-    pub id: i64,
+    pub id: DeliveryId,
     /// Its transaction.
     pub xid: Xid8,
     /// Whose it is.
-    pub webhook: i32,
+    pub webhook: WebhookId,
     /// Where its row is.
     pub origin: Origin,
     /// Attempts made.
@@ -70,7 +71,7 @@ pub struct Spill {
     /// Of its row.
     pub xid: Xid8,
     /// Of its row.
-    pub id: i64,
+    pub id: DeliveryId,
     /// The window that waits for it.
     pub window: u64,
 }
@@ -91,11 +92,11 @@ impl Event {
 #[derive(Debug)]
 pub struct Attempt {
     /// The event's row.
-    pub delivery: i64,
+    pub delivery: DeliveryId,
     /// Of the event.
     pub xid: Xid8,
     /// Whose.
-    pub webhook: i32,
+    pub webhook: WebhookId,
     /// Where in the ring the event's row is, or was.
     pub event_slot: Option<i16>,
     /// Counted from 1; 0 where the event is dead without a request.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use domain::key::WebhookId;
 use domain::time::Timestamp;
 
 /// How often an endpoint's health is written while it fails, and while it just goes on. Oftener, and where somebody holds an old
@@ -16,7 +17,7 @@ const TURNS: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
     /// Whose.
-    pub webhook: i32,
+    pub webhook: WebhookId,
     /// Consecutive failures.
     pub fail_count: u32,
     /// Those since the endpoint last showed itself alive.
@@ -48,7 +49,7 @@ enum News {
 
 impl Record {
     /// Of an endpoint that has failed so many times, so many of them since it last showed itself alive.
-    pub(super) fn new(webhook: i32, fail_count: u32, unwell: u32) -> Self {
+    pub(super) fn new(webhook: WebhookId, fail_count: u32, unwell: u32) -> Self {
         let health = Health {
             webhook,
             fail_count,
@@ -144,7 +145,7 @@ mod tests {
     #[test]
     fn it_is_written_sooner_if_there_is_news() {
         let begin = Instant::now();
-        let mut record = Record::new(1, 0, 0);
+        let mut record = Record::new(WebhookId(1), 0, 0);
         assert_eq!(record.due_in(begin), None);
         let mut ends = |failures, millis| ends(&mut record, begin, failures, millis);
         assert_eq!(ends(0, 0), (0, Some(0)), "the first");
@@ -159,7 +160,7 @@ mod tests {
     #[test]
     fn many_turns_are_not_written_one_by_one() {
         let begin = Instant::now();
-        let mut record = Record::new(1, 0, 0);
+        let mut record = Record::new(WebhookId(1), 0, 0);
         let mut written = 0;
         for millis in 0..100_000 {
             let failures = u32::from(millis % 2 == 0);
@@ -171,7 +172,7 @@ mod tests {
     #[test]
     fn in_a_hurry_it_is_written_at_once() {
         let now = Instant::now();
-        let mut record = Record::new(1, 0, 0);
+        let mut record = Record::new(WebhookId(1), 0, 0);
         record.hurry();
         assert_eq!(record.take(now), None, "nothing is new");
         record.succeeded(NOW);

@@ -1,6 +1,7 @@
 //! A webhook as its parcels need it: where they go, and how they are retried.
 
 use domain::failure::Failure;
+use domain::key::WebhookId;
 use domain::time::Timestamp;
 use domain::verdict::RetryPolicy;
 
@@ -8,7 +9,7 @@ use domain::verdict::RetryPolicy;
 #[derive(Clone)]
 pub struct Route<D> {
     /// The key of its rows.
-    pub webhook: i32,
+    pub webhook: WebhookId,
     /// Enabled, not paused, and not unarmed.
     pub sending: bool,
     /// How it retries.

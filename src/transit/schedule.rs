@@ -19,6 +19,7 @@ use crate::moment::Moment;
 use crate::route::Route;
 use crate::sending::{Exchange, Outcome, Parcel, Queue, Queues};
 use domain::failure::Failure;
+use domain::key::{DeliveryId, WebhookId};
 use domain::snapshot::Xid8;
 use domain::time::Timestamp;
 use memory::Memory;
@@ -34,7 +35,7 @@ const MOST_DELETED: usize = 10_000;
 /// A delivery in memory.
 #[derive(Debug, Clone)]
 struct Delivery {
-    webhook: i32,
+    webhook: WebhookId,
     xid: Xid8,
     origin: Origin,
     first_attempt_at: Option<Timestamp>,
@@ -59,24 +60,24 @@ pub enum Decision {
     /// Its id is that of another delivery, which is in memory.
     Doubled(Spill),
     /// Its transform has failed, for this reason: it is a dead letter, and its endpoint has nothing to do with it.
-    Dead(Spill, i32, String),
+    Dead(Spill, WebhookId, String),
     /// Its webhook has been deleted; nothing more happens.
     Cancelled,
 }
 
 /// All endpoints and deliveries.
 pub struct Schedule<Q: Queues> {
-    tracks: HashMap<i32, Track<Q>>,
-    deliveries: HashMap<i64, Delivery>,
+    tracks: HashMap<WebhookId, Track<Q>>,
+    deliveries: HashMap<DeliveryId, Delivery>,
     memory: Memory,
     /// Outcomes of deliveries that could not even be tried.
     untried: Vec<Outcome>,
     /// Webhooks that have been deleted, so that their events ask for no second look.
-    deleted: HashSet<i32>,
+    deleted: HashSet<WebhookId>,
     /// One delivery at a time, of all webhooks.
     single: bool,
     /// Parcels for endpoint queues, to be handed over when the transaction that read them has ended.
-    outbox: HashMap<i32, Vec<Parcel>>,
+    outbox: HashMap<WebhookId, Vec<Parcel>>,
 }
 
 impl<Q: Queues> Default for Schedule<Q> {
@@ -120,7 +121,7 @@ impl<Q: Queues> Schedule<Q> {
                 track.reconfigure(route, queues, other, &clock);
             }
         }
-        let stopped: Vec<(i32, bool)> = self
+        let stopped: Vec<(WebhookId, bool)> = self
             .tracks
             .values()
             .filter(|track| !track.sends())
@@ -139,12 +140,12 @@ impl<Q: Queues> Schedule<Q> {
     }
 
     /// Whether this webhook is known, be it as deleted.
-    pub fn knows(&self, webhook: i32) -> bool {
+    pub fn knows(&self, webhook: WebhookId) -> bool {
         self.tracks.contains_key(&webhook) || self.deleted.contains(&webhook)
     }
 
     /// The definitions have just been read: a webhook that is not among them has been deleted.
-    pub fn learn(&mut self, webhook: i32) {
+    pub fn learn(&mut self, webhook: WebhookId) {
         if self.tracks.contains_key(&webhook) {
             return;
         }
@@ -165,7 +166,7 @@ impl<Q: Queues> Schedule<Q> {
     }
 
     /// The delivery in memory, where there is one at a time and there is one.
-    pub fn single(&self) -> Option<i64> {
+    pub fn single(&self) -> Option<DeliveryId> {
         self.deliveries.keys().next().copied().filter(|_| self.single)
     }
 
@@ -208,7 +209,7 @@ impl<Q: Queues> Schedule<Q> {
     }
 
     /// The webhooks whose new events will be spilled, so that their bodies need not be read.
-    pub fn spilling(&self, now: Instant) -> Vec<i32> {
+    pub fn spilling(&self, now: Instant) -> Vec<WebhookId> {
         let has_room = |track: &Track<Q>| !track.is_full() && self.memory.room(track) > 0;
         let spills = |track: &&Track<Q>| !track.takes_fresh(now) || !has_room(track);
         self.tracks.values().filter(spills).map(|track| track.route.webhook).collect()
@@ -273,7 +274,7 @@ impl<Q: Queues> Schedule<Q> {
 
     /// A delivery has been cancelled: unless a runner has taken it, it leaves its queue. What is returned
     /// must be spilled.
-    pub fn withdraw(&mut self, delivery: i64, xid: Xid8, now: Instant) -> Option<Spill> {
+    pub fn withdraw(&mut self, delivery: DeliveryId, xid: Xid8, now: Instant) -> Option<Spill> {
         let webhook =
             self.deliveries.get(&delivery).filter(|delivery| delivery.xid == xid)?.webhook;
         let track = self.tracks.get_mut(&webhook)?;
@@ -295,12 +296,12 @@ impl<Q: Queues> Schedule<Q> {
     }
 
     /// The deliveries in memory.
-    pub fn ids(&self) -> Vec<i64> {
+    pub fn ids(&self) -> Vec<DeliveryId> {
         self.deliveries.keys().copied().collect()
     }
 
     /// Whether this one is among them.
-    pub fn has(&self, delivery: i64) -> bool {
+    pub fn has(&self, delivery: DeliveryId) -> bool {
         self.deliveries.contains_key(&delivery)
     }
 
@@ -337,7 +338,7 @@ impl<Q: Queues> Schedule<Q> {
         self.outbox.entry(event.webhook).or_default().push(parcel);
     }
 
-    fn unload(&mut self, delivery: i64) -> Option<Delivery> {
+    fn unload(&mut self, delivery: DeliveryId) -> Option<Delivery> {
         let left = self.deliveries.remove(&delivery)?;
         if let Some(track) = self.tracks.get_mut(&left.webhook) {
             track.loaded -= 1;
@@ -348,18 +349,18 @@ impl<Q: Queues> Schedule<Q> {
 
     /// Empties all queues: what is left is under way. What is returned must be spilled.
     pub fn recall_all(&mut self, now: Instant) -> Vec<Spill> {
-        let webhooks: Vec<i32> = self.tracks.keys().copied().collect();
+        let webhooks: Vec<WebhookId> = self.tracks.keys().copied().collect();
         webhooks.into_iter().flat_map(|webhook| self.recall(webhook, now)).collect()
     }
 
     /// Empties the queue of `webhook`. What is returned must be spilled, or is cancelled with the webhook.
-    fn recall(&mut self, webhook: i32, now: Instant) -> Vec<Spill> {
+    fn recall(&mut self, webhook: WebhookId, now: Instant) -> Vec<Spill> {
         self.give_back(webhook, 0, now)
     }
 
     /// Leaves `bytes` of what waits in the queue of `webhook`, the oldest, at most. What is returned must be spilled, or
     /// is cancelled with the webhook.
-    fn give_back(&mut self, webhook: i32, bytes: usize, now: Instant) -> Vec<Spill> {
+    fn give_back(&mut self, webhook: WebhookId, bytes: usize, now: Instant) -> Vec<Spill> {
         let Some(track) = self.tracks.get_mut(&webhook) else {
             return Vec::new();
         };
@@ -377,7 +378,7 @@ impl<Q: Queues> Schedule<Q> {
 
     /// A delivery leaves the memory unsent. What came from the ring must be spilled; what came from the
     /// backlog is still there.
-    fn give_up(&mut self, delivery: i64) -> Option<Spill> {
+    fn give_up(&mut self, delivery: DeliveryId) -> Option<Spill> {
         let left = self.unload(delivery)?;
         match left.origin {
             Origin::Ring { slot, window } => {
@@ -388,7 +389,7 @@ impl<Q: Queues> Schedule<Q> {
     }
 }
 
-fn untried(webhook: i32, parcel: &Parcel, failure: &Failure, at: Moment) -> Outcome {
+fn untried(webhook: WebhookId, parcel: &Parcel, failure: &Failure, at: Moment) -> Outcome {
     let exchange =
         Exchange { started: at.wall, took: Duration::ZERO, result: Err(failure.clone()) };
     let Parcel { delivery, attempt, .. } = *parcel;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use domain::failure::Failure;
+use domain::key::{DeliveryId, WebhookId};
 use domain::verdict::Answer;
 
 /// Bytes that a parcel takes besides its body, in its queue and in the schedule's deliveries: measured as 300, and something for
@@ -14,7 +15,7 @@ const BESIDES: usize = 512;
 #[derive(Debug)]
 pub struct Parcel {
     /// Whose outcome it will be.
-    pub delivery: i64,
+    pub delivery: DeliveryId,
     /// The `webhook-id`: the same on every attempt and replay. Ours are of `[A-Za-z0-9_-]`; one that an import has brought
     /// is of 1 to 200 visible ASCII characters.
     pub event_id: String,
@@ -46,9 +47,9 @@ pub struct Exchange {
 #[derive(Debug)]
 pub struct Outcome {
     /// Whose parcel it was.
-    pub webhook: i32,
+    pub webhook: WebhookId,
     /// [`Parcel::delivery`].
-    pub delivery: i64,
+    pub delivery: DeliveryId,
     /// [`Parcel::attempt`].
     pub attempt: u32,
     /// Before the queue was asked where it goes.
@@ -92,7 +93,7 @@ pub trait Queue {
     fn give_back(&self, bytes: usize) -> Vec<Parcel>;
 
     /// Removes a parcel that nobody has taken; says whether there was one.
-    fn withdraw(&self, delivery: i64) -> bool;
+    fn withdraw(&self, delivery: DeliveryId) -> bool;
 }
 
 /// What makes such queues.
@@ -110,7 +111,8 @@ pub trait Queues: Clone {
     /// # Errors
     ///
     /// Why nothing can be sent there.
-    fn queue(&self, webhook: i32, to: Self::Destination) -> Result<Arc<Self::Queue>, Failure>;
+    fn queue(&self, webhook: WebhookId, to: Self::Destination)
+    -> Result<Arc<Self::Queue>, Failure>;
 
     /// Requests that there may be at once.
     fn concurrency(to: &Self::Destination) -> usize;

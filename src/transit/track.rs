@@ -8,6 +8,7 @@ use super::route::Route;
 use super::sending::{Queue, Queues, Waiting};
 use domain::breaker::{Allowance, Breaker};
 use domain::failure::Failure;
+use domain::key::{DeliveryId, WebhookId};
 use domain::time::Timestamp;
 use domain::verdict::{self, Answer};
 
@@ -54,9 +55,9 @@ pub(super) enum Backlog {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// Whose.
-    pub webhook: i32,
+    pub webhook: WebhookId,
     /// After this `next_at` and id.
-    pub after: Option<(Timestamp, i64)>,
+    pub after: Option<(Timestamp, DeliveryId)>,
     /// Another claim has ended there: what has been written since then may lie before it.
     pub goes_on: bool,
     /// Up to this `next_at`.
@@ -94,7 +95,7 @@ pub(super) struct Track<Q: Queues> {
     pub(super) last_event: Option<Instant>,
     pub(super) backlog: Backlog,
     /// Behind the last row claimed, while there are more.
-    pub(super) position: Option<(Timestamp, i64)>,
+    pub(super) position: Option<(Timestamp, DeliveryId)>,
     /// Whatever is due earlier has been claimed. Claims begin here, because what lies before may be dead rows
     /// without number: vacuum cannot remove them while somebody holds an old snapshot.
     pub(super) claimed_until: Option<Timestamp>,
@@ -256,7 +257,7 @@ impl<Q: Queues> Track<Q> {
     /// What to claim for it from the backlog now.
     pub(super) fn claim(&self, now: Instant, clock: Timestamp) -> Option<Claim> {
         let want = self.room(now);
-        let after = self.position.or_else(|| Some((self.claimed_until?, i64::MIN)));
+        let after = self.position.or_else(|| Some((self.claimed_until?, DeliveryId::FIRST)));
         // From the beginning, the rows that are in memory already come first.
         let known = if after.is_none() { self.loaded_pending } else { 0 };
         (want > 0).then_some(Claim {
@@ -275,7 +276,7 @@ impl<Q: Queues> Track<Q> {
     pub(super) fn claimed(
         &mut self,
         claim: &Claim,
-        last: Option<(Timestamp, i64)>,
+        last: Option<(Timestamp, DeliveryId)>,
         found: usize,
     ) -> bool {
         let short = (found as i64) < claim.limit;
@@ -328,7 +329,7 @@ impl<Q: Queues> Track<Q> {
     /// Counts an outcome; says whether the breaker opened by it.
     pub(super) fn note(
         &mut self,
-        delivery: i64,
+        delivery: DeliveryId,
         result: &Result<Answer, Failure>,
         at: Timestamp,
         now: Instant,

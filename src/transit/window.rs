@@ -13,6 +13,7 @@
 
 use std::collections::VecDeque;
 
+use domain::key::DeliveryId;
 use domain::snapshot::{Snapshot, Xid8};
 
 /// Late transactions at most this far behind the lower snapshot's end are read in one scan with the new
@@ -32,7 +33,7 @@ pub enum Scan {
     /// Of transactions below `below` that `upper` sees and `lower` does not, after this xid and id.
     Range {
         /// Exclusive.
-        after: (Xid8, i64),
+        after: (Xid8, DeliveryId),
         /// Exclusive.
         below: Xid8,
         /// Sees the events.
@@ -45,7 +46,7 @@ pub enum Scan {
         /// The transaction.
         xid: Xid8,
         /// Exclusive.
-        after: i64,
+        after: DeliveryId,
     },
 }
 
@@ -158,7 +159,7 @@ impl Windows {
 
     /// Records a page of window `number`: how many of its events must be settled, and the position of
     /// the last one, `None` where the scan has come to its end.
-    pub fn took(&mut self, number: u64, outstanding: usize, last: Option<(Xid8, i64)>) {
+    pub fn took(&mut self, number: u64, outstanding: usize, last: Option<(Xid8, DeliveryId)>) {
         let Some(window) = self.find(number) else {
             return;
         };
@@ -228,12 +229,14 @@ fn scans(lower: &Snapshot, upper: &Snapshot) -> VecDeque<Scan> {
     let from = late().find(near).unwrap_or(lower.xmax());
     let range = Scan::Range {
         // ids begin at 1
-        after: (from, 0),
+        after: (from, DeliveryId::FIRST),
         below: upper.xmax(),
         upper: upper.clone(),
         lower: lower.clone(),
     };
-    let far = late().filter(|xid| !near(xid)).map(|xid| Scan::Transaction { xid, after: 0 });
+    let far = late()
+        .filter(|xid| !near(xid))
+        .map(|xid| Scan::Transaction { xid, after: DeliveryId::FIRST });
     let range = (from < upper.xmax()).then_some(range);
     range.into_iter().chain(far).collect()
 }
@@ -260,17 +263,20 @@ mod tests {
                 .copied()
                 .filter(|&(xid, id)| match scan {
                     Scan::Range { after, below, upper, lower } => {
-                        (Xid8(xid), id) > *after
+                        (Xid8(xid), DeliveryId(id)) > *after
                             && Xid8(xid) < *below
                             && upper.sees(Xid8(xid))
                             && !lower.sees(Xid8(xid))
                     }
-                    Scan::Transaction { xid: one, after } => Xid8(xid) == *one && id > *after,
+                    Scan::Transaction { xid: one, after } => {
+                        Xid8(xid) == *one && DeliveryId(id) > *after
+                    }
                 })
                 .collect();
             rows.sort_unstable();
             rows.truncate(page);
-            let last = (rows.len() == page).then(|| rows[page - 1]).map(|(x, i)| (Xid8(x), i));
+            let last =
+                (rows.len() == page).then(|| rows[page - 1]).map(|(x, i)| (Xid8(x), DeliveryId(i)));
             windows.took(number, rows.len(), last);
             for _ in &rows {
                 windows.settled(number);
@@ -396,7 +402,7 @@ mod tests {
         for xmax in 10_000..20_000 {
             windows.extend(Snapshot::new(Xid8(xmax), vec![]));
             if let Some((number, _)) = windows.fresh() {
-                windows.took(number, 0, Some((Xid8(xmax - 1), 1)));
+                windows.took(number, 0, Some((Xid8(xmax - 1), DeliveryId(1))));
             }
         }
         assert!(windows.is_crowded() && windows.open.len() == MOST);
@@ -412,11 +418,11 @@ mod tests {
     fn late_transactions_far_behind_are_read_alone() {
         let scans = scans(&snapshot("10:1000:10,20,990,995"), &snapshot("20:1001:20"));
         let range = Scan::Range {
-            after: (Xid8(990), 0),
+            after: (Xid8(990), DeliveryId::FIRST),
             below: Xid8(1001),
             upper: snapshot("20:1001:20"),
             lower: snapshot("10:1000:10,20,990,995"),
         };
-        assert_eq!(scans, [range, Scan::Transaction { xid: Xid8(10), after: 0 }]);
+        assert_eq!(scans, [range, Scan::Transaction { xid: Xid8(10), after: DeliveryId::FIRST }]);
     }
 }

@@ -19,6 +19,7 @@ use crate::queue::{cursor, pending, ring};
 use crate::registry;
 use delivery::client::Client;
 use domain::clock::Reading;
+use domain::key::DeliveryId;
 use domain::snapshot::Snapshot;
 use domain::verdict::Verdict;
 use transit::event::{Settlement, Spill};
@@ -75,7 +76,7 @@ pub(super) struct Ledger {
 pub(super) struct Facts {
     pub(super) reading: Reading,
     /// The event that is written down as under way alone.
-    pub(super) suspect: Option<i64>,
+    pub(super) suspect: Option<DeliveryId>,
     /// The database is no copy. In a copy events vanish from the ring while somebody arms it, which is no fault to be told.
     pub(super) is_here: bool,
 }

@@ -14,6 +14,7 @@ use crate::host::txn::{self, TxnError};
 use crate::pg::identity::Extension;
 use crate::pg::spi::Session;
 use crate::queue::cursor::{self, Start};
+use domain::key::DeliveryId;
 use domain::time::Timestamp;
 
 /// Runs in a row that may end badly before the next one sends one event at a time. With one, a single crash of another cause
@@ -53,7 +54,7 @@ pub(super) struct Quarantine {
     /// It has been written down that this run goes well.
     calm: bool,
     /// The event that is written down as under way alone.
-    suspect: Option<i64>,
+    suspect: Option<DeliveryId>,
     /// How many have been.
     declared: usize,
 }
@@ -64,7 +65,7 @@ impl Quarantine {
     }
 
     /// The event that is written down as under way alone.
-    pub(super) fn suspect(&self) -> Option<i64> {
+    pub(super) fn suspect(&self) -> Option<DeliveryId> {
         self.suspect
     }
 
@@ -72,7 +73,7 @@ impl Quarantine {
     pub(super) fn declare(
         &mut self,
         extension: Extension,
-        alone: Option<i64>,
+        alone: Option<DeliveryId>,
     ) -> Result<(), TxnError> {
         if let Some(delivery) = alone.filter(|_| self.suspect != alone) {
             txn::run(extension, |session| cursor::suspect(session, Some(delivery)))?;

@@ -6,6 +6,7 @@ use crate::pg::wal;
 use crate::queue::pending;
 use crate::queue::ring::{self, Handled};
 use delivery::client::Client;
+use domain::key::{DeliveryId, WebhookId};
 use domain::snapshot::{Snapshot, Xid8};
 use transit::event::Event;
 use transit::schedule::Schedule;
@@ -42,7 +43,7 @@ pub(super) struct Page {
     /// Which of them other deliveries have the ids of.
     pub(super) handled: Handled,
     /// The position of the last one, `None` where the scan has come to its end.
-    pub(super) last: Option<(Xid8, i64)>,
+    pub(super) last: Option<(Xid8, DeliveryId)>,
     /// Of its bodies.
     pub(super) bytes: usize,
 }
@@ -96,7 +97,7 @@ impl Reader {
         session: &Session,
         fresh: bool,
         oldest: bool,
-        skip: impl FnOnce() -> Vec<i32>,
+        skip: impl FnOnce() -> Vec<WebhookId>,
         installation: &str,
     ) -> Option<Page> {
         let fresh = fresh.then(|| self.windows.fresh()).flatten();
@@ -115,7 +116,12 @@ impl Reader {
     }
 
     /// A page of `window` has been taken up to `last`, of which so many events are to be settled.
-    pub(super) fn took(&mut self, window: u64, outstanding: usize, last: Option<(Xid8, i64)>) {
+    pub(super) fn took(
+        &mut self,
+        window: u64,
+        outstanding: usize,
+        last: Option<(Xid8, DeliveryId)>,
+    ) {
         self.windows.took(window, outstanding, last);
     }
 

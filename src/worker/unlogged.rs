@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use domain::key::{DeliveryId, WebhookId};
 use domain::snapshot::Xid8;
 use domain::time::Timestamp;
 use domain::verdict::{Answer, Verdict};
@@ -25,11 +26,11 @@ pub(super) struct Unlogged {
 
 /// As much of an attempt as the log takes of one that has delivered.
 struct Delivered {
-    delivery: i64,
+    delivery: DeliveryId,
     xid: Xid8,
     started: Timestamp,
     took: Duration,
-    webhook: i32,
+    webhook: WebhookId,
     number: u32,
     status: u16,
     slot: i16,

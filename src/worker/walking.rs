@@ -19,6 +19,7 @@ use crate::queue::walk::{self, Place};
 use crate::registry::health::{self, Reached};
 use delivery::client::Client;
 use domain::bounds::Walk;
+use domain::key::{DeliveryId, WebhookId};
 use domain::reminder::Reminder;
 use domain::time::Timestamp;
 use domain::timeline::Timeline;
@@ -50,7 +51,7 @@ const MOST_SAID: usize = 1_000;
 pub(super) struct Walking {
     walk: Walk,
     /// Behind this id; `None` between two walks.
-    before: Option<i64>,
+    before: Option<DeliveryId>,
     /// There has to be another one: rows or bounds have changed since it began, where it has been perhaps.
     again: bool,
     began: Instant,
@@ -62,8 +63,8 @@ pub(super) struct Walking {
     /// How long pages have taken in this run, and for how long they may without a rest, because there was no worker.
     walked: Duration,
     allowed: Duration,
-    names: HashMap<i32, String>,
-    said: HashMap<i32, Reminder>,
+    names: HashMap<WebhookId, String>,
+    said: HashMap<WebhookId, Reminder>,
     /// Of what keeps it from working.
     failing: Reminder,
 }
@@ -146,7 +147,7 @@ impl Walking {
             self.again = false;
             self.began = began;
             self.stale = true;
-            i64::MAX
+            DeliveryId::LAST
         });
         let page = txn::tried(extension, |session| {
             backlog.lock().then(|| self.page(session, clock, timeline, schedule, before))
@@ -186,8 +187,8 @@ impl Walking {
         clock: Timestamp,
         timeline: &Timeline,
         schedule: &Schedule<Client>,
-        before: i64,
-    ) -> (Option<i64>, Vec<Reached>) {
+        before: DeliveryId,
+    ) -> (Option<DeliveryId>, Vec<Reached>) {
         if std::mem::take(&mut self.stale) {
             let (names, bounds) = bounds::limits(session);
             self.names = names;
@@ -259,7 +260,7 @@ impl Walking {
     }
 }
 
-type Gone = (Delivery, i32, String);
+type Gone = (Delivery, WebhookId, String);
 
 fn deliveries(rows: &[Gone]) -> Vec<Delivery> {
     rows.iter().map(|(delivery, ..)| *delivery).collect()
@@ -267,9 +268,9 @@ fn deliveries(rows: &[Gone]) -> Vec<Delivery> {
 
 /// Counts those of `rows` that went.
 fn count(
-    reached: &mut HashMap<i32, Reached>,
+    reached: &mut HashMap<WebhookId, Reached>,
     rows: Vec<Gone>,
-    went: &HashSet<i64>,
+    went: &HashSet<DeliveryId>,
     number: fn(&mut Reached) -> &mut i64,
 ) {
     for ((id, _), webhook, bound) in rows {

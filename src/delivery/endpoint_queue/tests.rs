@@ -6,12 +6,12 @@ const SECOND: Duration = Duration::from_secs(1);
 fn queue(concurrency: usize, rate: Option<u32>) -> EndpointQueue {
     let destination = Destination { concurrency, rate, ..example::destination() };
     let endpoint = Endpoint::new(&example::client(), destination).expect("an endpoint");
-    EndpointQueue::new(1, Arc::new(endpoint))
+    EndpointQueue::new(WebhookId(1), Arc::new(endpoint))
 }
 
 fn parcels(count: usize) -> impl Iterator<Item = Parcel> {
     (0..count).map(|number| Parcel {
-        delivery: number as i64,
+        delivery: DeliveryId(number as i64),
         event_id: String::new(),
         attempt: 1,
         body: String::new(),
@@ -146,7 +146,7 @@ fn a_message_that_no_thread_has_taken_can_be_withdrawn() {
     queue.push(parcels(3));
     let (_, first) = queue.next().expect("a parcel");
     assert!(!queue.withdraw(first.delivery), "a thread has it");
-    let [second, third] = [1, 2].map(|ahead| first.delivery + ahead);
+    let [second, third] = [1, 2].map(|ahead| DeliveryId(first.delivery.0 + ahead));
     assert!(queue.withdraw(second));
     assert!(!queue.withdraw(second), "gone");
     assert_eq!(queue.next().map(|(_, parcel)| parcel.delivery), Some(third));
@@ -159,11 +159,11 @@ fn what_waits_is_counted_and_the_newest_goes_back() {
     queue.push(parcels(5));
     assert_eq!(queue.waiting(Instant::now()).bytes, 5 * one);
     queue.next().expect("a parcel");
-    queue.withdraw(1);
+    queue.withdraw(DeliveryId(1));
     assert_eq!(queue.waiting(Instant::now()).bytes, 3 * one);
     assert!(queue.waiting(Instant::now()).still > SECOND / 2, "it may send no other for a while");
     let given = queue.give_back(2 * one + 1);
-    assert_eq!(given.iter().map(|parcel| parcel.delivery).collect::<Vec<_>>(), [4]);
+    assert_eq!(given.iter().map(|parcel| parcel.delivery.0).collect::<Vec<_>>(), [4]);
     assert_eq!(queue.give_back(0).len(), 2);
     assert_eq!(queue.waiting(Instant::now()).bytes, 0);
 }

@@ -7,6 +7,7 @@ use crate::event::Event;
 use crate::sending::Queues;
 use crate::track::Claim;
 use domain::breaker::Allowance;
+use domain::key::WebhookId;
 use domain::time::Timestamp;
 
 /// After this a row of the backlog is claimed again that was left there because a delivery in memory had its id. That delivery may
@@ -100,7 +101,7 @@ impl<Q: Queues> Schedule<Q> {
     }
 
     /// The earliest `next_at` of a webhook's rows that are not due.
-    pub fn set_next_due(&mut self, webhook: i32, next_due: Option<Timestamp>) {
+    pub fn set_next_due(&mut self, webhook: WebhookId, next_due: Option<Timestamp>) {
         if let Some(track) = self.tracks.get_mut(&webhook) {
             track.next_due = next_due;
         }

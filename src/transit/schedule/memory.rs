@@ -12,6 +12,7 @@ use super::Schedule;
 use crate::event::Spill;
 use crate::sending::Queues;
 use crate::track::Track;
+use domain::key::WebhookId;
 
 /// The most bytes that wait in memory for endpoints that take what comes, and as many for the others. Less, and many endpoints
 /// with large bodies wait for each other.
@@ -70,7 +71,7 @@ impl<Q: Queues> Schedule<Q> {
         if self.memory.still <= TOO_MUCH {
             return Vec::new();
         }
-        let mut still: Vec<(usize, i32)> = self
+        let mut still: Vec<(usize, WebhookId)> = self
             .tracks
             .values()
             .filter(|track| track.is_still())

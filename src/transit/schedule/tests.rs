@@ -6,6 +6,7 @@ use crate::event::Settlement;
 use crate::sending::Waiting;
 use domain::breaker::TRIPS_AT;
 use domain::failure::ErrorClass;
+use domain::key::{DeliveryId, WebhookId};
 use domain::verdict::{Answer, RetryPolicy, Verdict};
 
 const NOW: Timestamp = Timestamp(0);
@@ -30,7 +31,7 @@ impl Queues for Shelves {
         true
     }
 
-    fn queue(&self, _: i32, _: usize) -> Result<Arc<Shelf>, Failure> {
+    fn queue(&self, _: WebhookId, _: usize) -> Result<Arc<Shelf>, Failure> {
         Ok(Arc::default())
     }
 
@@ -84,7 +85,7 @@ impl Queue for Shelf {
         shelf.0.split_off(kept)
     }
 
-    fn withdraw(&self, delivery: i64) -> bool {
+    fn withdraw(&self, delivery: DeliveryId) -> bool {
         let mut shelf = self.0.lock().unwrap();
         let before = shelf.0.len();
         shelf.0.retain(|parcel| parcel.delivery != delivery);
@@ -99,7 +100,7 @@ fn route(webhook: i32) -> Route<usize> {
         retry_for: Duration::from_secs(3600),
     };
     Route {
-        webhook,
+        webhook: WebhookId(webhook),
         sending: true,
         policy,
         updated_at: NOW,
@@ -111,9 +112,9 @@ fn route(webhook: i32) -> Route<usize> {
 
 fn event(id: i64, webhook: i32) -> Event {
     Event {
-        id,
+        id: DeliveryId(id),
         xid: Xid8(7),
-        webhook,
+        webhook: WebhookId(webhook),
         origin: Origin::Ring { slot: 0, window: 3 },
         attempts: 0,
         first_attempt_at: None,
@@ -128,7 +129,7 @@ fn waiting(id: i64, webhook: i32) -> (Timestamp, Event) {
 }
 
 fn spill(id: i64) -> Spill {
-    Spill { slot: 0, xid: Xid8(7), id, window: 3 }
+    Spill { slot: 0, xid: Xid8(7), id: DeliveryId(id), window: 3 }
 }
 
 /// A schedule with `routes` that nothing waits for in the backlog.
@@ -149,12 +150,13 @@ fn outcome(delivery: i64, webhook: i32, status: Option<u16>) -> Outcome {
         None => Err(Failure::new(ErrorClass::Connect, "refused")),
     };
     let exchange = Exchange { started: SystemTime::now(), took: Duration::ZERO, result };
+    let (webhook, delivery) = (WebhookId(webhook), DeliveryId(delivery));
     Outcome { webhook, delivery, attempt: 1, began: Instant::now(), exchange }
 }
 
 fn handed_over(schedule: &mut Schedule<Shelves>) -> Vec<i64> {
     let outbox = schedule.take_outbox(at(Instant::now()));
-    outbox.into_iter().flat_map(|(_, parcels)| parcels).map(|parcel| parcel.delivery).collect()
+    outbox.into_iter().flat_map(|(_, parcels)| parcels).map(|parcel| parcel.delivery.0).collect()
 }
 
 /// Lets `webhook` fail until its breaker is open.
@@ -203,7 +205,7 @@ fn what_cannot_go_out_now_is_spilled() {
     paused.sending = false;
     let mut schedule = schedule(vec![paused, route(2)], now);
     assert_eq!(schedule.offer(event(5, 1), now), Decision::Spilled(spill(5)));
-    assert_eq!(schedule.spilling(now), [1]);
+    assert_eq!(schedule.spilling(now), [WebhookId(1)]);
     assert_eq!(schedule.offer(event(6, 2), now), Decision::Taken);
     let bodiless = Event { body: None, ..event(7, 2) };
     assert_eq!(schedule.offer(bodiless, now), Decision::Spilled(spill(7)));
@@ -219,7 +221,7 @@ fn what_waits_in_the_backlog_goes_first() {
     let bodiless = Event { body: None, ..event(5, 1) };
     assert_eq!(schedule.offer(bodiless, now), Decision::Spilled(spill(5)));
     let claim = schedule.claims(now, NOW).pop().expect("a claim");
-    assert_eq!((claim.webhook, claim.after), (1, None));
+    assert_eq!((claim.webhook, claim.after), (WebhookId(1), None));
     assert!(schedule.claimed(&claim, vec![waiting(4, 1), waiting(5, 1)], now));
     assert_eq!(handed_over(&mut schedule), [4, 5]);
     assert_eq!(schedule.offer(event(6, 1), now), Decision::Taken);
@@ -272,7 +274,7 @@ fn a_full_claim_goes_on_behind_its_last_row() {
         schedule.settled(&settlement);
     }
     let next = schedule.claims(now, NOW).pop().expect("a claim");
-    assert_eq!(next.after, Some((NOW, claim.limit)));
+    assert_eq!(next.after, Some((NOW, DeliveryId(claim.limit))));
     assert!(!schedule.claimed(&next, Vec::new(), now), "rows before it may have become due");
     let last = schedule.claims(now, NOW).pop().expect("a claim from the start");
     assert_eq!(last.after, None);
@@ -298,7 +300,7 @@ fn many_claims_at_once_are_smaller() {
 fn what_has_been_claimed_is_not_passed_again() {
     let now = Instant::now();
     let seconds = |count: i64| Timestamp(count * 1_000_000);
-    let from = |at: Timestamp| Some((at, i64::MIN));
+    let from = |at: Timestamp| Some((at, DeliveryId::FIRST));
     // Its first claim, at 0 s, has come to the end.
     let mut schedule = schedule(vec![route(1)], now);
     let next = |schedule: &Schedule<Shelves>, at: i64| {
@@ -312,7 +314,7 @@ fn what_has_been_claimed_is_not_passed_again() {
     let (failed, _) = schedule.judge(outcome(5, 1, None), at(now), 0.0).expect("a settlement");
     let due = failed.next_at.expect("a retry");
     schedule.settled(&failed);
-    schedule.set_next_due(1, Some(due));
+    schedule.set_next_due(WebhookId(1), Some(due));
     let claim = schedule.claims(now, due).pop().expect("a claim");
     assert_eq!((claim.after, claim.until), (from(seconds(0)), due));
     assert!(schedule.claimed(&claim, vec![(due, waiting(5, 1).1)], now));
@@ -419,11 +421,15 @@ fn what_is_in_the_queue_of_an_endpoint_that_cannot_be_used_any_more_leaves_it() 
 fn so_many_deleted_webhooks_are_remembered() {
     let mut schedule = schedule(vec![route(0)], Instant::now());
     let most = i32::try_from(MOST_DELETED).expect("small");
-    (0..=most).for_each(|webhook| schedule.learn(webhook));
-    assert!(schedule.knows(0) && schedule.knows(1) && schedule.knows(most));
-    schedule.learn(most + 1);
-    assert!(schedule.knows(0) && schedule.knows(most + 1));
-    assert!(!schedule.knows(1), "it is looked for once more");
+    (0..=most).for_each(|webhook| schedule.learn(WebhookId(webhook)));
+    assert!(
+        schedule.knows(WebhookId(0))
+            && schedule.knows(WebhookId(1))
+            && schedule.knows(WebhookId(most))
+    );
+    schedule.learn(WebhookId(most + 1));
+    assert!(schedule.knows(WebhookId(0)) && schedule.knows(WebhookId(most + 1)));
+    assert!(!schedule.knows(WebhookId(1)), "it is looked for once more");
 }
 
 #[test]
@@ -434,9 +440,9 @@ fn in_doubt_one_at_a_time() {
     assert_eq!(schedule.page(500), 1);
     assert!(schedule.has_room());
     schedule.offer(event(5, 1), now);
-    assert_eq!(schedule.single(), Some(5));
+    assert_eq!(schedule.single(), Some(DeliveryId(5)));
     assert!(!schedule.has_room() && schedule.claims(now, NOW).is_empty());
-    schedule.set_next_due(2, Some(NOW));
+    schedule.set_next_due(WebhookId(2), Some(NOW));
     assert_eq!(schedule.next_wake(now, NOW), None, "an outcome comes first");
     schedule.set_single(false);
     assert_eq!(schedule.next_wake(now, NOW), Some(Duration::ZERO));
@@ -449,11 +455,15 @@ fn a_cancelled_event_is_not_handed_over() {
     for id in 1..=2 {
         assert_eq!(schedule.offer(event(id, 1), now), Decision::Taken);
     }
-    assert_eq!(schedule.withdraw(2, Xid8(7), now), Some(spill(2)));
-    assert_eq!(schedule.withdraw(2, Xid8(7), now), None, "gone");
+    assert_eq!(schedule.withdraw(DeliveryId(2), Xid8(7), now), Some(spill(2)));
+    assert_eq!(schedule.withdraw(DeliveryId(2), Xid8(7), now), None, "gone");
     assert_eq!(handed_over(&mut schedule), [1]);
-    assert_eq!(schedule.withdraw(1, Xid8(7), now), None, "under way: it is in no queue");
-    assert_eq!(schedule.withdraw(9, Xid8(7), now), None, "never heard of");
+    assert_eq!(
+        schedule.withdraw(DeliveryId(1), Xid8(7), now),
+        None,
+        "under way: it is in no queue"
+    );
+    assert_eq!(schedule.withdraw(DeliveryId(9), Xid8(7), now), None, "never heard of");
     assert_eq!(schedule.len(), 1);
 }
 
@@ -464,7 +474,7 @@ fn a_cancelled_event_of_the_backlog_needs_no_spilling() {
     schedule.set_routes(vec![route(1)], &Shelves, || now);
     let claim = schedule.claims(now, NOW).remove(0);
     schedule.claimed(&claim, vec![waiting(1, 1), waiting(2, 1)], now);
-    assert_eq!(schedule.withdraw(1, Xid8(7), now), None);
+    assert_eq!(schedule.withdraw(DeliveryId(1), Xid8(7), now), None);
     assert_eq!(handed_over(&mut schedule), [2]);
 }
 
@@ -492,19 +502,20 @@ fn an_id_that_another_delivery_has_is_not_passed_over() {
     let named = Spill { xid: Xid8(8), ..spill(5) };
     assert_eq!(schedule.offer(double(2), now), Decision::Doubled(named));
     assert_eq!(
-        schedule.withdraw(5, Xid8(8), now),
+        schedule.withdraw(DeliveryId(5), Xid8(8), now),
         None,
         "it is the other one that is in the queue"
     );
     // One in the backlog is asked for again.
-    schedule.tracks.get_mut(&2).unwrap().look_again();
-    let claim = schedule.claims(now, NOW).into_iter().find(|claim| claim.webhook == 2).unwrap();
+    schedule.tracks.get_mut(&WebhookId(2)).unwrap().look_again();
+    let claim =
+        schedule.claims(now, NOW).into_iter().find(|claim| claim.webhook == WebhookId(2)).unwrap();
     let row = (NOW, Event { origin: Origin::Pending { slot: Some(0) }, ..double(2) });
     assert!(!schedule.claimed(&claim, vec![row], now));
     assert_eq!(schedule.len(), 1);
     let later = NOW.after(Duration::from_secs(2));
-    assert!(schedule.claims(now, later).iter().any(|claim| claim.webhook == 2));
-    assert_eq!(schedule.withdraw(5, Xid8(7), now), Some(spill(5)));
+    assert!(schedule.claims(now, later).iter().any(|claim| claim.webhook == WebhookId(2)));
+    assert_eq!(schedule.withdraw(DeliveryId(5), Xid8(7), now), Some(spill(5)));
 }
 
 #[test]
@@ -514,7 +525,7 @@ fn an_event_whose_transform_has_failed_is_dead_wherever_its_webhook_stands() {
     let failed = |id, webhook| Event { failure: Some("no".to_owned()), ..event(id, webhook) };
     for webhook in 1..=2 {
         let id = i64::from(webhook);
-        let dead = Decision::Dead(spill(id), webhook, "no".to_owned());
+        let dead = Decision::Dead(spill(id), WebhookId(webhook), "no".to_owned());
         assert_eq!(schedule.offer(failed(id, webhook), now), dead);
     }
     assert_eq!(schedule.offer(failed(3, 9), now), Decision::Cancelled, "deleted");
@@ -552,7 +563,7 @@ fn what_waits_for_one_leaves_room_for_others() {
     for id in 0..5 {
         schedule.offer(large(id, 1, MIB), now);
     }
-    assert_eq!(schedule.spilling(now), [1], "it has as much as one may have");
+    assert_eq!(schedule.spilling(now), [WebhookId(1)], "it has as much as one may have");
     assert!(!schedule.has_room(), "but keeps up");
     schedule.offer(event(10, 2), now);
     assert!(schedule.has_room_for_fresh(now));
@@ -591,7 +602,7 @@ fn what_is_too_much_goes_back_to_where_it_waits() {
     }
     let spills = schedule.survey(now);
     assert_eq!(spills.len(), 8 * 3, "of each endpoint one event of four stays");
-    assert!(spills.iter().all(|spill| spill.id >= 8), "the oldest");
+    assert!(spills.iter().all(|spill| spill.id >= DeliveryId(8)), "the oldest");
     assert!(schedule.survey(now).is_empty());
     assert_eq!(schedule.len(), 8);
 }

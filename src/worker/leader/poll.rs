@@ -14,6 +14,7 @@ use crate::registry::{endpoint, owner};
 use crate::worker::definitions;
 use crate::worker::reader::Page;
 use domain::failure::{ErrorClass, Failure};
+use domain::key::WebhookId;
 use domain::time::Timestamp;
 use domain::verdict::Verdict;
 use transit::event::{Attempt, Origin, Settlement, Spill};
@@ -170,7 +171,7 @@ impl Leader {
     }
 
     /// An event that is dead without an attempt.
-    fn bury(&mut self, event: Spill, webhook: i32, reason: String) {
+    fn bury(&mut self, event: Spill, webhook: WebhookId, reason: String) {
         let at = self.time.moment();
         let attempt = Attempt {
             delivery: event.id,
