@@ -55,10 +55,16 @@ def test_public_gets_what_partitions_and_views_take_and_nothing_else(db):
         if kind in checks:
             seen[kind] += 1
             granted = db.rows(checks[kind], *[oid] * checks[kind].count("%s"))
-            assert granted in ([], [("webhook.capture()",)], [("webhook.is_database(bigint,oid)",)]), granted
+            allowed = "webhook.capture()", "webhook.is_database(bigint,oid)", "webhook.manages(oid,oid)"
+            assert granted in ([], *([(name,)] for name in allowed)), granted
     assert seen["pg_proc"] >= 12 and seen["pg_class"] >= 25 and seen["pg_namespace"] == 1
     assert db.value("SELECT has_function_privilege('nobody_at_all', 'webhook.capture()', 'EXECUTE')")
     assert db.value("SELECT has_schema_privilege('nobody_at_all', 'webhook', 'USAGE')")
+    with db.connect() as connection:
+        connection.execute("SET ROLE nobody_at_all")
+        # It reads as whoever calls it, even where the answer would need none of that.
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied for view administrator"):
+            connection.execute("SELECT webhook.manages('nobody_at_all'::regrole, 'nobody_at_all'::regrole)")
     db.run("DROP ROLE nobody_at_all")
 
 
