@@ -86,7 +86,7 @@ fn webhook_verify(
     memory::ensure(ROOM_TO_PARSE);
     report::answer(|| {
         let given = given(payload, secret)?;
-        let only: Option<Scheme> = signature.map(str::parse).transpose().map_err(Refusal::from)?;
+        let only: Option<Scheme> = signature.map(str::parse).transpose()?;
         let Json(headers) = headers.ok_or(Refusal::Null("headers"))?;
         // What is not an object of texts has no signature in it.
         let headers: HashMap<String, serde_json::Value> =

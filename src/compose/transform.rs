@@ -6,6 +6,7 @@ use pgrx::pg_sys;
 use pgrx::pg_sys::panic::ErrorReportWithLevel;
 use pgrx::prelude::*;
 
+use crate::host::anchor as anchors;
 use crate::pg::output::Canonical;
 use crate::pg::spi::Session;
 use crate::pg::{call, context, foreign, memory, report, settings};
@@ -43,7 +44,7 @@ pub struct Transform {
 impl Transform {
     /// The function that `anchor` names, for a webhook of `role`.
     pub fn load(session: &Session, anchor: String, role: pg_sys::Oid, fails: bool) -> Self {
-        let named = registered::find(&anchor, role);
+        let named = anchors::function(&anchor, role);
         let function = match named {
             Some(function) => registered::check(session, function, role)
                 .map(|name| (function, name))

@@ -157,11 +157,7 @@ impl EndpointQueue {
 
     /// Appends `parcels` and ends a hold; returns how many runners the caller must start.
     pub(super) fn push(&self, parcels: impl IntoIterator<Item = Parcel>) -> usize {
-        self.push_at(parcels, Instant::now())
-    }
-
-    /// The same, as of `now`.
-    pub(crate) fn push_at(&self, parcels: impl IntoIterator<Item = Parcel>, now: Instant) -> usize {
+        let now = Instant::now();
         let mut state = self.lock();
         for parcel in parcels {
             state.bytes += parcel.bytes();
@@ -224,7 +220,7 @@ impl Queue for EndpointQueue {
         let lag = state.queue.front().map_or(Duration::ZERO, |(at, _)| since(*at));
         let busy = state.moved.filter(|_| state.runners > 0).map_or(Duration::ZERO, since);
         let rate = state.rate.as_ref().map_or(Duration::ZERO, |rate| rate.wait(now));
-        Waiting { bytes: state.bytes, lag, still: lag.max(busy).max(rate) }
+        Waiting { bytes: state.bytes, still: lag.max(busy).max(rate) }
     }
 
     fn lag(&self) -> Duration {

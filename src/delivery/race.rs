@@ -145,10 +145,10 @@ fn race(
         let until = [turn, deadline].into_iter().flatten().min();
         match ready(&mut under_way, until) {
             Ok(at) => {
-                let runner = under_way.remove(at);
-                match runner.socket.take_error() {
-                    Ok(None) => return Ok(runner.arrived()),
-                    Ok(Some(error)) | Err(error) => lost = lost.and(runner.address, error),
+                let found = under_way.remove(at);
+                match found.socket.take_error() {
+                    Ok(None) => return Ok(found.arrived()),
+                    Ok(Some(error)) | Err(error) => lost = lost.and(found.address, error),
                 }
             }
             Err(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
@@ -188,8 +188,8 @@ fn ready(connecting: &mut Vec<Connecting>, until: Option<Instant>) -> io::Result
         return fiber::wait(alone.socket.as_fd(), Until::Writable, until).map(|()| 0);
     };
     let _open = Open::count();
-    for (at, runner) in connecting.iter().enumerate() {
-        epoll.add(&runner.socket, EpollEvent::new(EpollFlags::EPOLLOUT, at as u64))?;
+    for (at, found) in connecting.iter().enumerate() {
+        epoll.add(&found.socket, EpollEvent::new(EpollFlags::EPOLLOUT, at as u64))?;
     }
     loop {
         fiber::wait(epoll.0.as_fd(), Until::Readable, until)?;

@@ -4,10 +4,8 @@ use super::words::words;
 
 words! {
     /// What becomes of an event whose transform fails.
-    #[derive(Default)]
     OnTransformError, UnknownOnTransformError: "\"{0}\" is no value of on_transform_error";
     /// It is a dead letter.
-    #[default]
     Dead = "dead",
     /// The statement that it comes from fails.
     Fail = "fail",

@@ -235,8 +235,8 @@ pub fn hash(name: &str) -> Option<u32> {
     unsafe {
         let schema = identity::schema();
         let none = pg_sys::Datum::null();
-        let cache = pg_sys::SysCacheIdentifier::TYPENAMENSP as i32;
-        Some(pg_sys::GetSysCacheHashValue(cache, name.as_ptr().into(), schema.into(), none, none))
+        let key = name.as_ptr().into();
+        Some(pg_sys::GetSysCacheHashValue(CACHE as i32, key, schema.into(), none, none))
     }
 }
 

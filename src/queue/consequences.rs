@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::key::{DeliveryId, WebhookId};
 use domain::time::Timestamp;
-use transit::event::{Origin, Settlement, Spill};
+use transit::event::{Settlement, Spill};
 
 /// An event that waits in the backlog.
 pub struct Waiting {
@@ -45,12 +45,10 @@ pub fn suspensions(
     spills: &[Spill],
     clock: Timestamp,
 ) -> Vec<(Spill, Waiting)> {
-    let failed = settlements.iter().filter(|s| !s.orphan).filter_map(|s| match s.origin {
-        Origin::Ring { slot, window } => {
-            Some((Spill { slot, xid: s.attempt.xid, id: s.attempt.delivery, window }, waiting(s)?))
-        }
-        Origin::Pending { .. } => None,
-    });
+    let failed = settlements
+        .iter()
+        .filter(|s| !s.orphan)
+        .filter_map(|s| Some((s.origin.spill(s.attempt.delivery, s.attempt.xid)?, waiting(s)?)));
     let untried =
         spills.iter().map(|spill| (*spill, Waiting { id: spill.id, next_at: clock, last: None }));
     failed.chain(untried).collect()

@@ -34,7 +34,6 @@ const LARGEST_BACKLOG: i64 = 1 << 50;
 const LONGEST_KEPT: Duration = Duration::from_secs(3660 * 24 * 60 * 60);
 
 /// Checked settings; `None` is a setting that was not given.
-#[derive(Default)]
 pub struct Definition {
     /// Unique among live webhooks.
     pub name: Option<String>,
@@ -120,26 +119,16 @@ const fn optional(name: &'static str, kind: Kind) -> Setting {
 }
 
 /// The plain settings that were given, checked.
-pub struct Plain([Arg; PLAIN.len()]);
-
-impl Default for Plain {
-    fn default() -> Self {
-        Self(PLAIN.each_ref().map(|setting| setting.absent()))
-    }
-}
+pub struct Plain(Vec<Arg>);
 
 impl Plain {
     fn read(arguments: &Arguments<'_>) -> Result<Self, Refusal> {
-        let mut plain = Self::default();
-        for (value, setting) in plain.0.iter_mut().zip(&PLAIN) {
-            *value = setting.read(arguments)?;
-        }
-        Ok(plain)
+        PLAIN.iter().map(|setting| setting.read(arguments)).collect::<Result<_, _>>().map(Self)
     }
 
     /// As parameters of a statement; NULL where one was not given.
-    pub fn args(&self) -> [Arg; PLAIN.len()] {
-        self.0
+    pub fn args(&self) -> &[Arg] {
+        &self.0
     }
 
     /// Passes those of a new webhook.
@@ -157,17 +146,6 @@ impl Plain {
 }
 
 impl Setting {
-    /// Not given.
-    fn absent(&self) -> Arg {
-        match self.kind {
-            Kind::Flag => arg(None::<bool>),
-            Kind::Text(_) | Kind::OnTransformError => arg(None::<&str>),
-            Kind::Integer(..) => arg(None::<i32>),
-            Kind::Bigint(..) => arg(None::<i64>),
-            Kind::Interval(..) => arg(None::<Interval>),
-        }
-    }
-
     fn read(&self, arguments: &Arguments<'_>) -> Result<Arg, Refusal> {
         let text = || arguments.get::<&str>(self.name);
         Ok(match self.kind {

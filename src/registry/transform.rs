@@ -47,7 +47,7 @@ pub fn check(
 pub fn of(session: &Session, webhook: WebhookId) -> Option<pg_sys::Oid> {
     let rows = session.run(sql!("registry/owner"), &[arg(webhook)]);
     let row = rows.first()?;
-    find(&row.get::<String>("anchor")?, row.get("role")?)
+    anchor::function(&row.get::<String>("anchor")?, row.get("role")?)
 }
 
 /// Makes `function` the transform of `webhook`; an invalid oid takes it away, and `None` changes nothing.
@@ -87,15 +87,10 @@ fn anchor(session: &Session, webhook: WebhookId, function: pg_sys::Oid) -> Resul
     let name = format!("transform_of_{}_{}", hex::encode(uuid.as_bytes()), hex::encode(bytes));
     anchor::of_function(&name, function, role);
     // A call of it could mean another function, were there one that fits a jsonb better.
-    match find(&name, role) {
+    match anchor::function(&name, role) {
         Some(named) if named == function => Ok(name),
         _ => Err(Refusal::NotATransform(signature)),
     }
-}
-
-/// The function that an anchor names for a webhook of `role`.
-pub fn find(anchor: &str, role: pg_sys::Oid) -> Option<pg_sys::Oid> {
-    anchor::function(anchor, role)
 }
 
 /// The anchors of a restored database go with the extension again.

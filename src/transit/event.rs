@@ -38,6 +38,14 @@ impl Origin {
             Self::Pending { slot } => slot,
         }
     }
+
+    /// As the event of that delivery is named where it is in the ring.
+    pub fn spill(self, id: DeliveryId, xid: Xid8) -> Option<Spill> {
+        match self {
+            Self::Ring { slot, window } => Some(Spill { slot, xid, id, window }),
+            Self::Pending { .. } => None,
+        }
+    }
 }
 
 /// An event to be sent.
@@ -79,12 +87,7 @@ pub struct Spill {
 impl Event {
     /// As it is named where it is in the ring.
     pub fn spill(&self) -> Option<Spill> {
-        match self.origin {
-            Origin::Ring { slot, window } => {
-                Some(Spill { slot, xid: self.xid, id: self.id, window })
-            }
-            Origin::Pending { .. } => None,
-        }
+        self.origin.spill(self.id, self.xid)
     }
 }
 

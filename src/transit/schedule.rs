@@ -380,12 +380,7 @@ impl<Q: Queues> Schedule<Q> {
     /// backlog is still there.
     fn give_up(&mut self, delivery: DeliveryId) -> Option<Spill> {
         let left = self.unload(delivery)?;
-        match left.origin {
-            Origin::Ring { slot, window } => {
-                Some(Spill { slot, xid: left.xid, id: delivery, window })
-            }
-            Origin::Pending { .. } => None,
-        }
+        left.origin.spill(delivery, left.xid)
     }
 }
 

@@ -63,8 +63,6 @@ pub struct Outcome {
 pub struct Waiting {
     /// Of memory.
     pub bytes: usize,
-    /// How long the oldest parcel has waited.
-    pub lag: Duration,
     /// For how long no parcel has been taken although there were some, or will not be.
     pub still: Duration,
 }

@@ -27,7 +27,7 @@ fn attempt(scheme: &str, answer: Option<Vec<u8>>) -> Result<Answer, Failure> {
         }
     });
     let endpoint = endpoint(&url, Duration::from_secs(1));
-    let result = perform(&endpoint, &message("{}")).result;
+    let result = perform(&endpoint, &parcel("{}")).result;
     endpoint.shutdown();
     peer.join().unwrap();
     result
@@ -44,7 +44,7 @@ fn trusting(url: &str, timeout: Duration, trust: Trust) -> Endpoint {
     Endpoint::new(&client, Destination { url, timeout, ..example::destination() }).unwrap()
 }
 
-fn message(body: &str) -> Parcel {
+fn parcel(body: &str) -> Parcel {
     let (event_id, body) = ("evt_1".to_owned(), body.to_owned());
     Parcel { delivery: domain::key::DeliveryId(1), event_id, attempt: 1, body }
 }
@@ -105,7 +105,7 @@ fn an_attempt_has_one_timeout_for_all() {
     let first = TcpStream::connect(address).unwrap();
     let timeout = Duration::from_millis(1500);
     let endpoint = endpoint(&format!("https://{address}/"), timeout);
-    let attempt = std::thread::spawn(move || perform(&endpoint, &message("{}")));
+    let attempt = std::thread::spawn(move || perform(&endpoint, &parcel("{}")));
     std::thread::sleep(Duration::from_millis(300));
     let kept = (listener.accept().unwrap(), listener.accept().unwrap());
     let exchange = attempt.join().unwrap();

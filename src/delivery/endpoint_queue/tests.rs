@@ -133,7 +133,7 @@ fn nothing_is_due_for_a_queue_that_is_empty_or_holds() {
     assert_eq!(queue.due_in(Instant::now()), None);
     queue.push(parcels(9));
     for _ in 0..breaker::TRIPS_AT {
-        let _message = queue.next();
+        let _parcel = queue.next();
         queue.note(true, Duration::ZERO);
     }
     assert!(queue.holds() && queue.next().is_none());
@@ -141,7 +141,7 @@ fn nothing_is_due_for_a_queue_that_is_empty_or_holds() {
 }
 
 #[test]
-fn a_message_that_no_thread_has_taken_can_be_withdrawn() {
+fn a_parcel_that_no_thread_has_taken_can_be_withdrawn() {
     let queue = queue(1, None);
     queue.push(parcels(3));
     let (_, first) = queue.next().expect("a parcel");

@@ -53,7 +53,7 @@ impl Queue for Shelf {
     fn waiting(&self, _: Instant) -> Waiting {
         let shelf = self.0.lock().unwrap();
         let bytes = shelf.0.iter().map(Parcel::bytes).sum();
-        Waiting { bytes, lag: shelf.1, still: shelf.1 }
+        Waiting { bytes, still: shelf.1 }
     }
 
     fn lag(&self) -> Duration {

@@ -77,7 +77,7 @@ fn a_peer_that_does_not_read_is_told_over_tls_as_well() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = trusting_endpoint(&listener);
     let peer = std::thread::spawn(move || accept(&listener));
-    let result = perform(&endpoint, &message(&"y".repeat(16 << 20))).result;
+    let result = perform(&endpoint, &parcel(&"y".repeat(16 << 20))).result;
     let failure = result.unwrap_err();
     assert_eq!(failure.message, "no answer within 1 s: sending the request");
     drop(peer.join().unwrap());
@@ -93,7 +93,7 @@ fn an_answer_that_nobody_asked_for_ends_the_connection() {
         serve(&mut accept(&listener), &[answer(201)]);
     });
     for status in [200, 201] {
-        assert_eq!(perform(&endpoint, &message("{}")).result.map(|a| a.status), Ok(status));
+        assert_eq!(perform(&endpoint, &parcel("{}")).result.map(|a| a.status), Ok(status));
     }
     peer.join().unwrap();
 }
