@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -16,6 +15,7 @@ use delivery::lookup::Lookups;
 use delivery::resolver::JudgingResolver;
 use delivery::thread;
 use delivery::trust::Trust;
+use delivery::wakeup::Wakeup;
 use domain::refusal::Refusal;
 use domain::url::EndpointUrl;
 
@@ -62,15 +62,12 @@ pub fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Resu
     // A thread cannot raise an error where it finds no memory.
     memory::ensure(ROOM);
     let at_work = AtWork::begin()?;
-    let done = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
-        .map(Arc::new)
-        .map_err(|error| failed(&error))?;
+    let done = Wakeup::new().map(Arc::new).map_err(|error| failed(&error))?;
     let signal = Arc::clone(&done);
     let thread = thread::spawn("webhook session", move || {
         let _at_work = at_work;
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        // Fails only when the counter is full, which wakes as well.
-        let _ = signal.write(1);
+        signal.wake();
         result
     })
     .map_err(|error| failed(&error))?;

@@ -11,7 +11,7 @@ use crate::registry::{self, emitter, managed, watch, webhook};
 fn webhook_delete(webhook: Option<&str>) -> Result<(), ErrorReport> {
     on_behalf(|caller| {
         spi::connect(|session| {
-            let own = emitter::find(session, caller, webhook, &[])?;
+            let own = emitter::find(session, caller, webhook)?;
             for watched in watch::list(session, own.id) {
                 watch::remove(session, caller, &watched);
             }

@@ -22,5 +22,5 @@ pub mod thread;
 mod tls;
 mod transport;
 pub mod trust;
-mod wakeup;
+pub mod wakeup;
 mod write_batch;

@@ -21,14 +21,13 @@ pub fn begin(session: &Session) -> Option<Start> {
         runs: row.value("runs"),
         suspect: row.get("suspect"),
         suspicions: row.value("suspicions"),
-        cautious: false,
         left: Reading { at: row.value("at"), step: row.value("step") },
         timeline: Timeline { absences: absences(session) },
         place: walk::take(session),
     })
 }
 
-/// What a run begins with.
+/// What the run before has left.
 pub struct Start {
     /// Everything that this sees is finished or in the backlog.
     pub settled: Snapshot,
@@ -47,8 +46,6 @@ pub struct Start {
     pub timeline: Timeline,
     /// Of the walk through the backlog, if it was not at its end.
     pub place: Option<Place>,
-    /// Whether this run sends one event at a time.
-    pub cautious: bool,
 }
 
 /// This run goes well, or ends well.

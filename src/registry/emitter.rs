@@ -10,20 +10,15 @@ use crate::pg::spi::{Session, arg, sql};
 use domain::key::WebhookId;
 use domain::refusal::Refusal;
 
-/// As [`managed::find`], where `roles` are going to be its emitters.
+/// As [`managed::find`], where it is going to have no emitters.
 ///
 /// # Errors
 ///
 /// As for [`managed::find`] and [`hold`].
-pub fn find(
-    session: &Session,
-    caller: &Caller,
-    webhook: Option<&str>,
-    roles: &[pg_sys::Oid],
-) -> Result<Webhook, Refusal> {
+pub fn find(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result<Webhook, Refusal> {
     let webhook = webhook.ok_or(Refusal::Null("webhook"))?;
     let id = managed::see(session, caller, webhook)?;
-    hold(session, Some(id), roles)?;
+    hold(session, Some(id), &[])?;
     // By then the name may be another one's.
     managed::lock(session, caller, id, webhook)
 }

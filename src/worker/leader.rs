@@ -33,7 +33,6 @@ use crate::pg::debug::debug;
 use crate::pg::identity::Extension;
 use crate::pg::{interrupt, settings};
 use crate::queue::cursor::{self, Start};
-use crate::queue::installation::Installation;
 use delivery::client::Client;
 use domain::clock::{Clock, Reading};
 use transit::pacing::Pacing;
@@ -43,12 +42,12 @@ use transit::schedule::Schedule;
 /// its place for longer.
 const PAUSE_IN_LEAVING: Duration = Duration::from_secs(1);
 
-/// What a run begins with.
+/// What the leader begins with.
 pub(super) struct Begun {
-    pub(super) installation: Installation,
-    /// Webhooks of another installation, or of this one in a copy.
-    pub(super) unarmed: i64,
+    pub(super) database: Database,
     pub(super) start: Start,
+    /// Whether this run sends one event at a time.
+    pub(super) cautious: bool,
     pub(super) clock: Clock,
     /// The slot that attempts are logged to.
     pub(super) slot: i16,
@@ -86,16 +85,15 @@ impl Leader {
         entry: &'static Entry,
         begun: Begun,
     ) -> Result<Self, Exit> {
-        let Begun { installation, unarmed, start, clock, slot, log, backlog } = begun;
+        let Begun { database, start, cautious, clock, slot, log, backlog } = begun;
         let now = Instant::now();
         let sender = Sender::new(now).map_err(|error| {
             log!("pg_webhook: {error}");
             Exit::Failed
         })?;
-        debug!("reads on behind {}, one event at a time: {}", start.settled, start.cautious);
+        debug!("reads on behind {}, one event at a time: {cautious}", start.settled);
         let mut schedule = Schedule::default();
-        schedule.set_single(start.cautious);
-        let database = Database::new(installation, unarmed);
+        schedule.set_single(cautious);
         entry.set_state(database.state());
         entry.set_error("");
         Ok(Self {

@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 use pgrx::prelude::*;
 
 use super::backlog::Backlog;
+use super::database::Database;
 use super::leader::{Begun, Leader};
 use super::{Exit, LONGEST_PAUSE, SHORTEST_PAUSE, definitions, obstacle, quarantine};
 use crate::host::board::{self, Entry};
@@ -99,14 +100,6 @@ pub(super) fn run(database: pg_sys::Oid) -> Exit {
     }
 }
 
-/// What a look at what an earlier run has left comes to.
-enum Found {
-    /// A run begins.
-    Begun(Box<Begun>),
-    /// A row of ours has been removed by hand.
-    Incomplete,
-}
-
 /// Reads what an earlier run has left. Waits where that cannot be read.
 fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
     let (mut pause, mut told) = (SHORTEST_PAUSE, String::new());
@@ -115,7 +108,7 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
         // Whoever mends it later wakes again.
         entry.take_wake();
         let trouble = match txn::run(extension, |session| look(session, entry)) {
-            Ok(Found::Begun(begun)) => {
+            Ok(Some(begun)) => {
                 if !told.is_empty() {
                     log!("pg_webhook: the worker begins");
                 }
@@ -124,11 +117,9 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
                 quit::watch();
                 // From here on the end of this run is to be written down.
                 interrupt::put_off_end();
-                return Leader::new(extension, entry, *begun);
+                return Leader::new(extension, entry, begun);
             }
-            Ok(Found::Incomplete) => {
-                "a row of webhook.cursor, ring or installation is missing".to_owned()
-            }
+            Ok(None) => "a row of webhook.cursor, ring or installation is missing".to_owned(),
             Err(TxnError::ExtensionGone) => {
                 entry.set_state(State::Absent);
                 return Err(Exit::Finished);
@@ -152,10 +143,9 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
     }
 }
 
-fn look(session: &Session, entry: &Entry) -> Found {
-    let Some(installation) = installation::find(session) else {
-        return Found::Incomplete;
-    };
+/// What an earlier run has left; `None` where a row of ours has been removed by hand.
+fn look(session: &Session, entry: &Entry) -> Option<Begun> {
+    let installation = installation::find(session)?;
     if installation.is_here {
         // It was called otherwise for a while. What comes along with a later copy is another matter.
         arrival::forget(installation.since);
@@ -163,27 +153,16 @@ fn look(session: &Session, entry: &Entry) -> Found {
         arrival::note(installation.since);
     }
     definitions::listen();
-    let begin = || {
-        let mut start = cursor::begin(session)?;
-        let now = Instant::now();
-        let reading = start.left.resumed(Timestamp::from(SystemTime::now()));
-        start.cautious = quarantine::judge(session, &start, reading.time());
-        resume(session, &mut start, reading, entry.needed_from());
-        let clock = Clock::new(reading, now);
-        let (slot, log) = (ring::current_slot(session)?, Log::open(session));
-        let backlog = Backlog::new(pending::table(session));
-        let unarmed = endpoint::unarmed(session, None);
-        Some(Found::Begun(Box::new(Begun {
-            installation,
-            unarmed,
-            start,
-            clock,
-            slot,
-            log,
-            backlog,
-        })))
-    };
-    begin().unwrap_or(Found::Incomplete)
+    let mut start = cursor::begin(session)?;
+    let now = Instant::now();
+    let reading = start.left.resumed(Timestamp::from(SystemTime::now()));
+    let cautious = quarantine::judge(session, &start, reading.time());
+    resume(session, &mut start, reading, entry.needed_from());
+    let clock = Clock::new(reading, now);
+    let (slot, log) = (ring::current_slot(session)?, Log::open(session));
+    let backlog = Backlog::new(pending::table(session));
+    let database = Database::new(installation, endpoint::unarmed(session, None));
+    Some(Begun { database, start, cautious, clock, slot, log, backlog })
 }
 
 /// Goes on where the run before has left the clock, and writes down for how long there was nobody although there was a need
