@@ -220,6 +220,43 @@ $$what is wrong with a webhook, or with all that the caller may see, and what to
   or domain.
 Example: SELECT * FROM webhook_check('new-orders')$$;
 
+CREATE FUNCTION webhook_log(
+    webhook text DEFAULT NULL,
+    status text DEFAULT NULL,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT NULL,
+    before bigint DEFAULT NULL,
+    lim integer DEFAULT 50
+)
+    RETURNS TABLE (
+        id bigint,
+        webhook_id uuid,
+        webhook text,
+        event_id text,
+        event_type text,
+        schema_name text,
+        table_name text,
+        payload text,
+        payload_json json,
+        status text,
+        attempts integer,
+        status_code smallint,
+        response_body text,
+        latency_ms numeric,
+        error_class text,
+        error text,
+        created_at timestamptz,
+        next_attempt_at timestamptz,
+        delivered_at timestamptz
+    )
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_log_wrapper';
+COMMENT ON FUNCTION webhook_log IS
+$$rows of webhook.deliveries, the newest first, fast at any size of the log: of one webhook, or of all that the caller may see,
+  deleted ones among them; with one status or any. since and until (which is not included) go by ids, which are the
+  microseconds since 2020: within seconds of created_at, but for what came from elsewhere, got another id, or was made while
+  a clock was behind. before: the id of the last row of the page before. lim: up to 1000 rows.
+Example: SELECT * FROM webhook_log('new-orders', status => 'dead', since => now() - interval '1 day')$$;
+
 CREATE FUNCTION webhook_arm(keep boolean DEFAULT false, new boolean DEFAULT false) RETURNS boolean
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_arm_wrapper';
 COMMENT ON FUNCTION webhook_arm IS

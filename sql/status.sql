@@ -1,98 +1,316 @@
 -- Where deliveries stand, and what keeps them from being sent. Private: for all webhooks, whoever asks.
 
+CREATE VIEW webhook.logged AS
+SELECT
+    a.delivery, a.xid, a.started_at, a.duration_us, a.attempt, a.status_code, a.webhook_id, 'delivered' AS verdict,
+    a.error_class, a.error, a.response_body
+FROM webhook.attempt AS a
+WHERE a.verdict = 'delivered'
+UNION ALL
+SELECT
+    a.delivery, a.xid, a.started_at, a.duration_us, a.attempt, a.status_code, a.webhook_id, 'failed',
+    a.error_class, a.error, a.response_body
+FROM webhook.attempt AS a
+WHERE a.verdict = 'failed'
+UNION ALL
+SELECT
+    a.delivery, a.xid, a.started_at, a.duration_us, a.attempt, a.status_code, a.webhook_id, a.verdict,
+    a.error_class, a.error, a.response_body
+FROM webhook.attempt AS a
+WHERE a.verdict IN ('retry', 'dead');
+COMMENT ON VIEW webhook.logged IS
+    'private: all attempts, in parts that have indexes of their own, and are left out where the query asks for other verdicts';
+
+-- Deliveries are of four kinds: what has ended, what is in the backlog, what is after the cursor, and what is before it and nowhere
+-- else. None is of two. They have the same columns, and those by which they are found.
+
+CREATE VIEW webhook.ended AS
+SELECT
+    a.delivery AS id,
+    a.xid,
+    a.slot,
+    a.webhook_id,
+    e.event_id,
+    e.event_type,
+    e.schema_name,
+    e.table_name,
+    e.payload,
+    NULL::text AS failure,
+    CASE a.verdict WHEN 'failed' THEN 'dead' ELSE a.verdict END AS status,
+    a.attempt AS attempts,
+    a.status_code,
+    a.response_body,
+    a.duration_us,
+    a.error_class,
+    a.error,
+    e.created_at,
+    NULL::timestamptz AS next_at,
+    CASE
+        WHEN a.verdict = 'delivered' THEN a.started_at + pg_catalog.make_interval(secs => a.duration_us / 1e6)
+    END AS delivered_at
+FROM webhook.attempt AS a
+CROSS JOIN LATERAL (
+    SELECT n.event_id, n.event_type, n.schema_name, n.table_name, n.payload, n.created_at
+    FROM webhook.event AS n
+    WHERE n.slot = a.event_slot AND n.xid = a.xid AND n.id = a.delivery
+    LIMIT 1
+) AS e
+WHERE a.verdict IN ('delivered', 'failed');
+COMMENT ON VIEW webhook.ended IS
+    'private: deliveries that their last attempt has ended, and tests, as long as the ring has their events';
+
+CREATE VIEW webhook.waiting AS
+SELECT
+    p.id,
+    p.xid,
+    p.webhook_id,
+    p.event_id,
+    p.event_type,
+    p.schema_name,
+    p.table_name,
+    p.payload,
+    p.failure,
+    CASE
+        WHEN p.stage = 3 THEN 'cancelled'
+        -- The worker has not come to it.
+        WHEN (SELECT c.how FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid) = 'cancelled' THEN 'cancelled'
+        WHEN p.stage = 2 THEN 'dead'
+        WHEN p.stage = 1 THEN 'retrying'
+        ELSE 'pending'
+    END AS status,
+    p.attempts,
+    p.status_code,
+    p.response_body,
+    p.duration_us,
+    p.error_class,
+    coalesce(p.error, p.failure) AS error,
+    p.created_at,
+    CASE
+        WHEN p.stage < 2 AND (SELECT c.how FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid) IS NULL
+            THEN p.next_at + (SELECT k.step * interval '1 microsecond' FROM webhook.cursor AS k)
+    END AS next_at,
+    NULL::timestamptz AS delivered_at,
+    p.stage
+FROM webhook.pending AS p;
+COMMENT ON VIEW webhook.waiting IS 'private: deliveries in the backlog, dead letters and cancelled ones among them';
+
+-- The planner cannot know how few events are after the cursor. Where it takes them for much of the ring it has the query compiled,
+-- which takes a second. A range between bounds that it does not know it takes for a two-hundredth; so there is one for ids, which
+-- leaves nothing out.
+CREATE VIEW webhook.unsettled AS
+SELECT e.*
+FROM webhook.event AS e
+WHERE e.xid >= (SELECT pg_catalog.pg_snapshot_xmin(k.snap) FROM webhook.cursor AS k)
+  AND e.xid <= '18446744073709551615'
+  AND e.id >= (SELECT 0::bigint FROM webhook.cursor AS k)
+  AND e.id <= 9223372036854775807
+  AND NOT pg_catalog.pg_visible_in_snapshot(e.xid, (SELECT k.snap FROM webhook.cursor AS k))
+  -- sent by the session that has made it
+  AND e.event_type <> 'TEST'
+  AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = e.id AND p.xid = e.xid)
+  AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = e.id AND c.xid = e.xid AND c.how = 'renewed')
+  AND NOT EXISTS (
+      SELECT FROM webhook.attempt AS a WHERE a.delivery = e.id AND a.xid = e.xid AND a.verdict IN ('delivered', 'failed')
+  );
+COMMENT ON VIEW webhook.unsettled IS 'private: events after the cursor that have not ended and are not in the backlog';
+
+CREATE VIEW webhook.fresh AS
+SELECT
+    e.id,
+    e.xid,
+    w.uuid AS webhook_id,
+    e.event_id,
+    e.event_type,
+    e.schema_name,
+    e.table_name,
+    e.payload,
+    e.failure,
+    CASE
+        WHEN (SELECT c.how FROM webhook.closed AS c WHERE c.delivery = e.id AND c.xid = e.xid) = 'cancelled' THEN 'cancelled'
+        WHEN e.failure IS NOT NULL THEN 'dead'
+        ELSE 'pending'
+    END AS status,
+    0 AS attempts,
+    NULL::smallint AS status_code,
+    NULL::text AS response_body,
+    NULL::bigint AS duration_us,
+    NULL::text AS error_class,
+    e.failure AS error,
+    e.created_at,
+    NULL::timestamptz AS next_at,
+    NULL::timestamptz AS delivered_at
+FROM webhook.unsettled AS e
+JOIN webhook.webhook AS w ON w.id = e.webhook;
+COMMENT ON VIEW webhook.fresh IS 'private: deliveries after the cursor';
+
+-- With bounds for the planner, as above.
+CREATE VIEW webhook.unlogged AS
+SELECT
+    e.id,
+    e.xid,
+    w.uuid AS webhook_id,
+    e.event_id,
+    e.event_type,
+    e.schema_name,
+    e.table_name,
+    e.payload,
+    NULL::text AS failure,
+    'delivered' AS status,
+    0 AS attempts,
+    NULL::smallint AS status_code,
+    NULL::text AS response_body,
+    NULL::bigint AS duration_us,
+    NULL::text AS error_class,
+    NULL::text AS error,
+    e.created_at,
+    NULL::timestamptz AS next_at,
+    NULL::timestamptz AS delivered_at
+FROM webhook.event AS e
+JOIN webhook.webhook AS w ON w.id = e.webhook
+-- Where there is no such slot this says so without a look at the ring.
+WHERE (SELECT r.unlogged <> '{}' FROM webhook.ring AS r)
+  AND e.slot = ANY ((SELECT r.unlogged FROM webhook.ring AS r)::smallint[])
+  AND e.xid >= (SELECT '0'::xid8 FROM webhook.cursor AS k)
+  AND e.xid <= '18446744073709551615'
+  AND e.id >= (SELECT 0::bigint FROM webhook.cursor AS k)
+  AND e.id <= 9223372036854775807
+  AND pg_catalog.pg_visible_in_snapshot(e.xid, (SELECT k.snap FROM webhook.cursor AS k))
+  AND e.event_type <> 'TEST'
+  AND e.failure IS NULL
+  AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = e.id AND p.xid = e.xid)
+  AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = e.id AND c.xid = e.xid AND c.how = 'renewed')
+  AND NOT EXISTS (
+      SELECT FROM webhook.attempt AS a WHERE a.delivery = e.id AND a.xid = e.xid AND a.verdict IN ('delivered', 'failed')
+  );
+COMMENT ON VIEW webhook.unlogged IS
+    'private: deliveries that have been made and are not in the log: found by looking at all events of the slots that have such';
+
 CREATE VIEW webhook.delivery AS
 SELECT
     d.id,
     d.xid,
-    d.webhook,
+    w.id AS webhook,
     coalesce(d.event_id, pg_catalog.format('evt_%s_%s', (SELECT i.id FROM webhook.installation AS i), d.id)) AS event_id,
     d.event_type,
     d.schema_name,
     d.table_name,
     d.payload,
     d.failure,
-    CASE
-        WHEN a.verdict = 'delivered' THEN 'delivered'
-        -- Before the cursor and not in the backlog: it was under way already.
-        WHEN c.how = 'cancelled' AND (p.id IS NOT NULL OR NOT s.behind) THEN 'cancelled'
-        WHEN a.verdict = 'dead' OR p.next_at = 'infinity' OR d.failure IS NOT NULL THEN 'dead'
-        WHEN w.deleted_at IS NOT NULL THEN 'cancelled'
-        WHEN p.attempts > 0 THEN 'retrying'
-        -- Before the cursor and nowhere else: delivered, and not logged.
-        WHEN p.id IS NULL AND s.behind THEN 'delivered'
-        ELSE 'pending'
-    END AS status,
-    coalesce(a.attempt, p.attempts, 0) AS attempts,
-    coalesce(a.status_code, p.status_code) AS status_code,
-    coalesce(a.response_body, p.response_body) AS response_body,
-    pg_catalog.round(coalesce(a.duration_us, p.duration_us) / 1000.0, 3) AS latency_ms,
-    coalesce(a.error, p.error, d.failure) AS error,
-    d.created_at,
-    CASE WHEN w.deleted_at IS NULL AND c.delivery IS NULL THEN nullif(p.next_at, 'infinity') + s.step END AS next_attempt_at,
-    CASE
-        WHEN a.verdict = 'delivered' THEN a.started_at + pg_catalog.make_interval(secs => a.duration_us / 1e6)
-    END AS delivered_at
+    -- What waits is cancelled with its webhook.
+    CASE WHEN w.deleted_at IS NOT NULL AND d.status IN ('pending', 'retrying') THEN 'cancelled' ELSE d.status END AS status,
+    d.created_at
 FROM (
-    SELECT e.id, e.xid, e.webhook, e.event_id, e.event_type, e.schema_name, e.table_name, e.payload, e.failure, e.created_at
-    FROM webhook.event AS e
+    SELECT e.id, e.xid, e.webhook_id, e.event_id, e.event_type, e.schema_name, e.table_name, e.payload, e.failure, e.status, e.created_at
+    FROM webhook.ended AS e
     UNION ALL
-    -- what has outlived its slot of the ring
-    SELECT q.id, q.xid, q.webhook, q.event_id, q.event_type, q.schema_name, q.table_name, q.payload, q.failure, q.created_at
-    FROM webhook.pending AS q
-    WHERE NOT EXISTS (SELECT FROM webhook.event AS e WHERE e.xid = q.xid AND e.id = q.id)
+    SELECT p.id, p.xid, p.webhook_id, p.event_id, p.event_type, p.schema_name, p.table_name, p.payload, p.failure, p.status, p.created_at
+    FROM webhook.waiting AS p
+    UNION ALL
+    SELECT f.id, f.xid, f.webhook_id, f.event_id, f.event_type, f.schema_name, f.table_name, f.payload, f.failure, f.status, f.created_at
+    FROM webhook.fresh AS f
+    UNION ALL
+    SELECT u.id, u.xid, u.webhook_id, u.event_id, u.event_type, u.schema_name, u.table_name, u.payload, u.failure, u.status, u.created_at
+    FROM webhook.unlogged AS u
 ) AS d
-CROSS JOIN LATERAL (
-    SELECT
-        pg_catalog.pg_visible_in_snapshot(d.xid, (SELECT k.snap FROM webhook.cursor AS k)) AS behind,
-        (SELECT k.step * interval '1 microsecond' FROM webhook.cursor AS k) AS step
-) AS s
-JOIN webhook.webhook AS w ON w.id = d.webhook
--- A delivery that is finished has one attempt that says so; one that waits is in the backlog.
-LEFT JOIN webhook.attempt AS a ON a.delivery = d.id AND a.xid = d.xid AND a.verdict <> 'retry'
-LEFT JOIN webhook.pending AS p ON p.id = d.id AND p.xid = d.xid
-LEFT JOIN webhook.closed AS c ON c.delivery = d.id AND c.xid = d.xid
--- what has been written once more under another id counts once
-WHERE c.how IS DISTINCT FROM 'renewed';
+JOIN webhook.webhook AS w ON w.uuid = d.webhook_id;
 COMMENT ON VIEW webhook.delivery IS 'private: all deliveries, each with its status';
+
+-- Lists are read newest first, a few rows of millions. PostgreSQL passes a LIMIT to no view that keeps back conditions, and so
+-- prefers to sort all of it. What is sorted is therefore made to look large, by a column of ten to forty megabytes that is always NULL
+-- and nobody sees: then each part is read in the order of an index, and the parts are merged. The order has to be asked for again at
+-- each level, or it is forgotten. What is sorted all the same, because there is no index, has no such column where it is sorted.
+-- Parallel workers would sort below the column; a query has none where it calls a function that is not safe for them.
+CREATE VIEW webhook.listed AS
+(SELECT
+    e.id, e.webhook_id, e.event_id, e.event_type, e.schema_name, e.table_name, e.payload, e.status, e.attempts, e.status_code,
+    e.response_body, e.duration_us, e.error_class, e.error, e.created_at, e.next_at, e.delivered_at,
+    NULL::character(10485760) AS wide
+FROM webhook.ended AS e
+ORDER BY e.id DESC)
+UNION ALL
+(SELECT
+    p.id, p.webhook_id, p.event_id, p.event_type, p.schema_name, p.table_name, p.payload, p.status, p.attempts, p.status_code,
+    p.response_body, p.duration_us, p.error_class, p.error, p.created_at, p.next_at, p.delivered_at,
+    NULL::character(10485760)
+FROM webhook.waiting AS p
+ORDER BY p.id DESC)
+UNION ALL
+(SELECT s.*, NULL::character(10485760)
+FROM (
+    SELECT
+        f.id, f.webhook_id, f.event_id, f.event_type, f.schema_name, f.table_name, f.payload, f.status, f.attempts, f.status_code,
+        f.response_body, f.duration_us, f.error_class, f.error, f.created_at, f.next_at, f.delivered_at
+    FROM webhook.fresh AS f
+    ORDER BY f.id DESC
+) AS s
+ORDER BY s.id DESC)
+UNION ALL
+(SELECT s.*, NULL::character(10485760)
+FROM (
+    SELECT
+        u.id, u.webhook_id, u.event_id, u.event_type, u.schema_name, u.table_name, u.payload, u.status, u.attempts, u.status_code,
+        u.response_body, u.duration_us, u.error_class, u.error, u.created_at, u.next_at, u.delivered_at
+    FROM webhook.unlogged AS u
+    ORDER BY u.id DESC
+) AS s
+ORDER BY s.id DESC);
+COMMENT ON VIEW webhook.listed IS 'private: all deliveries, each part in the order of ids, the newest first';
 
 CREATE VIEW webhook.dead AS
 SELECT
-    p.id, p.xid, p.webhook, p.event_id, p.event_type, p.schema_name, p.table_name, p.payload, p.failure,
-    p.attempts, p.status_code, p.response_body, p.duration_us, p.error, p.created_at
-FROM webhook.pending AS p
-WHERE p.next_at = 'infinity'
+    w.webhook_id, w.id, w.xid, w.event_id, w.event_type, w.schema_name, w.table_name, w.payload, w.failure,
+    w.attempts, w.status_code, w.response_body, w.duration_us, w.error_class, w.error, w.created_at
+FROM webhook.waiting AS w
+WHERE w.stage = 2
 UNION ALL
 -- whose transform has failed, and that the worker has not come to
 SELECT
-    e.id, e.xid, e.webhook, e.event_id, e.event_type, e.schema_name, e.table_name, e.payload, e.failure,
-    0, 0::smallint, NULL, 0, e.failure, e.created_at
-FROM webhook.cursor AS k
-JOIN webhook.event AS e
-    ON e.xid >= pg_catalog.pg_snapshot_xmin(k.snap)
-    AND NOT pg_catalog.pg_visible_in_snapshot(e.xid, k.snap)
-WHERE e.failure IS NOT NULL
-  AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = e.id AND p.xid = e.xid);
+    f.webhook_id, f.id, f.xid, f.event_id, f.event_type, f.schema_name, f.table_name, f.payload, f.failure,
+    f.attempts, f.status_code, f.response_body, f.duration_us, f.error_class, f.error, f.created_at
+FROM webhook.fresh AS f
+WHERE f.failure IS NOT NULL;
 COMMENT ON VIEW webhook.dead IS 'private: dead letters of all webhooks, those that somebody has replayed or cancelled among them';
 
+-- Counted by an index, less what is cancelled and not yet moved: to ask that of each row costs ten times as much.
 CREATE VIEW webhook.backlog AS
-SELECT d.webhook, pg_catalog.count(*) AS count, pg_catalog.min(d.created_at) AS oldest
-FROM (
-    SELECT p.webhook, p.id, p.xid, p.created_at
-    FROM webhook.pending AS p
-    WHERE p.next_at < 'infinity'
-    UNION ALL
-    -- Events that have neither been tried nor moved to the backlog are after the cursor.
-    SELECT e.webhook, e.id, e.xid, e.created_at
-    FROM webhook.cursor AS k
-    JOIN webhook.event AS e
-        ON e.xid >= pg_catalog.pg_snapshot_xmin(k.snap)
-        AND NOT pg_catalog.pg_visible_in_snapshot(e.xid, k.snap)
-    WHERE e.failure IS NULL
-      AND NOT EXISTS (SELECT FROM webhook.attempt AS a WHERE a.delivery = e.id AND a.xid = e.xid)
-      AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = e.id AND p.xid = e.xid)
-) AS d
-WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = d.id AND c.xid = d.xid)
-GROUP BY d.webhook;
+WITH moved AS MATERIALIZED (
+    SELECT p.webhook_id, pg_catalog.count(*) AS count FROM webhook.pending AS p WHERE p.stage < 2 GROUP BY p.webhook_id
+), cancelled AS MATERIALIZED (
+    SELECT p.webhook_id, pg_catalog.count(*) AS count
+    FROM webhook.closed AS c
+    JOIN webhook.pending AS p ON p.id = c.delivery AND p.xid = c.xid
+    WHERE NOT c.settled AND p.stage < 2
+    GROUP BY p.webhook_id
+), fresh AS MATERIALIZED (
+    SELECT f.webhook_id, pg_catalog.count(*) AS count, pg_catalog.min(f.created_at) AS oldest
+    FROM webhook.fresh AS f
+    WHERE f.status = 'pending'
+    GROUP BY f.webhook_id
+)
+SELECT
+    w.id AS webhook,
+    coalesce(m.count, 0) + coalesce(f.count, 0) - coalesce(c.count, 0) AS count,
+    least(
+        (
+            SELECT p.created_at
+            FROM webhook.waiting AS p
+            WHERE p.webhook_id = w.uuid AND p.stage = 0 AND p.status <> 'cancelled'
+            ORDER BY p.id
+            LIMIT 1
+        ),
+        (
+            SELECT p.created_at
+            FROM webhook.waiting AS p
+            WHERE p.webhook_id = w.uuid AND p.stage = 1 AND p.status <> 'cancelled'
+            ORDER BY p.id
+            LIMIT 1
+        ),
+        f.oldest
+    ) AS oldest
+FROM webhook.webhook AS w
+LEFT JOIN moved AS m ON m.webhook_id = w.uuid
+LEFT JOIN cancelled AS c ON c.webhook_id = w.uuid
+LEFT JOIN fresh AS f ON f.webhook_id = w.uuid;
 COMMENT ON VIEW webhook.backlog IS 'private: what is to be sent, of all webhooks';
 
 -- What is not finished: as webhook_backlog_export returns it, which is a promise.
@@ -138,15 +356,7 @@ FROM (
     SELECT
         e.id, e.xid, e.webhook, e.event_id, e.event_type, e.schema_name, e.table_name, e.payload, e.failure, e.created_at,
         CASE WHEN e.failure IS NULL THEN e.created_at ELSE 'infinity' END, NULL, 0, NULL, NULL, e.failure, NULL, e.key
-    FROM webhook.cursor AS k
-    JOIN webhook.event AS e
-        ON e.xid >= pg_catalog.pg_snapshot_xmin(k.snap)
-        AND NOT pg_catalog.pg_visible_in_snapshot(e.xid, k.snap)
-    WHERE e.event_type <> 'TEST'
-      AND NOT EXISTS (
-          SELECT FROM webhook.attempt AS a WHERE a.delivery = e.id AND a.xid = e.xid AND a.verdict <> 'retry'
-      )
-      AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = e.id AND p.xid = e.xid)
+    FROM webhook.unsettled AS e
 ) AS d
 JOIN webhook.webhook AS w ON w.id = d.webhook AND w.deleted_at IS NULL
 WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = d.id AND c.xid = d.xid)

@@ -4,45 +4,65 @@
 -- PostgreSQL applies a reader's own conditions to rows that it may not see, too, where they are made of operators that tell
 -- nothing of their values, and EXPLAIN ANALYZE says how many rows have passed: text is guessed letter by letter. So columns
 -- with the texts of others are put into a CASE with a volatile function, which keeps conditions on them above the view;
--- webhook.visible keeps all of its own.
+-- webhook.visible keeps all of its own. Not those by which rows are found: that there are others, and how many with which number or
+-- verdict, can be found out, and the uuids of webhooks, which say nothing.
 
 CREATE VIEW webhook.deliveries WITH (security_barrier) AS
 SELECT
     d.id,
-    w.name AS webhook,
-    d.event_id,
+    d.webhook_id,
+    d.webhook,
+    coalesce(d.event_id, pg_catalog.format('evt_%s_%s', (SELECT i.id FROM webhook.installation AS i), d.id)) AS event_id,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.event_type END AS event_type,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.schema_name END AS schema_name,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.table_name END AS table_name,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.payload END AS payload,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.payload::json END AS payload_json,
     d.status,
     d.attempts,
     d.status_code,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.response_body END AS response_body,
-    d.latency_ms,
+    pg_catalog.round(d.duration_us / 1000.0, 3) AS latency_ms,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.error_class END AS error_class,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.error END AS error,
     d.created_at,
     d.next_attempt_at,
     d.delivered_at
-FROM webhook.delivery AS d
-JOIN webhook.visible AS w ON w.id = d.webhook;
+FROM (
+    SELECT
+        l.id, l.webhook_id, w.name AS webhook, l.event_id, l.event_type, l.schema_name, l.table_name, l.payload,
+        -- What waits is cancelled with its webhook.
+        CASE WHEN w.deleted_at IS NOT NULL AND l.status IN ('pending', 'retrying') THEN 'cancelled' ELSE l.status END AS status,
+        l.attempts, l.status_code, l.response_body, l.duration_us, l.error_class, l.error, l.created_at,
+        CASE WHEN w.deleted_at IS NULL THEN l.next_at END AS next_attempt_at,
+        l.delivered_at, l.wide
+    FROM webhook.listed AS l
+    JOIN webhook.visible AS w ON w.uuid = l.webhook_id
+    -- No parallel workers: see webhook.listed.
+    WHERE webhook.is_database(0, 0) IS NOT NULL
+    ORDER BY l.id DESC
+) AS d
+ORDER BY d.id DESC;
 COMMENT ON VIEW webhook.deliveries IS
-    'one row per event and webhook; status is pending, retrying, delivered, dead or cancelled';
+    'one row per event and webhook; status is pending, retrying, delivered, dead or cancelled. Fast at any size, for whoever sees most of them: the newest (ORDER BY id DESC LIMIT ..), those of a webhook_id as well, and one by its id. All else reads all of them: see webhook_log';
 
 CREATE VIEW webhook.attempts WITH (security_barrier) AS
 SELECT
     a.delivery AS delivery_id,
+    a.webhook_id,
+    w.name AS webhook,
     a.attempt,
     a.started_at,
+    a.verdict,
     a.status_code,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN a.response_body END AS response_body,
     pg_catalog.round(a.duration_us / 1000.0, 3) AS latency_ms,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN a.error_class END AS error_class,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN a.error END AS error
-FROM webhook.attempt AS a
-JOIN webhook.visible AS w ON w.id = a.webhook;
+FROM webhook.logged AS a
+JOIN webhook.visible AS w ON w.uuid = a.webhook_id;
 COMMENT ON VIEW webhook.attempts IS
-    'one row per HTTP attempt; status_code is 0 where there was no answer, attempt is 0 where a transform had failed and there was no request';
+    'one row per HTTP attempt; status_code is 0 where there was no answer, attempt is 0 where a transform had failed and there was no request. Fast at any size: those of a delivery_id, and those of a webhook_id whose verdict is not delivered';
 
 CREATE VIEW webhook.webhooks WITH (security_barrier) AS
 SELECT
@@ -146,25 +166,28 @@ COMMENT ON VIEW webhook.webhooks IS
 
 CREATE VIEW webhook.dead_letters WITH (security_barrier) AS
 SELECT
-    p.id,
+    d.id,
+    d.webhook_id,
     w.name AS webhook,
-    coalesce(p.event_id, pg_catalog.format('evt_%s_%s', (SELECT i.id FROM webhook.installation AS i), p.id)) AS event_id,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN p.event_type END AS event_type,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN p.schema_name END AS schema_name,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN p.table_name END AS table_name,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN p.payload END AS payload,
+    coalesce(d.event_id, pg_catalog.format('evt_%s_%s', (SELECT i.id FROM webhook.installation AS i), d.id)) AS event_id,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.event_type END AS event_type,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.schema_name END AS schema_name,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.table_name END AS table_name,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.payload END AS payload,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.payload::json END AS payload_json,
     'dead' AS status,
-    p.attempts,
-    p.status_code,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN p.response_body END AS response_body,
-    pg_catalog.round(p.duration_us / 1000.0, 3) AS latency_ms,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN p.error END AS error,
-    p.created_at,
+    d.attempts,
+    d.status_code,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.response_body END AS response_body,
+    pg_catalog.round(d.duration_us / 1000.0, 3) AS latency_ms,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.error_class END AS error_class,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.error END AS error,
+    d.created_at,
     NULL::timestamptz AS next_attempt_at,
     NULL::timestamptz AS delivered_at
 FROM webhook.visible AS w
-JOIN webhook.dead AS p ON p.webhook = w.id
-WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid);
+JOIN webhook.dead AS d ON d.webhook_id = w.uuid
+WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = d.id AND c.xid = d.xid);
 COMMENT ON VIEW webhook.dead_letters IS
     'deliveries that are dead and that nobody has replayed or cancelled; kept until somebody does, or for dead_letter_retention';
 
@@ -181,19 +204,19 @@ SELECT
 FROM webhook.visible AS w
 LEFT JOIN (
     SELECT
-        t.webhook,
+        t.webhook_id,
         pg_catalog.count(*) AS count,
         pg_catalog.percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY t.duration_us / 1e3) AS latencies
     FROM webhook.attempt AS t
     WHERE t.verdict = 'delivered'
-    GROUP BY t.webhook
-) AS a ON a.webhook = w.id
+    GROUP BY t.webhook_id
+) AS a ON a.webhook_id = w.uuid
 LEFT JOIN (
-    SELECT p.webhook, pg_catalog.count(*) AS count
+    SELECT p.webhook_id, pg_catalog.count(*) AS count
     FROM webhook.dead AS p
-    WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid AND c.how = 'cancelled')
-    GROUP BY p.webhook
-) AS d ON d.webhook = w.id
+    WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid)
+    GROUP BY p.webhook_id
+) AS d ON d.webhook_id = w.uuid
 LEFT JOIN webhook.backlog AS b ON b.webhook = w.id
 WHERE w.deleted_at IS NULL;
 COMMENT ON VIEW webhook.stats IS

@@ -16,6 +16,7 @@ mod elsewhere;
 mod emit;
 mod install;
 mod level;
+mod log;
 mod manage;
 mod preview;
 mod replay;
@@ -26,7 +27,7 @@ mod update;
 mod watch;
 
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{Array, pg_sys};
+use pgrx::{AnyNumeric, Array, pg_sys};
 
 use crate::host::lock;
 use crate::pg::arguments::Arguments;
@@ -40,6 +41,12 @@ use crate::registry::watch::Given;
 use domain::event::{Events, Operation};
 use domain::refusal::Refusal;
 use domain::secret::{GENERATED_BYTES, Secret};
+
+/// Microseconds in the unit that users see.
+fn milliseconds(micros: i64) -> AnyNumeric {
+    let millis = format!("{}.{:03}", micros / 1000, micros % 1000);
+    AnyNumeric::try_from(millis.as_str()).unwrap_or_default()
+}
 
 /// Runs a function's body as the owner of our tables, after noting who called. Not for code of others: what it changed
 /// would stay locked until the transaction of whoever writes ends. DROP EXTENSION waits for the end of this transaction, or this for DROP

@@ -8,7 +8,7 @@ use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{elsewhere, on_behalf};
+use super::{elsewhere, milliseconds, on_behalf};
 use crate::compose::recipient::{Draft, Extent, Recipient, Stored};
 use crate::log::attempt::Log;
 use crate::pg::identity::Caller;
@@ -23,7 +23,7 @@ use domain::envelope::Kind;
 use domain::event::TEST;
 use domain::failure::{ErrorClass, Failure};
 use domain::refusal::Refusal;
-use domain::time::Timestamp;
+use domain::time::{self, Timestamp};
 use domain::verdict::{self, Verdict};
 use transit::event::Attempt;
 use transit::sending::{Exchange, Parcel};
@@ -122,7 +122,7 @@ impl Test {
         let body = Stored::Body(self.body.as_str().into());
         self.recipient.append(&self.draft, TEST, None, &body);
         let failure = verdict::failure_of(&exchange.result);
-        let verdict = if failure.is_none() { Verdict::Delivered } else { Verdict::Dead };
+        let verdict = if failure.is_none() { Verdict::Delivered } else { Verdict::Failed };
         let slot = self.recipient.target.slot;
         let attempt = Attempt {
             delivery: self.draft.id,
@@ -136,7 +136,7 @@ impl Test {
             verdict,
         };
         let level = settings::log_level();
-        Log::open(session).write(slot, level, std::iter::once(&attempt));
+        Log::open(session).write(session, slot, level, std::iter::once(&attempt));
     }
 }
 
@@ -151,9 +151,7 @@ impl Drop for EndOfSession {
 
 fn row(exchange: Exchange) -> (i32, Option<String>, AnyNumeric, Option<String>) {
     let error = verdict::failure_of(&exchange.result).map(|failure| failure.to_string());
-    let micros = exchange.took.as_micros();
-    let millis = format!("{}.{:03}", micros / 1000, micros % 1000);
-    let millis = AnyNumeric::try_from(millis.as_str()).unwrap_or_default();
+    let millis = milliseconds(time::micros(exchange.took));
     let (status, body) = match exchange.result {
         Ok(answer) => (i32::from(answer.status), Some(answer.body)),
         Err(_) => (0, None),

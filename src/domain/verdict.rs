@@ -42,6 +42,8 @@ pub enum Verdict {
     Retry(Duration),
     /// Finished: the retries are used up.
     Dead,
+    /// Finished: a test that has failed, which nobody but `webhook_test` makes and [`judge`] never returns.
+    Failed,
 }
 
 /// What is known about a delivery when an attempt ends.

@@ -5,4 +5,5 @@
 //! transaction; and a slot of the ring goes as a whole, or stays.
 
 pub mod attempt;
+pub mod list;
 pub mod retention;

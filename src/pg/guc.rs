@@ -49,20 +49,31 @@ impl Local {
         Self::begin(name, value, true)
     }
 
+    /// As [`Self::set_alone`], for several.
+    pub fn set_all(settings: &[(&CStr, &CStr)]) -> Self {
+        Self::begin_all(settings, true)
+    }
+
     fn begin(name: &CStr, value: &CStr, keeps_others: bool) -> Self {
+        Self::begin_all(&[(name, value)], keeps_others)
+    }
+
+    fn begin_all(settings: &[(&CStr, &CStr)], keeps_others: bool) -> Self {
         // SAFETY: main thread in a transaction; the level is closed in drop, or by the abort.
         unsafe {
             let level = pg_sys::NewGUCNestLevel();
-            pg_sys::set_config_option(
-                name.as_ptr(),
-                value.as_ptr(),
-                pg_sys::GucContext::PGC_USERSET,
-                pg_sys::GucSource::PGC_S_SESSION,
-                pg_sys::GucAction::GUC_ACTION_SAVE,
-                true,
-                0,
-                false,
-            );
+            for (name, value) in settings {
+                pg_sys::set_config_option(
+                    name.as_ptr(),
+                    value.as_ptr(),
+                    pg_sys::GucContext::PGC_USERSET,
+                    pg_sys::GucSource::PGC_S_SESSION,
+                    pg_sys::GucAction::GUC_ACTION_SAVE,
+                    true,
+                    0,
+                    false,
+                );
+            }
             Self { level, keeps_others }
         }
     }

@@ -30,6 +30,8 @@ pub struct Last {
     pub took: Duration,
     /// Why it is not enough.
     pub error: String,
+    /// Of which kind that is.
+    pub class: &'static str,
     /// The beginning of the answer's body.
     pub response_body: Option<String>,
 }
@@ -47,7 +49,6 @@ pub fn suspensions(
 ) -> Vec<(Spill, Waiting)> {
     let failed = settlements
         .iter()
-        .filter(|s| !s.orphan)
         .filter_map(|s| Some((s.origin.spill(s.attempt.delivery, s.attempt.xid)?, waiting(s)?)));
     let untried =
         spills.iter().map(|spill| (*spill, Waiting { id: spill.id, next_at: clock, last: None }));
@@ -62,12 +63,14 @@ pub fn postponements(settlements: &[Settlement]) -> Vec<Waiting> {
 /// How the event waits, unless it is delivered.
 fn waiting(settlement: &Settlement) -> Option<Waiting> {
     let attempt = &settlement.attempt;
+    let failure = attempt.failure()?;
     let last = Last {
         attempt: attempt.number,
         first_attempt_at: settlement.first_attempt_at,
         status_code: attempt.status_code(),
         took: attempt.took,
-        error: attempt.failure()?.message,
+        error: failure.message,
+        class: failure.class.as_str(),
         response_body: attempt.response_body().map(str::to_owned),
     };
     Some(Waiting { id: attempt.delivery, next_at: settlement.next_at?, last: Some(last) })

@@ -22,16 +22,16 @@
 //!   takes it out of its queue, moves it to the backlog and makes it due at infinity; this marks the row
 //!   as settled. What a thread has taken by then ends as it does, and if the receiver takes it the
 //!   delivery is delivered: it leaves the backlog, and the row in `webhook.closed` means nothing.
-//! * captured, pending or retrying → **cancelled** as well when its webhook is deleted. Nothing is
-//!   written; the deletion says it.
+//! * captured, pending or retrying → **cancelled** as well when its webhook is deleted. The deletion says it: what is
+//!   in the backlog is not touched, and what is not goes there.
 //!
 //! # What always holds
 //!
 //! 1. Every committed event is read exactly once per run ([`transit::window`]).
-//! 2. Each delivery is either before the cursor or after it. Before it, it is finished or in the backlog, or its webhook is
-//!    deleted. A final attempt row says that it is finished; one that is delivered may have none, where
-//!    `pg_webhook.log_level` leaves it out, and then its place before the cursor says so. So a start reads what is after the
-//!    cursor, drops what has a final attempt row, is in the backlog or has been renewed, and has everything.
+//! 2. Each delivery is either before the cursor or after it. Before it, it is finished or in the backlog. A final attempt row
+//!    says that it is finished; one that is delivered may have none, where `pg_webhook.log_level` leaves it out, and then its
+//!    place before the cursor says so. So a start reads what is after the cursor, drops what has a final attempt row, is in the
+//!    backlog or has been renewed, and has everything.
 //! 3. The consequences of an attempt are written in one transaction: its row in the log and the event's
 //!    way into, within or out of the backlog. The event leaves the memory only when that has
 //!    committed.

@@ -142,6 +142,7 @@ fn columns<'a>(events: impl Iterator<Item = &'a Waiting> + Clone) -> Vec<Arg> {
         arg(last().map(|last| last.map(|l| l.status_code)).collect::<Vec<_>>()),
         arg(last().map(|last| last.map(|l| time::micros(l.took))).collect::<Vec<_>>()),
         arg(last().map(|last| last.map(|l| l.error.as_str())).collect::<Vec<_>>()),
+        arg(last().map(|last| last.map(|l| l.class)).collect::<Vec<_>>()),
         arg(last().map(|last| last.and_then(|l| l.response_body.as_deref())).collect::<Vec<_>>()),
     ]
 }

@@ -95,6 +95,13 @@ pub fn current_slot(session: &Session) -> Option<i16> {
     rows.first().map(|row| row.value("slot"))
 }
 
+/// `slots` hold events that have been delivered and are not in the log.
+pub fn note_unlogged(session: &Session, slots: &[i16]) {
+    if !slots.is_empty() {
+        session.run(sql!("queue/unlogged"), &[arg(slots.to_vec())]);
+    }
+}
+
 /// What has been read at once.
 pub struct Page {
     /// In order.

@@ -62,12 +62,13 @@ fn lock(session: &Session, caller: &Caller, role: pg_sys::Oid) -> Result<(), Ref
 ///
 /// [`Refusal::MayNotAdminister`].
 pub fn administers(session: &Session, caller: &Caller, what: &'static str) -> Result<(), Refusal> {
+    if is_administrator(session, caller) { Ok(()) } else { Err(Refusal::MayNotAdminister(what)) }
+}
+
+/// Whether the caller may see and manage all webhooks.
+pub fn is_administrator(session: &Session, caller: &Caller) -> bool {
     let rows = session.run(sql!("registry/administers"), &[arg(caller.role)]);
-    if rows.first().is_some_and(|row| row.value("administers")) {
-        Ok(())
-    } else {
-        Err(Refusal::MayNotAdminister(what))
-    }
+    rows.first().is_some_and(|row| row.value("administers"))
 }
 
 /// Keeps others from changing levels until the transaction ends, and waits for whoever does.

@@ -144,8 +144,6 @@ pub struct Settlement {
     pub next_at: Option<Timestamp>,
     /// Where the answer says that the endpoint is gone: when its webhook was last changed, if that was before it was asked.
     pub gone: Option<Timestamp>,
-    /// The webhook has been deleted: nothing is kept for another attempt.
-    pub orphan: bool,
 }
 
 impl Settlement {

@@ -41,15 +41,6 @@ struct Delivery {
     first_attempt_at: Option<Timestamp>,
 }
 
-/// Events of the ring that have left their queues unsent.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Recalled {
-    /// To go to the backlog.
-    pub spilled: Vec<Spill>,
-    /// Of deleted webhooks.
-    pub cancelled: Vec<Spill>,
-}
-
 /// What becomes of an event.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -61,8 +52,6 @@ pub enum Decision {
     Doubled(Spill),
     /// Its transform has failed, for this reason: it is a dead letter, and its endpoint has nothing to do with it.
     Dead(Spill, WebhookId, String),
-    /// Its webhook has been deleted; nothing more happens.
-    Cancelled,
 }
 
 /// All endpoints and deliveries.
@@ -96,18 +85,18 @@ impl<Q: Queues> Default for Schedule<Q> {
 
 impl<Q: Queues> Schedule<Q> {
     /// Takes over the webhooks as they are now, by the time that `clock` shows, and empties the queues of those that do not send any
-    /// more.
+    /// more. What is returned must be spilled.
     pub fn set_routes(
         &mut self,
         routes: Vec<Route<Q::Destination>>,
         queues: &Q,
         clock: impl Fn() -> Instant,
-    ) -> Recalled {
+    ) -> Vec<Spill> {
         let now = clock();
         for track in self.tracks.values_mut() {
             track.removed = true;
         }
-        let mut recalled = Recalled::default();
+        let mut recalled = Vec::new();
         for route in routes {
             let Some(track) = self.tracks.get(&route.webhook) else {
                 self.tracks.insert(route.webhook, Track::new(route, queues, now));
@@ -115,26 +104,15 @@ impl<Q: Queues> Schedule<Q> {
             };
             let other = track.other_queue(&route, queues);
             if track.loses_its_queue(other.as_ref()) {
-                recalled.spilled.extend(self.recall(route.webhook, now));
+                recalled.extend(self.recall(route.webhook, now));
             }
             if let Some(track) = self.tracks.get_mut(&route.webhook) {
                 track.reconfigure(route, queues, other, &clock);
             }
         }
-        let stopped: Vec<(WebhookId, bool)> = self
-            .tracks
-            .values()
-            .filter(|track| !track.sends())
-            .map(|track| (track.route.webhook, track.removed))
-            .collect();
-        for (webhook, removed) in stopped {
-            let events = self.recall(webhook, now);
-            if removed {
-                recalled.cancelled.extend(events)
-            } else {
-                recalled.spilled.extend(events)
-            }
-        }
+        let stopped = self.tracks.values().filter(|track| !track.sends());
+        let stopped: Vec<WebhookId> = stopped.map(|track| track.route.webhook).collect();
+        recalled.extend(stopped.into_iter().flat_map(|webhook| self.recall(webhook, now)));
         self.tracks.retain(|_, track| !track.removed || track.loaded > 0);
         recalled
     }
@@ -208,28 +186,27 @@ impl<Q: Queues> Schedule<Q> {
         deliveries < MOST_DELIVERIES && self.memory.has_room()
     }
 
-    /// The webhooks whose new events will be spilled, so that their bodies need not be read.
+    /// The webhooks whose new events will be spilled, those that have been deleted among them, so that their bodies need not be read.
     pub fn spilling(&self, now: Instant) -> Vec<WebhookId> {
         let has_room = |track: &Track<Q>| !track.is_full() && self.memory.room(track) > 0;
         let spills = |track: &&Track<Q>| !track.takes_fresh(now) || !has_room(track);
-        self.tracks.values().filter(spills).map(|track| track.route.webhook).collect()
+        let spilling = self.tracks.values().filter(spills).map(|track| track.route.webhook);
+        spilling.chain(self.deleted.iter().copied()).collect()
     }
 
-    /// Decides about an event of the ring.
+    /// Decides about an event of the ring. That of a deleted webhook goes to the backlog, where it is found as cancelled.
     pub fn offer(&mut self, event: Event, now: Instant) -> Decision {
-        let Some(spill) = event.spill() else {
-            return Decision::Cancelled;
-        };
+        let spill = event.spill().expect("an event of the ring");
         if self.deliveries.get(&event.id).is_some_and(|other| other.xid != event.xid) {
             return Decision::Doubled(spill);
         }
-        let track = self.tracks.get_mut(&event.webhook);
-        let Some(track) = track.filter(|track| !track.removed) else {
-            return Decision::Cancelled;
-        };
         if let Some(failure) = event.failure {
             return Decision::Dead(spill, event.webhook, failure);
         }
+        let track = self.tracks.get_mut(&event.webhook);
+        let Some(track) = track.filter(|track| !track.removed) else {
+            return Decision::Spilled(spill);
+        };
         track.last_event = Some(now);
         if event.body.is_none() || !track.takes_fresh(now) {
             track.backlog = Backlog::Waiting;
@@ -353,13 +330,12 @@ impl<Q: Queues> Schedule<Q> {
         webhooks.into_iter().flat_map(|webhook| self.recall(webhook, now)).collect()
     }
 
-    /// Empties the queue of `webhook`. What is returned must be spilled, or is cancelled with the webhook.
+    /// Empties the queue of `webhook`. What is returned must be spilled.
     fn recall(&mut self, webhook: WebhookId, now: Instant) -> Vec<Spill> {
         self.give_back(webhook, 0, now)
     }
 
-    /// Leaves `bytes` of what waits in the queue of `webhook`, the oldest, at most. What is returned must be spilled, or
-    /// is cancelled with the webhook.
+    /// Leaves `bytes` of what waits in the queue of `webhook`, the oldest, at most. What is returned must be spilled.
     fn give_back(&mut self, webhook: WebhookId, bytes: usize, now: Instant) -> Vec<Spill> {
         let Some(track) = self.tracks.get_mut(&webhook) else {
             return Vec::new();

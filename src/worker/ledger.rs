@@ -110,8 +110,11 @@ impl Ledger {
         }
     }
 
-    /// Attempts are logged to this slot of the ring from now on.
+    /// Attempts are logged to this slot of the ring from now on, which was empty before.
     pub(super) fn set_slot(&mut self, slot: i16) {
+        if self.slot != slot {
+            self.unlogged.forget_slot(slot);
+        }
         self.slot = slot;
     }
 
@@ -280,6 +283,7 @@ impl Ledger {
         }
         let suspensions = consequences::suspensions(settlements, spills, clock);
         let level = if self.unlogged.is_full() { LogLevel::All } else { settings::log_level() };
+        let unlogged = self.unlogged.further_slots(level, settlements);
         let cleared = settlements.iter().any(|s| Some(s.attempt.delivery) == facts.suspect);
         let written = txn::run(extension, |session| {
             if there && !self.backlog.lock() {
@@ -287,7 +291,8 @@ impl Ledger {
             }
             let _impatient = there.then(|| self.backlog.impatient());
             let attempts = settlements.iter().map(|settlement| &settlement.attempt);
-            self.log.write(self.slot, level, attempts);
+            self.log.write(session, self.slot, level, attempts);
+            ring::note_unlogged(session, &unlogged);
             let mut moved = pending::suspend(session, &suspensions, clock);
             let mut doubled = self.doubled.clone();
             if moved < suspensions.len() {
@@ -344,6 +349,7 @@ impl Ledger {
             self.cursor_written = now;
             self.marked = Some(now);
         }
+        self.unlogged.know(&unlogged);
         if cursor.is_some() {
             self.cursor = None;
             self.progressed = false;
@@ -393,14 +399,14 @@ impl Ledger {
 
     /// Writes down how far this run has come, which has gone well, and what is `left` to the next one.
     pub(super) fn close(
-        &self,
+        &mut self,
         extension: Extension,
         reading: Reading,
         left: impl FnOnce(&Session),
     ) -> Result<(), TxnError> {
         let unlogged = self.unlogged.attempts();
         txn::run(extension, |session| {
-            self.log.write(self.slot, LogLevel::All, unlogged.iter());
+            self.log.write(session, self.slot, LogLevel::All, unlogged.iter());
             cursor::save(session, self.cursor.as_ref(), reading);
             cursor::calm(session);
             left(session);

@@ -4,9 +4,10 @@
 //! which not all is settled. So that an orderly end repeats none of them, they are kept in mind until the cursor is past
 //! them, and logged after all where the end comes first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::pg::settings::LogLevel;
 use domain::key::{DeliveryId, WebhookId};
 use domain::snapshot::Xid8;
 use domain::time::Timestamp;
@@ -22,6 +23,8 @@ pub(super) struct Unlogged {
     /// By window.
     deliveries: BTreeMap<u64, Vec<Delivered>>,
     count: usize,
+    /// The slots of the ring that are known, to those who list deliveries, to hold such.
+    slots: BTreeSet<i16>,
 }
 
 /// As much of an attempt as the log takes of one that has delivered.
@@ -63,6 +66,26 @@ impl Unlogged {
             status: answer.status,
             slot,
         });
+    }
+
+    /// The slots that hold what has just been delivered and, at this `level`, is not logged, and are not known for it.
+    pub(super) fn further_slots(&self, level: LogLevel, settlements: &[Settlement]) -> Vec<i16> {
+        if level == LogLevel::All {
+            return Vec::new();
+        }
+        let delivered = settlements.iter().filter(|settlement| settlement.is_delivered());
+        let slots: BTreeSet<i16> = delivered.filter_map(|s| s.attempt.event_slot).collect();
+        slots.difference(&self.slots).copied().collect()
+    }
+
+    /// These are known from now on.
+    pub(super) fn know(&mut self, slots: &[i16]) {
+        self.slots.extend(slots);
+    }
+
+    /// This one is empty.
+    pub(super) fn forget_slot(&mut self, slot: i16) {
+        self.slots.remove(&slot);
     }
 
     /// The cursor is past all windows before this one; `None`: past all.

@@ -213,6 +213,7 @@ REFUSED = {
     "attempts": ("SET attempts = -1", "22023", "attempts must be between 0 and 1000000"),
     "two-headers": ("SET event_id = E'a\\r\\nx-other: b'", "22023", "event_id must be 1 to 200 visible ASCII characters"),
     "large": ("SET payload = repeat('x', 1048577)", "54000", "larger than 1048576 bytes"),
+    "no-json": ("SET payload = 'hello'", "22P02", "invalid input syntax for type json"),
     "no-webhook": ("SET webhook = NULL", "22004", "webhook must not be null"),
 }
 

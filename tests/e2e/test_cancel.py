@@ -195,6 +195,8 @@ def test_dead_letters(items, receiver):
     one, two, three = (delivery(items, item) for item in (1, 2, 3))
     letters = lambda: {row[0] for row in items.rows("SELECT id FROM webhook.dead_letters")}
     assert letters() == {one, two, three}
+    failed = lambda: items.value("SELECT failed FROM webhook.stats")
+    assert failed() == 3
     stars = "SELECT d FROM webhook.{} AS d WHERE status = 'dead' ORDER BY id"
     assert items.rows(stars.format("dead_letters")) == items.rows(stars.format("deliveries"))
     assert items.value(CANCEL, one) is True
@@ -209,7 +211,7 @@ def test_dead_letters(items, receiver):
     assert letters() == set()
     items.wait_for_status(2)
     assert items.statuses() == {"dead": 2, "cancelled": 1, "delivered": 2}
-    assert items.value("SELECT failed FROM webhook.stats") == 2
+    assert failed() == 0, "what waits for somebody"
     # A cancelled one can be sent after all.
     items.run("SELECT webhook_replay(%s)", one)
     items.wait_for_status(3)

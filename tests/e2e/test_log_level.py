@@ -121,6 +121,15 @@ def test_what_was_delivered_and_not_logged_can_be_replayed(make_items, receiver,
     assert logged(db) == []
 
 
+def test_a_test_that_is_not_logged_is_not_listed(make_items, receiver):
+    db = make_items("none")
+    db.create("hook", receiver.url("/"), table_name="items")
+    assert db.value("SELECT status_code FROM webhook_test('hook')") == 200
+    insert(db)
+    db.wait_for_status(1)
+    assert db.rows("SELECT event_type FROM webhook.deliveries") == [("INSERT",)]
+
+
 def test_a_crash_under_none_repeats_what_came_after_one_that_hangs(make_items, receiver):
     db = make_items("none")
     server, name = db.cluster, db.name

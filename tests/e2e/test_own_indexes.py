@@ -4,11 +4,13 @@ import pytest
 
 from harness.receiver import reply
 
+NONE = "00000000-0000-0000-0000-000000000000"
+
 # Of each kind one on the events and one on the attempts, with a condition that it answers.
 INDEXES = {
-    "plain": [("(webhook, id)", "webhook > 0"), ("(webhook, started_at)", "webhook > 0")],
+    "plain": [("(webhook, id)", "webhook > 0"), ("(webhook_id, started_at)", f"webhook_id > '{NONE}'")],
     "mixed": [("(webhook, upper(event_type))", "webhook > 0 AND upper(event_type) = 'INSERT'"),
-              ("(webhook, upper(verdict))", "webhook > 0 AND upper(verdict) = 'RETRY'")],
+              ("(webhook_id, upper(verdict))", f"webhook_id > '{NONE}' AND upper(verdict) = 'RETRY'")],
     "expression": [("(upper(event_type))", "upper(event_type) = 'INSERT'"),
                    ("(upper(verdict))", "upper(verdict) = 'RETRY'")],
     "partial": [("(id) WHERE event_type = 'INSERT'", "event_type = 'INSERT' AND id > 0"),

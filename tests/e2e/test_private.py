@@ -296,9 +296,9 @@ def test_nobody_keeps_a_table_of_ours_as_it_is(db, people, cluster):
 
 TEXTS = {
     "webhooks": ["name", "url", "description", "last_error", "signature_header"],
-    "deliveries": ["webhook", "event_type", "schema_name", "table_name", "payload", "response_body", "error"],
+    "deliveries": ["webhook", "event_type", "schema_name", "table_name", "payload", "response_body", "error", "error_class"],
     "attempts": ["response_body", "error", "error_class"],
-    "dead_letters": ["webhook", "event_type", "schema_name", "table_name", "payload", "response_body", "error"],
+    "dead_letters": ["webhook", "event_type", "schema_name", "table_name", "payload", "response_body", "error", "error_class"],
     "stats": ["webhook"],
 }
 

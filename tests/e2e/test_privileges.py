@@ -160,7 +160,7 @@ def test_what_the_table_says():
             every = name == "view webhook.workers"
             assert admin in ("S", "-") and member == viewer == ("-" if every else admin), name
         else:
-            looks = ("function webhook.worker_status()", "function public.webhook_check(text)")
+            looks = ("function webhook.worker_status()", "function public.webhook_check(text)", "function public.webhook_log(...)")
             assert (viewer == "X") == (name in looks), name
 
 

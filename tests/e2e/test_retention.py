@@ -75,6 +75,22 @@ def test_what_waits_outlives_its_slot(server, make_db, receiver):
     assert (replayed[0].id, replayed[0].body.decode()) == before[0][1:]
 
 
+def test_what_waited_for_a_deleted_webhook_is_cancelled_until_the_ring_forgets_it(server, make_db, receiver):
+    """Also where that is longer than the retention."""
+    db = prepare(server, make_db, receiver)
+    db.create("gone", receiver.url("/"), table_name="items")
+    db.run("SELECT webhook_pause('gone')")
+    db.run("INSERT INTO items VALUES (1), (2), (3)")
+    wait_until(lambda: db.value("SELECT count(*) FROM webhook.pending") == 3, "the backlog")
+    db.run("SELECT webhook_delete('gone')")
+    db.run("UPDATE webhook.webhook SET deleted_at = deleted_at - interval '90 seconds' WHERE name = 'gone'")
+    turn(db.connection)
+    assert db.statuses() == {"delivered": 3, "cancelled": 3}
+    for _ in range(SLOTS):
+        turn(db.connection)
+    assert db.value("SELECT count(*) FROM webhook.pending") == 0
+
+
 def test_an_open_transaction_keeps_its_slot(server, make_db, receiver):
     db = prepare(server, make_db, receiver)
     db.run("BEGIN; INSERT INTO items VALUES (3); PREPARE TRANSACTION 'kept'")

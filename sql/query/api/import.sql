@@ -4,12 +4,12 @@
 -- What has been due is due now: nobody could try since then, so that time does not count for how long retries last.
 WITH given AS (
     SELECT
-        w.id AS webhook,
+        w.id AS webhook, w.uuid AS webhook_id,
         CASE WHEN $9 IS NULL AND $11 IS NOT NULL THEN greatest($11, s.now) ELSE 'infinity' END - s.step AS next_at,
         CASE
             WHEN n.id <= $2
                 OR EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = $2)
-                OR EXISTS (SELECT FROM webhook.attempt AS a WHERE a.delivery = $2)
+                OR EXISTS (SELECT FROM webhook.logged AS a WHERE a.delivery = $2)
                 OR EXISTS (
                     SELECT
                     FROM webhook.cursor AS k
@@ -19,8 +19,11 @@ WITH given AS (
             ELSE $2
         END AS id,
         $3 AS xid, $10 AS created_at, $12 + greatest(s.now - $11, interval '0') - s.step AS first_attempt_at, $13 AS attempts,
+        (CASE WHEN $9 IS NOT NULL OR coalesce($11, 'infinity') = 'infinity' THEN 2 WHEN $13 > 0 THEN 1 ELSE 0 END)::smallint AS stage,
         $14 AS status_code, $15 AS duration_us, $16 AS error, $17 AS response_body,
-        $5 AS event_type, $6 AS schema_name, $7 AS table_name, $4 AS event_id, $8 AS payload, $9 AS failure, $18 AS key,
+        $5 AS event_type, $6 AS schema_name, $7 AS table_name, $4 AS event_id,
+        -- an error where it is no JSON
+        $8::json::text AS payload, $9 AS failure, $18 AS key,
         pg_current_xact_id() AS imported,
         CASE WHEN $9 IS NOT NULL OR coalesce($11, 'infinity') = 'infinity' THEN s.now - s.step END AS dead_at
     FROM webhook.webhook AS w
@@ -31,7 +34,7 @@ WITH given AS (
       AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = $2 AND p.xid = $3)
       AND NOT EXISTS (SELECT FROM webhook.event AS e WHERE e.id = $2 AND e.xid = $3)
       AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = $2 AND c.xid = $3)
-      AND NOT EXISTS (SELECT FROM webhook.attempt AS a WHERE a.delivery = $2 AND a.xid = $3 AND a.verdict <> 'retry')
+      AND NOT EXISTS (SELECT FROM webhook.logged AS a WHERE a.delivery = $2 AND a.xid = $3 AND a.verdict <> 'retry')
 ), renewed AS (
     -- By this an import that is repeated knows it.
     INSERT INTO webhook.closed (delivery, xid, how, settled)

@@ -3,7 +3,7 @@
 SELECT d.id, d.xid::text::bigint AS transaction
 FROM webhook.dead AS d
 WHERE $4 = 'dead'
-  AND d.webhook = $1
+  AND d.webhook_id = (SELECT w.uuid FROM webhook.webhook AS w WHERE w.id = $1)
   AND d.failure IS NOT NULL
   AND (d.created_at >= $2) IS NOT FALSE
   AND (d.created_at < $3) IS NOT FALSE

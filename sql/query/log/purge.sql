@@ -6,7 +6,13 @@ WITH old AS (
     FROM webhook.webhook AS w
     WHERE w.deleted_at < $2 - make_interval(secs => $1)
 ), pending AS (
-    DELETE FROM webhook.pending AS p USING old WHERE p.webhook = old.id
+    -- Not what the ring holds: it would be taken for delivered there.
+    DELETE FROM webhook.pending AS p
+    USING old
+    WHERE p.webhook = old.id AND NOT EXISTS (SELECT FROM webhook.event AS e WHERE e.xid = p.xid AND e.id = p.id)
+), nobodys AS (
+    -- whose webhook had been forgotten when the worker came to them
+    DELETE FROM webhook.pending AS p WHERE p.webhook_id IS NULL
 ), closed AS (
     DELETE FROM webhook.closed AS c
     WHERE c.settled

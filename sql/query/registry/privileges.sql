@@ -29,7 +29,7 @@ WITH member AS (
         'EXECUTE',
         format('FUNCTION %s', p.oid::regprocedure),
         CASE
-            WHEN p.oid = k.worker OR p.proname = 'webhook_check' THEN 'viewer'
+            WHEN p.oid = k.worker OR p.proname IN ('webhook_check', 'webhook_log') THEN 'viewer'
             WHEN p.oid = k.workers THEN 'admin'
             WHEN p.proname IN (
                 'webhook_arm', 'webhook_grant', 'webhook_revoke', 'webhook_backlog_export', 'webhook_backlog_import'

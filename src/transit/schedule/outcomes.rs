@@ -40,7 +40,6 @@ impl<Q: Queues> Schedule<Q> {
         let history = History { attempts: outcome.attempt, elapsed };
         let verdict = verdict::judge(&result, history, &track.route.policy, wall, jitter);
         let trips = track.note(outcome.delivery, &result, started.after(took), now, jitter);
-        let orphan = track.removed;
         let is_gone = result.as_ref().is_ok_and(verdict::gone);
         let gone = track.unchanged_since(outcome.began).filter(|_| is_gone);
         let free = track.breaker.allows(now) == Allowance::Any;
@@ -68,9 +67,8 @@ impl<Q: Queues> Schedule<Q> {
             next_at: match verdict {
                 Verdict::Delivered => None,
                 Verdict::Retry(wait) => Some(clock.after(wait)),
-                Verdict::Dead => Some(Timestamp::INFINITY),
+                Verdict::Dead | Verdict::Failed => Some(Timestamp::INFINITY),
             },
-            orphan,
         };
         Some((settlement, spills))
     }

@@ -74,8 +74,7 @@ impl Leader {
             routes.iter().filter(|r| r.sending).count()
         );
         let recalled = self.schedule.set_routes(routes, self.sender.client(), Instant::now);
-        self.ledger.spill(recalled.spilled);
-        recalled.cancelled.iter().for_each(|event| self.reader.settle(event.window));
+        self.ledger.spill(recalled);
         if let Some(slot) = ring::current_slot(session) {
             self.ledger.set_slot(slot);
         }
@@ -153,15 +152,14 @@ impl Leader {
         events.truncate(taken);
         debug!("{} events of window {window}", events.len());
         let now = Instant::now();
-        let mut outstanding = 0;
+        let outstanding = events.len();
         for event in events {
             let decision = match event.spill() {
                 Some(spill) if handled.has_taken_id_of(&event) => Decision::Doubled(spill),
                 _ => self.schedule.offer(event, now),
             };
-            outstanding += usize::from(!matches!(decision, Decision::Cancelled));
             match decision {
-                Decision::Taken | Decision::Cancelled => {}
+                Decision::Taken => {}
                 Decision::Doubled(spill) => self.ledger.double(spill),
                 Decision::Spilled(spill) => self.ledger.spill([spill]),
                 Decision::Dead(event, webhook, reason) => self.bury(event, webhook, reason),
@@ -190,7 +188,6 @@ impl Leader {
             first_attempt_at: at.clock,
             next_at: Some(Timestamp::INFINITY),
             gone: None,
-            orphan: false,
         };
         self.ledger.settle(settlement, at.now);
     }

@@ -1,0 +1,121 @@
+//! `webhook_log`
+
+use pgrx::datum::{TimestampWithTimeZone, Uuid};
+use pgrx::iter::TableIterator;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use super::{milliseconds, on_behalf};
+use crate::log::list::{self, Delivery, Page};
+use crate::pg::json::JsonText;
+use crate::pg::spi;
+use crate::registry::{level, managed};
+use domain::ids;
+use domain::key::DeliveryId;
+use domain::refusal::Refusal;
+use domain::status::Status;
+use domain::time::Timestamp;
+
+/// Rows of a page. The session holds four times the bodies of as many, of a megabyte each by default, until the statement ends.
+const MOST: i32 = 1000;
+
+/// The columns of webhook.deliveries.
+type Columns = (
+    i64,
+    Uuid,
+    String,
+    String,
+    String,
+    Option<String>,
+    Option<String>,
+    String,
+    JsonText,
+    String,
+    i32,
+    Option<i16>,
+    Option<String>,
+    Option<AnyNumeric>,
+    Option<String>,
+    Option<String>,
+    TimestampWithTimeZone,
+    Option<TimestampWithTimeZone>,
+    Option<TimestampWithTimeZone>,
+);
+
+#[pg_extern(sql = false)]
+fn webhook_log(
+    webhook: Option<&str>,
+    status: Option<&str>,
+    since: Option<TimestampWithTimeZone>,
+    until: Option<TimestampWithTimeZone>,
+    before: Option<i64>,
+    lim: Option<i32>,
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(id, i64),
+            name!(webhook_id, Uuid),
+            name!(webhook, String),
+            name!(event_id, String),
+            name!(event_type, String),
+            name!(schema_name, Option<String>),
+            name!(table_name, Option<String>),
+            name!(payload, String),
+            name!(payload_json, JsonText),
+            name!(status, String),
+            name!(attempts, i32),
+            name!(status_code, Option<i16>),
+            name!(response_body, Option<String>),
+            name!(latency_ms, Option<AnyNumeric>),
+            name!(error_class, Option<String>),
+            name!(error, Option<String>),
+            name!(created_at, TimestampWithTimeZone),
+            name!(next_attempt_at, Option<TimestampWithTimeZone>),
+            name!(delivered_at, Option<TimestampWithTimeZone>),
+        ),
+    >,
+    ErrorReport,
+> {
+    on_behalf(|caller| {
+        let most = lim.ok_or(Refusal::Null("lim"))?;
+        if !(1..=MOST).contains(&most) {
+            return Err(Refusal::OutOfRange { argument: "lim", least: "1", most: "1000" });
+        }
+        let status = status.map(str::parse::<Status>).transpose()?;
+        let id = |at: TimestampWithTimeZone| ids::reading(Timestamp(at.into()));
+        let first = DeliveryId(since.map_or(0, id));
+        let end = DeliveryId(until.map_or(i64::MAX, id).min(before.unwrap_or(i64::MAX)));
+        spi::connect(|session| {
+            let webhook = webhook.map(|name| managed::see(session, caller, name)).transpose()?;
+            let page = Page { webhook, status, first, end, most };
+            let all = level::is_administrator(session, caller);
+            let deliveries = list::page(session, caller.role, page, all);
+            Ok(TableIterator::new(deliveries.into_iter().map(row)))
+        })
+    })
+}
+
+fn row(delivery: Delivery) -> Columns {
+    (
+        delivery.id.0,
+        delivery.webhook_id,
+        delivery.webhook,
+        delivery.event_id,
+        delivery.event_type,
+        delivery.schema_name,
+        delivery.table_name,
+        delivery.payload.clone(),
+        JsonText(delivery.payload),
+        delivery.status,
+        delivery.attempts,
+        delivery.status_code,
+        delivery.response_body,
+        delivery.duration_us.map(milliseconds),
+        delivery.error_class,
+        delivery.error,
+        delivery.created_at,
+        delivery.next_attempt_at,
+        delivery.delivered_at,
+    )
+}
