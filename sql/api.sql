@@ -101,16 +101,18 @@ COMMENT ON FUNCTION webhook_watch IS
 $$watches one more table, with its own events, columns, condition and payload_columns.
 Example: SELECT webhook_watch('new-orders', 'order_items', '{INSERT,DELETE}')$$;
 
-CREATE FUNCTION webhook_unwatch(webhook text, table_name regclass) RETURNS void
+CREATE FUNCTION webhook_unwatch(webhook text, table_name regclass, missing_ok boolean DEFAULT false) RETURNS void
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_unwatch_wrapper';
 COMMENT ON FUNCTION webhook_unwatch IS
-$$stops watching a table; events that were captured are still sent.
+$$stops watching a table; events that were captured are still sent. missing_ok: no error where it is not watched, as after
+  the first run of a migration.
 Example: SELECT webhook_unwatch('new-orders', 'order_items')$$;
 
-CREATE FUNCTION webhook_delete(webhook text) RETURNS void
+CREATE FUNCTION webhook_delete(webhook text, missing_ok boolean DEFAULT false) RETURNS void
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_delete_wrapper';
 COMMENT ON FUNCTION webhook_delete IS
-$$removes a webhook with its triggers. What has not been delivered is cancelled and stays in the log.
+$$removes a webhook with its triggers. What has not been delivered is cancelled and stays in the log. missing_ok: no error
+  where there is none of that name, as after the first run of a migration.
 Example: SELECT webhook_delete('new-orders')$$;
 
 CREATE FUNCTION webhook_pause(webhook text) RETURNS void

@@ -3,21 +3,23 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::on_behalf;
+use super::{on_behalf, skip_missing};
 use crate::pg::spi;
 use crate::registry::{self, emitter, managed, watch, webhook};
 
 #[pg_extern(sql = false)]
-fn webhook_delete(webhook: Option<&str>) -> Result<(), ErrorReport> {
+fn webhook_delete(webhook: Option<&str>, missing_ok: Option<bool>) -> Result<(), ErrorReport> {
     on_behalf(|caller| {
-        spi::connect(|session| {
-            let own = emitter::find(session, caller, webhook)?;
-            for watched in watch::list(session, own.id) {
-                watch::remove(session, caller, &watched);
-            }
-            webhook::delete(session, &own)?;
-            registry::changed();
-            Ok(())
+        skip_missing(missing_ok, || {
+            spi::connect(|session| {
+                let own = emitter::find(session, caller, webhook)?;
+                for watched in watch::list(session, own.id) {
+                    watch::remove(session, caller, &watched);
+                }
+                webhook::delete(session, &own)?;
+                registry::changed();
+                Ok(())
+            })
         })
     })
 }

@@ -27,7 +27,7 @@ mod update;
 mod watch;
 
 use pgrx::pg_sys::panic::ErrorReport;
-use pgrx::{AnyNumeric, Array, pg_sys};
+use pgrx::{AnyNumeric, Array, notice, pg_sys};
 
 use crate::host::lock;
 use crate::pg::arguments::Arguments;
@@ -41,6 +41,22 @@ use crate::registry::watch::Given;
 use domain::event::{Events, Operation};
 use domain::refusal::Refusal;
 use domain::secret::{GENERATED_BYTES, Secret};
+
+/// Runs what needs a webhook, or a table that it watches. Where there is none and that is all right, it says so, as DROP .. IF
+/// EXISTS does.
+fn skip_missing(
+    missing_ok: Option<bool>,
+    work: impl FnOnce() -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    let missing_ok = missing_ok.ok_or(Refusal::Null("missing_ok"))?;
+    match work() {
+        Err(missing @ (Refusal::UnknownWebhook(_) | Refusal::NotWatched { .. })) if missing_ok => {
+            notice!("{missing}, skipping");
+            Ok(())
+        }
+        done => done,
+    }
+}
 
 /// Microseconds in the unit that users see.
 fn milliseconds(micros: i64) -> AnyNumeric {

@@ -3,7 +3,7 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{on_behalf, watched, with_triggers, words};
+use super::{on_behalf, skip_missing, watched, with_triggers, words};
 use crate::pg::arguments::Arguments;
 use crate::pg::spi;
 use crate::registry::{self, managed, table, watch};
@@ -28,19 +28,23 @@ fn webhook_watch(given: Arguments<'_>) -> Result<(), ErrorReport> {
 fn webhook_unwatch(
     webhook: Option<&str>,
     table_name: Option<pg_sys::Oid>,
+    missing_ok: Option<bool>,
 ) -> Result<(), ErrorReport> {
     on_behalf(|caller| {
         let relation = table_name.ok_or(Refusal::Null("table_name"))?;
-        spi::connect(|session| {
-            let own = managed::find(session, caller, webhook)?;
-            let watched = watch::list(session, own.id);
-            let Some(watched) = watched.iter().find(|watched| watched.relation == relation) else {
-                let table = table::name(session, relation);
-                return Err(Refusal::NotWatched { webhook: own.name, table });
-            };
-            watch::remove(session, caller, watched);
-            registry::changed();
-            Ok(())
+        skip_missing(missing_ok, || {
+            spi::connect(|session| {
+                let own = managed::find(session, caller, webhook)?;
+                let watched = watch::list(session, own.id);
+                let Some(watched) = watched.iter().find(|watched| watched.relation == relation)
+                else {
+                    let table = table::name(session, relation);
+                    return Err(Refusal::NotWatched { webhook: own.name, table });
+                };
+                watch::remove(session, caller, watched);
+                registry::changed();
+                Ok(())
+            })
         })
     })
 }
