@@ -30,7 +30,7 @@ def measure(stage, seconds):
     assert events > before
     took = stage.db.value(
         "SELECT extract(epoch FROM max(a.started_at) - min(a.started_at)) FROM webhook.attempt a"
-        " JOIN webhook.webhook w ON w.id = a.webhook WHERE w.name = 'healthy' AND a.started_at >= %s", since)
+        " JOIN webhook.webhook w ON w.uuid = a.webhook_id WHERE w.name = 'healthy' AND a.started_at >= %s", since)
     return (events - before) / float(took), stage.delays(since)[1]
 
 
@@ -193,7 +193,7 @@ def due_at_a_start(server, nginx, quick):
         stage.sending(True)
         stage.pid = stage.db.wait_for_worker(other_than=stage.pid)
         yield
-        taken = stage.db.value("SELECT count(DISTINCT webhook) FROM webhook.attempt")
+        taken = stage.db.value("SELECT count(DISTINCT webhook_id) FROM webhook.attempt")
         assert taken > webhooks, f"{taken - 1} of {webhooks} have been sent anything"
     return against(f"{webhooks} webhooks with events due at a start", server, nginx, quick, adversary)
 

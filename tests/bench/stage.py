@@ -42,8 +42,8 @@ class Stage:
     def finished(self, webhook="healthy"):
         """Attempts of a webhook that ended well."""
         return self.db.value(
-            "SELECT count(*) FROM webhook.attempt WHERE verdict = 'delivered' AND webhook ="
-            " (SELECT id FROM webhook.webhook WHERE name = %s)", webhook)
+            "SELECT count(*) FROM webhook.attempt WHERE verdict = 'delivered' AND webhook_id ="
+            " (SELECT uuid FROM webhook.webhook WHERE name = %s)", webhook)
 
     def pgbench(self, script, seconds, clients=8, rate=None, settings=()):
         """Transactions per second of a script of statements, or of TPC-B where there is none; at most
@@ -75,7 +75,7 @@ class Stage:
             "SELECT percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY"
             " extract(epoch FROM a.started_at - e.created_at) * 1000)"
             " FROM webhook.attempt a JOIN webhook.event e ON e.id = a.delivery AND e.xid = a.xid"
-            " JOIN webhook.webhook w ON w.id = a.webhook"
+            " JOIN webhook.webhook w ON w.uuid = a.webhook_id"
             " WHERE w.name = %s AND a.attempt = 1 AND e.created_at >= %s", webhook, since)[0][0]
         return [float(value) for value in row] if row else [0.0, 0.0, 0.0]
 
