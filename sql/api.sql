@@ -105,7 +105,7 @@ CREATE FUNCTION webhook_unwatch(webhook text, table_name regclass, missing_ok bo
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_unwatch_wrapper';
 COMMENT ON FUNCTION webhook_unwatch IS
 $$stops watching a table; events that were captured are still sent. missing_ok: no error where it is not watched, as after
-  the first run of a migration.
+  the first run of a migration; nor where table_name is null, as to_regclass has one that is gone.
 Example: SELECT webhook_unwatch('new-orders', 'order_items')$$;
 
 CREATE FUNCTION webhook_delete(webhook text, missing_ok boolean DEFAULT false) RETURNS void
@@ -253,8 +253,8 @@ CREATE FUNCTION webhook_log(
     )
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_log_wrapper';
 COMMENT ON FUNCTION webhook_log IS
-$$rows of webhook.deliveries, the newest first, fast at any size of the log: of one webhook, or of all that the caller may see,
-  deleted ones among them; with one status or any. since and until (which is not included) go by ids, which are the
+$$rows of webhook.deliveries, the newest first, fast at any size of the log: of one webhook that is there, or of all that the
+  caller may see, deleted ones among them; with one status or any. since and until (which is not included) go by ids, which are the
   microseconds since 2020: within seconds of created_at, but for what came from elsewhere, got another id, or was made while
   a clock was behind. before: the id of the last row of the page before. lim: up to 1000 rows.
 Example: SELECT * FROM webhook_log('new-orders', status => 'dead', since => now() - interval '1 day')$$;

@@ -51,7 +51,7 @@ COMMENT ON COLUMN webhook.deliveries.attempts IS 'requests so far; 0 as well whe
 COMMENT ON COLUMN webhook.deliveries.status_code IS 'HTTP status of the last answer, 0 where there was none; null before the first attempt';
 COMMENT ON COLUMN webhook.deliveries.response_body IS 'the first 4 KiB of that answer';
 COMMENT ON COLUMN webhook.deliveries.latency_ms IS 'how long the last attempt took, in milliseconds';
-COMMENT ON COLUMN webhook.deliveries.error_class IS 'the kind of error of the last attempt; null where a bound or a transform has made it a dead letter';
+COMMENT ON COLUMN webhook.deliveries.error_class IS 'the kind of error of the last attempt, where it is known';
 COMMENT ON COLUMN webhook.deliveries.error IS 'why it has not been delivered';
 COMMENT ON COLUMN webhook.deliveries.created_at IS 'when it happened';
 COMMENT ON COLUMN webhook.deliveries.next_attempt_at IS 'when it is due; null where it is not attempted any more, and before the worker has come to it';
@@ -71,7 +71,7 @@ COMMENT ON COLUMN webhook.dead_letters.attempts IS 'requests so far; 0 as well w
 COMMENT ON COLUMN webhook.dead_letters.status_code IS 'HTTP status of the last answer, 0 where there was none; null before the first attempt';
 COMMENT ON COLUMN webhook.dead_letters.response_body IS 'the first 4 KiB of that answer';
 COMMENT ON COLUMN webhook.dead_letters.latency_ms IS 'how long the last attempt took, in milliseconds';
-COMMENT ON COLUMN webhook.dead_letters.error_class IS 'the kind of error of the last attempt; null where a bound or a transform has made it a dead letter';
+COMMENT ON COLUMN webhook.dead_letters.error_class IS 'the kind of error of the last attempt, where it is known';
 COMMENT ON COLUMN webhook.dead_letters.error IS 'why it has not been delivered';
 COMMENT ON COLUMN webhook.dead_letters.created_at IS 'when it happened';
 COMMENT ON COLUMN webhook.dead_letters.next_attempt_at IS 'null, as in webhook.deliveries';
@@ -93,7 +93,7 @@ COMMENT ON COLUMN webhook.stats.webhook IS 'name of the webhook';
 COMMENT ON COLUMN webhook.stats.delivered IS 'deliveries that the log holds';
 COMMENT ON COLUMN webhook.stats.failed IS 'dead letters that nobody has replayed or cancelled';
 COMMENT ON COLUMN webhook.stats.pending IS 'events that wait to be sent, for the first time or again';
-COMMENT ON COLUMN webhook.stats.oldest_pending_age IS 'how long ago the oldest of those happened';
+COMMENT ON COLUMN webhook.stats.oldest_pending_age IS 'how long ago the one with the lowest id happened';
 COMMENT ON COLUMN webhook.stats.p50_ms IS 'half of the successful attempts took no longer, in milliseconds';
 COMMENT ON COLUMN webhook.stats.p95_ms IS '95 of 100 took no longer';
 COMMENT ON COLUMN webhook.stats.p99_ms IS '99 of 100 took no longer';

@@ -31,6 +31,10 @@ fn webhook_unwatch(
     missing_ok: Option<bool>,
 ) -> Result<(), ErrorReport> {
     on_behalf(|caller| {
+        if table_name.is_none() && missing_ok == Some(true) {
+            notice!("the table does not exist, skipping");
+            return Ok(());
+        }
         let relation = table_name.ok_or(Refusal::Null("table_name"))?;
         skip_missing(missing_ok, || {
             spi::connect(|session| {

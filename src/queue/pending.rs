@@ -14,6 +14,10 @@ use domain::timeline::Timeline;
 use transit::event::{Event, Origin, Spill};
 use transit::track::Claim;
 
+/// Bytes of bodies that are written anew at once because their events are cancelled: some tenths of a second, for which everything
+/// else waits. With less there are more transactions.
+const MOST_SHELVED: i64 = 16 * 1024 * 1024;
+
 /// Before every time.
 const BEGINNING: Timestamp = Timestamp(i64::MIN);
 
@@ -177,7 +181,7 @@ pub fn cancelled_of(session: &Session, ids: Vec<DeliveryId>) -> Vec<(DeliveryId,
 /// is nothing more to do.
 pub fn settle(session: &Session, deliveries: Vec<(DeliveryId, Xid8)>) -> usize {
     let (ids, xids): (Vec<DeliveryId>, Vec<Xid8>) = deliveries.into_iter().unzip();
-    session.run(sql!("queue/shelve"), &[arg(ids.clone()), arg(xids.clone())]);
+    session.run(sql!("queue/shelve"), &[arg(ids.clone()), arg(xids.clone()), arg(MOST_SHELVED)]);
     session.run(sql!("queue/settle"), &[arg(ids), arg(xids)]).count()
 }
 

@@ -218,6 +218,19 @@ def test_dead_letters(items, receiver):
     assert sent(receiver) == [1, 1, 2, 2, 3, 3]
 
 
+def test_many_large_dead_letters(items, receiver):
+    """More bytes than are written anew in one transaction."""
+    receiver.default(reply(422))
+    items.run("CREATE TABLE large (id int, note text)")
+    items.create("hook", receiver.url("/"), table_name="large", max_retries=0)
+    items.run("INSERT INTO large SELECT i, repeat('x', 1000000) FROM generate_series(1, 40) AS i")
+    items.wait_for_status(40, "dead")
+    assert items.value("SELECT count(*) FROM webhook.dead_letters WHERE webhook_cancel(id)") == 40
+    settled(items)
+    assert items.value("SELECT count(*) FROM webhook_log(status => 'cancelled')") == 40
+    assert items.statuses() == {"cancelled": 40}
+
+
 def test_what_cannot_be_cancelled(items, receiver, cluster):
     items.create("hook", receiver.url("/"), table_name="items")
     items.run("INSERT INTO items VALUES (1)")

@@ -36,6 +36,8 @@ def test_a_table_is_unwatched_twice(ann):
     assert notices(ann, UNWATCH) == []
     [(severity, message)] = notices(ann, UNWATCH)
     assert severity == "NOTICE" and message.endswith(", skipping") and "things" in message
+    ann.run("DROP TABLE others")
+    assert notices(ann, "SELECT webhook_unwatch('hook', to_regclass('others'), true)") == [("NOTICE", "the table does not exist, skipping")]
     ann.run(DELETE)
     assert notices(ann, UNWATCH) == [("NOTICE", 'webhook "hook" does not exist, skipping')]
 
@@ -47,6 +49,6 @@ def test_what_belongs_to_others_is_missing_and_stays(ann, people):
 
 
 def test_other_errors_are_errors(ann):
-    for call in ("webhook_delete(NULL, missing_ok => true)", "webhook_delete('hook', NULL)", "webhook_unwatch('hook', NULL, true)"):
+    for call in ("webhook_delete(NULL, missing_ok => true)", "webhook_delete('hook', NULL)", "webhook_unwatch('hook', NULL)"):
         with pytest.raises(psycopg.errors.NullValueNotAllowed):
             ann.run(f"SELECT {call}")

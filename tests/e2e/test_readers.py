@@ -14,6 +14,8 @@ READERS = {
     "replay": "SELECT webhook_replay(max(id)) FROM webhook.deliveries WHERE status = 'delivered' AND event_type = 'INSERT'",
     "replay_all": "SELECT webhook_replay_all('hook', status => 'delivered')",
     "check": "SELECT count(*) FROM webhook_check('hook')",
+    "log": "SELECT count(*) FROM webhook_log('hook')",
+    "all of the log": "SELECT count(*) FROM webhook_log()",
 }
 VIEWS = ("webhooks", "deliveries", "attempts", "dead_letters", "stats", "worker")
 READERS |= {view: f"SELECT count(*) FROM webhook.{view}" for view in VIEWS}

@@ -86,9 +86,14 @@ def test_what_waited_for_a_deleted_webhook_is_cancelled_until_the_ring_forgets_i
     db.run("UPDATE webhook.webhook SET deleted_at = deleted_at - interval '90 seconds' WHERE name = 'gone'")
     turn(db.connection)
     assert db.statuses() == {"delivered": 3, "cancelled": 3}
+    db.run("UPDATE webhook.webhook SET deleted_at = deleted_at - interval '1 day' WHERE name = 'gone'")
+    turn(db.connection)
+    assert db.statuses() == {"delivered": 3, "cancelled": 3}, "nor is its name forgotten"
     for _ in range(SLOTS):
         turn(db.connection)
     assert db.value("SELECT count(*) FROM webhook.pending") == 0
+    turn(db.connection)
+    assert db.value("SELECT count(*) FROM webhook.webhook WHERE name = 'gone'") == 0
 
 
 def test_an_open_transaction_keeps_its_slot(server, make_db, receiver):

@@ -6,6 +6,8 @@ FROM (
     WHERE a.verdict IN ('delivered', 'failed') AND a.delivery >= $1 AND a.delivery < $2
       -- what came from elsewhere has no event here
       AND a.event_slot IS NOT NULL
+      -- forgotten ones are shown to nobody
+      AND EXISTS (SELECT FROM webhook.webhook AS w WHERE w.uuid = a.webhook_id)
     ORDER BY a.delivery DESC
     LIMIT $3
 ) AS k

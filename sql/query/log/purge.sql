@@ -1,8 +1,11 @@
 -- What deleted webhooks have left: their waiting events after the retention, and their names after
--- another one, when the ring holds no event of theirs. And cancelled and replayed deliveries, after the
--- retention and when the ring does not hold them. $2 in the time of the queue.
+-- another one, when nothing is left in the backlog. And cancelled and replayed deliveries, after the
+-- retention. All of that not as long as the ring holds the events. $2 in the time of the queue.
 WITH old AS (
-    SELECT w.id, w.deleted_at < $2 - 2 * make_interval(secs => $1) AS forgotten
+    SELECT
+        w.id,
+        w.deleted_at < $2 - 2 * make_interval(secs => $1)
+            AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.webhook = w.id) AS forgotten
     FROM webhook.webhook AS w
     WHERE w.deleted_at < $2 - make_interval(secs => $1)
 ), pending AS (

@@ -3,7 +3,7 @@ WITH waiting AS (
     DELETE FROM webhook.pending AS p WHERE p.id = $1
     RETURNING
         p.webhook, p.webhook_id, 'infinity'::timestamptz AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts,
-        2::smallint AS stage,
+        greatest(p.stage, 2::smallint) AS stage,
         p.status_code, p.duration_us, $2 AS error, p.response_body,
         p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key, p.imported,
         coalesce(p.dead_at, $3) AS dead_at

@@ -1,9 +1,17 @@
--- Of deliveries $1, whose events transactions $2 wrote, those in the backlog are never due again. Not by UPDATE, which
+-- Of deliveries $1, whose events transactions $2 wrote, those in the backlog are never due again: as many as have
+-- $3 bytes of bodies, and one more. Not by UPDATE, which
 -- shows bodies to logical decoding.
-WITH shelved AS (
+WITH chosen AS (
+    SELECT
+        p.id, p.xid,
+        sum(octet_length(p.payload)) OVER (ORDER BY p.id) - octet_length(p.payload) AS before
+    FROM unnest($1, $2) AS u (id, xid)
+    JOIN webhook.pending AS p ON p.id = u.id AND p.xid = u.xid
+    WHERE p.stage < 3
+), shelved AS (
     DELETE FROM webhook.pending AS p
-    USING unnest($1, $2) AS u (id, xid)
-    WHERE p.id = u.id AND p.xid = u.xid AND p.stage < 3
+    USING chosen AS u
+    WHERE p.id = u.id AND p.xid = u.xid AND u.before < $3
     RETURNING
         p.webhook, p.webhook_id, 'infinity'::timestamptz AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts,
         3::smallint AS stage,
