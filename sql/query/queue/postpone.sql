@@ -10,7 +10,7 @@ WITH attempted AS (
         -- One that has been cancelled meanwhile stays where it is.
         CASE WHEN p.next_at < 'infinity' THEN u.next_at ELSE p.next_at END AS next_at,
         p.id, p.xid, p.created_at, u.first_attempt_at, u.attempts,
-        (CASE WHEN p.stage = 3 THEN 3 WHEN p.next_at < 'infinity' AND u.next_at < 'infinity' THEN 1 ELSE 2 END)::smallint AS stage,
+        (CASE WHEN p.stage > 1 THEN p.stage WHEN u.next_at < 'infinity' THEN 1 ELSE 2 END)::smallint AS stage,
         u.status_code, u.duration_us, u.error, u.error_class, u.response_body,
         p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key, p.imported,
         CASE WHEN p.next_at < 'infinity' AND u.next_at = 'infinity' THEN $10 ELSE p.dead_at END AS dead_at

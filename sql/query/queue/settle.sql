@@ -4,9 +4,8 @@ UPDATE webhook.closed AS c SET settled = true
 FROM unnest($1, $2) AS t (id, xid)
 WHERE c.delivery = t.id
   AND c.xid = t.xid
-  AND (
-      EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = c.delivery AND p.xid = c.xid AND p.stage = 3)
-      OR pg_visible_in_snapshot(c.xid, (SELECT k.snap FROM webhook.cursor AS k))
-      AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = c.delivery AND p.xid = c.xid)
+  AND coalesce(
+      (SELECT p.stage = 3 FROM webhook.pending AS p WHERE p.id = c.delivery AND p.xid = c.xid),
+      pg_visible_in_snapshot(c.xid, (SELECT k.snap FROM webhook.cursor AS k))
   )
 RETURNING c.delivery
