@@ -188,8 +188,8 @@ fn ready(connecting: &mut Vec<Connecting>, until: Option<Instant>) -> io::Result
         return fiber::wait(alone.socket.as_fd(), Until::Writable, until).map(|()| 0);
     };
     let _open = Open::count();
-    for (at, found) in connecting.iter().enumerate() {
-        epoll.add(&found.socket, EpollEvent::new(EpollFlags::EPOLLOUT, at as u64))?;
+    for (at, connection) in connecting.iter().enumerate() {
+        epoll.add(&connection.socket, EpollEvent::new(EpollFlags::EPOLLOUT, at as u64))?;
     }
     loop {
         fiber::wait(epoll.0.as_fd(), Until::Readable, until)?;

@@ -1,6 +1,6 @@
-//! The log: what was attempted, and how long that is kept.
+//! The log: what was attempted, how long that is kept, and lists of deliveries.
 //!
-//! The worker writes attempts, and so does `webhook_test`; the views of `sql/views.sql` read them. What always holds: an
+//! The worker writes attempts, and so does `webhook_test`; the views of `sql/views.sql` read them, and `webhook_log` does. What always holds: an
 //! attempt is a row that is written once and never changed, with the consequences that it has for its event in one
 //! transaction; and a slot of the ring goes as a whole, or stays.
 
