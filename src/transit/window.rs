@@ -207,9 +207,16 @@ impl Windows {
         self.open.iter().any(|window| !window.scans.is_empty())
     }
 
-    /// The number of the oldest window that is not done, where it has been made of several of the first of them.
+    /// The number of the oldest window that is not done, where it has been made of several of the first of them. The first of a
+    /// run is not before it has been opened.
     pub fn first(&self) -> Option<u64> {
-        self.open.front().map(|window| window.first)
+        let none_yet = (self.next_number == RECOVERY).then_some(RECOVERY);
+        self.open.front().map(|window| window.first).or(none_yet)
+    }
+
+    /// The number of the newest window: what has been read so far is in none after it.
+    pub fn newest(&self) -> u64 {
+        self.next_number.saturating_sub(1).max(RECOVERY)
     }
 
     /// All that has been looked at is settled.

@@ -104,8 +104,8 @@ impl Leader {
             time: Time::new(clock, start.timeline),
             schedule,
             sender,
+            ledger: Ledger::new(log, slot, backlog, start.settled.clone(), now),
             reader: Reader::new(start.settled, start.begun),
-            ledger: Ledger::new(log, slot, backlog, now),
             pacing: Pacing::new(now),
             quarantine: Quarantine::new(now),
             errors: 0,
@@ -263,7 +263,8 @@ impl Leader {
     /// The cursor follows what is settled.
     fn advance(&mut self) {
         let settled = self.reader.advance().cloned();
-        self.ledger.advance(settled, self.reader.first_window());
+        let (first, newest) = (self.reader.first_window(), self.reader.newest_window());
+        self.ledger.advance(settled, first, newest);
     }
 
     /// What is to be written of the clock. Where it has been set since the last look, that is soon written.

@@ -1,6 +1,7 @@
 //! What has happened and is not in the database yet, and how far the run has come: written in one transaction for all that
 //! has come in.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
@@ -20,7 +21,7 @@ use crate::registry;
 use delivery::client::Client;
 use domain::clock::Reading;
 use domain::key::DeliveryId;
-use domain::snapshot::Snapshot;
+use domain::snapshot::{Snapshot, Xid8};
 use domain::verdict::Verdict;
 use transit::event::{Settlement, Spill};
 use transit::schedule::Schedule;
@@ -62,8 +63,9 @@ pub(super) struct Ledger {
     since: Option<Instant>,
     backlog: Backlog,
     unlogged: Unlogged,
-    /// The cursor to write, once it is time.
-    cursor: Option<Snapshot>,
+    /// The cursor, and whether it is to be written, once it is time.
+    cursor: Snapshot,
+    moved: bool,
     cursor_written: Instant,
     /// Events have been read or settled since.
     progressed: bool,
@@ -93,7 +95,13 @@ pub(super) struct Written {
 }
 
 impl Ledger {
-    pub(super) fn new(log: Log, slot: i16, backlog: Backlog, now: Instant) -> Self {
+    pub(super) fn new(
+        log: Log,
+        slot: i16,
+        backlog: Backlog,
+        cursor: Snapshot,
+        now: Instant,
+    ) -> Self {
         Self {
             log,
             slot,
@@ -103,7 +111,8 @@ impl Ledger {
             since: None,
             backlog,
             unlogged: Unlogged::default(),
-            cursor: None,
+            cursor,
+            moved: false,
             cursor_written: now,
             progressed: false,
             marked: Some(now),
@@ -170,10 +179,19 @@ impl Ledger {
         &mut self.backlog
     }
 
-    /// Everything that `settled` sees is settled, and the first window of which not all is has this number.
-    pub(super) fn advance(&mut self, settled: Option<Snapshot>, first_window: Option<u64>) {
-        self.cursor = settled.or_else(|| self.cursor.take());
-        self.unlogged.forget_before(first_window);
+    /// Everything that `settled` sees is settled, and the `first` window of which not all is and the `newest` one have these
+    /// numbers.
+    pub(super) fn advance(&mut self, settled: Option<Snapshot>, first: Option<u64>, newest: u64) {
+        if let Some(settled) = settled {
+            self.cursor = settled;
+            self.moved = true;
+        }
+        self.unlogged.forget_before(first, newest);
+    }
+
+    /// What has been delivered, is not logged, and may be behind the cursor.
+    pub(super) fn unlogged(&self) -> HashSet<(DeliveryId, Xid8)> {
+        self.unlogged.all()
     }
 
     /// Events have been read, or the cursor is further than it has been worth writing.
@@ -205,8 +223,7 @@ impl Ledger {
         });
         let rarely =
             |written: Instant| RARELY.saturating_sub(now.saturating_duration_since(written));
-        let cursor =
-            (self.progressed && self.cursor.is_some()).then(|| rarely(self.cursor_written));
+        let cursor = (self.progressed && self.moved).then(|| rarely(self.cursor_written));
         let held = (!self.backlog.holds_nothing()).then(|| self.backlog.again_in(now));
         [attempts, cursor, health, held].into_iter().flatten().min()
     }
@@ -267,7 +284,7 @@ impl Ledger {
         let now = Instant::now();
         let there = self.needs_backlog();
         let rarely = now.duration_since(self.cursor_written) >= RARELY;
-        let cursor = self.cursor.as_ref().filter(|_| rarely && self.progressed);
+        let cursor = (self.moved && rarely && self.progressed).then_some(&self.cursor);
         let healths = schedule.take_health(now);
         let (settlements, spills) = (&self.settlements, &self.spills);
         let nothing_waits = settlements.is_empty() && spills.is_empty() && self.doubled.is_empty();
@@ -351,7 +368,7 @@ impl Ledger {
         }
         self.unlogged.know(&unlogged);
         if cursor.is_some() {
-            self.cursor = None;
+            self.moved = false;
             self.progressed = false;
         }
         Ok(Some(Written { windows: self.forget(level, schedule), backlog_grew, cleared }))
@@ -366,7 +383,7 @@ impl Ledger {
         for settlement in self.settlements.drain(..) {
             schedule.settled(&settlement);
             if level != LogLevel::All {
-                self.unlogged.note(&settlement);
+                self.unlogged.note(&settlement, &self.cursor);
             }
             windows.extend(settlement.window());
         }
@@ -407,7 +424,7 @@ impl Ledger {
         let unlogged = self.unlogged.attempts();
         txn::run(extension, |session| {
             self.log.write(session, self.slot, LogLevel::All, unlogged.iter());
-            cursor::save(session, self.cursor.as_ref(), reading);
+            cursor::save(session, self.moved.then_some(&self.cursor), reading);
             cursor::calm(session);
             left(session);
         })

@@ -89,6 +89,11 @@ impl Reader {
         self.windows.first()
     }
 
+    /// What has been read is in this window or in an older one.
+    pub(super) fn newest_window(&self) -> u64 {
+        self.windows.newest()
+    }
+
     /// Reads the next page: the first one of the newest window where `fresh` allows it, or else one of the oldest where `oldest`
     /// does.
     /// Bodies of those to `skip` are not read.
@@ -163,8 +168,10 @@ impl Reader {
         // Before anything that can fail: nothing else knows of them now.
         ledger.spill(withdrawn);
         self.cancelled = Cancelled::Perhaps;
-        // Some wait for the ring to be read: then there is no hurry.
-        if free && pending::settle(session, cancelled) > 0 && is_full {
+        let all = cancelled.len();
+        let settled = if free { pending::settle(session, cancelled) } else { 0 };
+        // Some wait for the ring to be read: then there is no hurry. There can be more bodies than are moved at once.
+        if settled > 0 && (is_full || settled < all) {
             self.cancelled = Cancelled::Many;
         }
     }

@@ -4,12 +4,12 @@
 //! which not all is settled. So that an orderly end repeats none of them, they are kept in mind until the cursor is past
 //! them, and logged after all where the end comes first.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use crate::pg::settings::LogLevel;
 use domain::key::{DeliveryId, WebhookId};
-use domain::snapshot::Xid8;
+use domain::snapshot::{Snapshot, Xid8};
 use domain::time::Timestamp;
 use domain::verdict::{Answer, Verdict};
 use transit::event::{Attempt, Origin, Settlement};
@@ -20,8 +20,9 @@ const MOST: usize = 100_000;
 
 #[derive(Default)]
 pub(super) struct Unlogged {
-    /// By window.
+    /// By window; those of the backlog by the newest one there was.
     deliveries: BTreeMap<u64, Vec<Delivered>>,
+    newest: u64,
     count: usize,
     /// The slots of the ring that are known, to those who list deliveries, to hold such.
     slots: BTreeSet<i16>,
@@ -45,16 +46,19 @@ impl Unlogged {
         self.count >= MOST
     }
 
-    /// It has not been logged.
-    pub(super) fn note(&mut self, settlement: &Settlement) {
+    /// It has not been logged. Before the cursor is what `settled` sees.
+    pub(super) fn note(&mut self, settlement: &Settlement, settled: &Snapshot) {
         let attempt = &settlement.attempt;
-        let (Origin::Ring { slot, window }, Ok(answer)) = (settlement.origin, &attempt.result)
-        else {
+        let (Some(slot), Ok(answer)) = (attempt.event_slot, &attempt.result) else {
             return;
         };
-        if !settlement.is_delivered() {
+        if !settlement.is_delivered() || settled.sees(attempt.xid) {
             return;
         }
+        let window = match settlement.origin {
+            Origin::Ring { window, .. } => window,
+            Origin::Pending { .. } => self.newest,
+        };
         self.count += 1;
         self.deliveries.entry(window).or_default().push(Delivered {
             delivery: attempt.delivery,
@@ -88,8 +92,9 @@ impl Unlogged {
         self.slots.remove(&slot);
     }
 
-    /// The cursor is past all windows before this one; `None`: past all.
-    pub(super) fn forget_before(&mut self, window: Option<u64>) {
+    /// The cursor is past all windows before this one; `None`: past all. What has been read is in the `newest` at the latest.
+    pub(super) fn forget_before(&mut self, window: Option<u64>, newest: u64) {
+        self.newest = newest;
         let first = self.deliveries.first_key_value().map(|(first, _)| *first);
         if first.is_none_or(|first| window.is_some_and(|window| window <= first)) {
             return;
@@ -97,6 +102,11 @@ impl Unlogged {
         let left = window.map_or_else(BTreeMap::new, |window| self.deliveries.split_off(&window));
         self.deliveries = left;
         self.count = self.deliveries.values().map(Vec::len).sum();
+    }
+
+    /// All of them, for whoever reads the ring again.
+    pub(super) fn all(&self) -> HashSet<(DeliveryId, Xid8)> {
+        self.deliveries.values().flatten().map(|it| (it.delivery, it.xid)).collect()
     }
 
     /// All of them, as they are logged.

@@ -32,7 +32,7 @@ class Load:
         self.last += count
 
     def answered(self):
-        return [json.loads(r.body)["record"]["id"] for r in self.receiver.got() if r.answered == 200]
+        return [json.loads(r.body)["record"]["id"] for r in self.receiver.got("/") if r.answered == 200]
 
     def verify(self):
         """All have arrived, and none has been answered twice."""
@@ -108,6 +108,58 @@ def test_what_is_not_logged_is_not_repeated_either(own_cluster, make_db, receive
     receiver.wait(40)
     assert db.judge.value("SELECT pg_terminate_backend(pid) FROM webhook.worker")
     load.verify()
+
+
+def beside_one_that_hangs(own_cluster, make_db, receiver, **settings):
+    """A database that logs no delivery, and whose cursor stays before an event that waits for its first answer."""
+    server = own_cluster(pg_webhook__log_level="none", **settings)
+    db = make_db(server)
+    prepare(db, receiver)
+    db.run("CREATE TABLE slow (id int, body text)")
+    db.create("silent", receiver.url("/silent"), table_name="slow", timeout_seconds=120)
+    receiver.on("/silent", hang())
+    db.run("INSERT INTO slow VALUES (1, '')")
+    receiver.wait(1, "/silent")
+    return server, db
+
+
+def test_what_is_delivered_by_a_retry_and_not_logged_is_not_repeated_either(own_cluster, make_db, receiver):
+    _, db = beside_one_that_hangs(own_cluster, make_db, receiver)
+    receiver.on("/", reply(500), reply(200))
+    load = Load(db, receiver)
+    load.insert(1)
+    receiver.wait(2, "/")
+    wait_until(lambda: db.judge.value("SELECT count(*) FROM webhook.pending WHERE attempts > 0") == 0, "it to be written down")
+    assert db.judge.value("SELECT pg_terminate_backend(pid) FROM webhook.worker")
+    receiver.wait(2, "/silent")
+    load.insert(1)
+    receiver.wait(3, "/")
+    assert sorted(load.answered()) == [1, 2]
+
+
+def test_what_is_delivered_by_a_retry_while_the_ring_is_read_again_is_not_repeated(own_cluster, make_db, receiver):
+    """A start reads what is behind the cursor again; what waits in the backlog goes out meanwhile."""
+    server, db = beside_one_that_hangs(own_cluster, make_db, receiver)
+    load = Load(db, receiver)
+    # More than is read at once, and it does not compress.
+    db.run(
+        "INSERT INTO slow SELECT 1, (SELECT string_agg(md5(n::text || i), '') FROM generate_series(1, 30000) n)"
+        " FROM generate_series(1, 60) i"
+    )
+    receiver.on("/", reply(500), reply(200))
+    load.insert(1)
+    receiver.wait(1, "/")
+    wait_until(lambda: db.judge.value("SELECT count(*) FROM webhook.pending WHERE attempts > 0") == 1, "it to wait")
+    db.close()
+    server.stop("fast")
+    receiver.on("/silent", after(SLOW, reply(200)))
+    time.sleep(1)
+    server.start()
+    reconnect(server, db)
+    load.insert(1)
+    receiver.wait(3, "/")
+    wait_until(lambda: sum(r.answered == 200 for r in receiver.got("/silent")) == 61, "the others")
+    assert sorted(load.answered()) == [1, 2]
 
 
 @pytest.mark.parametrize("how", ["terminated", "stopped"])

@@ -19,6 +19,7 @@ use domain::time::Timestamp;
 use domain::verdict::Verdict;
 use transit::event::{Attempt, Origin, Settlement, Spill};
 use transit::schedule::Decision;
+use transit::window::RECOVERY;
 
 /// Pages of the ring in one transaction, so that it stays short.
 const PAGES: usize = 4;
@@ -126,7 +127,14 @@ impl Leader {
         let now = Instant::now();
         let fresh = fresh_first && self.schedule.has_room_for_fresh(now);
         let skip = || self.schedule.spilling(now);
-        self.reader.read(session, fresh, self.may_read_on(), skip, self.database.id())
+        let mut page =
+            self.reader.read(session, fresh, self.may_read_on(), skip, self.database.id())?;
+        if page.window == RECOVERY {
+            // From the backlog, in this run.
+            let delivered = self.ledger.unlogged();
+            page.events.retain(|event| !delivered.contains(&(event.id, event.xid)));
+        }
+        Some(page)
     }
 
     /// Decides what becomes of the events of a page.
