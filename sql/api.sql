@@ -259,6 +259,13 @@ $$rows of webhook.deliveries, the newest first, fast at any size of the log: of 
   a clock was behind. before: the id of the last row of the page before. lim: up to 1000 rows.
 Example: SELECT * FROM webhook_log('new-orders', status => 'dead', since => now() - interval '1 day')$$;
 
+CREATE FUNCTION webhook_stats_reset(webhook text DEFAULT NULL) RETURNS void
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_stats_reset_wrapper';
+COMMENT ON FUNCTION webhook_stats_reset IS
+$$has webhook.metrics, and what webhook.stats has from there, begin from nothing: of a webhook, or of all that the caller
+  manages. What the worker has counted in the last second can come after it.
+Example: SELECT webhook_stats_reset('new-orders')$$;
+
 CREATE FUNCTION webhook_arm(keep boolean DEFAULT false, new boolean DEFAULT false) RETURNS boolean
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_arm_wrapper';
 COMMENT ON FUNCTION webhook_arm IS
@@ -295,8 +302,9 @@ Example: SELECT webhook_cancel(id) FROM webhook.deliveries WHERE status = 'retry
 CREATE FUNCTION webhook_grant(role regrole, level text) RETURNS void
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_grant_wrapper';
 COMMENT ON FUNCTION webhook_grant IS
-$$makes a role a viewer, which reads the views, a member, which makes and manages webhooks of its own, or an admin, which
-  manages all of them and the levels of roles. A role has one level: it has this one now, whatever it had before.
+$$makes a role a viewer, which reads the views; a monitor, which reads them for all webhooks, but neither bodies nor
+  answers; a member, which makes and manages webhooks of its own; or an admin, which manages all of them and the levels of
+  roles. A role has one level: it has this one now, whatever it had before.
 Example: SELECT webhook_grant('app', 'member')$$;
 
 CREATE FUNCTION webhook_revoke(role regrole, level text) RETURNS void
@@ -356,6 +364,14 @@ COMMENT ON FUNCTION webhook.workers_status IS 'private: the rows of webhook.work
 CREATE FUNCTION webhook.is_database(system_identifier bigint, database oid) RETURNS boolean
     LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_is_database_wrapper';
 COMMENT ON FUNCTION webhook.is_database IS 'private: whether this is the database of that number, in the server of that number';
+
+CREATE FUNCTION webhook.bounds() RETURNS double precision[]
+    LANGUAGE c IMMUTABLE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_bounds_wrapper';
+COMMENT ON FUNCTION webhook.bounds IS 'private: where the buckets of counts end, in milliseconds';
+
+CREATE FUNCTION webhook.percentile(counts bigint[], part double precision) RETURNS numeric
+    LANGUAGE c IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_percentile_wrapper';
+COMMENT ON FUNCTION webhook.percentile IS 'private: what this part of what is counted in buckets does not exceed, in milliseconds';
 
 CREATE FUNCTION webhook.next_id() RETURNS bigint
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_next_id_wrapper';

@@ -90,13 +90,33 @@ COMMENT ON COLUMN webhook.attempts.error_class IS 'the kind of error';
 COMMENT ON COLUMN webhook.attempts.error IS 'why it has not been delivered';
 
 COMMENT ON COLUMN webhook.stats.webhook IS 'name of the webhook';
-COMMENT ON COLUMN webhook.stats.delivered IS 'deliveries that the log holds';
+COMMENT ON COLUMN webhook.stats.webhook_id IS 'its id in webhook.webhooks';
+COMMENT ON COLUMN webhook.stats.delivered IS 'deliveries that were made since stats_reset';
 COMMENT ON COLUMN webhook.stats.failed IS 'dead letters that nobody has replayed or cancelled';
 COMMENT ON COLUMN webhook.stats.pending IS 'events that wait to be sent, for the first time or again';
 COMMENT ON COLUMN webhook.stats.oldest_pending_age IS 'how long ago the one with the lowest id happened';
-COMMENT ON COLUMN webhook.stats.p50_ms IS 'half of the successful attempts took no longer, in milliseconds';
+COMMENT ON COLUMN webhook.stats.p50_ms IS 'half of the requests since stats_reset took no longer, in milliseconds; as all of these less than 42 % off';
 COMMENT ON COLUMN webhook.stats.p95_ms IS '95 of 100 took no longer';
 COMMENT ON COLUMN webhook.stats.p99_ms IS '99 of 100 took no longer';
+COMMENT ON COLUMN webhook.stats.delivery_p50_ms IS 'half of the deliveries were made no later after the change, in milliseconds: with all waiting and all attempts';
+COMMENT ON COLUMN webhook.stats.delivery_p95_ms IS '95 of 100 were made no later';
+COMMENT ON COLUMN webhook.stats.delivery_p99_ms IS '99 of 100 were made no later';
+COMMENT ON COLUMN webhook.stats.stats_reset IS 'when webhook_stats_reset was last called, or the webhook made or armed';
+
+COMMENT ON COLUMN webhook.metrics.webhook IS 'name of the webhook';
+COMMENT ON COLUMN webhook.metrics.webhook_id IS 'its id in webhook.webhooks';
+COMMENT ON COLUMN webhook.metrics.stats_reset IS 'since when it is counted: when webhook_stats_reset was last called, or the webhook made or armed';
+COMMENT ON COLUMN webhook.metrics.attempts IS 'requests, without those of webhook_test';
+COMMENT ON COLUMN webhook.metrics.answered IS 'those of them that were answered, whatever it was';
+COMMENT ON COLUMN webhook.metrics.delivered IS 'deliveries that were made';
+COMMENT ON COLUMN webhook.metrics.dead IS 'deliveries that became dead letters because they failed, or their transform did';
+COMMENT ON COLUMN webhook.metrics.shed IS 'those that became dead letters because more waited than may';
+COMMENT ON COLUMN webhook.metrics.expired IS 'dead letters that ended because there were more than may be, or for longer';
+COMMENT ON COLUMN webhook.metrics.request_ms IS 'how long all requests took together, in milliseconds';
+COMMENT ON COLUMN webhook.metrics.delivery_ms IS 'how long all deliveries took together, from the change to the answer, with all waiting and all attempts';
+COMMENT ON COLUMN webhook.metrics.bounds_ms IS 'where buckets end, in milliseconds, each the square root of two times the one before; the last one has no end';
+COMMENT ON COLUMN webhook.metrics.request_counts IS 'requests by how long they took: of each bucket';
+COMMENT ON COLUMN webhook.metrics.delivery_counts IS 'deliveries by how long they took, as delivery_ms has it: of each bucket';
 
 COMMENT ON COLUMN webhook.worker.state IS 'running, or why it is not';
 COMMENT ON COLUMN webhook.worker.pid IS 'its process';

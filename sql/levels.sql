@@ -41,7 +41,11 @@ SELECT l.role FROM webhook.held_level AS l WHERE l.level = 'admin';
 COMMENT ON VIEW webhook.administrator IS
     'private: the roles that manage all webhooks: the extension''s owner, and those whose level is admin';
 
--- The rule of webhook.visible for a role that is given. The view says it itself, because it asks for its reader, and once for all
+CREATE VIEW webhook.monitor AS
+SELECT l.role FROM webhook.held_level AS l WHERE l.level = 'monitor';
+COMMENT ON VIEW webhook.monitor IS 'private: the roles that see all webhooks, but neither bodies nor answers, and manage none';
+
+-- The rules of webhook.visible for a role that is given. The view says them itself, because it asks for its reader, and once for all
 -- webhooks.
 CREATE FUNCTION webhook.manages(caller oid, owner oid) RETURNS boolean
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
@@ -51,6 +55,14 @@ AS $$
 $$;
 COMMENT ON FUNCTION webhook.manages IS
     'private: whether a role may manage the webhooks of another: as one that has its rights, or as an admin; owner may be null, where it is gone';
+
+CREATE FUNCTION webhook.sees(caller oid, owner oid) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT webhook.manages(caller, owner)
+        OR EXISTS (SELECT FROM webhook.monitor AS l WHERE pg_has_role(caller, l.role, 'USAGE'))
+$$;
+COMMENT ON FUNCTION webhook.sees IS 'private: whether a role may see the webhooks of another: to manage or to monitor them';
 
 -- Not dumped: in another database what these roles have is as good as somebody's own grant.
 CREATE TABLE webhook.emitter (
@@ -128,12 +140,28 @@ COMMENT ON VIEW webhook.owned IS 'private: webhooks, each with the role that it 
 
 CREATE VIEW webhook.visible WITH (security_barrier) AS
 SELECT w.*
-FROM webhook.owned AS w
-WHERE pg_catalog.pg_has_role(w.role, 'USAGE')
-   OR EXISTS (
-       SELECT FROM webhook.administrator AS l WHERE pg_catalog.pg_has_role(l.role, 'USAGE')
-   )
+FROM (
+    SELECT
+        o.*,
+        -- Bodies and answers, too: not for whoever monitors only.
+        pg_catalog.pg_has_role(o.role, 'USAGE')
+        OR EXISTS (SELECT FROM webhook.administrator AS l WHERE pg_catalog.pg_has_role(l.role, 'USAGE')) AS with_contents
+    FROM webhook.owned AS o
+    -- Otherwise it is asked for twice.
+    OFFSET 0
+) AS w
+WHERE w.with_contents
+   OR EXISTS (SELECT FROM webhook.monitor AS l WHERE pg_catalog.pg_has_role(l.role, 'USAGE'))
 -- No condition of the reader's is applied below this: see views.sql.
 OFFSET 0;
 COMMENT ON VIEW webhook.visible IS
-    'private: the webhooks of roles that the reader is a member of, for an admin all of them';
+    'private: the webhooks of roles that the reader is a member of, for an admin and whoever monitors them all of them';
+
+CREATE VIEW webhook.numbered WITH (security_barrier) AS
+SELECT w.*
+FROM webhook.owned AS w
+WHERE pg_catalog.pg_has_role('pg_monitor', 'USAGE')
+   OR EXISTS (SELECT FROM webhook.visible AS v WHERE v.id = w.id)
+OFFSET 0;
+COMMENT ON VIEW webhook.numbered IS
+    'private: the webhooks whose numbers the reader may see: those that it sees, and for members of pg_monitor all of them';

@@ -168,3 +168,40 @@ CREATE TABLE webhook.health (
     bound_at        timestamptz
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE webhook.health IS 'private: how a webhook''s endpoint answers, written by the worker';
+
+-- Written by the worker alone, at most once a second. A crash loses what has been counted since. Times are in microseconds; what
+-- buckets are is in src/domain/histogram.rs.
+CREATE TABLE webhook.metric (
+    webhook         integer PRIMARY KEY REFERENCES webhook.webhook ON DELETE CASCADE,
+    attempts        bigint NOT NULL,
+    -- those of them that an answer came to
+    answered        bigint NOT NULL,
+    delivered       bigint NOT NULL,
+    -- given up by the worker, or dead from the beginning
+    dead            bigint NOT NULL,
+    request_us      bigint NOT NULL,
+    delivery_us     bigint NOT NULL,
+    request_counts  bigint[] NOT NULL,
+    delivery_counts bigint[] NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE webhook.metric IS 'private: what the worker has counted of a webhook''s deliveries';
+
+-- Insert-only for users, so that none of their open transactions makes the worker wait: what had been counted when somebody reset it.
+-- The last one counts.
+CREATE TABLE webhook.metric_reset (
+    webhook         integer REFERENCES webhook.webhook ON DELETE CASCADE,
+    reset_at        timestamptz NOT NULL,
+    -- null where nothing had been counted
+    attempts        bigint,
+    answered        bigint,
+    delivered       bigint,
+    dead            bigint,
+    shed            bigint,
+    expired         bigint,
+    request_us      bigint,
+    delivery_us     bigint,
+    request_counts  bigint[],
+    delivery_counts bigint[],
+    PRIMARY KEY (webhook, reset_at)
+);
+COMMENT ON TABLE webhook.metric_reset IS 'private: what had been counted when webhook_stats_reset was called';

@@ -308,6 +308,40 @@ LEFT JOIN cancelled AS c ON c.webhook_id = w.uuid
 LEFT JOIN fresh AS f ON f.webhook_id = w.uuid;
 COMMENT ON VIEW webhook.backlog IS 'private: what is to be sent, of all webhooks';
 
+CREATE VIEW webhook.counted AS
+SELECT
+    w.id AS webhook,
+    coalesce(r.reset_at, w.created_at) AS stats_reset,
+    coalesce(m.attempts, 0) - coalesce(r.attempts, 0) AS attempts,
+    coalesce(m.answered, 0) - coalesce(r.answered, 0) AS answered,
+    coalesce(m.delivered, 0) - coalesce(r.delivered, 0) AS delivered,
+    coalesce(m.dead, 0) - coalesce(r.dead, 0) AS dead,
+    coalesce(h.shed, 0) - coalesce(r.shed, 0) AS shed,
+    coalesce(h.expired, 0) - coalesce(r.expired, 0) AS expired,
+    coalesce(m.request_us, 0) - coalesce(r.request_us, 0) AS request_us,
+    coalesce(m.delivery_us, 0) - coalesce(r.delivery_us, 0) AS delivery_us,
+    ARRAY(
+        SELECT coalesce(t.counted, 0) - coalesce(t.before, 0)
+        FROM ROWS FROM (
+            pg_catalog.unnest(webhook.bounds()), pg_catalog.unnest(m.request_counts), pg_catalog.unnest(r.request_counts)
+        ) WITH ORDINALITY AS t (bound, counted, before, place)
+        ORDER BY t.place
+    ) AS request_counts,
+    ARRAY(
+        SELECT coalesce(t.counted, 0) - coalesce(t.before, 0)
+        FROM ROWS FROM (
+            pg_catalog.unnest(webhook.bounds()), pg_catalog.unnest(m.delivery_counts), pg_catalog.unnest(r.delivery_counts)
+        ) WITH ORDINALITY AS t (bound, counted, before, place)
+        ORDER BY t.place
+    ) AS delivery_counts
+FROM webhook.webhook AS w
+LEFT JOIN webhook.metric AS m ON m.webhook = w.id
+LEFT JOIN webhook.health AS h ON h.webhook = w.id
+LEFT JOIN LATERAL (
+    SELECT s.* FROM webhook.metric_reset AS s WHERE s.webhook = w.id ORDER BY s.reset_at DESC LIMIT 1
+) AS r ON true;
+COMMENT ON VIEW webhook.counted IS 'private: what has been counted of webhooks since it was last reset';
+
 -- What is not finished: as webhook_backlog_export returns it, which is a promise.
 CREATE VIEW webhook.unfinished WITH (security_barrier) AS
 SELECT

@@ -1,5 +1,6 @@
 -- The log and the settings as users see them. Each view shows what the reader may see, which is
--- what webhook.visible says; nothing in them is a secret.
+-- what webhook.visible says; nothing in them is a secret. Whoever monitors only sees no bodies and answers, nor what a transform has
+-- said of a row, which is an error without an attempt.
 --
 -- PostgreSQL applies a reader's own conditions to rows that it may not see, too, where they are made of operators that tell
 -- nothing of their values, and EXPLAIN ANALYZE says how many rows have passed: text is guessed letter by letter. So columns
@@ -16,15 +17,15 @@ SELECT
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.event_type END AS event_type,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.schema_name END AS schema_name,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.table_name END AS table_name,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.payload END AS payload,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.payload::json END AS payload_json,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND d.with_contents THEN d.payload END AS payload,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND d.with_contents THEN d.payload::json END AS payload_json,
     d.status,
     d.attempts,
     d.status_code,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.response_body END AS response_body,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND d.with_contents THEN d.response_body END AS response_body,
     pg_catalog.round(d.duration_us / 1000.0, 3) AS latency_ms,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.error_class END AS error_class,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.error END AS error,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND (d.with_contents OR d.attempts > 0) THEN d.error END AS error,
     d.created_at,
     d.next_attempt_at,
     d.delivered_at
@@ -35,7 +36,7 @@ FROM (
         CASE WHEN w.deleted_at IS NOT NULL AND l.status IN ('pending', 'retrying') THEN 'cancelled' ELSE l.status END AS status,
         l.attempts, l.status_code, l.response_body, l.duration_us, l.error_class, l.error, l.created_at,
         CASE WHEN w.deleted_at IS NULL THEN l.next_at END AS next_attempt_at,
-        l.delivered_at, l.wide
+        l.delivered_at, w.with_contents, l.wide
     FROM webhook.listed AS l
     JOIN webhook.visible AS w ON w.uuid = l.webhook_id
     -- No parallel workers: see webhook.listed.
@@ -55,10 +56,10 @@ SELECT
     a.started_at,
     a.verdict,
     a.status_code,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN a.response_body END AS response_body,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND w.with_contents THEN a.response_body END AS response_body,
     pg_catalog.round(a.duration_us / 1000.0, 3) AS latency_ms,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN a.error_class END AS error_class,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN a.error END AS error
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND (w.with_contents OR a.attempt > 0) THEN a.error END AS error
 FROM webhook.logged AS a
 JOIN webhook.visible AS w ON w.uuid = a.webhook_id;
 COMMENT ON VIEW webhook.attempts IS
@@ -173,15 +174,15 @@ SELECT
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.event_type END AS event_type,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.schema_name END AS schema_name,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.table_name END AS table_name,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.payload END AS payload,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.payload::json END AS payload_json,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND w.with_contents THEN d.payload END AS payload,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND w.with_contents THEN d.payload::json END AS payload_json,
     'dead' AS status,
     d.attempts,
     d.status_code,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.response_body END AS response_body,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND w.with_contents THEN d.response_body END AS response_body,
     pg_catalog.round(d.duration_us / 1000.0, 3) AS latency_ms,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.error_class END AS error_class,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.error END AS error,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND (w.with_contents OR d.attempts > 0) THEN d.error END AS error,
     d.created_at,
     NULL::timestamptz AS next_attempt_at,
     NULL::timestamptz AS delivered_at
@@ -194,23 +195,20 @@ COMMENT ON VIEW webhook.dead_letters IS
 CREATE VIEW webhook.stats WITH (security_barrier) AS
 SELECT
     w.name AS webhook,
-    coalesce(a.count, 0) AS delivered,
+    w.uuid AS webhook_id,
+    c.delivered,
     coalesce(d.count, 0) AS failed,
     coalesce(b.count, 0) AS pending,
     pg_catalog.clock_timestamp() - b.oldest AS oldest_pending_age,
-    pg_catalog.round(a.latencies[1]::numeric, 3) AS p50_ms,
-    pg_catalog.round(a.latencies[2]::numeric, 3) AS p95_ms,
-    pg_catalog.round(a.latencies[3]::numeric, 3) AS p99_ms
-FROM webhook.visible AS w
-LEFT JOIN (
-    SELECT
-        t.webhook_id,
-        pg_catalog.count(*) AS count,
-        pg_catalog.percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY t.duration_us / 1e3) AS latencies
-    FROM webhook.attempt AS t
-    WHERE t.verdict = 'delivered'
-    GROUP BY t.webhook_id
-) AS a ON a.webhook_id = w.uuid
+    webhook.percentile(c.request_counts, 0.5) AS p50_ms,
+    webhook.percentile(c.request_counts, 0.95) AS p95_ms,
+    webhook.percentile(c.request_counts, 0.99) AS p99_ms,
+    webhook.percentile(c.delivery_counts, 0.5) AS delivery_p50_ms,
+    webhook.percentile(c.delivery_counts, 0.95) AS delivery_p95_ms,
+    webhook.percentile(c.delivery_counts, 0.99) AS delivery_p99_ms,
+    c.stats_reset
+FROM webhook.numbered AS w
+JOIN webhook.counted AS c ON c.webhook = w.id
 LEFT JOIN (
     SELECT p.webhook_id, pg_catalog.count(*) AS count
     FROM webhook.dead AS p
@@ -220,7 +218,29 @@ LEFT JOIN (
 LEFT JOIN webhook.backlog AS b ON b.webhook = w.id
 WHERE w.deleted_at IS NULL;
 COMMENT ON VIEW webhook.stats IS
-    'each webhook in numbers: what the log holds as delivered and as dead, what waits, and how long deliveries took';
+    'each webhook at a glance: what has been delivered since stats_reset, what is dead and what waits now, and how long requests and deliveries have taken';
+
+CREATE VIEW webhook.metrics WITH (security_barrier) AS
+SELECT
+    w.name AS webhook,
+    w.uuid AS webhook_id,
+    c.stats_reset,
+    c.attempts,
+    c.answered,
+    c.delivered,
+    c.dead,
+    c.shed,
+    c.expired,
+    pg_catalog.round(c.request_us / 1000.0, 3) AS request_ms,
+    pg_catalog.round(c.delivery_us / 1000.0, 3) AS delivery_ms,
+    webhook.bounds() AS bounds_ms,
+    c.request_counts,
+    c.delivery_counts
+FROM webhook.numbered AS w
+JOIN webhook.counted AS c ON c.webhook = w.id
+WHERE w.deleted_at IS NULL;
+COMMENT ON VIEW webhook.metrics IS
+    'what has been counted of each webhook since stats_reset: numbers that only grow, whatever becomes of the log, over restarts. A second old at most where less than fifty webhooks are at work; a crash loses as much';
 
 CREATE VIEW webhook.worker WITH (security_barrier) AS
 SELECT s.state, s.pid, s.started_at, s.threads, s.in_flight, s.last_error

@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 
 use super::on_behalf;
 use crate::host::wake;
+use crate::log::metric;
 use crate::pg::snapshot;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::trigger::{self, Firing};
@@ -34,6 +35,7 @@ fn webhook_arm(keep: Option<bool>, new: Option<bool>) -> Result<bool, ErrorRepor
             if copy {
                 if let Some(held) = held.as_ref().filter(|_| !keep) {
                     installation::forget_what_came(session, held);
+                    metric::reset(session, caller.role, None);
                 }
                 let id = held.as_ref().filter(|_| keep).map(|held| held.id.clone());
                 installation::claim(session, id)?;

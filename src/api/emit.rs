@@ -70,7 +70,7 @@ fn webhook_invoke(
         let webhook = webhook.ok_or(Refusal::Null("webhook"))?;
         spi::connect(|session| {
             // Not locked: as a captured write it neither waits for a change of the webhook nor holds one up.
-            let id = managed::see(session, caller, webhook)?;
+            let id = managed::name(session, caller, webhook)?;
             let rows = session.run(sql!("api/table"), &[arg(composite::relation(&row))]);
             let table: Option<(String, String)> =
                 rows.first().map(|row| (row.value("schema_name"), row.value("table_name")));

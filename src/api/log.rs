@@ -28,8 +28,8 @@ type Columns = (
     String,
     Option<String>,
     Option<String>,
-    String,
-    JsonText,
+    Option<String>,
+    Option<JsonText>,
     String,
     i32,
     Option<i16>,
@@ -61,8 +61,8 @@ fn webhook_log(
             name!(event_type, String),
             name!(schema_name, Option<String>),
             name!(table_name, Option<String>),
-            name!(payload, String),
-            name!(payload_json, JsonText),
+            name!(payload, Option<String>),
+            name!(payload_json, Option<JsonText>),
             name!(status, String),
             name!(attempts, i32),
             name!(status_code, Option<i16>),
@@ -89,7 +89,7 @@ fn webhook_log(
         spi::connect(|session| {
             let webhook = webhook.map(|name| managed::see(session, caller, name)).transpose()?;
             let page = Page { webhook, status, first, end, most };
-            let all = level::is_administrator(session, caller);
+            let all = level::sees_all(session, caller);
             let deliveries = list::page(session, caller.role, page, all);
             Ok(TableIterator::new(deliveries.into_iter().map(row)))
         })
@@ -106,7 +106,7 @@ fn row(delivery: Delivery) -> Columns {
         delivery.schema_name,
         delivery.table_name,
         delivery.payload.clone(),
-        JsonText(delivery.payload),
+        delivery.payload.map(JsonText),
         delivery.status,
         delivery.attempts,
         delivery.status_code,

@@ -18,6 +18,7 @@ mod install;
 mod level;
 mod log;
 mod manage;
+mod metric;
 mod preview;
 mod replay;
 mod secret;

@@ -19,7 +19,7 @@ fn webhook_update(given: Arguments<'_>) -> Result<(), ErrorReport> {
         let table_name: Option<pg_sys::Oid> = given.get("table_name");
         let emitters = roles(given.get("emitters"))?;
         let named = given.get("webhook").ok_or(Refusal::Null("webhook"))?;
-        let id = managed::see(session, caller, named)?;
+        let id = managed::name(session, caller, named)?;
         let checked = Definition::read(&given)?;
         if let Some(url) = &checked.url {
             // Whose name is looked up for seconds, while nothing is locked.

@@ -48,6 +48,11 @@ pub fn reading(time: Timestamp) -> i64 {
     time.0.saturating_sub(EPOCH).clamp(1, LATEST)
 }
 
+/// When an id was drawn, unless ids were ahead of the clock.
+pub fn drawn(id: i64) -> Timestamp {
+    Timestamp(id.saturating_add(EPOCH))
+}
+
 /// The id after `last` at a reading of the clock.
 fn next(last: i64, now: i64) -> i64 {
     now.max(last.saturating_add(1))
@@ -202,6 +207,7 @@ mod tests {
     #[test]
     fn counts_from_2020() {
         assert_eq!(reading(Timestamp(EPOCH + 7)), 7);
+        assert_eq!(drawn(7), Timestamp(EPOCH + 7));
         assert_eq!(reading(Timestamp(0)), 1);
         assert_eq!(reading(Timestamp(i64::MIN)), 1);
         assert_eq!(reading(Timestamp::INFINITY), LATEST);

@@ -18,6 +18,7 @@ pub mod failure;
 pub mod flow;
 pub mod format;
 pub mod header;
+pub mod histogram;
 pub mod ids;
 pub mod key;
 pub mod level;

@@ -64,15 +64,15 @@ pub struct Delivery {
     pub schema_name: Option<String>,
     /// Whose row it is about.
     pub table_name: Option<String>,
-    /// The body.
-    pub payload: String,
+    /// The body, for whoever may see that.
+    pub payload: Option<String>,
     /// Where it stands.
     pub status: String,
     /// Made so far.
     pub attempts: i32,
     /// Of the last answer; 0 where there was none.
     pub status_code: Option<i16>,
-    /// The beginning of it.
+    /// The beginning of it, for the same.
     pub response_body: Option<String>,
     /// How long the last attempt took.
     pub duration_us: Option<i64>,
@@ -141,6 +141,7 @@ fn has_unlogged(session: &Session) -> bool {
 struct Seen {
     name: String,
     deleted: bool,
+    with_contents: bool,
 }
 
 /// What has been found so far.
@@ -156,7 +157,11 @@ impl<'s> List<'s> {
     fn new(session: &'s Session, role: pg_sys::Oid, page: Page) -> Self {
         let rows = session.look_up(sql!("log/seen"), &[arg(role), arg(page.webhook)]);
         let webhook = |row: Row<'_>| {
-            let seen = Seen { name: row.value("name"), deleted: row.value("deleted") };
+            let seen = Seen {
+                name: row.value("name"),
+                deleted: row.value("deleted"),
+                with_contents: row.value("with_contents"),
+            };
             (row.value("uuid"), seen)
         };
         let seen = rows.iter().map(webhook).collect();
@@ -204,6 +209,9 @@ fn delivery(row: Row<'_>, seen: &HashMap<Uuid, Seen>, installation: &str) -> Opt
     let webhook_id = row.get("webhook_id")?;
     let webhook = seen.get(&webhook_id)?;
     let (id, status): (_, String) = (row.value("id"), row.value("status"));
+    let attempts: i32 = row.value("attempts");
+    // What a transform has said of a row is an error without an attempt.
+    let with_error = webhook.with_contents || attempts > 0;
     let cancelled = webhook.deleted && matches!(&status[..], "pending" | "retrying");
     Some(Delivery {
         id,
@@ -213,14 +221,14 @@ fn delivery(row: Row<'_>, seen: &HashMap<Uuid, Seen>, installation: &str) -> Opt
         event_type: row.value("event_type"),
         schema_name: row.get("schema_name"),
         table_name: row.get("table_name"),
-        payload: row.value("payload"),
+        payload: Some(row.value("payload")).filter(|_| webhook.with_contents),
         status: if cancelled { Status::Cancelled.name().to_owned() } else { status },
-        attempts: row.value("attempts"),
+        attempts,
         status_code: row.get("status_code"),
-        response_body: row.get("response_body"),
+        response_body: row.get("response_body").filter(|_| webhook.with_contents),
         duration_us: row.get("duration_us"),
         error_class: row.get("error_class"),
-        error: row.get("error"),
+        error: row.get("error").filter(|_| with_error),
         created_at: row.value("created_at"),
         next_attempt_at: row.get("next_at").filter(|_| !webhook.deleted),
         delivered_at: row.get("delivered_at"),

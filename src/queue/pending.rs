@@ -7,6 +7,7 @@ use pgrx::pg_sys;
 use super::consequences::Waiting;
 use super::ring;
 use crate::pg::spi::{Arg, Row, Session, arg, sql};
+use domain::ids;
 use domain::key::{DeliveryId, WebhookId};
 use domain::snapshot::Xid8;
 use domain::time::{self, Timestamp};
@@ -63,7 +64,7 @@ pub fn claim(
 }
 
 fn event(row: Row<'_>, timeline: &Timeline, due: Timestamp, installation: &str) -> Event {
-    let id = row.value("id");
+    let id: DeliveryId = row.value("id");
     let first_attempt_at = row.get("first_attempt_at").map(|at| timeline.first_attempt(at, due));
     Event {
         id,
@@ -72,6 +73,7 @@ fn event(row: Row<'_>, timeline: &Timeline, due: Timestamp, installation: &str) 
         origin: Origin::Pending { slot: row.get("event_slot") },
         attempts: row.value::<i32>("attempts").unsigned_abs(),
         first_attempt_at,
+        since: ids::drawn(id.0),
         event_id: row.get("event_id").unwrap_or_else(|| ring::event_id(installation, id)),
         body: row.get("payload"),
         failure: None,

@@ -156,7 +156,7 @@ pub fn read(
 }
 
 fn event(row: Row<'_>, window: u64, installation: &str) -> Event {
-    let id = row.value("id");
+    let id: DeliveryId = row.value("id");
     Event {
         id,
         xid: row.value("xid"),
@@ -164,6 +164,7 @@ fn event(row: Row<'_>, window: u64, installation: &str) -> Event {
         origin: Origin::Ring { slot: row.value("slot"), window },
         attempts: 0,
         first_attempt_at: None,
+        since: domain::ids::drawn(id.0),
         event_id: row.get("event_id").unwrap_or_else(|| event_id(installation, id)),
         body: row.get("payload"),
         failure: row.get("failure"),

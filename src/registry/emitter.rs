@@ -17,7 +17,7 @@ use domain::refusal::Refusal;
 /// As for [`managed::find`] and [`hold`].
 pub fn find(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result<Webhook, Refusal> {
     let webhook = webhook.ok_or(Refusal::Null("webhook"))?;
-    let id = managed::see(session, caller, webhook)?;
+    let id = managed::name(session, caller, webhook)?;
     hold(session, Some(id), &[])?;
     // By then the name may be another one's.
     managed::lock(session, caller, id, webhook)

@@ -71,6 +71,12 @@ pub fn is_administrator(session: &Session, caller: &Caller) -> bool {
     rows.first().is_some_and(|row| row.value("administers"))
 }
 
+/// Whether the caller may see all webhooks.
+pub fn sees_all(session: &Session, caller: &Caller) -> bool {
+    let rows = session.look_up(sql!("registry/monitors"), &[arg(caller.role)]);
+    rows.first().is_some_and(|row| row.value("sees_all"))
+}
+
 /// Keeps others from changing levels until the transaction ends, and waits for whoever does.
 ///
 /// # Errors

@@ -48,7 +48,7 @@ impl Webhook {
 /// [`Refusal::AmbiguousWebhook`].
 pub fn find(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result<Webhook, Refusal> {
     let webhook = webhook.ok_or(Refusal::Null("webhook"))?;
-    let id = see(session, caller, webhook)?;
+    let id = name(session, caller, webhook)?;
     lock(session, caller, id, webhook)
 }
 
@@ -74,7 +74,7 @@ pub fn lock(
 /// As for [`find`].
 pub fn look(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result<Webhook, Refusal> {
     let webhook = webhook.ok_or(Refusal::Null("webhook"))?;
-    let id = see(session, caller, webhook)?;
+    let id = name(session, caller, webhook)?;
     let args = [arg(id), arg(caller.role)];
     let rows = snapshot::with_latest(|| session.look_up(sql!("registry/look"), &args));
     found(&rows, id, webhook)
@@ -97,9 +97,27 @@ fn found(rows: &Rows<'_>, id: WebhookId, webhook: &str) -> Result<Webhook, Refus
 /// # Errors
 ///
 /// As for [`find`].
+pub fn name(session: &Session, caller: &Caller, webhook: &str) -> Result<WebhookId, Refusal> {
+    named(session, caller, webhook, false)
+}
+
+/// As [`name`], for whom it will do to see it.
+///
+/// # Errors
+///
+/// As for [`find`], of those that the caller may see.
 pub fn see(session: &Session, caller: &Caller, webhook: &str) -> Result<WebhookId, Refusal> {
+    named(session, caller, webhook, true)
+}
+
+fn named(
+    session: &Session,
+    caller: &Caller,
+    webhook: &str,
+    only_seen: bool,
+) -> Result<WebhookId, Refusal> {
     // As it is now: an old snapshot shows what is somebody else's by now.
-    let args = [arg(webhook), arg(caller.role)];
+    let args = [arg(webhook), arg(caller.role), arg(only_seen)];
     let rows = snapshot::with_latest(|| session.look_up(sql!("registry/find"), &args));
     let found: Vec<(WebhookId, bool)> =
         rows.iter().map(|row| (row.value("id"), row.value("is_owner"))).collect();

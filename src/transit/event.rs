@@ -63,6 +63,8 @@ pub struct Event {
     pub attempts: u32,
     /// When the first of them began, in the time of the queue.
     pub first_attempt_at: Option<Timestamp>,
+    /// When it was written; where its transaction is known to have been open later, that.
+    pub since: Timestamp,
     /// The public id.
     pub event_id: String,
     /// The body; `None` where it was clear that it is not needed.
@@ -138,6 +140,8 @@ pub struct Settlement {
     pub attempt: Attempt,
     /// Where the event's row is.
     pub origin: Origin,
+    /// As that of its event.
+    pub since: Timestamp,
     /// When the delivery's first attempt began, in the time of the queue.
     pub first_attempt_at: Timestamp,
     /// When the delivery is due again, in the time of the queue; at infinity when it is dead.

@@ -17,5 +17,6 @@ pub mod pacing;
 pub mod route;
 pub mod schedule;
 pub mod sending;
+pub mod tally;
 pub mod track;
 pub mod window;

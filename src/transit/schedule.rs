@@ -43,6 +43,7 @@ struct Delivery {
     xid: Xid8,
     origin: Origin,
     first_attempt_at: Option<Timestamp>,
+    since: Timestamp,
 }
 
 /// What becomes of an event.
@@ -314,6 +315,7 @@ impl<Q: Queues> Schedule<Q> {
             xid: event.xid,
             origin: event.origin,
             first_attempt_at: event.first_attempt_at,
+            since: event.since,
         };
         self.deliveries.insert(event.id, delivery);
         self.outbox.entry(event.webhook).or_default().push(parcel);

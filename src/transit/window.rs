@@ -15,6 +15,7 @@ use std::collections::VecDeque;
 
 use domain::key::DeliveryId;
 use domain::snapshot::{Snapshot, Xid8};
+use domain::time::Timestamp;
 
 /// Late transactions at most this far behind the lower snapshot's end are read in one scan with the new
 /// ones; those further behind get a scan each, which costs less than reading what lies between again.
@@ -54,8 +55,9 @@ pub enum Scan {
 #[derive(Debug)]
 pub struct Windows {
     open: VecDeque<Window>,
-    /// The upper snapshot of the newest window ever.
+    /// The upper snapshot of the newest window ever, and when it was as current.
     newest: Snapshot,
+    newest_at: Timestamp,
     /// Everything that this sees is settled.
     settled: Snapshot,
     next_number: u64,
@@ -67,6 +69,8 @@ struct Window {
     first: u64,
     number: u64,
     lower: Snapshot,
+    /// When nothing had committed yet of what is in it.
+    since: Timestamp,
     upper: Snapshot,
     scans: VecDeque<Scan>,
     /// A page has been read.
@@ -91,24 +95,34 @@ impl Window {
 impl Windows {
     /// Continues where everything that `settled` sees has been settled.
     pub fn new(settled: Snapshot) -> Self {
-        Self { open: VecDeque::new(), newest: settled.clone(), settled, next_number: RECOVERY }
+        let newest = settled.clone();
+        let newest_at = Timestamp(i64::MIN);
+        Self { open: VecDeque::new(), newest, newest_at, settled, next_number: RECOVERY }
     }
 
-    /// Opens a window up to `now`, unless nothing can be in it.
-    pub fn extend(&mut self, now: Snapshot) {
-        if now == self.newest || self.is_crowded() {
+    /// Opens a window up to `now`, which is current at this time, unless nothing can be in it.
+    pub fn extend(&mut self, now: Snapshot, at: Timestamp) {
+        if now == self.newest {
+            self.newest_at = at;
+            return;
+        }
+        if self.is_crowded() {
             return;
         }
         // One that nothing has been read of grows: while none may be read, all polls share one.
         let grows =
             |window: &Window| !window.begun && !window.is_read() && window.number != RECOVERY;
         let grown = if self.open.back().is_some_and(grows) { self.open.pop_back() } else { None };
-        let lower = grown.map_or_else(|| self.newest.clone(), |window| window.lower);
+        let (lower, since) = match grown {
+            Some(window) => (window.lower, window.since),
+            None => (self.newest.clone(), self.newest_at),
+        };
         let scans = scans(&lower, &now);
         self.open.push_back(Window {
             first: self.next_number,
             number: self.next_number,
             lower,
+            since,
             upper: now.clone(),
             scans,
             begun: false,
@@ -116,6 +130,7 @@ impl Windows {
         });
         self.next_number += 1;
         self.newest = now;
+        self.newest_at = at;
         if self.open.len() >= MOST {
             self.merge();
         }
@@ -173,6 +188,12 @@ impl Windows {
         }
     }
 
+    /// When nothing had committed yet of what is in window `number`.
+    pub fn since(&self, number: u64) -> Option<Timestamp> {
+        let index = self.open.partition_point(|window| window.number < number);
+        self.open.get(index).map(|window| window.since)
+    }
+
     /// One event of window `number` is settled.
     pub fn settled(&mut self, number: u64) {
         if let Some(window) = self.find(number) {
@@ -216,7 +237,7 @@ impl Windows {
 
     /// The number of the newest window: what has been read so far is in none after it.
     pub fn newest(&self) -> u64 {
-        self.next_number.saturating_sub(1).max(RECOVERY)
+        self.next_number.saturating_sub(1)
     }
 
     /// All that has been looked at is settled.
@@ -251,6 +272,8 @@ fn scans(lower: &Snapshot, upper: &Snapshot) -> VecDeque<Scan> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NOW: Timestamp = Timestamp(7);
 
     fn snapshot(text: &str) -> Snapshot {
         text.parse().unwrap()
@@ -324,7 +347,7 @@ mod tests {
                     }
                     _ => {
                         let xip = running.iter().map(|(xid, _)| Xid8(*xid)).collect();
-                        windows.extend(Snapshot::new(Xid8(next), xip));
+                        windows.extend(Snapshot::new(Xid8(next), xip), NOW);
                         if random.bool() {
                             got.extend(read(&mut windows, &committed, 1 + round % 7));
                         }
@@ -335,7 +358,7 @@ mod tests {
                 committed.extend(events.iter().copied());
                 events
             }));
-            windows.extend(Snapshot::new(Xid8(next), vec![]));
+            windows.extend(Snapshot::new(Xid8(next), vec![]), NOW);
             got.extend(read(&mut windows, &committed, 3));
             got.sort_unstable();
             expected.sort_unstable();
@@ -348,10 +371,10 @@ mod tests {
     #[test]
     fn nothing_new_opens_nothing() {
         let mut windows = Windows::new(snapshot("5:9:5"));
-        windows.extend(snapshot("5:9:5"));
+        windows.extend(snapshot("5:9:5"), NOW);
         assert!(windows.open.is_empty());
         // a transaction ended without an event: one scan that finds nothing, and the cursor moves
-        windows.extend(snapshot("9:9:"));
+        windows.extend(snapshot("9:9:"), NOW);
         let (number, _) = windows.fresh().unwrap();
         windows.took(number, 0, None);
         assert_eq!(windows.advance(), Some(&snapshot("9:9:")));
@@ -362,7 +385,7 @@ mod tests {
     fn the_cursor_waits_for_the_oldest_and_done_windows_collapse() {
         let mut windows = Windows::new(snapshot("1:1:"));
         for xmax in 2..100 {
-            windows.extend(Snapshot::new(Xid8(xmax), vec![]));
+            windows.extend(Snapshot::new(Xid8(xmax), vec![]), NOW);
             let (number, _) = windows.fresh().unwrap();
             let outstanding = usize::from(xmax == 2 || xmax == 50);
             windows.took(number, outstanding, None);
@@ -379,7 +402,7 @@ mod tests {
     fn windows_that_may_not_be_read_are_one() {
         let mut windows = Windows::new(snapshot("1:1:"));
         for xmax in 2..100 {
-            windows.extend(Snapshot::new(Xid8(xmax), vec![]));
+            windows.extend(Snapshot::new(Xid8(xmax), vec![]), NOW);
         }
         assert_eq!(windows.open.len(), 2, "what an earlier run has left is for itself");
         let events: Vec<(u64, i64)> = (1..100).map(|xid| (xid, xid as i64)).collect();
@@ -395,7 +418,7 @@ mod tests {
         let mut windows = Windows::new(snapshot("1:1:"));
         let mut numbers = Vec::new();
         for xmax in 2..10_000 {
-            windows.extend(Snapshot::new(Xid8(xmax), vec![]));
+            windows.extend(Snapshot::new(Xid8(xmax), vec![]), NOW);
             let (number, _) = windows.fresh().unwrap();
             windows.took(number, 1, None);
             numbers.push(number);
@@ -407,7 +430,7 @@ mod tests {
         assert!(windows.open.is_empty());
         // Of each a page is read, and there is more.
         for xmax in 10_000..20_000 {
-            windows.extend(Snapshot::new(Xid8(xmax), vec![]));
+            windows.extend(Snapshot::new(Xid8(xmax), vec![]), NOW);
             if let Some((number, _)) = windows.fresh() {
                 windows.took(number, 0, Some((Xid8(xmax - 1), DeliveryId(1))));
             }
@@ -416,7 +439,7 @@ mod tests {
         let (number, _) = windows.oldest().unwrap();
         windows.took(number, 0, None);
         assert!(windows.advance().is_some() && !windows.is_crowded());
-        windows.extend(snapshot("30000:30000:"));
+        windows.extend(snapshot("30000:30000:"), NOW);
         read(&mut windows, &[], 1);
         assert_eq!(windows.advance(), Some(&snapshot("30000:30000:")));
     }
@@ -431,5 +454,20 @@ mod tests {
             lower: snapshot("10:1000:10,20,990,995"),
         };
         assert_eq!(scans, [range, Scan::Transaction { xid: Xid8(10), after: DeliveryId::FIRST }]);
+    }
+
+    #[test]
+    fn a_window_is_since_the_last_look_that_saw_nothing_of_it() {
+        let mut windows = Windows::new(snapshot("1:1:"));
+        windows.extend(snapshot("2:2:"), Timestamp(10));
+        assert_eq!(
+            windows.since(RECOVERY),
+            Some(Timestamp(i64::MIN)),
+            "by whom it was seen is not known"
+        );
+        windows.extend(snapshot("2:2:"), Timestamp(20));
+        windows.extend(snapshot("3:3:"), Timestamp(30));
+        windows.extend(snapshot("4:4:"), Timestamp(40));
+        assert_eq!(windows.since(2), Some(Timestamp(20)), "one that has grown");
     }
 }

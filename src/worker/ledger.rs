@@ -11,6 +11,7 @@ use super::unlogged::Unlogged;
 use crate::host::txn::{self, TxnError};
 use crate::host::wake;
 use crate::log::attempt::Log;
+use crate::log::metric;
 use crate::pg::debug::debug;
 use crate::pg::identity::Extension;
 use crate::pg::settings::{self, LogLevel};
@@ -25,6 +26,7 @@ use domain::snapshot::{Snapshot, Xid8};
 use domain::verdict::Verdict;
 use transit::event::{Settlement, Spill};
 use transit::schedule::Schedule;
+use transit::tally::Tallies;
 
 /// Attempts that are written at once where they come fast. Fewer cost more, as each transaction is flushed to the disk; more are
 /// repeated after a crash.
@@ -63,6 +65,7 @@ pub(super) struct Ledger {
     since: Option<Instant>,
     backlog: Backlog,
     unlogged: Unlogged,
+    tallies: Tallies,
     /// The cursor, and whether it is to be written, once it is time.
     cursor: Snapshot,
     moved: bool,
@@ -111,6 +114,7 @@ impl Ledger {
             since: None,
             backlog,
             unlogged: Unlogged::default(),
+            tallies: Tallies::new(now),
             cursor,
             moved: false,
             cursor_written: now,
@@ -225,7 +229,7 @@ impl Ledger {
             |written: Instant| RARELY.saturating_sub(now.saturating_duration_since(written));
         let cursor = (self.progressed && self.moved).then(|| rarely(self.cursor_written));
         let held = (!self.backlog.holds_nothing()).then(|| self.backlog.again_in(now));
-        [attempts, cursor, health, held].into_iter().flatten().min()
+        [attempts, cursor, health, held, self.tallies.due_in(now)].into_iter().flatten().min()
     }
 
     /// Writes everything that waits. After an error it still waits. Where somebody is in the way in the backlog, or something
@@ -287,8 +291,9 @@ impl Ledger {
         let cursor = (self.moved && rarely && self.progressed).then_some(&self.cursor);
         let healths = schedule.take_health(now);
         let (settlements, spills) = (&self.settlements, &self.spills);
+        let tallies = self.tallies.due(settlements, now);
         let nothing_waits = settlements.is_empty() && spills.is_empty() && self.doubled.is_empty();
-        if nothing_waits && healths.is_empty() && cursor.is_none() {
+        if nothing_waits && healths.is_empty() && cursor.is_none() && tallies.is_empty() {
             return Ok(Some(Written::default()));
         }
         // Also where the cursor stays: by that the next run knows how long there was none.
@@ -324,6 +329,7 @@ impl Ledger {
             pending::postpone(session, &consequences::postponements(settlements), clock);
             pending::finish(session, consequences::delivered(settlements));
             registry::health::write(session, &healths);
+            metric::add(session, &tallies);
             let paused = registry::health::pause(session, consequences::gone(settlements));
             if marks {
                 cursor::save(session, cursor, facts.reading);
@@ -371,6 +377,7 @@ impl Ledger {
             self.moved = false;
             self.progressed = false;
         }
+        self.tallies.count(&self.settlements, &tallies, now);
         Ok(Some(Written { windows: self.forget(level, schedule), backlog_grew, cleared }))
     }
 
@@ -421,12 +428,15 @@ impl Ledger {
         reading: Reading,
         left: impl FnOnce(&Session),
     ) -> Result<(), TxnError> {
-        let unlogged = self.unlogged.attempts();
+        let (unlogged, tallies) = (self.unlogged.attempts(), self.tallies.all());
         txn::run(extension, |session| {
             self.log.write(session, self.slot, LogLevel::All, unlogged.iter());
             cursor::save(session, self.moved.then_some(&self.cursor), reading);
             cursor::calm(session);
+            metric::add(session, &tallies);
             left(session);
-        })
+        })?;
+        self.tallies.count(&[], &tallies, Instant::now());
+        Ok(())
     }
 }

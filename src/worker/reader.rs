@@ -8,6 +8,7 @@ use crate::queue::ring::{self, Handled};
 use delivery::client::Client;
 use domain::key::{DeliveryId, WebhookId};
 use domain::snapshot::{Snapshot, Xid8};
+use domain::time::Timestamp;
 use transit::event::Event;
 use transit::schedule::Schedule;
 use transit::window::{RECOVERY, Windows};
@@ -54,9 +55,9 @@ impl Reader {
         Self { windows: Windows::new(settled), begun, cancelled: Cancelled::Perhaps }
     }
 
-    /// What has committed by `now` may be read.
-    pub(super) fn open(&mut self, now: Snapshot) {
-        self.windows.extend(now);
+    /// What has committed by `now`, which is current at this time, may be read.
+    pub(super) fn open(&mut self, now: Snapshot, at: Timestamp) {
+        self.windows.extend(now, at);
     }
 
     /// Something has not been read.
@@ -114,6 +115,10 @@ impl Reader {
         if window == RECOVERY {
             handled = ring::handled(session, &events);
             events.retain(|event| !handled.has(event));
+        }
+        let open = self.windows.since(window);
+        for event in &mut events {
+            event.since = event.since.max(open.unwrap_or(event.since));
         }
         let begun = &self.begun;
         wal::flush_commits(events.iter().map(|event| event.xid).filter(|xid| !begun.sees(*xid)));

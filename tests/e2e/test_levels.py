@@ -144,7 +144,7 @@ def test_arguments(db, role):
             assert refused(db.connection, statement, *arguments) == state, (function, arguments)
     with pytest.raises(psycopg.errors.InvalidParameterValue) as caught:
         db.run("SELECT webhook_grant(%s, 'owner')", ann)
-    assert caught.value.diag.message_hint == "It is one of viewer, member, admin."
+    assert caught.value.diag.message_hint == "It is one of viewer, monitor, member, admin."
     assert db.rows("SELECT * FROM webhook.level") == []
 
 

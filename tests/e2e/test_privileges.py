@@ -14,7 +14,7 @@ from harness import wait_until
 from harness.receiver import reply
 
 TABLE = pathlib.Path(__file__).with_name("privileges.txt")
-ROLES = ["superuser", "owner", "admin", "member", "viewer", "nobody"]
+ROLES = ["superuser", "owner", "admin", "member", "monitor", "viewer", "nobody"]
 LEGEND = """\
 # What each role can do with each object of the extension. owner is that of the database; it has no level.
 # schemas: U USAGE, C CREATE. functions: X EXECUTE. sequences: S SELECT, U USAGE.
@@ -47,7 +47,7 @@ def people(db, cluster):
         db.run(f"CREATE ROLE {name} LOGIN")
         db.run(f"CREATE SCHEMA {name} AUTHORIZATION {name}")
         db.run(f"CREATE TABLE {name}.things (id int PRIMARY KEY); ALTER TABLE {name}.things OWNER TO {name}")
-        if role in ("admin", "member", "viewer"):
+        if role in ("admin", "member", "monitor", "viewer"):
             db.run("SELECT webhook_grant(%s, %s)", name, role)
         connections[role] = cluster.connect(db.name, user=name)
     db.run(f"ALTER DATABASE {db.name} OWNER TO {names['owner']}")

@@ -24,5 +24,5 @@ FROM (
     SELECT NULL, NULL, l.role, l.severity, l.problem, l.hint FROM webhook.level_problem AS l
 ) AS p
 WHERE ($1 IS NULL OR p.webhook = $1)
-  AND webhook.manages($2, p.role)
+  AND webhook.sees($2, p.role)
 ORDER BY 1, 2, 3

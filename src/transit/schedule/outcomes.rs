@@ -62,6 +62,7 @@ impl<Q: Queues> Schedule<Q> {
         let settlement = Settlement {
             attempt,
             origin: delivery.origin,
+            since: delivery.since,
             first_attempt_at,
             gone,
             next_at: match verdict {

@@ -118,6 +118,7 @@ fn event(id: i64, webhook: i32) -> Event {
         origin: Origin::Ring { slot: 0, window: 3 },
         attempts: 0,
         first_attempt_at: None,
+        since: NOW,
         event_id: format!("evt_x_{id}"),
         body: Some("{}".to_owned()),
         failure: None,

@@ -28,6 +28,8 @@ impl Leader {
     /// Reads changed definitions, due events of the backlog and new events of the ring, and hands them
     /// to the threads when the transaction has ended.
     pub(super) fn poll(&mut self, unasked: bool) -> Result<(), TxnError> {
+        // Before the snapshot: what that does not see has not committed by then.
+        let began = Timestamp::from(self.time.moment().wall);
         let result = txn::run(self.extension, |session| {
             if unasked {
                 self.database.check(session, self.extension);
@@ -41,7 +43,7 @@ impl Leader {
                 self.claim(session);
             }
             if self.reads() {
-                self.reader.open(snapshot::current());
+                self.reader.open(snapshot::current(), began);
                 self.read(session);
             }
         });
@@ -193,6 +195,7 @@ impl Leader {
         let settlement = Settlement {
             attempt,
             origin: Origin::Ring { slot: event.slot, window: event.window },
+            since: Timestamp::from(at.wall),
             first_attempt_at: at.clock,
             next_at: Some(Timestamp::INFINITY),
             gone: None,

@@ -29,6 +29,9 @@ QUERIES = {
     "failed attempts": "SELECT * FROM webhook.attempts WHERE webhook_id = '{uuid}' AND verdict <> 'delivered'"
                        " ORDER BY started_at DESC LIMIT 50",
     "dead letters": "SELECT * FROM webhook.dead_letters LIMIT 50",
+    "webhooks": "SELECT * FROM webhook.webhooks",
+    "stats": "SELECT * FROM webhook.stats",
+    "metrics": "SELECT * FROM webhook.metrics",
 }
 
 _FILL = """

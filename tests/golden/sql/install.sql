@@ -19,6 +19,7 @@ ORDER BY c.relname COLLATE "C";
 \d webhook.attempts
 \d webhook.dead_letters
 \d webhook.stats
+\d webhook.metrics
 \d webhook.worker
 
 -- Everything that a user may meet says what it is.
