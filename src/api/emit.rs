@@ -26,6 +26,9 @@ fn webhook_emit(event_type: Option<&str>, data: Option<Json>) -> Result<i32, Err
         if event_type.contains('*') {
             return Err(Refusal::Pattern(event_type.to_owned()));
         }
+        if event::is_operational(event_type) {
+            return Err(Refusal::ReservedType(event_type.to_owned()));
+        }
         spi::connect(|session| {
             // As it is now: an old snapshot shows webhooks that do not hear the caller any more.
             let args = [arg(caller.role)];

@@ -5,5 +5,6 @@
 
 pub mod casts;
 pub mod image;
+pub mod notice;
 pub mod recipient;
 pub mod transform;

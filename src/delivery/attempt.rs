@@ -13,7 +13,7 @@ use super::tls::HANDSHAKE;
 use super::transport::LARGEST_HEAD;
 use domain::failure::{ErrorClass, Failure};
 use domain::redirect;
-use domain::verdict::Answer;
+use domain::verdict::{self, Answer};
 use transit::sending::{Exchange, Parcel};
 
 /// Bytes of an answer's body that are kept in the log, for whoever looks for the cause of a failure.
@@ -62,6 +62,8 @@ fn exchange(endpoint: &Endpoint, parcel: &Parcel, now: SystemTime) -> Result<Ans
     Ok(Answer {
         status: parts.status.as_u16(),
         retry_after: value(header::RETRY_AFTER).map(str::to_owned),
+        request: value(HeaderName::from_static("webhook-delivery"))
+            .and_then(verdict::Request::parse),
         points_to: location.and_then(redirect::place),
         body: read(body.into_reader()),
     })

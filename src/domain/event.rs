@@ -106,6 +106,19 @@ pub fn check_type(word: &str) -> Result<&str, UnknownEvent> {
     if good { Ok(word) } else { Err(unknown(word)) }
 }
 
+/// What the types of operational events begin with, which nobody else emits.
+const OPERATIONAL: &str = "pg_webhook.";
+
+/// Whether it is the type of an operational event.
+pub fn is_operational(event_type: &str) -> bool {
+    event_type.starts_with(OPERATIONAL)
+}
+
+/// Whether `pattern` asks for operational events of this type: it has to say so, because `*` is meant for an application's own.
+pub fn asks_for(pattern: &str, event_type: &str) -> bool {
+    is_operational(pattern) && matches(pattern, event_type)
+}
+
 /// Whether `pattern`, in which `*` stands for any characters, matches the whole of `event_type`.
 pub fn matches(pattern: &str, event_type: &str) -> bool {
     let mut pieces = pattern.split('*');

@@ -95,6 +95,9 @@ pub enum Refusal {
     /// An event has one type.
     #[error("\"{0}\" is a pattern; an event has one type")]
     Pattern(String),
+    /// What happens to webhooks themselves is told by types of ours.
+    #[error("\"{0}\" is a type of operational events, which nobody else emits")]
+    ReservedType(String),
     /// The format.
     #[error(transparent)]
     Format(#[from] UnknownFormat),

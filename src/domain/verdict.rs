@@ -27,10 +27,30 @@ pub struct Answer {
     pub status: u16,
     /// The `Retry-After` header, if the answer had one.
     pub retry_after: Option<String>,
+    /// What the answer asks for, where it says so.
+    pub request: Option<Request>,
     /// Where a redirect points to, as it may be shown ([`super::redirect`]).
     pub points_to: Option<String>,
     /// The beginning of the body, as text (see `delivery::attempt`).
     pub body: String,
+}
+
+/// What a receiver can ask for in the header `webhook-delivery`, whatever the status of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// Nothing more before somebody resumes the webhook.
+    Pause,
+    /// Not this delivery again.
+    Abort,
+}
+
+impl Request {
+    /// What the header says; `None` where that is something else.
+    pub fn parse(value: &str) -> Option<Self> {
+        let value = value.trim();
+        let all = [(Self::Pause, "pause"), (Self::Abort, "abort")];
+        all.into_iter().find(|(_, word)| value.eq_ignore_ascii_case(word)).map(|(it, _)| it)
+    }
 }
 
 /// What becomes of the delivery.
@@ -77,9 +97,15 @@ pub fn failure_of(result: &Result<Answer, Failure>) -> Option<Failure> {
     }
 }
 
-/// Whether an answer asks never to be called again (410 Gone): its webhook is paused.
-pub fn gone(answer: &Answer) -> bool {
-    answer.status == 410
+/// Why the webhook is paused by an answer, if it is.
+pub fn pauses(answer: &Answer) -> Option<&'static str> {
+    match (answer.status, answer.request) {
+        (410, _) => Some("its endpoint answered 410 Gone; events are kept until it is resumed"),
+        (_, Some(Request::Pause)) => Some(
+            "its endpoint answered webhook-delivery: pause; events are kept until it is resumed",
+        ),
+        _ => None,
+    }
 }
 
 /// Whether the end of an attempt says that its endpoint is not there or not well, so that others need not be tried. An
@@ -108,6 +134,7 @@ pub fn judge(
 ) -> Verdict {
     let (asked, throttled) = match outcome {
         Ok(answer) if failure(answer).is_none() => return Verdict::Delivered,
+        Ok(Answer { request: Some(Request::Abort), .. }) => return Verdict::Dead,
         Ok(answer) => {
             let asked = answer.retry_after.as_deref().and_then(|v| retry_after::parse(v, now));
             (asked, answer.status == 429)
@@ -116,7 +143,7 @@ pub fn judge(
     };
     let step = backoff::wait(history.attempts, policy.base, jitter);
     // The webhook is paused by it: whoever lets it go on decides what becomes of what waits.
-    if outcome.as_ref().is_ok_and(gone) {
+    if outcome.as_ref().is_ok_and(|answer| pauses(answer).is_some()) {
         return Verdict::Retry(step);
     }
     if policy.max_retries.is_some_and(|max| history.attempts > max) {
@@ -145,7 +172,11 @@ mod tests {
 
     fn answered(status: u16, retry_after: Option<&str>) -> Result<Answer, Failure> {
         let retry_after = retry_after.map(str::to_owned);
-        Ok(Answer { status, retry_after, points_to: None, body: String::new() })
+        Ok(Answer { status, retry_after, request: None, points_to: None, body: String::new() })
+    }
+
+    fn asked(status: u16, request: Request) -> Result<Answer, Failure> {
+        answered(status, None).map(|answer| Answer { request: Some(request), ..answer })
     }
 
     fn verdict(outcome: Result<Answer, Failure>) -> Verdict {
@@ -169,7 +200,21 @@ mod tests {
         assert_eq!(class(302), Some(ErrorClass::Redirect));
         assert_eq!(class(500), Some(ErrorClass::HttpStatus));
         assert_eq!(class(204), None);
-        assert!(gone(&answered(410, None).unwrap()) && !gone(&answered(404, None).unwrap()));
+        let paused = |outcome: Result<Answer, Failure>| pauses(&outcome.unwrap()).is_some();
+        assert!(paused(answered(410, None)) && !paused(answered(404, None)));
+        assert!(paused(asked(200, Request::Pause)) && !paused(asked(500, Request::Abort)));
+    }
+
+    #[test]
+    fn a_receiver_can_ask_for_an_end() {
+        assert_eq!(verdict(asked(500, Request::Abort)), Verdict::Dead);
+        assert_eq!(verdict(asked(410, Request::Abort)), Verdict::Dead);
+        assert_eq!(verdict(asked(204, Request::Abort)), Verdict::Delivered);
+        assert_eq!(verdict(asked(204, Request::Pause)), Verdict::Delivered);
+        assert_eq!(verdict(asked(500, Request::Pause)), retry(5));
+        assert_eq!(Request::parse(" Pause "), Some(Request::Pause));
+        assert_eq!(Request::parse("abort"), Some(Request::Abort));
+        assert_eq!(Request::parse("stop"), None);
     }
 
     #[test]

@@ -71,6 +71,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::WhichTable(..)
         | Refusal::ColumnsWithoutUpdate => ERRCODE_INVALID_PARAMETER_VALUE,
         Refusal::NotAnExpression => ERRCODE_SYNTAX_ERROR,
+        Refusal::ReservedType(_) => ERRCODE_RESERVED_NAME,
         Refusal::NoFunction(_) | Refusal::TransformGone => ERRCODE_UNDEFINED_FUNCTION,
         Refusal::NotATransform(_) => ERRCODE_INVALID_FUNCTION_DEFINITION,
         Refusal::TooLarge(_) | Refusal::TransformedTooLarge { .. } => {

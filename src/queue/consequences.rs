@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::key::{DeliveryId, WebhookId};
 use domain::time::Timestamp;
-use transit::event::{Settlement, Spill};
+use transit::event::{Pause, Settlement, Spill};
 
 /// An event that waits in the backlog.
 pub struct Waiting {
@@ -82,9 +82,9 @@ pub fn delivered(settlements: &[Settlement]) -> Vec<DeliveryId> {
     delivered.map(|s| s.attempt.delivery).collect()
 }
 
-/// Webhooks whose endpoints are gone, each with when it was last changed before that was asked.
-pub fn gone(settlements: &[Settlement]) -> Vec<(WebhookId, Timestamp)> {
-    let gone = settlements.iter().filter_map(|s| Some((s.attempt.webhook, s.gone?)));
+/// Webhooks that are paused by what their endpoints have answered.
+pub fn pauses(settlements: &[Settlement]) -> Vec<(WebhookId, Pause)> {
+    let pauses = settlements.iter().filter_map(|s| Some((s.attempt.webhook, s.pause?)));
     // Of several the last, which is the latest.
-    gone.collect::<BTreeMap<_, _>>().into_iter().collect()
+    pauses.collect::<BTreeMap<_, _>>().into_iter().collect()
 }

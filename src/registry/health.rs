@@ -1,8 +1,9 @@
 //! How endpoints answer: rows of `webhook.health`, and pausing those that are gone.
 
-use crate::pg::spi::{Session, arg, sql};
+use crate::pg::spi::{Row, Session, arg, sql};
 use domain::key::WebhookId;
 use domain::time::Timestamp;
+use transit::event::Pause;
 use transit::health::Health;
 
 /// Writes what changed.
@@ -58,15 +59,32 @@ pub fn reach(session: &Session, reached: &[Reached]) {
     );
 }
 
-/// Pauses webhooks whose endpoints are gone, each unless it has been changed since the request that was answered so. Returns
-/// the names of those that it has paused.
-pub fn pause(session: &Session, gone: Vec<(WebhookId, Timestamp)>) -> Vec<String> {
-    if gone.is_empty() {
+/// A webhook that has just been paused.
+pub struct Paused {
+    /// The key of its rows.
+    pub webhook: WebhookId,
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Pauses webhooks, each unless it has been changed since the request that was answered so. Returns those that it has paused.
+pub fn pause(session: &Session, pauses: &[(WebhookId, Pause)]) -> Vec<Paused> {
+    if pauses.is_empty() {
         return Vec::new();
     }
-    let (webhooks, changed): (Vec<WebhookId>, Vec<Timestamp>) = gone.into_iter().unzip();
-    let rows = session.run(sql!("registry/pause_gone"), &[arg(webhooks), arg(changed)]);
-    let paused: Vec<String> = rows.iter().map(|row| row.value("name")).collect();
+    let webhooks: Vec<WebhookId> = pauses.iter().map(|(webhook, _)| *webhook).collect();
+    let changed: Vec<Timestamp> = pauses.iter().map(|(_, pause)| pause.changed).collect();
+    let reasons: Vec<&str> = pauses.iter().map(|(_, pause)| pause.reason).collect();
+    let args = [arg(webhooks), arg(changed), arg(reasons)];
+    let rows = session.run(sql!("registry/pause_answered"), &args);
+    let paused = |row: Row<'_>| Paused {
+        webhook: row.value("id"),
+        name: row.value("name"),
+        reason: row.value("paused_because"),
+    };
+    let paused: Vec<Paused> = rows.iter().map(paused).collect();
     if !paused.is_empty() {
         super::changed();
     }

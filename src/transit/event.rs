@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::notice::Turn;
 use domain::failure::Failure;
 use domain::key::{DeliveryId, WebhookId};
 use domain::snapshot::Xid8;
@@ -146,8 +147,19 @@ pub struct Settlement {
     pub first_attempt_at: Timestamp,
     /// When the delivery is due again, in the time of the queue; at infinity when it is dead.
     pub next_at: Option<Timestamp>,
-    /// Where the answer says that the endpoint is gone: when its webhook was last changed, if that was before it was asked.
-    pub gone: Option<Timestamp>,
+    /// The webhook is paused by the answer.
+    pub pause: Option<Pause>,
+    /// How the webhook's endpoint has turned by it.
+    pub turn: Option<Turn>,
+}
+
+/// A webhook is paused by an answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Pause {
+    /// Unless it has been changed since: when that was last, if it was before the request.
+    pub changed: Timestamp,
+    /// For people.
+    pub reason: &'static str,
 }
 
 impl Settlement {

@@ -61,6 +61,11 @@ impl Record {
         Self { health, news: None, written: None, spaced: None }
     }
 
+    /// Consecutive failures.
+    pub(super) fn fail_count(&self) -> u32 {
+        self.health.fail_count
+    }
+
     /// It has answered well.
     pub(super) fn succeeded(&mut self, at: Timestamp) {
         self.note(if self.health.fail_count > 0 { News::Turn } else { News::Success });

@@ -13,6 +13,7 @@
 pub mod event;
 pub mod health;
 pub mod moment;
+pub mod notice;
 pub mod pacing;
 pub mod route;
 pub mod schedule;

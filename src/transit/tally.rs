@@ -135,8 +135,13 @@ mod tests {
     use domain::verdict::Answer;
 
     fn settlement(webhook: i32, verdict: Verdict) -> Settlement {
-        let answer =
-            Answer { status: 200, retry_after: None, points_to: None, body: String::new() };
+        let answer = Answer {
+            status: 200,
+            retry_after: None,
+            request: None,
+            points_to: None,
+            body: String::new(),
+        };
         let failure = Failure::new(ErrorClass::Timeout, "no answer".to_owned());
         let delivered = verdict == Verdict::Delivered;
         let attempt = Attempt {
@@ -156,7 +161,8 @@ mod tests {
             since: Timestamp(1_000_000),
             first_attempt_at: Timestamp(2_000_000),
             next_at: None,
-            gone: None,
+            pause: None,
+            turn: None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::health::Record;
+use super::notice::Turn;
 use super::route::Route;
 use super::sending::{Queue, Queues, Waiting};
 use domain::breaker::{Allowance, Breaker};
@@ -326,7 +327,7 @@ impl<Q: Queues> Track<Q> {
         }
     }
 
-    /// Counts an outcome; says whether the breaker opened by it.
+    /// Counts an outcome; says whether the breaker opened by it, and how the endpoint has turned.
     pub(super) fn note(
         &mut self,
         delivery: DeliveryId,
@@ -334,7 +335,8 @@ impl<Q: Queues> Track<Q> {
         at: Timestamp,
         now: Instant,
         jitter: f64,
-    ) -> bool {
+    ) -> (bool, Option<Turn>) {
+        let failures = self.health.fail_count();
         let was_free = self.breaker.allows(now) == Allowance::Any;
         if verdict::blames_endpoint(result) {
             self.breaker.failed(delivery, now, self.route.policy.base, jitter);
@@ -347,7 +349,8 @@ impl<Q: Queues> Track<Q> {
                 self.health.failed(at, failure.to_string(), self.breaker.failures());
             }
         }
-        was_free && self.breaker.allows(now) != Allowance::Any
+        let trips = was_free && self.breaker.allows(now) != Allowance::Any;
+        (trips, Turn::between(failures, self.health.fail_count()))
     }
 }
 

@@ -18,6 +18,7 @@ use pgrx::prelude::*;
 use super::backlog::Backlog;
 use super::database::Database;
 use super::ledger::{Facts, Ledger};
+use super::notices::Notices;
 use super::quarantine::Quarantine;
 use super::reader::Reader;
 use super::sender::Sender;
@@ -68,6 +69,7 @@ pub(super) struct Leader {
     pacing: Pacing,
     quarantine: Quarantine,
     upkeep: Upkeep,
+    notices: Notices,
     /// In a row.
     errors: u32,
     /// Since when it has been making its place free although it had work.
@@ -108,6 +110,7 @@ impl Leader {
             reader: Reader::new(start.settled, start.begun),
             pacing: Pacing::new(now),
             quarantine: Quarantine::new(now),
+            notices: Notices::default(),
             errors: 0,
             leaving: None,
         })
@@ -210,7 +213,9 @@ impl Leader {
         self.rotate_ring(now)?;
         self.database.remind(now);
         let backlog = self.ledger.backlog_mut();
-        self.upkeep.work(self.extension, now, &self.time, &self.schedule, backlog)
+        self.upkeep.work(self.extension, now, &self.time, &self.schedule, backlog)?;
+        self.upkeep.reached().iter().for_each(|reached| self.notices.reach(reached, now));
+        self.notices.work(self.extension, now)
     }
 
     /// Takes in what the threads have brought and judges it.
@@ -227,6 +232,7 @@ impl Leader {
                         "webhook {webhook} takes nothing for a while: {events} events go to the backlog"
                     );
                 }
+                self.notices.settle(&settlement, at.now);
                 self.ledger.settle(settlement, at.now);
                 self.ledger.spill(spills);
             }
@@ -250,6 +256,7 @@ impl Leader {
         let facts = Facts { reading, suspect, is_here };
         let written = self.ledger.flush(self.extension, &mut self.schedule, facts)?;
         written.windows.iter().for_each(|window| self.reader.settle(*window));
+        self.notices.pause(written.paused, Instant::now());
         if written.cleared {
             self.quarantine.clear();
         }

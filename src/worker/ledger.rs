@@ -18,7 +18,7 @@ use crate::pg::settings::{self, LogLevel};
 use crate::pg::spi::Session;
 use crate::queue::consequences::{self, reaches_backlog};
 use crate::queue::{cursor, pending, ring};
-use crate::registry;
+use crate::registry::{self, health::Paused};
 use delivery::client::Client;
 use domain::clock::Reading;
 use domain::key::DeliveryId;
@@ -95,6 +95,8 @@ pub(super) struct Written {
     pub(super) backlog_grew: bool,
     /// The suspect is back.
     pub(super) cleared: bool,
+    /// Webhooks that have been paused.
+    pub(super) paused: Vec<Paused>,
 }
 
 impl Ledger {
@@ -330,7 +332,7 @@ impl Ledger {
             pending::finish(session, consequences::delivered(settlements));
             registry::health::write(session, &healths);
             metric::add(session, &tallies);
-            let paused = registry::health::pause(session, consequences::gone(settlements));
+            let paused = registry::health::pause(session, &consequences::pauses(settlements));
             if marks {
                 cursor::save(session, cursor, facts.reading);
             }
@@ -356,9 +358,9 @@ impl Ledger {
                 first.id
             );
         }
-        for name in paused {
-            let resuming = txn::qualified("its events are kept, and webhook_resume sends them");
-            log!("pg_webhook: webhook \"{name}\" is paused: its endpoint answered 410; {resuming}");
+        for Paused { name, reason, .. } in &paused {
+            let resuming = txn::qualified("webhook_resume sends them");
+            log!("pg_webhook: webhook \"{name}\" is paused: {reason}; {resuming}");
         }
         debug!(
             "{} attempts written, {} events to the backlog, in {:?}",
@@ -378,7 +380,8 @@ impl Ledger {
             self.progressed = false;
         }
         self.tallies.count(&self.settlements, &tallies, now);
-        Ok(Some(Written { windows: self.forget(level, schedule), backlog_grew, cleared }))
+        let windows = self.forget(level, schedule);
+        Ok(Some(Written { windows, backlog_grew, cleared, paused }))
     }
 
     /// What has been written leaves the memory. Returns the windows that waited for it.

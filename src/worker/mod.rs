@@ -13,6 +13,7 @@ mod known;
 mod launcher;
 mod leader;
 mod ledger;
+mod notices;
 mod obstacle;
 mod places;
 mod quarantine;

@@ -117,8 +117,13 @@ impl Unlogged {
 
 impl Delivered {
     fn attempt(&self) -> Attempt {
-        let answer =
-            Answer { status: self.status, retry_after: None, points_to: None, body: String::new() };
+        let answer = Answer {
+            status: self.status,
+            retry_after: None,
+            request: None,
+            points_to: None,
+            body: String::new(),
+        };
         Attempt {
             delivery: self.delivery,
             xid: self.xid,

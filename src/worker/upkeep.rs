@@ -14,6 +14,7 @@ use crate::log::retention::Rotation;
 use crate::pg::identity::Extension;
 use crate::pg::spi::Session;
 use crate::queue::walk::Place;
+use crate::registry::health::Reached;
 use delivery::client::Client;
 use domain::time::Timestamp;
 use transit::schedule::Schedule;
@@ -94,6 +95,11 @@ impl Upkeep {
             self.walking.step(extension, time, schedule, backlog)?;
         }
         Ok(())
+    }
+
+    /// Which bounds of what waits have been reached since this was last asked.
+    pub(super) fn reached(&mut self) -> Vec<Reached> {
+        self.walking.reached()
     }
 
     /// What the walk has to make up for, because there was no worker.

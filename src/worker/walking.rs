@@ -65,6 +65,8 @@ pub(super) struct Walking {
     allowed: Duration,
     names: HashMap<WebhookId, String>,
     said: HashMap<WebhookId, Reminder>,
+    /// What nobody has asked for yet.
+    reached: Vec<Reached>,
     /// Of what keeps it from working.
     failing: Reminder,
 }
@@ -89,6 +91,7 @@ impl Walking {
             allowed: rested.min(EVERY) / SPACING,
             names: HashMap::new(),
             said: HashMap::new(),
+            reached: Vec::new(),
             failing: Reminder::default(),
         }
     }
@@ -164,7 +167,8 @@ impl Walking {
                     None => self.earliest.max(self.began + EVERY),
                 };
                 self.failing = Reminder::default();
-                self.say(reached);
+                self.say(&reached);
+                self.reached.extend(reached);
             }
             Err(message) => {
                 if self.failing.fall_due(began) {
@@ -240,8 +244,13 @@ impl Walking {
         (last, reached)
     }
 
+    /// Which bounds have been reached since this was last asked.
+    pub(super) fn reached(&mut self) -> Vec<Reached> {
+        std::mem::take(&mut self.reached)
+    }
+
     /// Once an hour of each webhook.
-    fn say(&mut self, reached: Vec<Reached>) {
+    fn say(&mut self, reached: &[Reached]) {
         if self.said.len() >= MOST_SAID {
             self.said.clear();
         }

@@ -19,6 +19,8 @@ VALUES = {
     "boolean": [True, False],
     "integer": [0, -1, 1, 2**31 - 1, -(2**31)],
     "bigint": [0, -1, 1, 2**63 - 1, -(2**63)],
+    "bigint[]": ["{}", "{NULL}", "{1,-1,9223372036854775807}", [1] * 5000, "{{1,2},{3,4}}", "[5:6]={1,2}"],
+    "double precision": [0.0, -1.0, 0.5, 1e300, "NaN", "Infinity", "-Infinity"],
     "interval": ["0", "-1 s", "1 us", "178000000 years", "-178000000 years", "1 mon -30 days"],
     "timestamp with time zone": ["infinity", "-infinity", "294276-12-31 UTC", "4714-11-24 00:00+00 BC", "epoch"],
     "oid": ["0", "1", "4294967295", "2249"],

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Schedule;
-use crate::event::{Attempt, Settlement, Spill};
+use crate::event::{Attempt, Pause, Settlement, Spill};
 use crate::health::Health;
 use crate::moment::Moment;
 use crate::sending::{Exchange, Outcome, Queue, Queues};
@@ -39,9 +39,10 @@ impl<Q: Queues> Schedule<Q> {
         let elapsed = clock.since(first_attempt_at);
         let history = History { attempts: outcome.attempt, elapsed };
         let verdict = verdict::judge(&result, history, &track.route.policy, wall, jitter);
-        let trips = track.note(outcome.delivery, &result, started.after(took), now, jitter);
-        let is_gone = result.as_ref().is_ok_and(verdict::gone);
-        let gone = track.unchanged_since(outcome.began).filter(|_| is_gone);
+        let (trips, turn) = track.note(outcome.delivery, &result, started.after(took), now, jitter);
+        let reason = result.as_ref().ok().and_then(verdict::pauses);
+        let changed = track.unchanged_since(outcome.began);
+        let pause = changed.zip(reason).map(|(changed, reason)| Pause { changed, reason });
         let free = track.breaker.allows(now) == Allowance::Any;
         if free && track.queue.as_ref().is_ok_and(|queue| queue.holds()) {
             // It held for nothing: let it go on.
@@ -64,7 +65,8 @@ impl<Q: Queues> Schedule<Q> {
             origin: delivery.origin,
             since: delivery.since,
             first_attempt_at,
-            gone,
+            pause,
+            turn,
             next_at: match verdict {
                 Verdict::Delivered => None,
                 Verdict::Retry(wait) => Some(clock.after(wait)),

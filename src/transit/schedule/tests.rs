@@ -145,9 +145,13 @@ fn schedule(routes: Vec<Route<usize>>, now: Instant) -> Schedule<Shelves> {
 
 fn outcome(delivery: i64, webhook: i32, status: Option<u16>) -> Outcome {
     let result = match status {
-        Some(status) => {
-            Ok(Answer { status, retry_after: None, points_to: None, body: String::new() })
-        }
+        Some(status) => Ok(Answer {
+            status,
+            retry_after: None,
+            request: None,
+            points_to: None,
+            body: String::new(),
+        }),
         None => Err(Failure::new(ErrorClass::Connect, "refused")),
     };
     let exchange = Exchange { started: SystemTime::now(), took: Duration::ZERO, result };

@@ -198,8 +198,10 @@ impl Leader {
             since: Timestamp::from(at.wall),
             first_attempt_at: at.clock,
             next_at: Some(Timestamp::INFINITY),
-            gone: None,
+            pause: None,
+            turn: None,
         };
+        self.notices.settle(&settlement, at.now);
         self.ledger.settle(settlement, at.now);
     }
 }

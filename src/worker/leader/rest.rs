@@ -92,7 +92,8 @@ impl Leader {
         let push = self.schedule.push_due_in(now);
         let room = (self.reads() && self.reader.has_unread()).then_some(HANGING);
         let upkeep = self.upkeep.due_in(now, self.ledger.backlog());
-        let times = [unasked, self.flush_in(now), claims, push, room, upkeep];
+        let notices = self.notices.due_in(now);
+        let times = [unasked, self.flush_in(now), claims, push, room, upkeep, notices];
         times.into_iter().flatten().min().unwrap_or(interval)
     }
 

@@ -1,0 +1,294 @@
+//! What somebody is to be told of webhooks: that one fails or does so no more, that deliveries are dead, that one is paused.
+//!
+//! Of a kind at most one a minute for each webhook. What changes meanwhile is told as it is then; what is counted is counted on.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use domain::breaker::TRIPS_AT;
+use domain::key::{DeliveryId, WebhookId};
+
+/// The time between two of a kind about one webhook. Shorter, and an endpoint that comes and goes fills the log; longer, and it is
+/// told late.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// How many are told at once, each of which can become some events. With more, others wait longer; what is left is told in the
+/// next turn.
+const AT_ONCE: usize = 20;
+
+/// Webhooks of which it is remembered what has been told. Beyond that those of which nothing is to be told are forgotten.
+const MOST: usize = 10_000;
+
+/// Failures in a row that make a webhook one that fails: as many as open its breaker, whatever they were.
+pub const FAILS_AT: u32 = TRIPS_AT;
+
+/// How a webhook's endpoint has turned by an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It has failed so many times in a row, which is often enough.
+    Failing(u32),
+    /// It has succeeded after that.
+    Recovered,
+}
+
+impl Turn {
+    /// By what a row of so many failures has become.
+    pub fn between(before: u32, after: u32) -> Option<Self> {
+        match after {
+            0 => (before >= FAILS_AT).then_some(Self::Recovered),
+            _ => (after >= FAILS_AT).then_some(Self::Failing(after)),
+        }
+    }
+}
+
+/// Something to be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// So many attempts in a row have failed, the last one by this.
+    Failing(u32, String),
+    /// An attempt has succeeded after that.
+    Recovered,
+    /// So many deliveries have been given up since it was last told, the last one for this reason; it is known which it was, or not.
+    Dead(u64, Option<DeliveryId>, String),
+    /// It has been paused, for this reason.
+    Paused(String),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// As it is.
+    failing: Option<(u32, String)>,
+    dead: Option<(u64, Option<DeliveryId>, String)>,
+    paused: Option<String>,
+    /// As it was told.
+    told_failing: bool,
+    failing_at: Option<Instant>,
+    recovered_at: Option<Instant>,
+    dead_at: Option<Instant>,
+    paused_at: Option<Instant>,
+}
+
+/// When that may be told that was last told at `told`.
+fn free_at(told: Option<Instant>, now: Instant) -> Instant {
+    told.map_or(now, |at| at + EVERY)
+}
+
+impl State {
+    /// What is to be told, and when.
+    fn news(&self, now: Instant) -> Vec<(Instant, Notice)> {
+        let turn = match &self.failing {
+            Some((failures, error)) if !self.told_failing => {
+                Some((free_at(self.failing_at, now), Notice::Failing(*failures, error.clone())))
+            }
+            None if self.told_failing => Some((free_at(self.recovered_at, now), Notice::Recovered)),
+            _ => None,
+        };
+        let dead = self.dead.clone().map(|(count, last, reason)| {
+            (free_at(self.dead_at, now), Notice::Dead(count, last, reason))
+        });
+        let paused = self.paused.clone();
+        let paused = paused.map(|reason| (free_at(self.paused_at, now), Notice::Paused(reason)));
+        [turn, dead, paused].into_iter().flatten().collect()
+    }
+
+    fn told(&mut self, notice: &Notice, now: Instant) {
+        let now = Some(now);
+        match notice {
+            Notice::Failing(..) => (self.told_failing, self.failing_at) = (true, now),
+            Notice::Recovered => (self.told_failing, self.recovered_at) = (false, now),
+            Notice::Dead(..) => (self.dead, self.dead_at) = (None, now),
+            Notice::Paused(_) => (self.paused, self.paused_at) = (None, now),
+        }
+    }
+
+    /// Nothing would be told otherwise if it were forgotten.
+    fn is_over(&self, now: Instant) -> bool {
+        let times = [self.failing_at, self.recovered_at, self.dead_at, self.paused_at];
+        let long_ago = |at: &Option<Instant>| free_at(*at, now) <= now;
+        self.failing.is_none() && self.news(now).is_empty() && times.iter().all(long_ago)
+    }
+}
+
+/// Of all webhooks.
+#[derive(Debug, Default)]
+pub struct Notices {
+    states: BTreeMap<WebhookId, State>,
+    /// When something is to be told.
+    next: Option<Instant>,
+}
+
+impl Notices {
+    /// Its endpoint has turned, by an attempt that ended with `error` if that failed. What another run has found is not told again.
+    pub fn turned(&mut self, webhook: WebhookId, turn: Turn, error: &str, now: Instant) {
+        let known = self.states.contains_key(&webhook);
+        self.change(webhook, now, |state| match turn {
+            Turn::Failing(failures) => {
+                state.told_failing |= !known && failures > FAILS_AT;
+                state.failing = Some((failures, error.to_owned()));
+            }
+            Turn::Recovered => {
+                state.told_failing |= !known;
+                state.failing = None;
+            }
+        });
+    }
+
+    /// So many of its deliveries are dead, the `last` of them for this reason.
+    pub fn died(
+        &mut self,
+        webhook: WebhookId,
+        count: u64,
+        last: Option<DeliveryId>,
+        reason: &str,
+        now: Instant,
+    ) {
+        self.change(webhook, now, |state| {
+            let before = state.dead.as_ref().map_or(0, |(count, ..)| *count);
+            state.dead = Some((before + count, last, reason.to_owned()));
+        });
+    }
+
+    /// It has been paused.
+    pub fn paused(&mut self, webhook: WebhookId, reason: String, now: Instant) {
+        self.change(webhook, now, |state| state.paused = Some(reason));
+    }
+
+    fn change(&mut self, webhook: WebhookId, now: Instant, change: impl FnOnce(&mut State)) {
+        if self.states.len() >= MOST {
+            self.states.retain(|_, state| !state.is_over(now));
+        }
+        let state = self.states.entry(webhook).or_default();
+        change(state);
+        let news = state.news(now).into_iter().map(|(at, _)| at);
+        self.next = news.chain(self.next).min();
+    }
+
+    /// How long until something is to be told.
+    pub fn due_in(&self, now: Instant) -> Option<Duration> {
+        self.next.map(|at| at.saturating_duration_since(now))
+    }
+
+    /// What is to be told now. It counts as told: what is lost of it is lost.
+    pub fn take(&mut self, now: Instant) -> Vec<(WebhookId, Notice)> {
+        if self.next.is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        let news = |(webhook, state): (&WebhookId, &State)| {
+            let webhook = *webhook;
+            state
+                .news(now)
+                .into_iter()
+                .map(move |(at, notice)| (at, webhook, notice))
+                .collect::<Vec<_>>()
+        };
+        let mut all: Vec<_> = self.states.iter().flat_map(news).collect();
+        all.sort_by_key(|(at, ..)| *at);
+        let due = all.iter().take(AT_ONCE).take_while(|(at, ..)| *at <= now).count();
+        let later = all.split_off(due);
+        self.next = later.first().map(|(at, ..)| *at);
+        for (_, webhook, notice) in &all {
+            if let Some(state) = self.states.get_mut(webhook) {
+                state.told(notice, now);
+            }
+        }
+        all.into_iter().map(|(_, webhook, notice)| (webhook, notice)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOOK: WebhookId = WebhookId(1);
+
+    fn after(begin: Instant, seconds: u64) -> Instant {
+        begin + Duration::from_secs(seconds)
+    }
+
+    fn failing(failures: u32) -> Notice {
+        Notice::Failing(failures, "no".to_owned())
+    }
+
+    #[test]
+    fn a_turn_is_told_once_and_its_end() {
+        let begin = Instant::now();
+        let mut notices = Notices::default();
+        assert_eq!(Turn::between(3, 4), None);
+        for failures in 5..20 {
+            let turn = Turn::between(failures - 1, failures).unwrap();
+            notices.turned(HOOK, turn, "no", after(begin, failures.into()));
+            let told = notices.take(after(begin, failures.into()));
+            let expected = if failures == 5 { vec![(HOOK, failing(5))] } else { vec![] };
+            assert_eq!(told, expected, "{failures}");
+        }
+        notices.turned(HOOK, Turn::between(19, 0).unwrap(), "", after(begin, 20));
+        assert_eq!(notices.take(after(begin, 20)), [(HOOK, Notice::Recovered)]);
+        assert_eq!(Turn::between(0, 0), None);
+        assert_eq!(notices.due_in(after(begin, 21)), None);
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_told_as_it_is_a_minute_later() {
+        let begin = Instant::now();
+        let mut notices = Notices::default();
+        let mut told = Vec::new();
+        for second in 0..600 {
+            let turn = if second % 2 == 0 { Turn::Failing(5) } else { Turn::Recovered };
+            notices.turned(HOOK, turn, "no", after(begin, second));
+            told.extend(notices.take(after(begin, second)));
+        }
+        let failed = told.iter().filter(|(_, notice)| *notice == failing(5)).count();
+        assert!((9..=10).contains(&failed), "{told:?}");
+        assert!(told.len() <= 20, "{told:?}");
+        // It has recovered at last, and in the end that is what was told.
+        told.extend(notices.take(after(begin, 700)));
+        assert_eq!(told.last(), Some(&(HOOK, Notice::Recovered)));
+        assert_eq!(notices.due_in(after(begin, 700)), None);
+    }
+
+    #[test]
+    fn what_is_dead_is_counted_until_it_is_told() {
+        let begin = Instant::now();
+        let mut notices = Notices::default();
+        let dead = |count, id| (HOOK, Notice::Dead(count, Some(DeliveryId(id)), "no".to_owned()));
+        notices.died(HOOK, 1, Some(DeliveryId(1)), "no", begin);
+        assert_eq!(notices.take(begin), [dead(1, 1)]);
+        for id in 2..12 {
+            notices.died(HOOK, 1, Some(DeliveryId(id)), "no", after(begin, 1));
+            assert_eq!(notices.take(after(begin, 1)), []);
+        }
+        assert_eq!(notices.due_in(after(begin, 1)), Some(Duration::from_secs(59)));
+        assert_eq!(notices.take(after(begin, 60)), [dead(10, 11)]);
+    }
+
+    #[test]
+    fn another_run_is_not_told_again() {
+        let begin = Instant::now();
+        let mut notices = Notices::default();
+        notices.turned(HOOK, Turn::Failing(17), "no", begin);
+        assert_eq!(notices.take(begin), []);
+        notices.turned(HOOK, Turn::Recovered, "", begin);
+        assert_eq!(notices.take(begin), [(HOOK, Notice::Recovered)]);
+        let other = WebhookId(2);
+        notices.turned(other, Turn::Recovered, "", begin);
+        assert_eq!(notices.take(begin), [(other, Notice::Recovered)]);
+    }
+
+    #[test]
+    fn many_are_told_one_after_the_other_and_forgotten() {
+        let begin = Instant::now();
+        let mut notices = Notices::default();
+        for number in 0..MOST as i32 + 5 {
+            notices.paused(WebhookId(number), "410".to_owned(), begin);
+        }
+        let mut told = 0;
+        while notices.due_in(begin) == Some(Duration::ZERO) {
+            let some = notices.take(begin).len();
+            assert!(some <= AT_ONCE);
+            told += some;
+        }
+        assert_eq!(told, MOST + 5);
+        notices.paused(HOOK, "410".to_owned(), after(begin, 61));
+        assert_eq!(notices.states.len(), 1);
+    }
+}

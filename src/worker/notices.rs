@@ -1,0 +1,113 @@
+//! Who is told of what the worker finds: by a line in the server's log, and by operational events.
+
+use std::time::{Duration, Instant};
+
+use pgrx::prelude::*;
+use serde_json::Value;
+
+use crate::compose::notice;
+use crate::host::txn::{self, TxnError};
+use crate::pg::identity::Extension;
+use crate::pg::spi::Session;
+use crate::registry::health::{Paused, Reached};
+use domain::key::WebhookId;
+use domain::verdict::Verdict;
+use transit::event::Settlement;
+use transit::notice::{Notice, Notices as Pending};
+
+/// What is to be told.
+#[derive(Default)]
+pub(super) struct Notices {
+    pending: Pending,
+}
+
+impl Notices {
+    /// An attempt has ended.
+    pub(super) fn settle(&mut self, settlement: &Settlement, now: Instant) {
+        let attempt = &settlement.attempt;
+        let died = attempt.verdict == Verdict::Dead;
+        if !died && settlement.turn.is_none() {
+            return;
+        }
+        let error = attempt.failure().map(|failure| failure.to_string()).unwrap_or_default();
+        if let Some(turn) = settlement.turn {
+            self.pending.turned(attempt.webhook, turn, &error, now);
+        }
+        if died {
+            self.pending.died(attempt.webhook, 1, Some(attempt.delivery), &error, now);
+        }
+    }
+
+    /// Webhooks have been paused.
+    pub(super) fn pause(&mut self, paused: Vec<Paused>, now: Instant) {
+        for it in paused {
+            self.pending.paused(it.webhook, it.reason, now);
+        }
+    }
+
+    /// A bound of what waits has made dead letters.
+    pub(super) fn reach(&mut self, reached: &Reached, now: Instant) {
+        if reached.shed > 0 {
+            let count = reached.shed.unsigned_abs();
+            self.pending.died(reached.webhook, count, None, &reached.bound, now);
+        }
+    }
+
+    /// How long until something is to be told.
+    pub(super) fn due_in(&self, now: Instant) -> Option<Duration> {
+        self.pending.due_in(now)
+    }
+
+    /// Tells what is due.
+    pub(super) fn work(&mut self, extension: Extension, now: Instant) -> Result<(), TxnError> {
+        let due = self.pending.take(now);
+        if due.is_empty() {
+            return Ok(());
+        }
+        let told = txn::tried(extension, |session| {
+            let lines = due.iter().filter_map(|(webhook, notice)| tell(session, *webhook, notice));
+            lines.collect::<Vec<_>>()
+        })?;
+        match told {
+            Ok(lines) => lines.iter().for_each(|line| log!("pg_webhook: {line}")),
+            Err(message) => {
+                log!("pg_webhook: {} operational events could not be made: {message}", due.len());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes the events, and returns what the log says, where that has not been said.
+fn tell(session: &Session, webhook: WebhookId, notice: &Notice) -> Option<String> {
+    match notice {
+        Notice::Failing(failures, error) => {
+            let about = [("failures", Value::from(*failures)), ("error", error.clone().into())];
+            let name = notice::tell(session, webhook, "pg_webhook.webhook.failing", &about)?;
+            Some(format!("webhook \"{name}\" has failed {failures} times in a row: {error}"))
+        }
+        Notice::Recovered => {
+            let name = notice::tell(session, webhook, "pg_webhook.webhook.recovered", &[])?;
+            Some(format!("webhook \"{name}\" delivers again"))
+        }
+        Notice::Dead(count, last, reason) => {
+            let last = last.map(|id| id.0);
+            let about = [
+                ("count", Value::from(*count)),
+                ("delivery_id", last.into()),
+                ("error", reason.clone().into()),
+            ];
+            let name = notice::tell(session, webhook, "pg_webhook.delivery.dead", &about)?;
+            let which = last.map_or_else(String::new, |id| format!(" ({id})"));
+            Some(format!(
+                "webhook \"{name}\" has {count} more dead letters, the last one{which} because of {reason}"
+            ))
+        }
+        Notice::Paused(reason) => {
+            let about = [("reason", Value::from(reason.clone())), ("by", Value::Null)];
+            // The log has it from whoever has paused it.
+            notice::tell(session, webhook, "pg_webhook.webhook.paused", &about)?;
+            None
+        }
+    }
+}
