@@ -3,12 +3,14 @@
 //! pgrx's wrapper does not abort on an error; this one does, and reports it to its caller as a value,
 //! so that one bad turn is one bad turn.
 
+use std::ffi::CStr;
 use std::panic::AssertUnwindSafe;
 
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 
 use super::lock;
+use crate::pg::activity;
 use crate::pg::identity::{self, Extension};
 use crate::pg::interrupt;
 use crate::pg::rights;
@@ -26,12 +28,17 @@ pub enum TxnError {
 }
 
 /// Runs `work` in a READ COMMITTED transaction of its own, as the owner of our tables, with DROP
-/// EXTENSION kept out, and commits. Rows of `work` must not leave it.
+/// EXTENSION kept out, and commits. Rows of `work` must not leave it. `pg_stat_activity` shows `what` meanwhile.
 ///
 /// # Errors
 ///
 /// Nothing of it has happened.
-pub fn run<R>(extension: Extension, work: impl FnOnce(&Session) -> R) -> Result<R, TxnError> {
+pub fn run<R>(
+    what: &'static CStr,
+    extension: Extension,
+    work: impl FnOnce(&Session) -> R,
+) -> Result<R, TxnError> {
+    activity::begin(what);
     let result = transaction(|| {
         if !lock::hold_extension(extension) {
             return Err(TxnError::ExtensionGone);
@@ -41,6 +48,7 @@ pub fn run<R>(extension: Extension, work: impl FnOnce(&Session) -> R) -> Result<
     // SAFETY: outside a transaction.
     // Without it autovacuum would never learn of the worker's writes.
     unsafe { pg_sys::pgstat_report_stat(false) };
+    activity::end();
     result
 }
 
@@ -69,10 +77,11 @@ fn as_owner<R>(work: impl FnOnce(&Session) -> R) -> R {
 ///
 /// Whatever ends the turn: nothing of it has happened.
 pub fn tried<R>(
+    what: &'static CStr,
     extension: Extension,
     work: impl FnOnce(&Session) -> R,
 ) -> Result<Result<R, String>, TxnError> {
-    match run(extension, work) {
+    match run(what, extension, work) {
         Ok(result) => Ok(Ok(result)),
         Err(TxnError::Failed(message)) => Ok(Err(message)),
         Err(error) => Err(error),

@@ -6,6 +6,7 @@
 //! it. Nothing here knows what a webhook is, or which processes there are; but for the names of the extension and its schema
 //! ([`identity`]) and its settings ([`settings`]).
 
+pub mod activity;
 mod allocator;
 pub mod applied;
 pub mod arguments;

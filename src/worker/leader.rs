@@ -349,7 +349,8 @@ impl Leader {
         // A panic counts, whatever else there is.
         if self.database.is_displaced()
             && !self.sender.is_broken()
-            && let Err(TxnError::Failed(message)) = txn::run(self.extension, cursor::calm)
+            && let Err(TxnError::Failed(message)) =
+                txn::run(c"writes down that all went well", self.extension, cursor::calm)
         {
             log!("pg_webhook: {message}");
         }

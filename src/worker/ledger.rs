@@ -309,7 +309,7 @@ impl Ledger {
         let level = if self.unlogged.is_full() { LogLevel::All } else { settings::log_level() };
         let unlogged = self.unlogged.further_slots(level, settlements);
         let cleared = settlements.iter().any(|s| Some(s.attempt.delivery) == facts.suspect);
-        let written = txn::run(extension, |session| {
+        let written = txn::run(c"writes down what has been attempted", extension, |session| {
             if there && !self.backlog.lock() {
                 return None;
             }
@@ -414,7 +414,7 @@ impl Ledger {
         if recently || !self.backlog.again_in(now).is_zero() {
             return Ok(());
         }
-        let marked = txn::run(extension, |session| {
+        let marked = txn::run(c"writes down that it is there", extension, |session| {
             self.backlog.lock().then(|| cursor::mark(session, reading))
         })?;
         match marked {
@@ -432,7 +432,7 @@ impl Ledger {
         left: impl FnOnce(&Session),
     ) -> Result<(), TxnError> {
         let (unlogged, tallies) = (self.unlogged.attempts(), self.tallies.all());
-        txn::run(extension, |session| {
+        txn::run(c"writes down how far it has come", extension, |session| {
             self.log.write(session, self.slot, LogLevel::All, unlogged.iter());
             cursor::save(session, self.moved.then_some(&self.cursor), reading);
             cursor::calm(session);

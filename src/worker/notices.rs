@@ -64,7 +64,7 @@ impl Notices {
         if due.is_empty() {
             return Ok(());
         }
-        let told = txn::tried(extension, |session| {
+        let told = txn::tried(c"tells of webhooks", extension, |session| {
             let lines = due.iter().filter_map(|(webhook, notice)| tell(session, *webhook, notice));
             lines.collect::<Vec<_>>()
         })?;

@@ -76,7 +76,9 @@ impl Quarantine {
         alone: Option<DeliveryId>,
     ) -> Result<(), TxnError> {
         if let Some(delivery) = alone.filter(|_| self.suspect != alone) {
-            txn::run(extension, |session| cursor::suspect(session, Some(delivery)))?;
+            txn::run(c"writes down what is under way alone", extension, |session| {
+                cursor::suspect(session, Some(delivery))
+            })?;
             self.suspect = Some(delivery);
             self.declared += 1;
         }
@@ -100,7 +102,7 @@ impl Quarantine {
         if self.calm || searching || now.duration_since(self.began) < CALM {
             return Ok(false);
         }
-        txn::run(extension, cursor::calm)?;
+        txn::run(c"writes down that all goes well", extension, cursor::calm)?;
         self.suspect = None;
         self.calm = true;
         Ok(true)

@@ -52,32 +52,33 @@ impl Removing {
             return Ok(());
         }
         let began = Instant::now();
-        let wait = match txn::tried(extension, removal::work_off)? {
-            Ok(Step::Nothing) => {
-                self.said.clear();
-                None
-            }
-            Ok(Step::NotDue(wait)) => Some(wait),
-            Ok(Step::InUse) => Some(Duration::ZERO),
-            Ok(Step::Done(relation)) => {
-                self.said.remove(&relation);
-                Some(Duration::ZERO)
-            }
-            Ok(Step::Kept { relation, table, reason }) => {
-                self.say_once(
-                    relation,
-                    format!("triggers of ended webhooks on {table} stay: {reason}"),
-                );
-                Some(Duration::ZERO)
-            }
-            Err(reason) => {
-                self.say_once(
-                    pg_sys::InvalidOid,
-                    format!("triggers of ended webhooks stay: {reason}"),
-                );
-                Some(PAUSE)
-            }
-        };
+        let wait =
+            match txn::tried(c"drops triggers of ended webhooks", extension, removal::work_off)? {
+                Ok(Step::Nothing) => {
+                    self.said.clear();
+                    None
+                }
+                Ok(Step::NotDue(wait)) => Some(wait),
+                Ok(Step::InUse) => Some(Duration::ZERO),
+                Ok(Step::Done(relation)) => {
+                    self.said.remove(&relation);
+                    Some(Duration::ZERO)
+                }
+                Ok(Step::Kept { relation, table, reason }) => {
+                    self.say_once(
+                        relation,
+                        format!("triggers of ended webhooks on {table} stay: {reason}"),
+                    );
+                    Some(Duration::ZERO)
+                }
+                Err(reason) => {
+                    self.say_once(
+                        pg_sys::InvalidOid,
+                        format!("triggers of ended webhooks stay: {reason}"),
+                    );
+                    Some(PAUSE)
+                }
+            };
         let ended = Instant::now();
         self.earliest = ended + (ended - began) * SPACING;
         self.due = wait.map(|wait| self.earliest.max(ended + wait));

@@ -60,7 +60,8 @@ impl Rotating {
             return Ok(None);
         }
         self.asked = Some(now);
-        let rotated = txn::tried(extension, |session| retention::rotate(session, clock))?;
+        let rotated =
+            txn::tried(c"cuts the log", extension, |session| retention::rotate(session, clock))?;
         let (rotation, otherwise) = match rotated {
             Ok(Rotation::Blocked) => {
                 (Some(Rotation::Blocked), "it holds events that are not settled".to_owned())
@@ -89,7 +90,9 @@ impl Rotating {
 
     /// The log says it once until it rotates, and webhook_check each reason that there is meanwhile.
     fn tell(&mut self, extension: Extension, otherwise: String) -> Result<(), TxnError> {
-        let Ok((holders, size)) = txn::tried(extension, retention::holders)? else {
+        let Ok((holders, size)) =
+            txn::tried(c"looks who keeps the log from being cut", extension, retention::holders)?
+        else {
             return Ok(());
         };
         let reason = match holders {
@@ -110,5 +113,8 @@ impl Rotating {
 
 /// Whether it has been written; if not, there is another time.
 fn write(extension: Extension, reason: Option<&str>) -> Result<bool, TxnError> {
-    Ok(txn::tried(extension, |session| retention::set_blocked(session, reason))?.is_ok())
+    Ok(txn::tried(c"writes down who keeps the log from being cut", extension, |session| {
+        retention::set_blocked(session, reason)
+    })?
+    .is_ok())
 }

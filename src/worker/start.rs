@@ -107,7 +107,9 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
         interrupt::reload_if_asked();
         // Whoever mends it later wakes again.
         entry.take_wake();
-        let trouble = match txn::run(extension, |session| look(session, entry)) {
+        let trouble = match txn::run(c"reads what an earlier run has left", extension, |session| {
+            look(session, entry)
+        }) {
             Ok(Some(begun)) => {
                 if !told.is_empty() {
                     log!("pg_webhook: the worker begins");

@@ -38,14 +38,15 @@ impl Tidying {
         if self.due_in(now) != Some(Duration::ZERO) {
             return Ok(());
         }
-        let pause = match txn::tried(extension, owner::tidy)? {
-            Ok(Ok(())) => None,
-            Ok(Err(_)) => Some(IN_THE_WAY),
-            Err(message) => {
-                log!("pg_webhook: what webhooks without an owner have left stays: {message}");
-                Some(MISHAP)
-            }
-        };
+        let pause =
+            match txn::tried(c"tidies up after roles that are gone", extension, owner::tidy)? {
+                Ok(Ok(())) => None,
+                Ok(Err(_)) => Some(IN_THE_WAY),
+                Err(message) => {
+                    log!("pg_webhook: what webhooks without an owner have left stays: {message}");
+                    Some(MISHAP)
+                }
+            };
         self.0 = pause.map(|pause| Instant::now() + pause);
         Ok(())
     }

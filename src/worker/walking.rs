@@ -152,7 +152,7 @@ impl Walking {
             self.stale = true;
             DeliveryId::LAST
         });
-        let page = txn::tried(extension, |session| {
+        let page = txn::tried(c"keeps what waits within its bounds", extension, |session| {
             backlog.lock().then(|| self.page(session, clock, timeline, schedule, before))
         })?;
         let took = began.elapsed();

@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 
+from harness import wait_until
 from harness.receiver import after, reply
 
 HIDDEN = "row that says hush"
@@ -114,3 +115,15 @@ def test_a_member_of_pg_monitor_sees_numbers_alone(busy, people):
     busy.judge.run("SELECT webhook_grant(%s, 'viewer')", ann.role)
     assert ann.rows("SELECT * FROM webhook.deliveries") == ann.rows("SELECT * FROM webhook_log()") == []
     assert ann.value("SELECT count(*) FROM webhook.metrics") == 4
+
+
+def test_the_server_shows_what_the_worker_does(db, receiver):
+    """In pg_stat_activity, as of any session; and in which database."""
+    worker = "SELECT state, query, wait_event_type FROM pg_stat_activity WHERE backend_type LIKE 'pg_webhook%' AND datname = current_database()"
+    wait_until(lambda: [state for state, *_ in db.rows(worker)] == ["idle"], lambda: db.rows(worker))
+    assert db.rows(worker)[0][1].startswith(("reads ", "writes ", "keeps ", "tidies "))
+    with db.connect(autocommit=False) as holder:
+        holder.execute("LOCK TABLE webhook.webhook IN ACCESS EXCLUSIVE MODE")
+        # Definitions are read again.
+        db.cluster.reload()
+        wait_until(lambda: db.rows(worker) == [("active", "reads what is to be sent", "Lock")], lambda: db.rows(worker))

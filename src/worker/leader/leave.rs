@@ -105,7 +105,9 @@ impl Leader {
         }
         self.save()?;
         let time = self.time.now();
-        let rotation = txn::run(self.extension, |session| retention::due_in(session, time))?;
+        let rotation = txn::run(c"looks when the log is to be cut", self.extension, |session| {
+            retention::due_in(session, time)
+        })?;
         let (now, clock) = (Instant::now(), self.time.now());
         let unfinished =
             self.pacing.is_behind() || !self.schedule.is_empty() || !self.reader.is_done();

@@ -30,7 +30,7 @@ impl Leader {
     pub(super) fn poll(&mut self, unasked: bool) -> Result<(), TxnError> {
         // Before the snapshot: what that does not see has not committed by then.
         let began = Timestamp::from(self.time.moment().wall);
-        let result = txn::run(self.extension, |session| {
+        let result = txn::run(c"reads what is to be sent", self.extension, |session| {
             if unasked {
                 self.database.check(session, self.extension);
             }
