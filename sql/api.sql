@@ -29,8 +29,11 @@ CREATE FUNCTION webhook_create(
     max_backlog integer DEFAULT NULL,
     max_backlog_bytes bigint DEFAULT NULL,
     max_backlog_age interval DEFAULT NULL,
-    dead_letter_retention interval DEFAULT NULL
-) RETURNS TABLE (id uuid, name text, url text, secret text, enabled boolean, created_at timestamptz)
+    dead_letter_retention interval DEFAULT NULL,
+    if_exists text DEFAULT 'error'
+) RETURNS TABLE (
+    id uuid, name text, url text, secret text, enabled boolean, created_at timestamptz, action text
+)
     LANGUAGE c AS 'MODULE_PATHNAME', 'webhook_create_wrapper';
 COMMENT ON FUNCTION webhook_create IS
 $$registers a webhook and installs the row triggers it needs. The secret is shown here and never again.
@@ -47,6 +50,9 @@ $$registers a webhook and installs the row triggers it needs. The secret is show
   max_backlog, max_backlog_bytes, max_backlog_age: how many events may wait, how many bytes of bodies, and for how long;
   beyond these the oldest become dead letters. dead_letter_retention: how long those are kept. Where null, and in
   webhook_update where 0, it is what the server's settings of these names say.
+  if_exists: what becomes of a webhook of this name that the caller has: error, skip, where it is returned as it is, or
+  replace, where it becomes what it would be if it were made now, but for its id, its log, what waits, and its secret unless
+  one is given. action: created, unchanged or replaced. The secret is null unless it is created.
 Example: SELECT * FROM webhook_create('new-orders', 'https://example.com/hook', 'orders', '{INSERT}', condition => 'NEW.total > 100')$$;
 
 CREATE FUNCTION webhook_update(

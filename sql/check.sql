@@ -212,6 +212,15 @@ FROM named AS n
 LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = n.proowner;
 COMMENT ON VIEW webhook.transform_bar IS 'private: why the transforms of webhooks cannot be called';
 
+CREATE VIEW webhook.chosen_transform AS
+SELECT
+    w.id AS webhook,
+    pg_catalog.replace(pg_catalog.pg_get_expr(y.typdefaultbin, 0), '(NULL::jsonb)', '(jsonb)') COLLATE "default" AS function
+FROM webhook.webhook AS w
+JOIN pg_catalog.pg_type AS y ON y.typname = w.anchor::name AND y.typnamespace = 'webhook'::regnamespace
+WHERE w.anchor IS NOT NULL;
+COMMENT ON VIEW webhook.chosen_transform IS 'private: the transforms of webhooks, as they are called now';
+
 CREATE VIEW webhook.renamed_trigger AS
 SELECT s.watch, s.webhook, s.table_name, s.operation, s.name, t.name AS renamed
 FROM webhook.watched_trigger AS s

@@ -80,18 +80,7 @@ SELECT
     w.format,
     w.signature,
     w.signature_header,
-    pg_catalog.replace(
-        pg_catalog.pg_get_expr(
-            (
-                SELECT y.typdefaultbin
-                FROM pg_catalog.pg_type AS y
-                JOIN pg_catalog.pg_namespace AS m ON m.oid = y.typnamespace AND m.nspname = 'webhook'
-                WHERE y.typname = w.anchor::name
-            ),
-            0
-        ),
-        '(NULL::jsonb)', '(jsonb)'
-    ) COLLATE "default" AS transform,
+    (SELECT f.function FROM webhook.chosen_transform AS f WHERE f.webhook = w.id) AS transform,
     w.on_transform_error,
     (SELECT pg_catalog.jsonb_object_agg(h.key, '***') FROM pg_catalog.jsonb_object_keys(s.headers) AS h (key)) AS headers,
     w.max_retries,

@@ -35,6 +35,9 @@ fn assert_in(names: &[&str], place: &str, text: &str) {
 /// What is said of one table, which is no setting of the webhook itself.
 const OF_A_TABLE: [&str; 5] = ["table_name", "events", "columns", "condition", "payload_columns"];
 
+/// What webhook_create does, which is no setting either.
+const OF_THE_CALL: [&str; 1] = ["if_exists"];
+
 /// What is not in a column of its name: in webhook.secret, or as an anchor.
 const ELSEWHERE: [&str; 4] = ["secret", "headers", "transform", "emitters"];
 
@@ -42,8 +45,8 @@ const ELSEWHERE: [&str; 4] = ["secret", "headers", "transform", "emitters"];
 fn a_setting_of_a_webhook_is_wherever_settings_are() {
     let api = read("sql/api.sql");
     let create = between(&api, "CREATE FUNCTION webhook_create(\n", "\n) ");
-    let settings: Vec<&str> =
-        declared(create).into_iter().filter(|name| !OF_A_TABLE.contains(name)).collect();
+    let is_setting = |name: &&str| !OF_A_TABLE.contains(name) && !OF_THE_CALL.contains(name);
+    let settings: Vec<&str> = declared(create).into_iter().filter(is_setting).collect();
     assert!(settings.len() > 15 && settings.contains(&"timeout_seconds"));
     let update = between(&api, "CREATE FUNCTION webhook_update(\n", "\n) ");
     assert_in(&settings, "webhook_update", update);
@@ -64,6 +67,17 @@ fn a_setting_of_a_webhook_is_wherever_settings_are() {
     assert_in(&columns, "webhook.webhook", table);
     let update = "sql/query/registry/update.sql";
     assert_in(&columns, update, &read(update));
+    // What nobody reads back is not there, and what it is called is said elsewhere.
+    let in_documents: Vec<String> = (settings.iter())
+        .filter(|name| !["name", "secret", "headers"].contains(name))
+        .map(|name| format!("'{name}', "))
+        .collect();
+    for document in ["documents", "wanted"] {
+        let text = read(&format!("sql/query/registry/{document}.sql"));
+        let missing: Vec<_> =
+            in_documents.iter().filter(|key| !text.contains(key.as_str())).collect();
+        assert!(missing.is_empty(), "{document} lacks {missing:?}");
+    }
     // What a column has until the settings are written is what a webhook has that nothing else is said of.
     let default = |list: &str, name: &str| {
         let line = list.lines().find(|line| line.trim().starts_with(&format!("{name} ")))?;
@@ -83,15 +97,17 @@ fn a_setting_of_a_webhook_is_wherever_settings_are() {
 fn plain_settings_have_the_parameters_of_their_columns() {
     let definition = read("src/registry/definition.rs");
     let table = between(&definition, "const PLAIN: ", "\n];\n");
-    let names: Vec<&str> =
-        table.split("(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let calls = table.split("needed(").flat_map(|part| part.split("optional(")).skip(1);
+    let names: Vec<&str> = calls.filter_map(|call| call.split('"').nth(1)).collect();
     assert!(names.len() > 10 && names.contains(&"timeout_seconds"));
     let update = read("sql/query/registry/update.sql");
+    let wanted = read("sql/query/registry/wanted.sql");
     for (number, name) in (8..).zip(names) {
-        assert!(
-            update.contains(&format!("coalesce(${number}, {name})")),
-            "{name} is not ${number}"
-        );
+        let written = format!("coalesce(${number}, {name})");
+        assert!(update.contains(&written), "{name} is not ${number}");
+        let (plain, or_none) =
+            (format!("'{name}', ${number}"), format!("'{name}', nullif(${number}, "));
+        assert!(wanted.contains(&plain) || wanted.contains(&or_none), "{name} is not ${number}");
     }
 }
 

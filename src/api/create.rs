@@ -7,9 +7,28 @@ use pgrx::prelude::*;
 
 use super::{elsewhere, events_of, generated_secret, roles, watched, with_triggers};
 use crate::pg::arguments::Arguments;
+use crate::pg::identity::Caller;
+use crate::pg::snapshot;
+use crate::pg::spi::Session;
+use crate::registry::bringing::bring;
 use crate::registry::definition::Definition;
-use crate::registry::{self, watch, webhook};
+use crate::registry::document::{self, Document, Wanted};
+use crate::registry::making::Making;
+use crate::registry::privilege::Patience;
+use crate::registry::watch::Spec;
+use crate::registry::{self, emitter, managed, watch, webhook};
+use domain::if_exists::IfExists;
+use domain::key::WebhookId;
 use domain::refusal::Refusal;
+
+/// How often it is looked again for a webhook that others make and delete meanwhile. Each time takes a commit of theirs just then.
+const TRIES: u32 = 10;
+
+/// A webhook as it is returned.
+type Shown = (Uuid, String, String, Option<String>, bool, TimestampWithTimeZone, String);
+
+/// A webhook as it is returned, and triggers that are to be made.
+type Done = (Shown, Vec<Making>);
 
 #[pg_extern(sql = false)]
 fn webhook_create(
@@ -21,14 +40,34 @@ fn webhook_create(
             name!(id, Uuid),
             name!(name, String),
             name!(url, String),
-            name!(secret, String),
+            name!(secret, Option<String>),
             name!(enabled, bool),
             name!(created_at, TimestampWithTimeZone),
+            name!(action, String),
         ),
     >,
     ErrorReport,
 > {
     with_triggers(|caller, session| {
+        let new = New::read(&given)?;
+        let if_exists = given.get::<&str>("if_exists").unwrap_or(IfExists::Error.name()).parse()?;
+        let (row, makings) = match if_exists {
+            IfExists::Error => new.make(session, caller, Patience::Caller)?,
+            IfExists::Skip | IfExists::Replace => new.ensure(session, caller, if_exists)?,
+        };
+        Ok((TableIterator::once(row), makings))
+    })
+}
+
+/// What was given, checked as far as it can be without a look at the catalog.
+struct New {
+    name: String,
+    definition: Definition,
+    table: Option<(pg_sys::Oid, Spec)>,
+}
+
+impl New {
+    fn read(given: &Arguments<'_>) -> Result<Self, Refusal> {
         for name in ["name", "url"] {
             given.get::<&str>(name).ok_or(Refusal::Null(name))?;
         }
@@ -36,36 +75,132 @@ fn webhook_create(
         let events = events_of(given.get("events"), table_name.is_some())?;
         let (operations, types) = events.map(|events| (events.operations, events.types)).unzip();
         let operations = operations.filter(|list| table_name.is_some() || !list.is_empty());
-        let watched = watched(&given, operations)?;
+        let watched = watched(given, operations)?;
         if let (None, Some(part)) = (table_name, watched.any()) {
             return Err(Refusal::NeedsTable(part));
         }
         let emitters = roles(given.get("emitters"))?;
-        let definition = Definition { event_types: types, emitters, ..Definition::read(&given)? };
+        let definition = Definition { event_types: types, emitters, ..Definition::read(given)? };
         let spec = table_name.map(|_| watched.complete(None)).transpose()?;
+        Ok(Self {
+            name: definition.name.clone().ok_or(Refusal::Null("name"))?,
+            definition,
+            table: table_name.zip(spec),
+        })
+    }
+
+    fn make(
+        &self,
+        session: &Session,
+        caller: &Caller,
+        patience: Patience,
+    ) -> Result<Done, Refusal> {
+        let definition = self.definition.clone();
         let secret = match &definition.secret {
             Some(secret) => secret.clone(),
             None => generated_secret()?,
         };
-        let name = definition.name.clone();
         let url = definition.url.clone().ok_or(Refusal::Null("url"))?;
         elsewhere::judge_addresses(&url)?;
-        let created = webhook::insert(session, caller, definition, &secret)?;
-        let making = match (table_name, spec) {
-            (Some(relation), Some(spec)) => {
-                Some(watch::add(session, caller, &created.webhook, relation, &spec)?)
-            }
-            _ => None,
-        };
+        let created = webhook::insert(session, caller, definition, &secret, patience)?;
+        let mut makings = Vec::new();
+        if let Some((relation, spec)) = &self.table {
+            makings.push(watch::add(session, caller, &created.webhook, *relation, spec)?);
+        }
         registry::changed();
         let row = (
             created.uuid,
-            name.unwrap_or_default(),
+            self.name.clone(),
             url.to_string(),
-            secret.reveal().to_owned(),
-            given.get("enabled").unwrap_or_default(),
+            Some(secret.reveal().to_owned()),
+            created.enabled,
             created.created_at,
+            "created".to_owned(),
         );
-        Ok((TableIterator::once(row), making))
-    })
+        Ok((row, makings))
+    }
+
+    /// Finds the caller's webhook of that name, or makes one. Where another transaction makes one, it finds that, after its end.
+    fn ensure(
+        &self,
+        session: &Session,
+        caller: &Caller,
+        if_exists: IfExists,
+    ) -> Result<Done, Refusal> {
+        for _ in 0..TRIES {
+            let done = match managed::own_named(session, caller, &self.name)? {
+                None => self.make(session, caller, Patience::Migration),
+                Some(id) if if_exists == IfExists::Skip => self.skip(session, caller, id),
+                Some(id) => self.replace(session, caller, id),
+            };
+            match done {
+                // One has been made meanwhile, or that one has been deleted, renamed or given away.
+                Err(Refusal::DuplicateName(_) | Refusal::UnknownWebhook(_)) => {}
+                done => return done,
+            }
+        }
+        Err(match snapshot::is_kept() {
+            true => Refusal::MadeSince(self.name.clone()),
+            false => Refusal::DuplicateName(self.name.clone()),
+        })
+    }
+
+    fn skip(&self, session: &Session, caller: &Caller, id: WebhookId) -> Result<Done, Refusal> {
+        let there = self.find(session, caller, id)?;
+        notice!("webhook \"{}\" already exists, skipping", self.name);
+        Ok((shown(&there, "unchanged"), Vec::new()))
+    }
+
+    fn replace(&self, session: &Session, caller: &Caller, id: WebhookId) -> Result<Done, Refusal> {
+        self.definition.plain.check_needed()?;
+        let tables = self.table.iter().cloned().collect();
+        let wanted = Wanted::new(session, caller, self.definition.clone(), tables)?;
+        let there = self.find(session, caller, id)?;
+        let changes = wanted.changes(&there);
+        if changes.is_empty() {
+            return Ok((shown(&there, "unchanged"), Vec::new()));
+        }
+        if changes.contains_key("url")
+            && let Some(url) = &self.definition.url
+        {
+            elsewhere::judge_addresses(url)?;
+        }
+        if changes.contains_key("emitters") {
+            emitter::hold(
+                session,
+                Some(id),
+                wanted.definition.emitters.as_deref().unwrap_or_default(),
+            )?;
+        }
+        let own = managed::lock(session, caller, id, &self.name)?;
+        // Whoever has been waited for may have made of it what it is to be.
+        let there = self.find(session, caller, id)?;
+        let changes = wanted.changes(&there);
+        if changes.is_empty() {
+            return Ok((shown(&there, "unchanged"), Vec::new()));
+        }
+        let makings = bring(session, caller, &own, (&there, &wanted, &changes))?;
+        registry::changed();
+        Ok((shown(&self.find(session, caller, id)?, "replaced"), makings))
+    }
+
+    /// The webhook that was found, as it is now.
+    fn find(&self, session: &Session, caller: &Caller, id: WebhookId) -> Result<Document, Refusal> {
+        let there = document::read(session, caller.role, Some(id)).pop();
+        let gone = || Refusal::UnknownWebhook(self.name.clone());
+        there.filter(|there| there.name == self.name).ok_or_else(gone)
+    }
+}
+
+/// Without the secret, which was shown when it was made.
+fn shown(there: &Document, action: &str) -> Shown {
+    (
+        there.uuid,
+        there.name.clone(),
+        there.text("url").to_owned(),
+        None,
+        there.is_enabled(),
+        there.created_at,
+        action.to_owned(),
+    )
 }

@@ -89,11 +89,11 @@ fn for_anybody<R>(body: impl FnOnce(&Caller) -> Result<R, Refusal>) -> Result<R,
 
 /// As [`on_behalf`], for what also makes triggers: those the caller makes itself, with its own rights and settings, after
 /// `body` has planned them. Whatever that runs, nothing of ours is in force meanwhile.
-fn with_triggers<R>(
-    body: impl FnOnce(&Caller, &Session) -> Result<(R, Option<Making>), Refusal>,
+fn with_triggers<R, M: IntoIterator<Item = Making>>(
+    body: impl FnOnce(&Caller, &Session) -> Result<(R, M), Refusal>,
 ) -> Result<R, ErrorReport> {
-    let (result, making) = on_behalf(|caller| spi::connect(|session| body(caller, session)))?;
-    if let Some(making) = making {
+    let (result, makings) = on_behalf(|caller| spi::connect(|session| body(caller, session)))?;
+    for making in makings {
         making.carry_out().map_err(report::of)?;
         on_behalf(|_| spi::connect(|session| making.record(session)))?;
     }

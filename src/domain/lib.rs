@@ -20,6 +20,7 @@ pub mod format;
 pub mod header;
 pub mod histogram;
 pub mod ids;
+pub mod if_exists;
 pub mod key;
 pub mod level;
 pub mod names;

@@ -3,6 +3,7 @@
 use super::event::UnknownEvent;
 use super::format::UnknownFormat;
 use super::header::HeaderError;
+use super::if_exists::UnknownIfExists;
 use super::key::DeliveryId;
 use super::level::UnknownLevel;
 use super::on_error::UnknownOnTransformError;
@@ -56,6 +57,9 @@ pub enum Refusal {
     /// The owner has a webhook of this name; names are unique for each owner.
     #[error("webhook \"{0}\" already exists")]
     DuplicateName(String),
+    /// The transaction keeps to what there was when it began, and does not have it.
+    #[error("webhook \"{0}\" was made by another transaction since this one began")]
+    MadeSince(String),
     /// Also for webhooks of others: to the caller they do not exist.
     #[error("webhook \"{0}\" does not exist")]
     UnknownWebhook(String),
@@ -110,6 +114,9 @@ pub enum Refusal {
     /// What an error of a transform means.
     #[error(transparent)]
     OnTransformError(#[from] UnknownOnTransformError),
+    /// What is to become of a webhook that is there.
+    #[error(transparent)]
+    IfExists(#[from] UnknownIfExists),
     /// Whoever owns the function could put something else into it, which would run with the webhook's owner's rights.
     #[error("function {function} of role {owner} cannot run as role {role}")]
     OthersFunction {

@@ -6,6 +6,7 @@ use pgrx::prelude::*;
 use crate::pg::identity;
 use domain::event::Operation;
 use domain::format::Format;
+use domain::if_exists::IfExists;
 use domain::level::Level;
 use domain::on_error::OnTransformError;
 use domain::refusal::{EACH_EVENT, Refusal};
@@ -61,6 +62,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::Event(_)
         | Refusal::Format(_)
         | Refusal::OnTransformError(_)
+        | Refusal::IfExists(_)
         | Refusal::Pattern(_)
         | Refusal::NoOperations
         | Refusal::Level(_)
@@ -80,6 +82,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         Refusal::DuplicateName(_) | Refusal::AlreadyWatched { .. } | Refusal::Overlap { .. } => {
             ERRCODE_DUPLICATE_OBJECT
         }
+        Refusal::MadeSince(_) => ERRCODE_T_R_SERIALIZATION_FAILURE,
         Refusal::AmbiguousWebhook(_) => ERRCODE_AMBIGUOUS_FUNCTION,
         Refusal::UnknownWebhook(_)
         | Refusal::UnknownDelivery(_)
@@ -167,6 +170,7 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
         Refusal::OnTransformError(_) => {
             return Some(one_of(OnTransformError::ALL.map(OnTransformError::name)));
         }
+        Refusal::IfExists(_) => return Some(one_of(IfExists::ALL.map(IfExists::name))),
         Refusal::OthersFunction { .. } => {
             "A transform belongs to the webhook's owner or to a superuser. A webhook with a transform of a group is made by SET ROLE to the group."
         }
@@ -193,6 +197,7 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
         Refusal::KeepAndNew => {
             "keep goes on as the original, which is gone; new makes an installation beside it."
         }
+        Refusal::MadeSince(_) => "Try the transaction again.",
         Refusal::ArmedInSnapshot => "BEGIN ISOLATION LEVEL READ COMMITTED before it.",
         Refusal::Unarmed(_) => {
             "It came with a dump or a copy of another database. webhook_arm() lets it send."

@@ -34,6 +34,7 @@ const LARGEST_BACKLOG: i64 = 1 << 50;
 const LONGEST_KEPT: Duration = Duration::from_secs(3660 * 24 * 60 * 60);
 
 /// Checked settings; `None` is a setting that was not given.
+#[derive(Clone)]
 pub struct Definition {
     /// Unique among live webhooks.
     pub name: Option<String>,
@@ -66,6 +67,8 @@ struct Setting {
     /// Of the argument and the column.
     name: &'static str,
     kind: Kind,
+    /// What a webhook has where nothing is said of it, as `webhook_update` would be given it.
+    default: Value,
     /// A webhook is not made without it.
     needed: bool,
 }
@@ -86,6 +89,20 @@ enum Kind {
     Interval(Duration, Duration, [&'static str; 2]),
 }
 
+/// A value of a setting, in the program.
+#[derive(Clone, Copy)]
+enum Value {
+    Flag(bool),
+    Text(&'static str),
+    Integer(i32),
+    Bigint(i64),
+    /// An interval of so many.
+    Days(i32),
+}
+
+/// No limit, or none of its own.
+const NO_INTERVAL: Value = Value::Days(0);
+
 const SERVERS: &str = "0 (the server's setting)";
 const KEPT: Kind = Kind::Interval(
     Duration::from_secs(1),
@@ -95,30 +112,51 @@ const KEPT: Kind = Kind::Interval(
 
 /// The plain settings, in the order of the parameters of `sql/query/registry/update.sql`.
 const PLAIN: [Setting; 13] = [
-    optional("description", Kind::Text(LONGEST_DESCRIPTION)),
-    needed("enabled", Kind::Flag),
-    optional("on_transform_error", Kind::OnTransformError),
-    optional("max_retries", Kind::Integer(-1, i32::MAX, ["-1 (no limit)", "2147483647"])),
-    needed("timeout_seconds", Kind::Integer(1, 600, ["1", "600 seconds"])),
-    needed("retry_backoff_seconds", Kind::Integer(1, 36_000, ["1", "36000 seconds"])),
-    needed("retry_for", Kind::Interval(Duration::ZERO, LONGEST_RETRY, ["0", "30 days"])),
-    needed("max_concurrency", Kind::Integer(1, 1000, ["1", "1000"])),
-    optional("rate_limit", Kind::Integer(0, 10_000, ["0 (no limit)", "10000 a second"])),
-    optional("max_backlog", Kind::Integer(0, i32::MAX, [SERVERS, "2147483647"])),
-    optional("max_backlog_bytes", Kind::Bigint(0, LARGEST_BACKLOG, [SERVERS, "1 PiB"])),
-    optional("max_backlog_age", KEPT),
-    optional("dead_letter_retention", KEPT),
+    optional("description", Kind::Text(LONGEST_DESCRIPTION), Value::Text("")),
+    needed("enabled", Kind::Flag, Value::Flag(true)),
+    optional("on_transform_error", Kind::OnTransformError, Value::Text("dead")),
+    optional(
+        "max_retries",
+        Kind::Integer(-1, i32::MAX, ["-1 (no limit)", "2147483647"]),
+        Value::Integer(-1),
+    ),
+    needed("timeout_seconds", Kind::Integer(1, 600, ["1", "600 seconds"]), Value::Integer(30)),
+    needed(
+        "retry_backoff_seconds",
+        Kind::Integer(1, 36_000, ["1", "36000 seconds"]),
+        Value::Integer(5),
+    ),
+    needed(
+        "retry_for",
+        Kind::Interval(Duration::ZERO, LONGEST_RETRY, ["0", "30 days"]),
+        Value::Days(3),
+    ),
+    needed("max_concurrency", Kind::Integer(1, 1000, ["1", "1000"]), Value::Integer(10)),
+    optional(
+        "rate_limit",
+        Kind::Integer(0, 10_000, ["0 (no limit)", "10000 a second"]),
+        Value::Integer(0),
+    ),
+    optional("max_backlog", Kind::Integer(0, i32::MAX, [SERVERS, "2147483647"]), Value::Integer(0)),
+    optional(
+        "max_backlog_bytes",
+        Kind::Bigint(0, LARGEST_BACKLOG, [SERVERS, "1 PiB"]),
+        Value::Bigint(0),
+    ),
+    optional("max_backlog_age", KEPT, NO_INTERVAL),
+    optional("dead_letter_retention", KEPT, NO_INTERVAL),
 ];
 
-const fn needed(name: &'static str, kind: Kind) -> Setting {
-    Setting { name, kind, needed: true }
+const fn needed(name: &'static str, kind: Kind, default: Value) -> Setting {
+    Setting { name, kind, default, needed: true }
 }
 
-const fn optional(name: &'static str, kind: Kind) -> Setting {
-    Setting { name, kind, needed: false }
+const fn optional(name: &'static str, kind: Kind, default: Value) -> Setting {
+    Setting { name, kind, default, needed: false }
 }
 
 /// The plain settings that were given, checked.
+#[derive(Clone)]
 pub struct Plain(Vec<Arg>);
 
 impl Plain {
@@ -131,6 +169,15 @@ impl Plain {
         &self.0
     }
 
+    /// With the default of each that was not given.
+    fn complete(self) -> Self {
+        let value = |(setting, given): (&Setting, Arg)| match given.is_null() {
+            true => setting.default.arg(),
+            false => given,
+        };
+        Self(PLAIN.iter().zip(self.0).map(value).collect())
+    }
+
     /// Passes those of a new webhook.
     ///
     /// # Errors
@@ -141,6 +188,18 @@ impl Plain {
         match PLAIN.iter().zip(&self.0).find(lacks) {
             Some((setting, _)) => Err(Refusal::Null(setting.name)),
             None => Ok(()),
+        }
+    }
+}
+
+impl Value {
+    fn arg(self) -> Arg {
+        match self {
+            Self::Flag(value) => arg(value),
+            Self::Text(value) => arg(value),
+            Self::Integer(value) => arg(value),
+            Self::Bigint(value) => arg(value),
+            Self::Days(days) => arg(Interval::from_days(days)),
         }
     }
 }
@@ -213,6 +272,23 @@ impl Definition {
             transform: arguments.get("transform"),
             plain,
         })
+    }
+
+    /// With the default of each setting that was not given, as a webhook has it that is made now. Name, URL and secret have
+    /// none, and nobody becomes its owner by one.
+    pub fn complete(self) -> Self {
+        let format = self.format.unwrap_or(Format::Default);
+        Self {
+            headers: Some(self.headers.unwrap_or_else(|| serde_json::json!({}))),
+            format: Some(format),
+            signature: Some(self.signature.unwrap_or(format.scheme())),
+            signature_header: Some(self.signature_header.unwrap_or_default()),
+            event_types: Some(self.event_types.unwrap_or_default()),
+            emitters: Some(self.emitters.unwrap_or_default()),
+            transform: Some(self.transform.unwrap_or(pg_sys::InvalidOid)),
+            plain: self.plain.complete(),
+            ..self
+        }
     }
 }
 

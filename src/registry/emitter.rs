@@ -23,6 +23,20 @@ pub fn find(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result
     managed::lock(session, caller, id, webhook)
 }
 
+/// Passes roles that are there.
+///
+/// # Errors
+///
+/// The first that is not.
+pub fn check(session: &Session, roles: &[pg_sys::Oid]) -> Result<(), Refusal> {
+    roles.iter().try_for_each(|role| name(session, *role).map(drop))
+}
+
+fn name(session: &Session, role: pg_sys::Oid) -> Result<String, Refusal> {
+    let rows = session.run(sql!("registry/level"), &[arg(role)]);
+    Ok(rows.first().ok_or(Refusal::UnknownRole(u32::from(role)))?.value("name"))
+}
+
 /// Makes `roles` the emitters of a webhook. Whoever is named may call webhook_emit, as long as some webhook names it.
 ///
 /// # Errors
@@ -34,9 +48,7 @@ pub fn set(session: &Session, webhook: &Webhook, roles: &[pg_sys::Oid]) -> Resul
     }
     let mut named: Vec<(String, pg_sys::Oid)> = Vec::with_capacity(roles.len());
     for role in roles {
-        let rows = session.run(sql!("registry/level"), &[arg(*role)]);
-        let row = rows.first().ok_or(Refusal::UnknownRole(u32::from(*role)))?;
-        named.push((row.value("name"), *role));
+        named.push((name(session, *role)?, *role));
     }
     named.sort_by(|one, other| one.0.cmp(&other.0));
     named.dedup();

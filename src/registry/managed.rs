@@ -129,6 +129,25 @@ fn named(
     }
 }
 
+/// The caller's own webhook of that name, which others that it may manage do not count for.
+///
+/// # Errors
+///
+/// [`Refusal::AmbiguousWebhook`]: by REASSIGN OWNED it has two.
+pub fn own_named(
+    session: &Session,
+    caller: &Caller,
+    name: &str,
+) -> Result<Option<WebhookId>, Refusal> {
+    let args = [arg(name), arg(caller.role)];
+    let rows = snapshot::with_latest(|| session.look_up(sql!("registry/find"), &args));
+    let mut own = rows.iter().filter(|row| row.value("is_owner")).map(|row| row.value("id"));
+    match (own.next(), own.next()) {
+        (first, None) => Ok(first),
+        _ => Err(Refusal::AmbiguousWebhook(shown(name))),
+    }
+}
+
 /// What a caller has named, as errors show it.
 fn shown(webhook: &str) -> String {
     webhook.chars().take(200).collect()

@@ -7,8 +7,10 @@
 //! Everything here runs inside `pg::rights::as_owner`, after the caller's rights have been checked, but for what the caller
 //! makes itself (`making::Making::carry_out`).
 
+pub mod bringing;
 pub mod condition;
 pub mod definition;
+pub mod document;
 pub mod emitter;
 pub mod endpoint;
 mod further;
@@ -17,7 +19,7 @@ pub mod level;
 pub mod making;
 pub mod managed;
 pub mod owner;
-mod privilege;
+pub mod privilege;
 pub mod removal;
 mod secret;
 pub mod table;

@@ -22,7 +22,11 @@ use domain::refusal::Refusal;
 /// # Errors
 ///
 /// The system has no random bytes; or those of [`privilege::hold_owner`].
-pub fn anchor_of(session: &Session, role: pg_sys::Oid) -> Result<String, Refusal> {
+pub fn anchor_of(
+    session: &Session,
+    role: pg_sys::Oid,
+    patience: Patience,
+) -> Result<String, Refusal> {
     // An older snapshot does not show what another session has made.
     let known = || {
         snapshot::with_latest(|| {
@@ -33,7 +37,7 @@ pub fn anchor_of(session: &Session, role: pg_sys::Oid) -> Result<String, Refusal
     if let Some(anchor) = known() {
         return Ok(anchor);
     }
-    privilege::hold_owner(role)?;
+    privilege::hold_owner(role, patience)?;
     if let Some(anchor) = known() {
         return Ok(anchor);
     }
@@ -60,7 +64,7 @@ pub fn give(
         return Err(Refusal::MayNotGive { webhook: webhook.name.clone(), role: name });
     }
     let function = transform::of(session, webhook.id);
-    let anchor = anchor_of(session, role)?;
+    let anchor = anchor_of(session, role, Patience::Caller)?;
     let write = || {
         session.run(sql!("registry/give_away"), &[arg(webhook.id), arg(anchor), arg(role)]).count()
     };

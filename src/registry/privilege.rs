@@ -18,6 +18,9 @@ use domain::refusal::Refusal;
 pub enum Patience {
     /// As whoever calls a function of ours does.
     Caller,
+    /// As for the name of a webhook that another transaction makes: whoever runs the same migration at the same moment is to
+    /// find what that has made, however long it takes.
+    Migration,
     /// Hardly: deliveries wait meanwhile.
     Worker,
 }
@@ -56,18 +59,23 @@ pub fn hold(
 }
 
 /// Waits until nobody else makes what stands for `role` as an owner, and keeps others from it until the transaction ends.
+/// With [`Patience::Migration`] for as long as `lock_timeout` lets it.
 ///
 /// # Errors
 ///
 /// Somebody else's transaction does not end.
-pub fn hold_owner(role: pg_sys::Oid) -> Result<(), Refusal> {
+pub fn hold_owner(role: pg_sys::Oid, patience: Patience) -> Result<(), Refusal> {
+    if patience == Patience::Migration {
+        lock::hold_owner(role);
+        return Ok(());
+    }
     within(LOCK_TIMEOUT, || lock::hold_owner(role))
         .ok_or_else(|| Refusal::OwnerInUse { role: identity::name_of(role), seconds: LOCK_SECONDS })
 }
 
 fn waiting(patience: Patience, work: impl FnOnce() -> usize) -> Result<(), Refusal> {
     let timeout = match patience {
-        Patience::Caller => LOCK_TIMEOUT,
+        Patience::Caller | Patience::Migration => LOCK_TIMEOUT,
         Patience::Worker => anchor::NO_PATIENCE,
     };
     within(timeout, work).map(drop).ok_or(Refusal::PrivilegesInUse(LOCK_SECONDS))

@@ -263,7 +263,8 @@ pub fn list(session: &Session, webhook: WebhookId) -> Vec<Watched> {
         .collect()
 }
 
-fn words(events: &[Operation]) -> Vec<&'static str> {
+/// As they are stored.
+pub(super) fn words(events: &[Operation]) -> Vec<&'static str> {
     events.iter().map(|event| event.as_str()).collect()
 }
 

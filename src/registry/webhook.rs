@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 
 use super::definition::{Definition, Plain};
 use super::managed::Webhook;
+use super::privilege::Patience;
 use super::{emitter, owner, secret, transform};
 use crate::host::ids;
 use crate::pg::identity::Caller;
@@ -22,11 +23,14 @@ pub struct Created {
     pub webhook: Webhook,
     /// The public id.
     pub uuid: Uuid,
+    /// Whether it captures and sends.
+    pub enabled: bool,
     /// When.
     pub created_at: TimestampWithTimeZone,
 }
 
-/// Makes a webhook of a complete definition, owned by the caller.
+/// Makes a webhook of a complete definition, owned by the caller. Where another transaction makes one of the name, that is waited
+/// for, and where it makes the caller's first one, for as long as `patience` says.
 ///
 /// # Errors
 ///
@@ -36,10 +40,8 @@ pub fn insert(
     caller: &Caller,
     definition: Definition,
     signing: &Secret,
+    patience: Patience,
 ) -> Result<Created, Refusal> {
-    if let Some(roles) = &definition.emitters {
-        emitter::hold(session, None, roles)?;
-    }
     let name = definition.name.ok_or(Refusal::Null("name"))?;
     let url = definition.url.ok_or(Refusal::Null("url"))?.to_string();
     let format = definition.format.ok_or(Refusal::Null("format"))?;
@@ -61,7 +63,7 @@ pub fn insert(
         arg(scheme.name()),
         arg(signature_header.as_deref()),
         arg(definition.event_types.unwrap_or_default()),
-        arg(owner::anchor_of(session, caller.role)?),
+        arg(owner::anchor_of(session, caller.role, patience)?),
         arg(ids::next_webhook(last(session))),
         arg(caller.role),
     ];
@@ -69,14 +71,18 @@ pub fn insert(
     let Some(row) = rows.first() else {
         return Err(Refusal::DuplicateName(name));
     };
+    // Nobody but who makes one of the same name waits meanwhile.
+    if let Some(roles) = &definition.emitters {
+        emitter::hold(session, None, roles)?;
+    }
     let webhook = Webhook { id: row.value("id"), name, url, scheme, signature_header, own: true };
-    write(session, webhook.id, Special::default(), &definition.plain);
+    let enabled = write(session, webhook.id, Special::default(), &definition.plain);
     secret::insert(webhook.id, signing, definition.headers);
     transform::give(session, webhook.id, definition.transform)?;
     if let Some(roles) = &definition.emitters {
         emitter::set(session, &webhook, roles)?;
     }
-    Ok(Created { webhook, uuid: row.value("uuid"), created_at: row.value("created_at") })
+    Ok(Created { webhook, uuid: row.value("uuid"), enabled, created_at: row.value("created_at") })
 }
 
 /// The largest key that a webhook has, also where an old snapshot does not show it.
@@ -124,7 +130,7 @@ pub fn update(
     };
     let write = || write(session, webhook.id, special, &definition.plain);
     match &definition.name {
-        None => write(),
+        None => drop(write()),
         Some(name) => {
             subtransaction::tolerating(&[PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION], write)
                 .ok_or_else(|| Refusal::DuplicateName(name.clone()))?;
@@ -148,8 +154,8 @@ struct Special<'a> {
     event_types: Option<Vec<String>>,
 }
 
-/// Writes what is given into the row of a webhook.
-fn write(session: &Session, webhook: WebhookId, special: Special<'_>, plain: &Plain) {
+/// Writes what is given into the row of a webhook, and returns whether it is enabled.
+fn write(session: &Session, webhook: WebhookId, special: Special<'_>, plain: &Plain) -> bool {
     let mut args = vec![
         arg(webhook),
         arg(special.name),
@@ -160,7 +166,8 @@ fn write(session: &Session, webhook: WebhookId, special: Special<'_>, plain: &Pl
         arg(special.event_types),
     ];
     args.extend(plain.args());
-    session.run(sql!("registry/update"), &args);
+    let rows = session.run(sql!("registry/update"), &args);
+    rows.first().is_some_and(|row| row.value("enabled"))
 }
 
 /// Gives it the secret `new`; the one before signs as well for `overlap`.

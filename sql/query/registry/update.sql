@@ -21,3 +21,4 @@ UPDATE webhook.webhook SET
     dead_letter_retention = nullif(coalesce($20, dead_letter_retention), interval '0'),
     updated_at = now()
 WHERE id = $1
+RETURNING enabled

@@ -1,0 +1,70 @@
+//! Bringing a webhook that is there to what it is to be.
+//!
+//! What is as it is wanted is not touched: no lock is taken for it, and a condition with the text that it had keeps the meaning that
+//! it had.
+
+use super::document::{Changes, Document, Target, Wanted};
+use super::making::Making;
+use super::managed::Webhook;
+use super::{watch, webhook};
+use crate::pg::identity::Caller;
+use crate::pg::spi::Session;
+use domain::refusal::Refusal;
+
+/// Makes `changes`, which are those of `wanted`, of a locked webhook of the caller's. What is returned is still to be done.
+///
+/// # Errors
+///
+/// Those of [`webhook::update`], [`watch::add`] and [`watch::change`].
+pub fn bring(
+    session: &Session,
+    caller: &Caller,
+    own: &Webhook,
+    (before, wanted, changes): (&Document, &Wanted, &Changes),
+) -> Result<Vec<Making>, Refusal> {
+    let mut definition = wanted.definition.clone();
+    // Writing these again is not for nothing, as it is for the others.
+    let keeps = |name: &str| !changes.contains_key(name);
+    definition.name = None;
+    definition.secret = definition.secret.filter(|_| !keeps("secret"));
+    definition.headers = definition.headers.filter(|_| !keeps("headers"));
+    definition.emitters = definition.emitters.filter(|_| !keeps("emitters"));
+    definition.transform = definition.transform.filter(|_| !keeps("transform"));
+    webhook::update(session, caller, own, definition)?;
+    if keeps("tables") {
+        return Ok(Vec::new());
+    }
+    let there = watch::list(session, own.id);
+    let is_wanted = |relation| wanted.tables.iter().any(|target| target.relation == relation);
+    for gone in there.iter().filter(|watched| watched.dropped || !is_wanted(watched.relation)) {
+        watch::remove(session, caller, gone);
+    }
+    let mut makings = Vec::new();
+    for target in &wanted.tables {
+        let watched =
+            there.iter().find(|watched| !watched.dropped && watched.relation == target.relation);
+        let making = match watched {
+            None => Some(watch::add(session, caller, own, target.relation, &target.spec)?),
+            Some(watched) => {
+                let given = differing(watched, target, before.is_sound(target.relation));
+                watch::mean(session, watched);
+                watch::change(session, caller, own, watched, given)?
+            }
+        };
+        makings.extend(making);
+    }
+    Ok(makings)
+}
+
+/// What has to be given to make of what is watched what is wanted, and of triggers that are not sound sound ones.
+fn differing(watched: &watch::Watched, target: &Target, sound: bool) -> watch::Given {
+    let (is, wanted) = (&watched.spec, &target.spec);
+    let condition = wanted.condition.clone().unwrap_or_default();
+    watch::Given {
+        events: Some(wanted.events.clone()).filter(|events| !sound || *events != is.events),
+        columns: Some(wanted.columns.clone()).filter(|columns| *columns != is.columns),
+        condition: Some(condition).filter(|_| !sound || wanted.condition != is.condition),
+        payload_columns: Some(wanted.payload_columns.clone())
+            .filter(|columns| *columns != is.payload_columns),
+    }
+}
