@@ -84,7 +84,10 @@ CREATE FUNCTION webhook_update(
     max_backlog integer DEFAULT NULL,
     max_backlog_bytes bigint DEFAULT NULL,
     max_backlog_age interval DEFAULT NULL,
-    dead_letter_retention interval DEFAULT NULL
+    dead_letter_retention interval DEFAULT NULL,
+    set_headers jsonb DEFAULT NULL,
+    unset_headers text[] DEFAULT NULL,
+    reset text[] DEFAULT NULL
 ) RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'webhook_update_wrapper';
 COMMENT ON FUNCTION webhook_update IS
@@ -92,7 +95,10 @@ $$changes settings of a webhook, named by its name or uuid; an argument left out
   signature brings its own.
   An empty description, condition, columns, payload_columns, headers, emitters or signature_header clears it, transform => '-' too; max_retries => -1 and
   rate_limit => 0 remove the limit. owner gives the webhook to another role, by whoever has the rights of both.
-Example: SELECT webhook_update('new-orders', url => 'https://example.com/other', timeout_seconds => 10)$$;
+  table_name: which of several tables events, columns, condition and payload_columns are about; the one that is watched
+  instead of the only one. set_headers, unset_headers: single headers, while the others stay. reset: names of settings that
+  go back to their defaults, events and columns among them; a name and a secret have none.
+Example: SELECT webhook_update('new-orders', url => 'https://example.com/other', reset => '{timeout_seconds,headers}')$$;
 
 CREATE FUNCTION webhook_watch(
     webhook text,

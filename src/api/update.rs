@@ -3,21 +3,28 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{elsewhere, events_of, roles, watched, with_triggers};
+use super::{elsewhere, events_of, roles, watched, with_triggers, words};
 use crate::pg::arguments::Arguments;
 use crate::pg::identity::Caller;
+use crate::pg::json::Json;
 use crate::pg::spi::Session;
-use crate::registry::definition::Definition;
+use crate::registry::definition::{Definition, HeaderChanges};
 use crate::registry::making::Making;
-use crate::registry::{self, emitter, managed, watch, webhook};
+use crate::registry::reset::Reset;
+use crate::registry::{self, emitter, managed, table, watch, webhook};
+use domain::header;
 use domain::refusal::Refusal;
 
 #[pg_extern(sql = false)]
 fn webhook_update(given: Arguments<'_>) -> Result<(), ErrorReport> {
     with_triggers(|caller, session| {
+        let reset = words(given.get("reset"), "reset")?.unwrap_or_default();
+        let reset = Reset::read(&reset, &given)?;
         let mut watched = watched(&given, None)?;
         let table_name: Option<pg_sys::Oid> = given.get("table_name");
         let emitters = roles(given.get("emitters"))?;
+        let emitters = emitters.or_else(|| reset.has("emitters").then(Vec::new));
+        let header_changes = header_changes(&given)?;
         let named = given.get("webhook").ok_or(Refusal::Null("webhook"))?;
         let id = managed::name(session, caller, named)?;
         let checked = Definition::read(&given)?;
@@ -30,7 +37,8 @@ fn webhook_update(given: Arguments<'_>) -> Result<(), ErrorReport> {
         }
         // By then the name may be another one's.
         let own = managed::lock(session, caller, id, named)?;
-        let mut definition = Definition { emitters, ..checked };
+        let mut definition = Definition { emitters, header_changes, ..checked };
+        reset.of_webhook(&mut definition, &own);
         let mut tables = watch::list(session, own.id);
         // Another table may be watched in the place of one that is gone, as that was.
         if table_name.is_none() || tables.iter().any(|watched| !watched.dropped) {
@@ -40,9 +48,12 @@ fn webhook_update(given: Arguments<'_>) -> Result<(), ErrorReport> {
         if let Some(events) = events_of(given.get("events"), has_table)? {
             definition.event_types = Some(events.types);
             watched.events = Some(events.operations).filter(|list| !list.is_empty());
-            if watched.events.is_none() && tables.len() == 1 {
+            if watched.events.is_none() && (tables.len() == 1 || table_name.is_some()) {
                 return Err(Refusal::NoOperations);
             }
+        }
+        if has_table {
+            reset.of_table(&mut watched);
         }
         webhook::update(session, caller, &own, definition)?;
         let making = match table_name.is_some() || watched.any().is_some() {
@@ -54,7 +65,24 @@ fn webhook_update(given: Arguments<'_>) -> Result<(), ErrorReport> {
     })
 }
 
-/// Changes what is watched of the webhook's one table, or watches another instead of it.
+/// The headers that are to be set and unset among those that are there.
+fn header_changes(given: &Arguments<'_>) -> Result<Option<HeaderChanges>, Refusal> {
+    let set = given.get("set_headers").map(|Json(text)| header::read(&text)).transpose()?;
+    let unset = words(given.get("unset_headers"), "unset_headers")?;
+    let argument = match (&set, &unset) {
+        (None, None) => return Ok(None),
+        (Some(_), _) => "set_headers",
+        (None, Some(_)) => "unset_headers",
+    };
+    if given.has("headers") {
+        return Err(Refusal::Together("headers", argument));
+    }
+    let set = set.unwrap_or_else(|| serde_json::json!({}));
+    Ok(Some(HeaderChanges { set, unset: unset.unwrap_or_default() }))
+}
+
+/// Changes what is watched of the webhook's one table, or watches another instead of it. Where there are several, it changes
+/// the one that is named.
 fn rewatch(
     session: &Session,
     caller: &Caller,
@@ -64,7 +92,13 @@ fn rewatch(
     given: watch::Given,
 ) -> Result<Option<Making>, Refusal> {
     if before.len() > 1 {
-        return Err(Refusal::WhichTable(own.name.clone(), before.len()));
+        let relation =
+            relation.ok_or_else(|| Refusal::WhichTable(own.name.clone(), before.len()))?;
+        before.retain(|watched| watched.relation == relation);
+        if before.is_empty() {
+            let table = table::name(session, relation);
+            return Err(Refusal::NotWatched { webhook: own.name.clone(), table });
+        }
     }
     let Some(mut watched) = before.pop() else {
         let needed = given.any().unwrap_or("table_name");

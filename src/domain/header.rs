@@ -136,6 +136,27 @@ pub fn parse(object: &Value) -> Result<HeaderMap, HeaderError> {
     Ok(headers)
 }
 
+/// The headers `stored` with those of `set` in the place of any of the same name, and without those of the names `unset`. A name
+/// is the same in any case of its letters.
+///
+/// # Errors
+///
+/// The first header that is refused, as by [`parse`]; or one that is both set and unset.
+pub fn merge(stored: &Value, set: &Value, unset: &[String]) -> Result<Value, HeaderError> {
+    let set = set.as_object().ok_or(HeaderError::NotAnObject)?;
+    let is = |name: &str, other: &str| name.eq_ignore_ascii_case(other);
+    if let Some(both) = unset.iter().find(|name| set.keys().any(|other| is(name, other))) {
+        return Err(HeaderError::Twice(both.chars().take(100).collect()));
+    }
+    let goes = |name: &str| unset.iter().chain(set.keys()).any(|other| is(name, other));
+    let stored = stored.as_object().ok_or(HeaderError::NotAnObject)?;
+    let kept = stored.iter().filter(|(name, _)| !goes(name));
+    let merged = kept.chain(set).map(|(name, value)| (name.clone(), value.clone())).collect();
+    let merged = Value::Object(merged);
+    parse(&merged)?;
+    Ok(merged)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,6 +232,25 @@ mod tests {
         let text = json!({"X-A": "\"".repeat(LARGEST - 3)}).to_string();
         assert!(read(&text).is_ok());
         assert_eq!(read(&" ".repeat(LARGEST_TEXT + 1)), Err(HeaderError::TooLarge));
+    }
+
+    #[test]
+    fn single_headers_are_set_and_unset() {
+        let stored = json!({"X-A": "1", "X-B": "2"});
+        let merged = |set: Value, unset: &[&str]| {
+            let unset: Vec<String> = unset.iter().map(ToString::to_string).collect();
+            merge(&stored, &set, &unset)
+        };
+        assert_eq!(merged(json!({"x-a": "3"}), &[]), Ok(json!({"x-a": "3", "X-B": "2"})));
+        assert_eq!(merged(json!({}), &["x-b", "X-None"]), Ok(json!({"X-A": "1"})));
+        assert_eq!(merged(json!({"X-C": "4"}), &["X-A"]), Ok(json!({"X-B": "2", "X-C": "4"})));
+        let twice = |name: &str| Err(HeaderError::Twice(name.into()));
+        assert_eq!(merged(json!({"X-C": "4"}), &["x-c"]), twice("x-c"));
+        assert_eq!(merged(json!({"X-C": "4", "x-c": "5"}), &[]), twice("x-c"));
+        assert_eq!(merged(json!({"Host": "x"}), &[]), Err(HeaderError::Reserved("Host".into())));
+        assert_eq!(merged(json!(["X-A"]), &[]), Err(HeaderError::NotAnObject));
+        let long = json!({"X-C": "x".repeat(LARGEST - 6)});
+        assert_eq!(merged(long, &[]), Err(HeaderError::TooLarge), "together");
     }
 
     #[test]

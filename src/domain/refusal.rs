@@ -184,6 +184,25 @@ pub enum Refusal {
     /// What to watch was said, but not where.
     #[error("{0} needs a table_name")]
     NeedsTable(&'static str),
+    /// Two arguments of which one says what the other says.
+    #[error("{0} and {1} must not both be given")]
+    Together(&'static str, &'static str),
+    /// Not one of the settings that have a default.
+    #[error("\"{name}\" is not a setting that can be reset")]
+    NoDefault {
+        /// What was named.
+        name: String,
+        /// Those that have one.
+        known: Vec<&'static str>,
+    },
+    /// `reset` names what another argument gives.
+    #[error("reset names {setting}, and {argument} is given")]
+    GivenAndReset {
+        /// The setting.
+        setting: &'static str,
+        /// The argument that gives it.
+        argument: &'static str,
+    },
     /// `webhook_update` cannot tell which table is meant.
     #[error("webhook \"{0}\" watches {1} tables")]
     WhichTable(String, usize),

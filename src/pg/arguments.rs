@@ -125,6 +125,11 @@ impl<'c> Arguments<'c> {
         Self { given, _call: PhantomData }
     }
 
+    /// Whether there is one of that name, which is not NULL.
+    pub fn has(&self, name: &str) -> bool {
+        self.given.iter().any(|given| given.name.to_bytes() == name.as_bytes())
+    }
+
     /// The one of that name; `None` where it is NULL, or the function is declared without it.
     ///
     /// Raises an error where it is declared with another type.

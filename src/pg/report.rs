@@ -71,6 +71,9 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::KeepAndNew
         | Refusal::NeedsTable(_)
         | Refusal::WhichTable(..)
+        | Refusal::Together(..)
+        | Refusal::NoDefault { .. }
+        | Refusal::GivenAndReset { .. }
         | Refusal::ColumnsWithoutUpdate => ERRCODE_INVALID_PARAMETER_VALUE,
         Refusal::NotAnExpression => ERRCODE_SYNTAX_ERROR,
         Refusal::ReservedType(_) => ERRCODE_RESERVED_NAME,
@@ -202,7 +205,10 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
         Refusal::Unarmed(_) => {
             "It came with a dump or a copy of another database. webhook_arm() lets it send."
         }
-        Refusal::WhichTable(..) => "Use webhook_unwatch and webhook_watch to change one of them.",
+        Refusal::WhichTable(..) => "table_name says which of them is meant.",
+        Refusal::NoDefault { known, .. } => {
+            return Some(format!("It is one of {}.", known.join(", ")));
+        }
         Refusal::AlreadyWatched { .. } => {
             "Use webhook_update, or webhook_unwatch and webhook_watch in one transaction, to change how."
         }

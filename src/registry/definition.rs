@@ -42,6 +42,8 @@ pub struct Definition {
     pub url: Option<EndpointUrl>,
     /// The user's headers as they are stored.
     pub headers: Option<serde_json::Value>,
+    /// Single ones.
+    pub header_changes: Option<HeaderChanges>,
     /// The signing secret.
     pub secret: Option<Secret>,
     /// The shape of the bodies.
@@ -60,6 +62,15 @@ pub struct Definition {
     pub transform: Option<pg_sys::Oid>,
     /// All others.
     pub plain: Plain,
+}
+
+/// Headers that are changed among others that stay.
+#[derive(Clone)]
+pub struct HeaderChanges {
+    /// Those that are set, as they are stored.
+    pub set: serde_json::Value,
+    /// The names of those that go.
+    pub unset: Vec<String>,
 }
 
 /// A setting of which nothing more is known here than what it may be: it is checked and stored, in the column of its name.
@@ -169,6 +180,18 @@ impl Plain {
         &self.0
     }
 
+    /// The names of all of them.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        PLAIN.iter().map(|setting| setting.name)
+    }
+
+    /// With the default of that one, if it is one of them.
+    pub fn reset(&mut self, name: &str) {
+        if let Some(at) = PLAIN.iter().position(|setting| setting.name == name) {
+            self.0[at] = PLAIN[at].default.arg();
+        }
+    }
+
     /// With the default of each that was not given.
     fn complete(self) -> Self {
         let value = |(setting, given): (&Setting, Arg)| match given.is_null() {
@@ -262,6 +285,7 @@ impl Definition {
             name: text("name").map(check_name).transpose()?,
             url: url.transpose()?,
             headers,
+            header_changes: None,
             secret: text("secret").map(Secret::parse).transpose()?,
             format: text("format").map(str::parse).transpose()?,
             signature: text("signature").map(str::parse).transpose()?,

@@ -3,6 +3,7 @@
 use crate::pg::identity::Caller;
 use crate::pg::snapshot;
 use crate::pg::spi::{Rows, Session, arg, sql};
+use domain::format::Format;
 use domain::key::WebhookId;
 use domain::refusal::Refusal;
 use domain::signature::Scheme;
@@ -15,6 +16,8 @@ pub struct Webhook {
     pub name: String,
     /// Where it sends.
     pub(super) url: String,
+    /// The shape of its bodies.
+    pub(super) format: Format,
     /// How it signs.
     pub(super) scheme: Scheme,
     /// In which header, where that is not the scheme's.
@@ -86,6 +89,7 @@ fn found(rows: &Rows<'_>, id: WebhookId, webhook: &str) -> Result<Webhook, Refus
         id,
         name: row.value("name"),
         url: row.value("url"),
+        format: row.value::<String>("format").parse()?,
         scheme: row.value::<String>("signature").parse()?,
         signature_header: row.get("signature_header"),
         own: row.value("has_rights"),

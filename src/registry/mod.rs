@@ -21,6 +21,7 @@ pub mod managed;
 pub mod owner;
 pub mod privilege;
 pub mod removal;
+pub mod reset;
 mod secret;
 pub mod table;
 pub mod transform;

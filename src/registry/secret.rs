@@ -8,11 +8,14 @@ use pgrx::pg_sys::ItemPointerData;
 use pgrx::prelude::*;
 use serde_json::Value;
 
+use super::definition::HeaderChanges;
 use super::managed::Webhook;
 use crate::pg::heap::{self, Field, column};
 use crate::pg::invalidation;
 use crate::pg::spi::{Session, arg, sql};
+use domain::header;
 use domain::key::WebhookId;
+use domain::refusal::Refusal;
 use domain::secret::Secret;
 use domain::time::Timestamp;
 
@@ -48,16 +51,21 @@ pub fn insert(webhook: WebhookId, secret: &Secret, headers: Option<Value>) {
     write(webhook, None, Secrets { signing_key, headers, ..Secrets::default() });
 }
 
-/// Changes what is given; a new secret ends a rotation. `moves` says that requests go elsewhere from now on.
+/// Changes what is given: the secret, which ends a rotation, all headers, or single ones. `moves` says that requests go elsewhere
+/// from now on.
+///
+/// # Errors
+///
+/// Headers that are refused together.
 pub fn update(
     session: &Session,
     webhook: &Webhook,
     secret: Option<&Secret>,
-    headers: Option<Value>,
+    (headers, single): (Option<Value>, Option<&HeaderChanges>),
     moves: bool,
-) {
-    if secret.is_none() && headers.is_none() && !moves {
-        return;
+) -> Result<(), Refusal> {
+    if secret.is_none() && headers.is_none() && single.is_none() && !moves {
+        return Ok(());
     }
     change(session, webhook.id, None, |secrets, _| {
         if let Some(secret) = secret {
@@ -69,15 +77,26 @@ pub fn update(
             None if moves => secrets.go_elsewhere(webhook),
             None => {}
         }
-    });
+        if let Some(HeaderChanges { set, unset }) = single {
+            let stored = secrets.headers.take().unwrap_or_else(|| serde_json::json!({}));
+            secrets.headers = Some(header::merge(&stored, set, unset)?);
+        }
+        Ok(())
+    })
 }
 
 /// The secret becomes `new`, and the one before signs for `overlap` as well.
-pub fn rotate(session: &Session, webhook: WebhookId, new: &Secret, overlap: Interval) {
+pub fn rotate(
+    session: &Session,
+    webhook: WebhookId,
+    new: &Secret,
+    overlap: Interval,
+) -> Result<(), Refusal> {
     change(session, webhook, Some(overlap), |secrets, until| {
         secrets.previous_key = secrets.signing_key.replace(new.reveal().to_owned());
         secrets.previous_until = until.filter(|_| secrets.previous_key.is_some());
-    });
+        Ok(())
+    })
 }
 
 /// Lets `change` change the row, of which there is none in a restored database: dumps carry no secrets. It is told
@@ -86,8 +105,8 @@ fn change(
     session: &Session,
     webhook: WebhookId,
     overlap: Option<Interval>,
-    change: impl FnOnce(&mut Secrets, Option<Timestamp>),
-) {
+    change: impl FnOnce(&mut Secrets, Option<Timestamp>) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
     let rows = session.run(sql!("registry/secret"), &[arg(webhook), arg(overlap)]);
     let row = rows.first();
     let before = row.map(|row| row.value::<ItemPointerData>("ctid"));
@@ -97,8 +116,9 @@ fn change(
         previous_key: row.get("previous_key"),
         previous_until: row.get("previous_until"),
     });
-    change(&mut secrets, row.and_then(|row| row.get("overlap_until")));
+    change(&mut secrets, row.and_then(|row| row.get("overlap_until")))?;
     write(webhook, before, secrets);
+    Ok(())
 }
 
 fn write(webhook: WebhookId, before: Option<ItemPointerData>, secrets: Secrets) {

@@ -75,7 +75,8 @@ pub fn insert(
     if let Some(roles) = &definition.emitters {
         emitter::hold(session, None, roles)?;
     }
-    let webhook = Webhook { id: row.value("id"), name, url, scheme, signature_header, own: true };
+    let id = row.value("id");
+    let webhook = Webhook { id, name, url, format, scheme, signature_header, own: true };
     let enabled = write(session, webhook.id, Special::default(), &definition.plain);
     secret::insert(webhook.id, signing, definition.headers);
     transform::give(session, webhook.id, definition.transform)?;
@@ -136,7 +137,8 @@ pub fn update(
                 .ok_or_else(|| Refusal::DuplicateName(name.clone()))?;
         }
     }
-    secret::update(session, webhook, definition.secret.as_ref(), definition.headers, moves);
+    let headers = (definition.headers, definition.header_changes.as_ref());
+    secret::update(session, webhook, definition.secret.as_ref(), headers, moves)?;
     match definition.owner {
         Some(role) => owner::give(session, caller, webhook, role),
         None => Ok(()),
@@ -182,8 +184,7 @@ pub fn rotate(
     overlap: Interval,
 ) -> Result<(), Refusal> {
     Signer::check(webhook.scheme, new)?;
-    secret::rotate(session, webhook.id, new, overlap);
-    Ok(())
+    secret::rotate(session, webhook.id, new, overlap)
 }
 
 /// Stops or resumes sending.

@@ -1,6 +1,8 @@
 -- Webhook $1, if it is live and role $2 may still manage it; with whether that role
 -- has the rights of its owner.
-SELECT w.name, w.url, w.signature, w.signature_header, coalesce(pg_has_role($2, r.role, 'USAGE'), false) AS has_rights
+SELECT
+    w.name, w.url, w.format, w.signature, w.signature_header,
+    coalesce(pg_has_role($2, r.role, 'USAGE'), false) AS has_rights
 FROM webhook.webhook AS w
 LEFT JOIN webhook.owner_role AS r ON r.anchor = w.owner
 WHERE w.id = $1
