@@ -16,7 +16,7 @@ use crate::registry::document::{self, Document, Wanted};
 use crate::registry::making::Making;
 use crate::registry::privilege::Patience;
 use crate::registry::watch::Spec;
-use crate::registry::{self, emitter, managed, watch, webhook};
+use crate::registry::{self, emitter, idle, managed, watch, webhook};
 use domain::if_exists::IfExists;
 use domain::key::WebhookId;
 use domain::refusal::Refusal;
@@ -95,23 +95,35 @@ impl New {
         caller: &Caller,
         patience: Patience,
     ) -> Result<Done, Refusal> {
+        let url = self.definition.url.as_ref();
+        elsewhere::judge_name(url, || self.write(session, caller, patience))?;
+        let done = self.write(session, caller, patience)?;
+        registry::changed();
+        Ok(done)
+    }
+
+    fn write(
+        &self,
+        session: &Session,
+        caller: &Caller,
+        patience: Patience,
+    ) -> Result<Done, Refusal> {
         let definition = self.definition.clone();
         let secret = match &definition.secret {
             Some(secret) => secret.clone(),
             None => generated_secret()?,
         };
-        let url = definition.url.clone().ok_or(Refusal::Null("url"))?;
-        elsewhere::judge_addresses(&url)?;
+        let url = definition.url.as_ref().ok_or(Refusal::Null("url"))?.to_string();
         let created = webhook::insert(session, caller, definition, &secret, patience)?;
         let mut makings = Vec::new();
         if let Some((relation, spec)) = &self.table {
             makings.push(watch::add(session, caller, &created.webhook, *relation, spec)?);
         }
-        registry::changed();
+        idle::tell(session, created.webhook.id);
         let row = (
             created.uuid,
             self.name.clone(),
-            url.to_string(),
+            url,
             Some(secret.reveal().to_owned()),
             created.enabled,
             created.created_at,
@@ -160,28 +172,36 @@ impl New {
         if changes.is_empty() {
             return Ok((shown(&there, "unchanged"), Vec::new()));
         }
-        if changes.contains_key("url")
-            && let Some(url) = &self.definition.url
-        {
-            elsewhere::judge_addresses(url)?;
-        }
-        if changes.contains_key("emitters") {
-            emitter::hold(
-                session,
-                Some(id),
-                wanted.definition.emitters.as_deref().unwrap_or_default(),
-            )?;
+        let url = wanted.definition.url.as_ref().filter(|_| changes.contains_key("url"));
+        elsewhere::judge_name(url, || self.bring(session, caller, id, &wanted))?;
+        let Some(makings) = self.bring(session, caller, id, &wanted)? else {
+            return Ok((shown(&self.find(session, caller, id)?, "unchanged"), Vec::new()));
+        };
+        registry::changed();
+        Ok((shown(&self.find(session, caller, id)?, "replaced"), makings))
+    }
+
+    /// Makes of it what is wanted; `None` where it is that by now, because somebody else who has been waited for has done it.
+    fn bring(
+        &self,
+        session: &Session,
+        caller: &Caller,
+        id: WebhookId,
+        wanted: &Wanted,
+    ) -> Result<Option<Vec<Making>>, Refusal> {
+        if wanted.changes(&self.find(session, caller, id)?).contains_key("emitters") {
+            let emitters = wanted.definition.emitters.as_deref();
+            emitter::hold(session, Some(id), emitters.unwrap_or_default())?;
         }
         let own = managed::lock(session, caller, id, &self.name)?;
-        // Whoever has been waited for may have made of it what it is to be.
         let there = self.find(session, caller, id)?;
         let changes = wanted.changes(&there);
         if changes.is_empty() {
-            return Ok((shown(&there, "unchanged"), Vec::new()));
+            return Ok(None);
         }
-        let makings = bring(session, caller, &own, (&there, &wanted, &changes))?;
-        registry::changed();
-        Ok((shown(&self.find(session, caller, id)?, "replaced"), makings))
+        let makings = bring(session, caller, &own, (&there, wanted, &changes))?;
+        idle::tell(session, id);
+        Ok(Some(makings))
     }
 
     /// The webhook that was found, as it is now.

@@ -8,8 +8,9 @@ use std::time::Duration;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+use crate::pg::guc::Local;
 use crate::pg::memory::{self, ROOM};
-use crate::pg::{interrupt, settings};
+use crate::pg::{interrupt, settings, subtransaction};
 use delivery::client::Client;
 use delivery::lookup::Lookups;
 use delivery::resolver::JudgingResolver;
@@ -90,12 +91,25 @@ pub fn client() -> Client {
     Client::new(LOOKUPS.clone(), settings::address_policy(), trust)
 }
 
-/// Judges the addresses of a new URL, as every attempt will.
+/// Looks up the name in a new URL and judges its addresses, as every attempt will, where `pg_webhook.require_resolvable` asks for
+/// that. `rehearse` does what is to be done with it, and is undone, so that whatever else is refused is refused before, and nothing
+/// is locked while the name is looked up, for seconds.
 ///
 /// # Errors
 ///
-/// [`Refusal::Url`].
-pub fn judge_addresses(url: &EndpointUrl) -> Result<(), Refusal> {
+/// Those of `rehearse`, and [`Refusal::Url`].
+pub fn judge_name<R>(
+    url: Option<&EndpointUrl>,
+    rehearse: impl FnOnce() -> Result<R, Refusal>,
+) -> Result<(), Refusal> {
+    let Some(url) = url.filter(|_| settings::require_resolvable()) else {
+        return Ok(());
+    };
+    subtransaction::undone(|| {
+        // What it says it says again when it is done.
+        let _quietly = Local::set_alone(c"client_min_messages", c"error");
+        rehearse().map(drop)
+    })?;
     let host = url.host().to_owned();
     let resolver = JudgingResolver::new(LOOKUPS.clone(), Arc::new(settings::address_policy()));
     run(move || resolver.check(&host, LOOKUP))??;

@@ -11,41 +11,66 @@ use crate::pg::spi::Session;
 use crate::registry::definition::{Definition, HeaderChanges};
 use crate::registry::making::Making;
 use crate::registry::reset::Reset;
-use crate::registry::{self, emitter, managed, table, watch, webhook};
+use crate::registry::{self, emitter, idle, managed, table, watch, webhook};
 use domain::header;
+use domain::key::WebhookId;
 use domain::refusal::Refusal;
 
 #[pg_extern(sql = false)]
 fn webhook_update(given: Arguments<'_>) -> Result<(), ErrorReport> {
     with_triggers(|caller, session| {
+        let change = Change::read(session, caller, &given)?;
+        let rehearse = || change.make(session, caller);
+        elsewhere::judge_name(change.definition.url.as_ref(), rehearse)?;
+        let making = change.make(session, caller)?;
+        registry::changed();
+        Ok(((), making))
+    })
+}
+
+/// What was given, checked as far as it can be while nothing is locked.
+struct Change<'a> {
+    given: &'a Arguments<'a>,
+    named: &'a str,
+    id: WebhookId,
+    definition: Definition,
+    reset: Reset,
+    table_name: Option<pg_sys::Oid>,
+    watched: watch::Given,
+}
+
+impl<'a> Change<'a> {
+    fn read(session: &Session, caller: &Caller, given: &'a Arguments<'a>) -> Result<Self, Refusal> {
         let reset = words(given.get("reset"), "reset")?.unwrap_or_default();
-        let reset = Reset::read(&reset, &given)?;
-        let mut watched = watched(&given, None)?;
-        let table_name: Option<pg_sys::Oid> = given.get("table_name");
+        let reset = Reset::read(&reset, given)?;
+        let watched = watched(given, None)?;
         let emitters = roles(given.get("emitters"))?;
         let emitters = emitters.or_else(|| reset.has("emitters").then(Vec::new));
-        let header_changes = header_changes(&given)?;
+        let header_changes = header_changes(given)?;
         let named = given.get("webhook").ok_or(Refusal::Null("webhook"))?;
         let id = managed::name(session, caller, named)?;
-        let checked = Definition::read(&given)?;
-        if let Some(url) = &checked.url {
-            // Whose name is looked up for seconds, while nothing is locked.
-            elsewhere::judge_addresses(url)?;
-        }
-        if let Some(roles) = &emitters {
-            emitter::hold(session, Some(id), roles)?;
+        let definition = Definition { emitters, header_changes, ..Definition::read(given)? };
+        let table_name = given.get("table_name");
+        Ok(Self { given, named, id, definition, reset, table_name, watched })
+    }
+
+    /// Makes it. What is returned is still to be done.
+    fn make(&self, session: &Session, caller: &Caller) -> Result<Option<Making>, Refusal> {
+        if let Some(roles) = &self.definition.emitters {
+            emitter::hold(session, Some(self.id), roles)?;
         }
         // By then the name may be another one's.
-        let own = managed::lock(session, caller, id, named)?;
-        let mut definition = Definition { emitters, header_changes, ..checked };
-        reset.of_webhook(&mut definition, &own);
+        let own = managed::lock(session, caller, self.id, self.named)?;
+        let (mut definition, mut watched) = (self.definition.clone(), self.watched.clone());
+        self.reset.of_webhook(&mut definition, &own);
+        let table_name = self.table_name;
         let mut tables = watch::list(session, own.id);
         // Another table may be watched in the place of one that is gone, as that was.
         if table_name.is_none() || tables.iter().any(|watched| !watched.dropped) {
             tables.retain(|watched| !watched.dropped);
         }
         let has_table = table_name.is_some() || !tables.is_empty();
-        if let Some(events) = events_of(given.get("events"), has_table)? {
+        if let Some(events) = events_of(self.given.get("events"), has_table)? {
             definition.event_types = Some(events.types);
             watched.events = Some(events.operations).filter(|list| !list.is_empty());
             if watched.events.is_none() && (tables.len() == 1 || table_name.is_some()) {
@@ -53,16 +78,18 @@ fn webhook_update(given: Arguments<'_>) -> Result<(), ErrorReport> {
             }
         }
         if has_table {
-            reset.of_table(&mut watched);
+            self.reset.of_table(&mut watched);
         }
+        let hears_others = definition.event_types.is_some();
         webhook::update(session, caller, &own, definition)?;
-        let making = match table_name.is_some() || watched.any().is_some() {
-            true => rewatch(session, caller, &own, tables, table_name, watched)?,
-            false => None,
-        };
-        registry::changed();
-        Ok(((), making))
-    })
+        if hears_others {
+            idle::tell(session, own.id);
+        }
+        match table_name.is_some() || watched.any().is_some() {
+            true => rewatch(session, caller, &own, tables, table_name, watched),
+            false => Ok(None),
+        }
+    }
 }
 
 /// The headers that are to be set and unset among those that are there.

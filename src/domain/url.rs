@@ -3,12 +3,12 @@
 //! Parsed once, with the parser that the HTTP client uses, so that what is checked is what is called.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use http::Uri;
 use http::uri::Scheme;
 
-use super::address::Reason;
+use super::address::{AddressPolicy, Reason};
 
 /// The longest URL, in bytes.
 pub const LONGEST: usize = 2048;
@@ -101,6 +101,50 @@ impl EndpointUrl {
     pub fn host(&self) -> &str {
         host(&self.0)
     }
+
+    /// Passes a URL whose host is a name, or an address that `policy` allows. What a name resolves to is judged at each connect.
+    ///
+    /// # Errors
+    ///
+    /// [`UrlError::PrivateIp`].
+    pub fn judge(self, policy: &AddressPolicy) -> Result<Self, UrlError> {
+        match literal(self.host()).map(|address| (address, policy.judge(address))) {
+            Some((address, Err(reason))) => Err(UrlError::PrivateIp { address, reason }),
+            _ => Ok(self),
+        }
+    }
+}
+
+/// The address that a host is, if it is none that has to be looked up: one of dotted decimal numbers or of IPv6, or whatever else the
+/// C library makes an address of without asking anybody.
+fn literal(host: &str) -> Option<IpAddr> {
+    host.parse().ok().or_else(|| of_numbers(host).map(IpAddr::V4))
+}
+
+/// As `inet_aton` reads it: up to four numbers, decimal, octal (`0..`) or hexadecimal (`0x..`), the last of which fills what is left
+/// of the 32 bits.
+fn of_numbers(host: &str) -> Option<Ipv4Addr> {
+    let parts: Vec<u32> = host.split('.').map(number).collect::<Option<_>>()?;
+    let (last, first) = parts.split_last()?;
+    if first.len() > 3 || first.iter().any(|part| *part > 255) {
+        return None;
+    }
+    let bits = 32 - 8 * first.len();
+    if u64::from(*last) >> bits != 0 {
+        return None;
+    }
+    let octets = first.iter().zip([24, 16, 8]).map(|(part, shift)| part << shift);
+    Some(Ipv4Addr::from(octets.fold(*last, |address, octet| address | octet)))
+}
+
+fn number(text: &str) -> Option<u32> {
+    let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None if text.len() > 1 && text.starts_with('0') => (&text[1..], 8),
+        None => (text, 10),
+    };
+    let good = digits.chars().all(|digit| digit.is_digit(radix));
+    good.then(|| u32::from_str_radix(digits, radix).ok()).flatten()
 }
 
 /// The host of an absolute URL: a name, or an address without brackets.
@@ -218,6 +262,53 @@ mod tests {
     fn http_only_where_allowed() {
         assert!(EndpointUrl::parse("http://127.0.0.1:8080/", true).is_ok());
         assert!(EndpointUrl::parse("ftp://127.0.0.1:8080/", true).is_err());
+    }
+
+    #[test]
+    fn addresses_in_the_text_are_judged_and_names_are_not() {
+        let policy = AddressPolicy::default();
+        let key = |host: &str| {
+            let url = EndpointUrl::parse(&format!("https://{host}/"), false).unwrap();
+            url.judge(&policy).map_or_else(|error| error.key(), |_| "ok")
+        };
+        for host in [
+            "127.0.0.1",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "2130706433",
+            "0x7f000001",
+            "0X7F.1",
+            "0177.0.0.1",
+            "127.1",
+            "127.0.1",
+            "0",
+            "10.1",
+            "169.254.169.254",
+            "0xa9fea9fe",
+            "0300.0250.1",
+        ] {
+            assert_eq!(key(host), "webhook.url.private_ip", "{host}");
+        }
+        for host in [
+            "1.1.1.1",
+            "16843009",
+            "[2606:4700:4700::1111]",
+            "localhost",
+            "127.0.0.1.example",
+            "0x7f.example",
+            "127.0.0.1.1",
+            "256.1.1.1.1",
+            "127.0.0.0x",
+            "4294967296",
+        ] {
+            assert_eq!(key(host), "ok", "{host}");
+        }
+        assert_eq!(of_numbers("1.2.3.4"), Some(Ipv4Addr::new(1, 2, 3, 4)));
+        assert_eq!(of_numbers("1.2.772"), Some(Ipv4Addr::new(1, 2, 3, 4)));
+        assert_eq!(of_numbers("1.131844"), Some(Ipv4Addr::new(1, 2, 3, 4)));
+        for host in ["1.2.65536", "1.16777216", "256.1", "1.2.3.256", "08.1", "0x", "1..2", ""] {
+            assert_eq!(of_numbers(host), None, "{host}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use domain::address::AddressPolicy;
 static ENABLED: GucSetting<bool> = GucSetting::<bool>::new(true);
 static CAPTURE: GucSetting<bool> = GucSetting::<bool>::new(true);
 static ALLOW_HTTP: GucSetting<bool> = GucSetting::<bool>::new(false);
+static REQUIRE_RESOLVABLE: GucSetting<bool> = GucSetting::<bool>::new(false);
 static ALLOWED_NETWORKS: GucSetting<Option<CString>> =
     GucSetting::<Option<CString>>::new(Some(c""));
 static CA_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
@@ -74,6 +75,11 @@ pub fn capture() -> bool {
 /// Plain `http` may be used.
 pub fn allow_http() -> bool {
     ALLOW_HTTP.get()
+}
+
+/// The name in a new URL has to resolve at once.
+pub fn require_resolvable() -> bool {
+    REQUIRE_RESOLVABLE.get()
 }
 
 /// What the administrator allows to connect to.
@@ -218,6 +224,14 @@ pub fn define() {
         c"",
         &ALLOW_HTTP,
         GucContext::Sighup,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"pg_webhook.require_resolvable",
+        c"Refuses a new webhook URL whose host name does not resolve.",
+        c"When off, no name is looked up before the first request. Addresses are judged at each connect in any case.",
+        &REQUIRE_RESOLVABLE,
+        GucContext::Suset,
         GucFlags::default(),
     );
     // SAFETY: the hook is guarded against panics.

@@ -23,9 +23,39 @@ pub fn attempt<R>(
     tolerated: impl Fn(&ErrorReportWithLevel) -> bool,
     work: impl FnOnce() -> R,
 ) -> Result<R, ErrorReportWithLevel> {
+    match run(work, End::Kept) {
+        Ok(result) => Ok(result),
+        Err(CaughtError::PostgresError(error) | CaughtError::ErrorReport(error))
+            if tolerated(&error) =>
+        {
+            reserve::renew();
+            Err(error)
+        }
+        Err(other) => other.rethrow(),
+    }
+}
+
+/// Runs `work` in a subtransaction that is undone, with its locks. What it returns holds nothing that goes with that.
+///
+/// Any error goes on its way.
+pub fn undone<R>(work: impl FnOnce() -> R) -> R {
+    match run(work, End::Undone) {
+        Ok(result) => result,
+        Err(error) => error.rethrow(),
+    }
+}
+
+/// What becomes of a subtransaction in which no error was raised.
+#[derive(PartialEq)]
+enum End {
+    Kept,
+    Undone,
+}
+
+fn run<R>(work: impl FnOnce() -> R, end: End) -> Result<R, CaughtError> {
     // SAFETY: in a transaction. Context, owner and the stack of error contexts are put back as PL/pgSQL does
     // around its exception blocks, whether the error goes on or not.
-    let result = unsafe {
+    unsafe {
         let context = pg_sys::CurrentMemoryContext;
         let owner = pg_sys::CurrentResourceOwner;
         let callbacks = pg_sys::error_context_stack;
@@ -35,21 +65,11 @@ pub fn attempt<R>(
         pg_sys::error_context_stack = callbacks;
         pg_sys::MemoryContextSwitchTo(context);
         match result {
-            Ok(_) => pg_sys::ReleaseCurrentSubTransaction(),
-            Err(_) => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
+            Ok(_) if end == End::Kept => pg_sys::ReleaseCurrentSubTransaction(),
+            _ => pg_sys::RollbackAndReleaseCurrentSubTransaction(),
         }
         pg_sys::MemoryContextSwitchTo(context);
         pg_sys::CurrentResourceOwner = owner;
         result
-    };
-    match result {
-        Ok(result) => Ok(result),
-        Err(CaughtError::PostgresError(error) | CaughtError::ErrorReport(error))
-            if tolerated(&error) =>
-        {
-            reserve::renew();
-            Err(error)
-        }
-        Err(other) => other.rethrow(),
     }
 }

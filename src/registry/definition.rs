@@ -38,7 +38,7 @@ const LONGEST_KEPT: Duration = Duration::from_secs(3660 * 24 * 60 * 60);
 pub struct Definition {
     /// Unique among live webhooks.
     pub name: Option<String>,
-    /// Its text; its addresses have not been judged.
+    /// Its text, and an address in it; those that a name resolves to have not been judged.
     pub url: Option<EndpointUrl>,
     /// The user's headers as they are stored.
     pub headers: Option<serde_json::Value>,
@@ -280,10 +280,12 @@ impl Definition {
         let plain = Plain::read(arguments)?;
         let text = |name| arguments.get::<&str>(name);
         let headers = arguments.get("headers").map(|Json(text)| header::read(&text)).transpose()?;
-        let url = text("url").map(|url| EndpointUrl::parse(url, settings::allow_http()));
+        let url = |text| {
+            EndpointUrl::parse(text, settings::allow_http())?.judge(&settings::address_policy())
+        };
         Ok(Self {
             name: text("name").map(check_name).transpose()?,
-            url: url.transpose()?,
+            url: text("url").map(url).transpose()?,
             headers,
             header_changes: None,
             secret: text("secret").map(Secret::parse).transpose()?,

@@ -143,7 +143,7 @@ pub fn own_named(
     caller: &Caller,
     name: &str,
 ) -> Result<Option<WebhookId>, Refusal> {
-    let args = [arg(name), arg(caller.role)];
+    let args = [arg(name), arg(caller.role), arg(false)];
     let rows = snapshot::with_latest(|| session.look_up(sql!("registry/find"), &args));
     let mut own = rows.iter().filter(|row| row.value("is_owner")).map(|row| row.value("id"));
     match (own.next(), own.next()) {

@@ -15,6 +15,7 @@ pub mod emitter;
 pub mod endpoint;
 mod further;
 pub mod health;
+pub mod idle;
 pub mod level;
 pub mod making;
 pub mod managed;

@@ -40,7 +40,7 @@ pub struct Watched {
 }
 
 /// The parts of a [`Spec`] that a user gave; `None` is a part that was left out.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Given {
     /// An empty list is refused.
     pub events: Option<Vec<Operation>>,

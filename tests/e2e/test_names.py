@@ -77,8 +77,9 @@ def test_a_time_limit_says_what_it_has_ended(site, receiver):
 
 
 def test_a_slow_name_holds_no_lock(site, receiver):
-    """Whoever gives a webhook another URL waits for its name, and nobody waits for that."""
+    """Whoever gives a webhook another URL waits for its name where it has to resolve, and nobody waits for that."""
     db = site.db
+    db.judge.run(f"ALTER DATABASE {db.name} SET pg_webhook.require_resolvable = on")
     db.create("hook", receiver.url("/"), table_name="items")
     site.names.set(NAME, receiver.host, seconds=3)
     with db.connect() as changing, db.connect() as other:
@@ -97,6 +98,7 @@ def test_a_slow_name_holds_no_lock(site, receiver):
 def test_a_webhook_of_others_looks_nothing_up(site, receiver):
     """The name is not even asked for."""
     db = site.db
+    db.judge.run(f"ALTER DATABASE {db.name} SET pg_webhook.require_resolvable = on")
     db.create("hook", receiver.url("/"), table_name="items")
     db.judge.run("CREATE ROLE stranger LOGIN; SELECT webhook_grant('stranger', 'member')")
     site.names.set(NAME, receiver.host, seconds=3)

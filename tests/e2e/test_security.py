@@ -300,13 +300,22 @@ def test_a_dump_carries_definitions_and_no_secrets(cluster, db, make_db, receive
 
 @pytest.fixture(scope="module")
 def strict(cluster):
-    """A server with the policy as it is out of the box, and a database in it."""
+    """A server with the policy as it is out of the box, which also looks new names up, and a database in it."""
     from harness import Cluster
     from harness.cluster import Database
 
-    server = Cluster("strict", pg_webhook__allow_http="off", pg_webhook__allowed_networks="''").start()
+    server = Cluster(
+        "strict", pg_webhook__allow_http="off", pg_webhook__allowed_networks="''", pg_webhook__require_resolvable="on"
+    ).start()
     yield Database(server, "strict")
     server.destroy()
+
+
+def refused_inside(db, statement, *arguments):
+    """The detail of an error that leaves the transaction open."""
+    with pytest.raises(psycopg.Error) as caught, db.connection.transaction():
+        db.run(statement, *arguments)
+    return caught.value.diag.message_detail
 
 
 @pytest.mark.parametrize("url, key", [
@@ -341,6 +350,11 @@ def test_urls_that_are_refused_by_default(strict, receiver, url, key):
         strict, "SELECT webhook_create('hook', %s)", url.format(port=receiver.port)
     )
     assert state == "22023" and detail.startswith(key + ": "), detail
+    if key != "webhook.url.unresolvable" and "localhost" not in url:
+        # What is in the text is refused also where no name is looked up.
+        with strict.connection.transaction():
+            strict.run("SET LOCAL pg_webhook.require_resolvable = off")
+            assert refused_inside(strict, "SELECT webhook_create('hook', %s)", url.format(port=receiver.port)).startswith(key)
     assert receiver.connections == 0
     assert strict.value("SELECT count(*) FROM webhook.webhooks") == 0
 
