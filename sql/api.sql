@@ -30,6 +30,7 @@ CREATE FUNCTION webhook_create(
     max_backlog_bytes bigint DEFAULT NULL,
     max_backlog_age interval DEFAULT NULL,
     dead_letter_retention interval DEFAULT NULL,
+    disable_after interval DEFAULT NULL,
     if_exists text DEFAULT 'error'
 ) RETURNS TABLE (
     id uuid, name text, url text, secret text, enabled boolean, created_at timestamptz, action text
@@ -50,6 +51,7 @@ $$registers a webhook and installs the row triggers it needs. The secret is show
   max_backlog, max_backlog_bytes, max_backlog_age: how many events may wait, how many bytes of bodies, and for how long;
   beyond these the oldest become dead letters. dead_letter_retention: how long those are kept. Where null, and in
   webhook_update where 0, it is what the server's settings of these names say.
+  disable_after: the webhook is paused when it has failed for so long without a success; never where null, or 0.
   if_exists: what becomes of a webhook of this name that the caller has: error, skip, where it is returned as it is, or
   replace, where it becomes what it would be if it were made now, but for its id, its log, what waits, and its secret unless
   one is given. action: created, unchanged or replaced. The secret is null unless it is created.
@@ -85,6 +87,7 @@ CREATE FUNCTION webhook_update(
     max_backlog_bytes bigint DEFAULT NULL,
     max_backlog_age interval DEFAULT NULL,
     dead_letter_retention interval DEFAULT NULL,
+    disable_after interval DEFAULT NULL,
     set_headers jsonb DEFAULT NULL,
     unset_headers text[] DEFAULT NULL,
     reset text[] DEFAULT NULL

@@ -24,6 +24,7 @@ COMMENT ON COLUMN webhook.webhooks.max_backlog IS 'how many events may wait; nul
 COMMENT ON COLUMN webhook.webhooks.max_backlog_bytes IS 'how many bytes of bodies may wait; null for what the setting says';
 COMMENT ON COLUMN webhook.webhooks.max_backlog_age IS 'for how long an event may wait; null for what the setting says';
 COMMENT ON COLUMN webhook.webhooks.dead_letter_retention IS 'for how long dead letters are kept; null for what the setting says';
+COMMENT ON COLUMN webhook.webhooks.disable_after IS 'how long it may fail without a success before it is paused; null for any time';
 COMMENT ON COLUMN webhook.webhooks.owner IS 'the role that it belongs to; null where that is gone';
 COMMENT ON COLUMN webhook.webhooks.health IS 'healthy, failing, paused, disabled, broken or unarmed';
 COMMENT ON COLUMN webhook.webhooks.health_reason IS 'what keeps it from sending, and what to do';

@@ -43,6 +43,8 @@ CREATE TABLE webhook.webhook (
     max_backlog_bytes     bigint,
     max_backlog_age       interval,
     dead_letter_retention interval,
+    -- how long it may fail without a success before it is paused; NULL for any time
+    disable_after         interval,
     -- the domain whose owner it belongs to: see src/host/anchor.rs
     owner                 text NOT NULL,
     -- what that role was called when the webhook was made or given to it, or is called in a dump, which can end up with
@@ -160,6 +162,8 @@ CREATE TABLE webhook.health (
     last_success_at timestamptz,
     last_failure_at timestamptz,
     last_error      text,
+    -- of the first failure since the last success
+    failing_since   timestamptz,
     -- events that a bound has made dead letters, and dead letters that one has ended
     shed            bigint NOT NULL DEFAULT 0,
     expired         bigint NOT NULL DEFAULT 0,

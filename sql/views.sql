@@ -93,6 +93,7 @@ SELECT
     w.max_backlog_bytes,
     w.max_backlog_age,
     w.dead_letter_retention,
+    w.disable_after,
     w.role::regrole AS owner,
     CASE
         WHEN NOT w.enabled THEN 'disabled'

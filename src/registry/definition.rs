@@ -30,7 +30,7 @@ const LONGEST_RETRY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Bytes of bodies that `max_backlog_bytes` may allow: more than a disk has, and far from where sums end.
 const LARGEST_BACKLOG: i64 = 1 << 50;
 
-/// The longest `max_backlog_age` and `dead_letter_retention`: ten years, of 366 days each.
+/// The longest `max_backlog_age`, `dead_letter_retention` and `disable_after`: ten years, of 366 days each.
 const LONGEST_KEPT: Duration = Duration::from_secs(3660 * 24 * 60 * 60);
 
 /// Checked settings; `None` is a setting that was not given.
@@ -122,7 +122,7 @@ const KEPT: Kind = Kind::Interval(
 );
 
 /// The plain settings, in the order of the parameters of `sql/query/registry/update.sql`.
-const PLAIN: [Setting; 13] = [
+const PLAIN: [Setting; 14] = [
     optional("description", Kind::Text(LONGEST_DESCRIPTION), Value::Text("")),
     needed("enabled", Kind::Flag, Value::Flag(true)),
     optional("on_transform_error", Kind::OnTransformError, Value::Text("dead")),
@@ -156,6 +156,15 @@ const PLAIN: [Setting; 13] = [
     ),
     optional("max_backlog_age", KEPT, NO_INTERVAL),
     optional("dead_letter_retention", KEPT, NO_INTERVAL),
+    optional(
+        "disable_after",
+        Kind::Interval(
+            Duration::from_secs(1),
+            LONGEST_KEPT,
+            ["1 second, or 0 (never)", "10 years"],
+        ),
+        NO_INTERVAL,
+    ),
 ];
 
 const fn needed(name: &'static str, kind: Kind, default: Value) -> Setting {

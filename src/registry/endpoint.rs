@@ -45,6 +45,10 @@ fn route(row: Row<'_>) -> Route<Destination> {
         updated_at: row.value("updated_at"),
         fail_count: row.value::<i32>("fail_count").unsigned_abs(),
         unwell: row.value::<i32>("unwell").unsigned_abs(),
+        failing_since: row.get("failing_since"),
+        disable_after: row
+            .get::<i64>("disable_after")
+            .map(|after| Duration::from_secs(after.unsigned_abs())),
         destination: destination(row),
     }
 }

@@ -20,6 +20,7 @@ pub fn write(session: &Session, healths: &[Health]) {
             arg(healths.iter().map(|h| h.last_success_at).collect::<Vec<_>>()),
             arg(healths.iter().map(|h| h.last_failure_at).collect::<Vec<_>>()),
             arg(healths.iter().map(|h| h.last_error.clone()).collect::<Vec<_>>()),
+            arg(healths.iter().map(|h| h.failing_since).collect::<Vec<_>>()),
         ],
     );
 }

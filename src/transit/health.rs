@@ -13,6 +13,10 @@ const SUCCESSES: Duration = Duration::from_secs(10);
 /// A change between healthy and failing is written immediately, but at most once a second over this time.
 const TURNS: Duration = Duration::from_secs(10);
 
+/// How long a run has to see a webhook fail before it is paused for that. Shorter, and one whose endpoint comes back a little later
+/// than the server is paused; longer, and one that begins to fail is paused late where `disable_after` is shorter.
+const SETTLING: Duration = Duration::from_secs(300);
+
 /// How an endpoint has been answering.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
@@ -28,6 +32,8 @@ pub struct Health {
     pub last_failure_at: Option<Timestamp>,
     /// What it was.
     pub last_error: Option<String>,
+    /// The first failure since the last success, or since the webhook was last changed.
+    pub failing_since: Option<Timestamp>,
 }
 
 /// The same, with what has not been written of it.
@@ -37,6 +43,8 @@ pub(super) struct Record {
     written: Option<Instant>,
     /// When the last one would have been written if all had been `FAILURES` apart.
     spaced: Option<Instant>,
+    /// The first failure of this run since then, and how long it had failed before.
+    first: Option<(Instant, Duration)>,
 }
 
 /// What has not been written, the most urgent last.
@@ -48,8 +56,14 @@ enum News {
 }
 
 impl Record {
-    /// Of an endpoint that has failed so many times, so many of them since it last showed itself alive.
-    pub(super) fn new(webhook: WebhookId, fail_count: u32, unwell: u32) -> Self {
+    /// Of an endpoint that has failed so many times, so many of them since it last showed itself alive, and `since` then without a
+    /// success.
+    pub(super) fn new(
+        webhook: WebhookId,
+        fail_count: u32,
+        unwell: u32,
+        since: Option<Timestamp>,
+    ) -> Self {
         let health = Health {
             webhook,
             fail_count,
@@ -57,8 +71,24 @@ impl Record {
             last_success_at: None,
             last_failure_at: None,
             last_error: None,
+            failing_since: since,
         };
-        Self { health, news: None, written: None, spaced: None }
+        Self { health, news: None, written: None, spaced: None, first: None }
+    }
+
+    /// The webhook is another one now: how long it has failed before counts for nothing.
+    pub(super) fn begin_anew(&mut self) {
+        self.health.failing_since = None;
+        self.first = None;
+    }
+
+    /// It has failed for so long without a success. A run that has just begun looks for a while first: endpoints can have been away
+    /// together with the server. A clock that is set while the worker runs counts for nothing.
+    pub(super) fn fails_for(&self, long: Duration, now: Instant) -> bool {
+        self.first.is_some_and(|(first, before)| {
+            let in_run = now.saturating_duration_since(first);
+            before + in_run >= long && in_run >= long.min(SETTLING)
+        })
     }
 
     /// Consecutive failures.
@@ -72,15 +102,19 @@ impl Record {
         self.health.fail_count = 0;
         self.health.unwell = 0;
         self.health.last_success_at = Some(at);
+        self.health.failing_since = None;
+        self.first = None;
     }
 
     /// It has failed once more, `unwell` times since it last showed itself alive.
-    pub(super) fn failed(&mut self, at: Timestamp, error: String, unwell: u32) {
+    pub(super) fn failed(&mut self, at: Timestamp, error: String, unwell: u32, now: Instant) {
         self.note(if self.health.fail_count == 0 { News::Turn } else { News::Failure });
         self.health.fail_count = self.health.fail_count.saturating_add(1);
         self.health.unwell = unwell;
         self.health.last_failure_at = Some(at);
         self.health.last_error = Some(error);
+        let since = *self.health.failing_since.get_or_insert(at);
+        self.first.get_or_insert((now, at.since(since)));
     }
 
     fn note(&mut self, news: News) {
@@ -141,7 +175,7 @@ mod tests {
         let now = begin + Duration::from_millis(millis);
         match failures {
             0 => record.succeeded(NOW),
-            _ => record.failed(NOW, String::new(), failures),
+            _ => record.failed(NOW, String::new(), failures, now),
         }
         let due = record.due_in(now).expect("something is new").as_millis();
         (due, record.take(now).map(|health| health.fail_count))
@@ -150,7 +184,7 @@ mod tests {
     #[test]
     fn it_is_written_sooner_if_there_is_news() {
         let begin = Instant::now();
-        let mut record = Record::new(WebhookId(1), 0, 0);
+        let mut record = Record::new(WebhookId(1), 0, 0, None);
         assert_eq!(record.due_in(begin), None);
         let mut ends = |failures, millis| ends(&mut record, begin, failures, millis);
         assert_eq!(ends(0, 0), (0, Some(0)), "the first");
@@ -165,7 +199,7 @@ mod tests {
     #[test]
     fn many_turns_are_not_written_one_by_one() {
         let begin = Instant::now();
-        let mut record = Record::new(WebhookId(1), 0, 0);
+        let mut record = Record::new(WebhookId(1), 0, 0, None);
         let mut written = 0;
         for millis in 0..100_000 {
             let failures = u32::from(millis % 2 == 0);
@@ -177,7 +211,7 @@ mod tests {
     #[test]
     fn in_a_hurry_it_is_written_at_once() {
         let now = Instant::now();
-        let mut record = Record::new(WebhookId(1), 0, 0);
+        let mut record = Record::new(WebhookId(1), 0, 0, None);
         record.hurry();
         assert_eq!(record.take(now), None, "nothing is new");
         record.succeeded(NOW);
@@ -189,5 +223,30 @@ mod tests {
         assert!(last.is_some());
         record.put_back();
         assert_eq!(record.take(now), last, "it could not be written");
+    }
+
+    #[test]
+    fn how_long_it_has_failed() {
+        let begin = Instant::now();
+        let day = Duration::from_secs(86_400);
+        let after = |seconds: u64| {
+            (Timestamp(0).after(Duration::from_secs(seconds)), begin + Duration::from_secs(seconds))
+        };
+        let fail = |record: &mut Record, seconds| {
+            let (at, now) = after(seconds);
+            record.failed(at, String::new(), 1, now);
+            record.fails_for(day, now)
+        };
+        let mut record = Record::new(WebhookId(1), 0, 0, None);
+        assert!(!fail(&mut record, 10) && !fail(&mut record, 86_409) && fail(&mut record, 86_410));
+        record.succeeded(after(86_411).0);
+        assert!(!fail(&mut record, 90_000), "it begins anew");
+        record.begin_anew();
+        assert!(!fail(&mut record, 180_000) && fail(&mut record, 180_000 + 86_400));
+        // In an earlier run: this one looks for five minutes first.
+        let mut record = Record::new(WebhookId(1), 7, 7, Some(Timestamp(0)));
+        assert!(
+            !fail(&mut record, 90_000) && !fail(&mut record, 90_299) && fail(&mut record, 90_300)
+        );
     }
 }

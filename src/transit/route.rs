@@ -1,5 +1,7 @@
 //! A webhook as its parcels need it: where they go, and how they are retried.
 
+use std::time::Duration;
+
 use domain::failure::Failure;
 use domain::key::WebhookId;
 use domain::time::Timestamp;
@@ -20,6 +22,10 @@ pub struct Route<D> {
     pub fail_count: u32,
     /// Those since the endpoint last showed itself alive.
     pub unwell: u32,
+    /// Since when it has failed without a success and without a change.
+    pub failing_since: Option<Timestamp>,
+    /// When it has failed for so long it is paused.
+    pub disable_after: Option<Duration>,
     /// Where requests go, or why none can: a definition that was good once may be refused now.
     pub destination: Result<D, Failure>,
 }

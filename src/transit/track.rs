@@ -111,7 +111,7 @@ impl<Q: Queues> Track<Q> {
     pub(super) fn new(route: Route<Q::Destination>, queues: &Q, now: Instant) -> Self {
         Self {
             breaker: Breaker::with_failures(route.unwell, now),
-            health: Record::new(route.webhook, route.fail_count, route.unwell),
+            health: Record::new(route.webhook, route.fail_count, route.unwell, route.failing_since),
             queue: queue(&route, queues),
             queues: queues.clone(),
             since: now,
@@ -163,6 +163,7 @@ impl<Q: Queues> Track<Q> {
         if self.route.updated_at != route.updated_at {
             // By then nobody is given the one before any more.
             self.since = clock();
+            self.health.begin_anew();
         }
         self.route = route;
         self.removed = false;
@@ -327,6 +328,11 @@ impl<Q: Queues> Track<Q> {
         }
     }
 
+    /// It has failed for as long as it may.
+    pub(super) fn fails_for_too_long(&self, now: Instant) -> bool {
+        self.route.disable_after.is_some_and(|after| self.health.fails_for(after, now))
+    }
+
     /// Counts an outcome; says whether the breaker opened by it, and how the endpoint has turned.
     pub(super) fn note(
         &mut self,
@@ -346,7 +352,7 @@ impl<Q: Queues> Track<Q> {
         match verdict::failure_of(result) {
             None => self.health.succeeded(at),
             Some(failure) => {
-                self.health.failed(at, failure.to_string(), self.breaker.failures());
+                self.health.failed(at, failure.to_string(), self.breaker.failures(), now);
             }
         }
         let trips = was_free && self.breaker.allows(now) != Allowance::Any;

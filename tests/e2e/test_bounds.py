@@ -302,7 +302,7 @@ def test_a_bound_of_the_server_holds_from_a_reload_to_the_next(bounded, make_db,
 
 
 @pytest.mark.parametrize("bound, value", [
-    ("max_backlog", "-1"), ("max_backlog_bytes", "-1"), ("max_backlog_age", "'11 years'"), ("dead_letter_retention", "'-1 day'"),
+    ("max_backlog", "-1"), ("max_backlog_bytes", "-1"), ("max_backlog_age", "'11 years'"), ("dead_letter_retention", "'-1 day'"), ("disable_after", "'11 years'"),
 ])
 def test_a_bound_that_is_none_is_refused(items, receiver, bound, value):
     with pytest.raises(psycopg.Error, match=bound):

@@ -26,7 +26,8 @@ def items(db, receiver):
     """An ordinary role's webhook, and another one of it that asks for what happens to such."""
     db.hand_over()
     db.run("CREATE TABLE items (id int)")
-    db.create("hook", receiver.url("/"), table_name="items", retry_backoff_seconds=1)
+    # One at a time, so that it is known how many fail in a row.
+    db.create("hook", receiver.url("/"), table_name="items", retry_backoff_seconds=1, max_concurrency=1)
     db.create("told", receiver.url("/told"), events="{pg_webhook.*}")
     return db
 
@@ -144,3 +145,26 @@ def test_no_transform_makes_them(items, receiver):
     insert(items)
     receiver.wait(1, "/told")
     assert about(receiver, "hook") == ["delivery.dead"]
+
+
+def test_a_webhook_that_fails_for_too_long_is_paused(items, receiver):
+    receiver.on("/", reply(400))
+    items.run("SELECT webhook_update('hook', disable_after => '2 seconds')")
+    insert(items, 3)
+    state = "SELECT health, health_reason FROM webhook.webhooks WHERE name = 'hook'"
+    wait_until(lambda: items.rows(state)[0][0] == "paused", lambda: items.rows(state))
+    assert "disable_after" in items.rows(state)[0][1]
+    wait_until(lambda: "webhook.paused" in about(receiver, "hook"), lambda: told(receiver))
+    assert items.value("SELECT count(*) FROM webhook.deliveries WHERE webhook = 'hook' AND status = 'retrying'") == 3
+    # Whoever resumes it gives it as long again, and a success ends it.
+    begun = time.monotonic()
+    before = len(receiver.got("/"))
+    items.run("SELECT webhook_resume('hook')")
+    receiver.wait(before + 1, "/")
+    assert items.rows(state)[0][0] == "failing"
+    wait_until(lambda: items.rows(state)[0][0] == "paused", lambda: items.rows(state))
+    assert time.monotonic() - begun > 2
+    receiver.on("/", reply(200))
+    items.run("SELECT webhook_update('hook', disable_after => '0'); SELECT webhook_resume('hook')")
+    items.wait_for_status(3, webhook="hook")
+    assert items.rows("SELECT health, disable_after FROM webhook.webhooks WHERE name = 'hook'") == [("healthy", None)]

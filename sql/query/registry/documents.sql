@@ -24,7 +24,8 @@ SELECT
         'max_backlog', w.max_backlog,
         'max_backlog_bytes', w.max_backlog_bytes,
         'max_backlog_age', w.max_backlog_age,
-        'dead_letter_retention', w.dead_letter_retention
+        'dead_letter_retention', w.dead_letter_retention,
+        'disable_after', w.disable_after
     ) AS settings,
     coalesce(t.tables, '{}') AS tables,
     t.unsound,

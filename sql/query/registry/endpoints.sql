@@ -20,7 +20,10 @@ SELECT
     floor(extract(epoch FROM s.previous_until))::bigint AS previous_until,
     h.is_here AND w.installation = h.id AS is_armed,
     w.updated_at,
-    coalesce(k.unwell, 0) AS unwell
+    coalesce(k.unwell, 0) AS unwell,
+    extract(epoch FROM w.disable_after)::bigint AS disable_after,
+    -- as it is now, or was when it was last changed
+    CASE WHEN k.fail_count > 0 AND k.failing_since > w.updated_at THEN k.failing_since END AS failing_since
 FROM webhook.owned AS w
 CROSS JOIN webhook.home AS h
 LEFT JOIN webhook.secret AS s ON s.webhook = w.id

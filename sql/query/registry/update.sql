@@ -19,6 +19,7 @@ UPDATE webhook.webhook SET
     max_backlog_bytes = nullif(coalesce($18, max_backlog_bytes), 0),
     max_backlog_age = nullif(coalesce($19, max_backlog_age), interval '0'),
     dead_letter_retention = nullif(coalesce($20, dead_letter_retention), interval '0'),
+    disable_after = nullif(coalesce($21, disable_after), interval '0'),
     updated_at = now()
 WHERE id = $1
 RETURNING enabled

@@ -25,5 +25,6 @@ SELECT jsonb_build_object(
     'max_backlog', nullif($17, 0),
     'max_backlog_bytes', nullif($18, 0),
     'max_backlog_age', nullif($19, interval '0'),
-    'dead_letter_retention', nullif($20, interval '0')
+    'dead_letter_retention', nullif($20, interval '0'),
+    'disable_after', nullif($21, interval '0')
 ) AS settings

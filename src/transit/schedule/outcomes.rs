@@ -11,6 +11,9 @@ use domain::breaker::Allowance;
 use domain::time::Timestamp;
 use domain::verdict::{self, History, Verdict};
 
+/// Why a webhook is paused that has failed for as long as it may.
+const TOO_LONG: &str = "it has failed without a success for as long as disable_after says; events are kept until it is resumed";
+
 impl<Q: Queues> Schedule<Q> {
     /// Whether there are outcomes of deliveries that could not be tried.
     pub fn has_untried(&self) -> bool {
@@ -40,7 +43,9 @@ impl<Q: Queues> Schedule<Q> {
         let history = History { attempts: outcome.attempt, elapsed };
         let verdict = verdict::judge(&result, history, &track.route.policy, wall, jitter);
         let (trips, turn) = track.note(outcome.delivery, &result, started.after(took), now, jitter);
-        let reason = result.as_ref().ok().and_then(verdict::pauses);
+        let asked = result.as_ref().ok().and_then(verdict::pauses);
+        let too_long = track.fails_for_too_long(now).then_some(TOO_LONG);
+        let reason = asked.or(too_long);
         let changed = track.unchanged_since(outcome.began);
         let pause = changed.zip(reason).map(|(changed, reason)| Pause { changed, reason });
         let free = track.breaker.allows(now) == Allowance::Any;

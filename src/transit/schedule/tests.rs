@@ -106,6 +106,8 @@ fn route(webhook: i32) -> Route<usize> {
         updated_at: NOW,
         fail_count: 0,
         unwell: 0,
+        failing_since: None,
+        disable_after: None,
         destination: Ok(10),
     }
 }

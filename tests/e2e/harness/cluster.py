@@ -293,5 +293,5 @@ class Database(Session):
 
 CASTS = {
     "table_name": "::regclass", "events": "::text[]", "columns": "::text[]", "headers": "::jsonb",
-    "retry_for": "::interval", "max_backlog_age": "::interval", "payload_columns": "::text[]", "transform": "::regprocedure",
+    "retry_for": "::interval", "max_backlog_age": "::interval", "disable_after": "::interval", "payload_columns": "::text[]", "transform": "::regprocedure",
 }
