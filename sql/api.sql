@@ -158,11 +158,14 @@ $$sends the same body once more, under the same event id, as a new delivery; ret
   null where the transform drops it, an error where it fails again.
 Example: SELECT webhook_replay(id) FROM webhook.deliveries WHERE status = 'dead'$$;
 
-CREATE FUNCTION webhook_rotate_secret(webhook text, overlap interval DEFAULT '24 hours') RETURNS text
+CREATE FUNCTION webhook_rotate_secret(
+    webhook text, overlap interval DEFAULT '24 hours', secret text DEFAULT NULL
+) RETURNS text
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_rotate_secret_wrapper';
 COMMENT ON FUNCTION webhook_rotate_secret IS
-$$makes a new secret and returns it, this once. Until the overlap ends requests are signed with both secrets; in schemes
-  that have room for one signature (sha256, hex), with the old one.
+$$makes a new secret, or takes the one that is given, and returns it, this once. Until the overlap ends requests are signed with
+  the one before as well, and with those before it until theirs end, 10 in all; in schemes that have room for one signature
+  (sha256, hex), with the oldest of them. With overlap 0 the new one signs alone.
 Example: SELECT webhook_rotate_secret('new-orders', '3 days')$$;
 
 CREATE FUNCTION webhook_emit(event_type text, data jsonb) RETURNS integer

@@ -78,9 +78,9 @@ CREATE TABLE webhook.secret (
     webhook        integer PRIMARY KEY REFERENCES webhook.webhook ON DELETE CASCADE,
     signing_key    text,
     headers        jsonb NOT NULL,
-    -- the secret before a rotation, which signs as well until then
-    previous_key   text,
-    previous_until timestamptz
+    -- the secrets before rotations, each of which signs as well until then, the oldest first
+    previous_keys  text[] NOT NULL,
+    previous_until timestamptz[] NOT NULL
 );
 COMMENT ON TABLE webhook.secret IS 'private: signing secrets and header values; never dumped';
 

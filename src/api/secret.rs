@@ -23,13 +23,14 @@ use domain::verification::{self, Clock};
 fn webhook_rotate_secret(
     webhook: Option<&str>,
     overlap: Option<Interval>,
+    secret: Option<&str>,
 ) -> Result<String, ErrorReport> {
     on_behalf(|caller| {
         let overlap = overlap.ok_or(Refusal::Null("overlap"))?;
         if !(0..=LONGEST_OVERLAP).contains(&seconds(&overlap)) {
             return Err(Refusal::OutOfRange { argument: "overlap", least: "0", most: "30 days" });
         }
-        let secret = generated_secret()?;
+        let secret = secret.map_or_else(generated_secret, |given| Ok(Secret::parse(given)?))?;
         spi::connect(|session| {
             let own = managed::find(session, caller, webhook)?;
             webhook::rotate(session, &own, &secret, overlap)?;
@@ -46,7 +47,7 @@ const LARGEST_HEADERS: usize = 1024 * 1024;
 /// twice. Less, and where there is no memory the session ends and not the statement.
 const ROOM_TO_PARSE: usize = 2 * ROOM;
 
-/// The most seconds for which two secrets overlap: 30 days, for which one that has leaked is good still.
+/// The most seconds for which secrets overlap: 30 days, for which one that has leaked is good still.
 const LONGEST_OVERLAP: i64 = 30 * 24 * 60 * 60;
 
 #[pg_extern(sql = false)]
@@ -69,7 +70,7 @@ fn webhook_sign(
         // PostgreSQL counts microseconds from 2000.
         let time = sent_at.map_or_else(now, |at| i64::from(at).div_euclid(1_000_000) + 946_684_800);
         let header = HeaderName::from_static(scheme.header());
-        let signer = Signer::new(scheme, header, &secret, None)?;
+        let signer = Signer::new(scheme, header, &secret, &[])?;
         let mut signatures = signer.sign(id, time.max(0).unsigned_abs(), payload.as_bytes());
         Ok((!signatures.is_empty()).then(|| signatures.swap_remove(0).1))
     })

@@ -100,8 +100,8 @@ pub struct Destination {
     pub signature_header: HeaderName,
     /// With what.
     pub secret: Secret,
-    /// And with what until a rotation is over.
-    pub previous: Option<Previous>,
+    /// And with what until rotations are over, the oldest first.
+    pub previous: Vec<Previous>,
     /// The time that an attempt may take.
     pub timeout: Duration,
     /// Requests at once, and so the idle connections that are kept.
@@ -118,7 +118,7 @@ impl Destination {
     /// The secret does not fit the signature scheme.
     pub fn signer(&self) -> Result<Signer, SecretError> {
         let header = self.signature_header.clone();
-        Signer::new(self.scheme, header, &self.secret, self.previous.as_ref())
+        Signer::new(self.scheme, header, &self.secret, &self.previous)
     }
 }
 
@@ -183,7 +183,7 @@ pub mod example {
             scheme: Scheme::Sha256,
             signature_header: HeaderName::from_static("x-webhook-signature"),
             secret: Secret::parse("0123456789abcdef").expect("a secret"),
-            previous: None,
+            previous: Vec::new(),
             timeout: Duration::from_secs(30),
             concurrency: 10,
             rate: None,

@@ -87,6 +87,12 @@ pub enum Refusal {
     /// The secret.
     #[error("invalid secret")]
     Secret(#[from] SecretError),
+    /// A rotation to what there is.
+    #[error("the webhook has this secret already")]
+    SameSecret,
+    /// Secrets whose overlaps have not ended.
+    #[error("more than {0} secrets of the webhook would sign")]
+    TooManySecrets(usize),
     /// A header.
     #[error("invalid headers")]
     Header(#[from] HeaderError),

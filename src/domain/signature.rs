@@ -86,7 +86,7 @@ impl Key {
     }
 }
 
-/// The secret before a rotation, which signs as well until this unix time.
+/// A secret before a rotation, which signs as well until this unix time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Previous {
     /// The secret.
@@ -101,7 +101,8 @@ pub struct Signer {
     scheme: Scheme,
     header: HeaderName,
     key: Key,
-    previous: Option<(Key, u64)>,
+    /// The oldest first.
+    previous: Vec<(Key, u64)>,
 }
 
 impl Signer {
@@ -114,7 +115,7 @@ impl Signer {
         scheme.key(secret).map(drop)
     }
 
-    /// Prepares `secret` for `scheme`, to be sent in `header`.
+    /// Prepares `secret` for `scheme`, to be sent in `header`, and those that were `previous`, the oldest first.
     ///
     /// # Errors
     ///
@@ -123,7 +124,7 @@ impl Signer {
         scheme: Scheme,
         header: HeaderName,
         secret: &Secret,
-        previous: Option<&Previous>,
+        previous: &[Previous],
     ) -> Result<Self, SecretError> {
         let before = |previous: &Previous| {
             Key::new(scheme, &previous.secret).ok().map(|key| (key, previous.until))
@@ -133,20 +134,21 @@ impl Signer {
             header,
             key: Key::new(scheme, secret)?,
             // One that does not fit a scheme that was chosen since signs nothing.
-            previous: previous.and_then(before),
+            previous: previous.iter().filter_map(before).collect(),
         })
     }
 
     /// The headers that sign `body`, sent as event `id` at `timestamp` (unix seconds). Ids that we make have no `.`, which
     /// separates the signed parts.
     ///
-    /// While a rotation overlaps, both secrets sign where the scheme has room for two signatures. Where
-    /// it has not, the old one does, which is the one that every receiver knows.
+    /// While rotations overlap, all of their secrets sign, the newest first, where the scheme has room for several signatures.
+    /// Where it has not, the oldest does, which is the one that every receiver knows.
     pub fn sign(&self, id: &str, timestamp: u64, body: &[u8]) -> Vec<(HeaderName, String)> {
         let time = timestamp.to_string();
-        let previous = self.previous.as_ref().filter(|(_, until)| timestamp < *until);
-        let keys = || std::iter::once(&self.key).chain(previous.map(|(key, _)| key));
-        let one = previous.map_or(&self.key, |(key, _)| key);
+        let overlap = |(_, until): &&(Key, u64)| timestamp < *until;
+        let previous = || self.previous.iter().filter(overlap).map(|(key, _)| key);
+        let keys = || std::iter::once(&self.key).chain(previous().rev());
+        let one = previous().next().unwrap_or(&self.key);
         let value = match self.scheme {
             Scheme::Standard => {
                 let parts = [id.as_bytes(), b".", time.as_bytes(), b".", body];
@@ -187,7 +189,7 @@ mod tests {
         let parse = |text: &str| Secret::parse(text).expect("a secret");
         let previous = previous.map(|text| Previous { secret: parse(text), until: 200 });
         let header = HeaderName::from_static(scheme.header());
-        Signer::new(scheme, header, &parse(secret), previous.as_ref()).expect("a signer")
+        Signer::new(scheme, header, &parse(secret), previous.as_slice()).expect("a signer")
     }
 
     fn value(signer: &Signer, id: &str, timestamp: u64, body: &[u8]) -> String {
@@ -217,7 +219,8 @@ mod tests {
         let body = b"what do ya want for nothing?";
         let sign = |scheme: Scheme| {
             let header = HeaderName::from_static(scheme.header());
-            Signer { scheme, header, key: key.clone(), previous: None }.sign("ignored", 7, body)
+            Signer { scheme, header, key: key.clone(), previous: Vec::new() }
+                .sign("ignored", 7, body)
         };
         assert_eq!(sign(Scheme::Sha256)[0].1, format!("sha256={hex}"));
         assert_eq!(sign(Scheme::Hex)[0].1, hex);
@@ -257,6 +260,35 @@ mod tests {
     }
 
     #[test]
+    fn all_secrets_sign_until_their_overlaps_end() {
+        let parse = |text: &str| Secret::parse(text).expect("a secret");
+        let third = "whsec_OfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let previous = [(OTHER, 300), (third, 200)]
+            .map(|(secret, until)| Previous { secret: parse(secret), until });
+        for scheme in [Scheme::Standard, Scheme::Hex] {
+            let header = HeaderName::from_static(scheme.header());
+            let all = Signer::new(scheme, header, &parse(ENCODED), &previous).unwrap();
+            let alone = |secret, time| value(&signer(scheme, secret, None), "evt_1", time, b"{}");
+            for (time, within) in [
+                (100, vec![ENCODED, third, OTHER]),
+                (200, vec![ENCODED, OTHER]),
+                (300, vec![ENCODED]),
+            ] {
+                let expected: Vec<String> = match scheme {
+                    Scheme::Standard => within.iter().map(|secret| alone(secret, time)).collect(),
+                    // The oldest.
+                    _ => within.last().map(|secret| alone(secret, time)).into_iter().collect(),
+                };
+                assert_eq!(
+                    value(&all, "evt_1", time, b"{}"),
+                    expected.join(" "),
+                    "{scheme:?} {time}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn no_scheme_sends_two_values_in_one_header() {
         for scheme in Scheme::ALL {
             assert!(scheme.check_header(None).is_ok());
@@ -274,7 +306,7 @@ mod tests {
         assert!("Standard".parse::<Scheme>().is_err());
         let words = Secret::parse("a secret of plain words").unwrap();
         let header = || HeaderName::from_static("x");
-        assert!(Signer::new(Scheme::Standard, header(), &words, None).is_err());
-        assert!(Signer::new(Scheme::Sha256, header(), &words, None).is_ok());
+        assert!(Signer::new(Scheme::Standard, header(), &words, &[]).is_err());
+        assert!(Signer::new(Scheme::Sha256, header(), &words, &[]).is_ok());
     }
 }

@@ -134,7 +134,7 @@ mod tests {
     fn signed(scheme: Scheme) -> HashMap<String, String> {
         let previous = Previous { secret: secret('x'), until: 2000 };
         let header = HeaderName::from_static(scheme.header());
-        let signer = Signer::new(scheme, header, &secret('w'), Some(&previous)).expect("a signer");
+        let signer = Signer::new(scheme, header, &secret('w'), &[previous]).expect("a signer");
         let mut headers: HashMap<_, _> = signer
             .sign("evt_1", 1000, BODY.as_bytes())
             .into_iter()

@@ -57,6 +57,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::Name(_)
         | Refusal::Url(_)
         | Refusal::Secret(_)
+        | Refusal::SameSecret
         | Refusal::Header(_)
         | Refusal::Scheme(_)
         | Refusal::Event(_)
@@ -79,7 +80,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         Refusal::ReservedType(_) => ERRCODE_RESERVED_NAME,
         Refusal::NoFunction(_) | Refusal::TransformGone => ERRCODE_UNDEFINED_FUNCTION,
         Refusal::NotATransform(_) => ERRCODE_INVALID_FUNCTION_DEFINITION,
-        Refusal::TooLarge(_) | Refusal::TransformedTooLarge { .. } => {
+        Refusal::TooLarge(_) | Refusal::TransformedTooLarge { .. } | Refusal::TooManySecrets(_) => {
             ERRCODE_PROGRAM_LIMIT_EXCEEDED
         }
         Refusal::DuplicateName(_) | Refusal::AlreadyWatched { .. } | Refusal::Overlap { .. } => {
@@ -161,6 +162,9 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
         }
         Refusal::Secret(SecretError::NotBase64) => {
             "Leave secret out to have one generated, or choose signature => 'sha256'."
+        }
+        Refusal::TooManySecrets(_) => {
+            "Rotate again when an overlap has ended, or with overlap => '0', which ends all of them."
         }
         Refusal::Scheme(_) => return Some(one_of(Scheme::ALL.map(Scheme::name))),
         Refusal::Event(_) => {

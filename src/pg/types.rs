@@ -160,7 +160,7 @@ macro_rules! readable {
 
 readable!(bool, i8, i16, i32, i64, f64, Vec<u8>, pg_sys::Oid, Uuid, TimestampWithTimeZone, JsonB);
 readable!(pg_sys::ItemPointerData, Vec<i16>, Vec<i32>, Vec<i64>, Vec<String>, Vec<pg_sys::Oid>);
-readable!(Vec<Uuid>);
+readable!(Vec<Uuid>, Vec<TimestampWithTimeZone>);
 
 macro_rules! key {
     ($($key:ident: $number:ty),*) => {

@@ -373,7 +373,7 @@ pub fn seconds(interval: &Interval) -> i64 {
 }
 
 /// With 24 hours to the day and 30 days to the month, as `extract(epoch)` counts them.
-fn micros(interval: &Interval) -> i128 {
+pub(super) fn micros(interval: &Interval) -> i128 {
     const DAY: i128 = 86_400_000_000;
     i128::from(interval.micros())
         + i128::from(interval.days()) * DAY

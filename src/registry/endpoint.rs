@@ -69,13 +69,13 @@ fn destination(row: Row<'_>) -> Result<Destination, Failure> {
         Some(name) => header::signature_name(&name).map_err(internal)?,
         None => HeaderName::from_static(format.signature_header(scheme)),
     };
-    let previous = match (row.get::<String>("previous_key"), row.get::<i64>("previous_until")) {
-        (Some(key), Some(until)) => Some(Previous {
-            secret: Secret::parse(&key).map_err(internal)?,
-            until: until.max(0).unsigned_abs(),
-        }),
-        _ => None,
+    let keys: Vec<String> = row.get("previous_keys").unwrap_or_default();
+    let until: Vec<i64> = row.get("previous_until").unwrap_or_default();
+    let previous = |(key, until): (&String, i64)| {
+        let secret = Secret::parse(key).map_err(internal)?;
+        Ok(Previous { secret, until: until.max(0).unsigned_abs() })
     };
+    let previous = keys.iter().zip(until).map(previous).collect::<Result<_, Failure>>()?;
     Ok(Destination {
         url,
         headers: definition::headers(&headers).map_err(internal)?,

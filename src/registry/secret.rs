@@ -1,14 +1,14 @@
-//! What nobody reads back of a webhook: its signing secret and the values of its headers.
+//! What nobody reads back of a webhook: its signing secrets and the values of its headers.
 //!
 //! They are written without a statement: auto_explain and pgaudit log the parameters of statements that
 //! functions run. Reading them with one is harmless, because nothing logs results.
 
-use pgrx::datum::{Interval, JsonB};
+use pgrx::datum::{Interval, JsonB, TimestampWithTimeZone};
 use pgrx::pg_sys::ItemPointerData;
 use pgrx::prelude::*;
 use serde_json::Value;
 
-use super::definition::HeaderChanges;
+use super::definition::{HeaderChanges, micros};
 use super::managed::Webhook;
 use crate::pg::heap::{self, Field, column};
 use crate::pg::invalidation;
@@ -17,15 +17,25 @@ use domain::header;
 use domain::key::WebhookId;
 use domain::refusal::Refusal;
 use domain::secret::Secret;
-use domain::time::Timestamp;
+
+/// Secrets of a webhook that sign at once, the newest among them. Each adds 48 bytes to a header and a hash of the body to every
+/// attempt; a month of rotations once in three days, each with the longest overlap, has as many.
+const MOST_SECRETS: usize = 10;
 
 /// A row of `webhook.secret`, without its key.
 #[derive(Default)]
 struct Secrets {
     signing_key: Option<String>,
     headers: Option<Value>,
-    previous_key: Option<String>,
-    previous_until: Option<Timestamp>,
+    /// Those before, the oldest first, each with the end of its overlap.
+    previous: Vec<(String, TimestampWithTimeZone)>,
+}
+
+/// When it is, and when an overlap that begins now is over.
+#[derive(Clone, Copy)]
+struct Times {
+    now: TimestampWithTimeZone,
+    overlap_until: Option<TimestampWithTimeZone>,
 }
 
 impl Secrets {
@@ -43,6 +53,31 @@ impl Secrets {
             webhook.name
         );
     }
+
+    /// The secret becomes `new`. Those before sign on until their overlaps end, and the one before this until `until`; without it
+    /// none of them does.
+    fn rotate(
+        &mut self,
+        new: &Secret,
+        now: TimestampWithTimeZone,
+        until: Option<TimestampWithTimeZone>,
+    ) -> Result<(), Refusal> {
+        if self.signing_key.as_deref() == Some(new.reveal()) {
+            return Err(Refusal::SameSecret);
+        }
+        let before = self.signing_key.replace(new.reveal().to_owned());
+        let Some(until) = until else {
+            self.previous.clear();
+            return Ok(());
+        };
+        // One that comes back signs as the newest.
+        self.previous.retain(|(key, until)| *until > now && key != new.reveal());
+        self.previous.extend(before.map(|key| (key, until)));
+        if self.previous.len() >= MOST_SECRETS {
+            return Err(Refusal::TooManySecrets(MOST_SECRETS));
+        }
+        Ok(())
+    }
 }
 
 /// Those of a new webhook.
@@ -51,7 +86,7 @@ pub fn insert(webhook: WebhookId, secret: &Secret, headers: Option<Value>) {
     write(webhook, None, Secrets { signing_key, headers, ..Secrets::default() });
 }
 
-/// Changes what is given: the secret, which ends a rotation, all headers, or single ones. `moves` says that requests go elsewhere
+/// Changes what is given: the secret, which ends all rotations, all headers, or single ones. `moves` says that requests go elsewhere
 /// from now on.
 ///
 /// # Errors
@@ -70,7 +105,7 @@ pub fn update(
     change(session, webhook.id, None, |secrets, _| {
         if let Some(secret) = secret {
             secrets.signing_key = Some(secret.reveal().to_owned());
-            (secrets.previous_key, secrets.previous_until) = (None, None);
+            secrets.previous.clear();
         }
         match headers {
             Some(headers) => secrets.headers = Some(headers),
@@ -85,44 +120,59 @@ pub fn update(
     })
 }
 
-/// The secret becomes `new`, and the one before signs for `overlap` as well.
+/// The secret becomes `new`, and the one before signs for `overlap` as well, beside those before it whose overlaps have not ended.
+/// Without an overlap `new` signs alone.
+///
+/// # Errors
+///
+/// It is the secret, or there are too many.
 pub fn rotate(
     session: &Session,
     webhook: WebhookId,
     new: &Secret,
     overlap: Interval,
 ) -> Result<(), Refusal> {
-    change(session, webhook, Some(overlap), |secrets, until| {
-        secrets.previous_key = secrets.signing_key.replace(new.reveal().to_owned());
-        secrets.previous_until = until.filter(|_| secrets.previous_key.is_some());
-        Ok(())
+    let overlaps = micros(&overlap) > 0;
+    change(session, webhook, Some(overlap), |secrets, times| match times {
+        Some(times) => secrets.rotate(new, times.now, times.overlap_until.filter(|_| overlaps)),
+        None => {
+            secrets.signing_key = Some(new.reveal().to_owned());
+            Ok(())
+        }
     })
 }
 
-/// Lets `change` change the row, of which there is none in a restored database: dumps carry no secrets. It is told
-/// when `overlap` ends.
+/// Lets `change` change the row, of which there is none in a restored database: dumps carry no secrets. It is told the times where
+/// there is one.
 fn change(
     session: &Session,
     webhook: WebhookId,
     overlap: Option<Interval>,
-    change: impl FnOnce(&mut Secrets, Option<Timestamp>) -> Result<(), Refusal>,
+    change: impl FnOnce(&mut Secrets, Option<Times>) -> Result<(), Refusal>,
 ) -> Result<(), Refusal> {
     let rows = session.run(sql!("registry/secret"), &[arg(webhook), arg(overlap)]);
     let row = rows.first();
     let before = row.map(|row| row.value::<ItemPointerData>("ctid"));
-    let mut secrets = row.map_or_else(Secrets::default, |row| Secrets {
-        signing_key: row.get("signing_key"),
-        headers: row.get("headers").map(|JsonB(headers)| headers),
-        previous_key: row.get("previous_key"),
-        previous_until: row.get("previous_until"),
+    let mut secrets = row.map_or_else(Secrets::default, |row| {
+        let keys: Vec<String> = row.value("previous_keys");
+        let until: Vec<TimestampWithTimeZone> = row.value("previous_until");
+        Secrets {
+            signing_key: row.get("signing_key"),
+            headers: row.get("headers").map(|JsonB(headers)| headers),
+            previous: keys.into_iter().zip(until).collect(),
+        }
     });
-    change(&mut secrets, row.and_then(|row| row.get("overlap_until")))?;
+    let times =
+        row.map(|row| Times { now: row.value("now"), overlap_until: row.get("overlap_until") });
+    change(&mut secrets, times)?;
     write(webhook, before, secrets);
     Ok(())
 }
 
 fn write(webhook: WebhookId, before: Option<ItemPointerData>, secrets: Secrets) {
     let headers = secrets.headers.unwrap_or_else(|| serde_json::json!({}));
+    let (keys, until): (Vec<String>, Vec<TimestampWithTimeZone>) =
+        secrets.previous.into_iter().unzip();
     heap::replace(
         invalidation::relation(c"secret"),
         before,
@@ -130,8 +180,8 @@ fn write(webhook: WebhookId, before: Option<ItemPointerData>, secrets: Secrets) 
             Field::needed(column!(c"webhook"), arg(webhook)),
             Field::needed(column!(c"signing_key"), arg(secrets.signing_key)),
             Field::needed(column!(c"headers"), arg(JsonB(headers))),
-            Field::needed(column!(c"previous_key"), arg(secrets.previous_key)),
-            Field::needed(column!(c"previous_until"), arg(secrets.previous_until)),
+            Field::needed(column!(c"previous_keys"), arg(keys)),
+            Field::needed(column!(c"previous_until"), arg(until)),
         ],
     );
 }

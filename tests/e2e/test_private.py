@@ -131,24 +131,26 @@ def test_given_secrets_and_headers_are_in_the_log_only_where_they_were_typed(cha
 def test_what_is_written_without_statements_is_what_statements_wrote(db, role, receiver):
     """Each way to change a secret or a header: what is left out stays, and a ROLLBACK undoes it."""
     member = role(db, "mem", "member")
-    stored = lambda: db.rows("SELECT signing_key, headers, previous_key, previous_until > now() FROM webhook.secret")
+    stored = lambda: db.rows(
+        "SELECT signing_key, headers, previous_keys, ARRAY(SELECT until > now() FROM unnest(previous_until) AS until) FROM webhook.secret"
+    )
     [key] = member.execute(
         "SELECT secret FROM webhook_create('hook', %s, headers => '{\"X-A\": \"1\"}')", [receiver.url("/")]
     ).fetchone()
-    assert stored() == [(key, {"X-A": "1"}, None, None)]
+    assert stored() == [(key, {"X-A": "1"}, [], [])]
     with pytest.raises(ZeroDivisionError), member.transaction():
         member.execute("SELECT webhook_rotate_secret('hook')")
         raise ZeroDivisionError
-    assert stored() == [(key, {"X-A": "1"}, None, None)]
+    assert stored() == [(key, {"X-A": "1"}, [], [])]
     [new] = member.execute("SELECT webhook_rotate_secret('hook', '1 hour')").fetchone()
-    assert stored() == [(new, {"X-A": "1"}, key, True)]
+    assert stored() == [(new, {"X-A": "1"}, [key], [True])]
     member.execute("SELECT webhook_update('hook', headers => '{}')")
-    assert stored() == [(new, {}, key, True)]
+    assert stored() == [(new, {}, [key], [True])]
     given = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
     with member.transaction():
         member.execute("SELECT webhook_update('hook', headers => %s::jsonb)", [json.dumps({"X-B": "x" * 8000})])
         member.execute("SELECT webhook_update('hook', secret => %s)", [given])
-    assert stored() == [(given, {"X-B": "x" * 8000}, None, None)], "a new secret ends a rotation"
+    assert stored() == [(given, {"X-B": "x" * 8000}, [], [])], "a new secret ends a rotation"
     # The rows and their indexes agree, also with an index that an administrator has added.
     db.run("CREATE INDEX mine ON webhook.secret (length(signing_key)) WHERE headers <> '{}'")
     member.execute("SELECT webhook_update('hook', headers => '{\"X-C\": \"1\"}')")
@@ -163,7 +165,7 @@ def test_what_is_written_without_statements_is_what_statements_wrote(db, role, r
     # After a restore there is no row, because dumps carry none.
     db.run("DELETE FROM webhook.secret")
     [new] = member.execute("SELECT webhook_rotate_secret('hook', '1 hour')").fetchone()
-    assert stored() == [(new, {}, None, None)]
+    assert stored() == [(new, {}, [], [])]
 
 
 def test_two_changes_of_a_secret_at_once(db, role, receiver, cluster):

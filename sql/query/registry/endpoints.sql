@@ -16,8 +16,12 @@ SELECT
     w.rate_limit,
     w.format,
     w.signature_header,
-    s.previous_key,
-    floor(extract(epoch FROM s.previous_until))::bigint AS previous_until,
+    s.previous_keys,
+    ARRAY(
+        SELECT floor(extract(epoch FROM p.until))::bigint
+        FROM unnest(s.previous_until) WITH ORDINALITY AS p (until, position)
+        ORDER BY p.position
+    ) AS previous_until,
     h.is_here AND w.installation = h.id AS is_armed,
     w.updated_at,
     coalesce(k.unwell, 0) AS unwell,
