@@ -130,6 +130,25 @@ $$removes a webhook with its triggers. What has not been delivered is cancelled 
   where there is none of that name, as after the first run of a migration.
 Example: SELECT webhook_delete('new-orders')$$;
 
+CREATE FUNCTION webhook_apply(config jsonb, prune boolean DEFAULT false, dry_run boolean DEFAULT false)
+    RETURNS TABLE (name text, action text, changes jsonb)
+    LANGUAGE c AS 'MODULE_PATHNAME', 'webhook_apply_wrapper';
+COMMENT ON FUNCTION webhook_apply IS
+$$brings the caller's webhooks to what a configuration says, as webhook_export returns it: {"webhooks": {name: {..}}}, with the
+  arguments of webhook_create, and tables, by their names, with those of webhook_watch. What is left out has its default. One row for
+  each: action is created, updated, unchanged or deleted, and changes what becomes another, from and to. prune: deletes those
+  that the configuration does not have, if webhook_apply has made them. dry_run: changes and locks nothing.
+  Secrets are not in it: secret, and the values of headers, are names of settings of the session that hold them. Where none is named, a
+  new webhook gets a secret, and a header keeps its value (null).
+Example: SELECT * FROM webhook_apply('{"webhooks": {"new-orders": {"url": "https://example.com/hook", "tables": {"orders": {"events": ["INSERT"]}}}}}', dry_run => true)$$;
+
+CREATE FUNCTION webhook_export() RETURNS jsonb
+    LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_export_wrapper';
+COMMENT ON FUNCTION webhook_export IS
+$$the caller's webhooks as a configuration, without secrets and without what has its default. webhook_apply of it changes
+  nothing.
+Example: SELECT jsonb_pretty(webhook_export())$$;
+
 CREATE FUNCTION webhook_pause(webhook text) RETURNS void
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_pause_wrapper';
 COMMENT ON FUNCTION webhook_pause IS

@@ -52,6 +52,10 @@ CREATE TABLE webhook.webhook (
     owner_name            text NOT NULL,
     created_at            timestamptz NOT NULL DEFAULT pg_catalog.now(),
     updated_at            timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    -- webhook_apply has made it, and may delete it where its configuration does not have it
+    applied               boolean NOT NULL DEFAULT false,
+    -- the settings of sessions that webhook_apply takes the secret and the values of headers from: what they are called
+    named                 jsonb NOT NULL DEFAULT '{}',
     -- that it was made in, or armed in since: in another one it sends nothing
     installation          text NOT NULL,
     -- A deleted webhook stays as a name for its deliveries until the log forgets them.

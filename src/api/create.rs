@@ -96,7 +96,7 @@ impl New {
         patience: Patience,
     ) -> Result<Done, Refusal> {
         let url = self.definition.url.as_ref();
-        elsewhere::judge_name(url, || self.write(session, caller, patience))?;
+        elsewhere::judge_names(url, || self.write(session, caller, patience))?;
         let done = self.write(session, caller, patience)?;
         registry::changed();
         Ok(done)
@@ -173,7 +173,7 @@ impl New {
             return Ok((shown(&there, "unchanged"), Vec::new()));
         }
         let url = wanted.definition.url.as_ref().filter(|_| changes.contains_key("url"));
-        elsewhere::judge_name(url, || self.bring(session, caller, id, &wanted))?;
+        elsewhere::judge_names(url, || self.bring(session, caller, id, &wanted))?;
         let Some(makings) = self.bring(session, caller, id, &wanted)? else {
             return Ok((shown(&self.find(session, caller, id)?, "unchanged"), Vec::new()));
         };

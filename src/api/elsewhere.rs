@@ -91,27 +91,31 @@ pub fn client() -> Client {
     Client::new(LOOKUPS.clone(), settings::address_policy(), trust)
 }
 
-/// Looks up the name in a new URL and judges its addresses, as every attempt will, where `pg_webhook.require_resolvable` asks for
-/// that. `rehearse` does what is to be done with it, and is undone, so that whatever else is refused is refused before, and nothing
-/// is locked while the name is looked up, for seconds.
+/// Looks up the names in new URLs and judges their addresses, as every attempt will, where `pg_webhook.require_resolvable` asks for
+/// that. `rehearse` does what is to be done with them, and is undone, so that whatever else is refused is refused before, and nothing
+/// is locked while names are looked up, for seconds.
 ///
 /// # Errors
 ///
 /// Those of `rehearse`, and [`Refusal::Url`].
-pub fn judge_name<R>(
-    url: Option<&EndpointUrl>,
+pub fn judge_names<'a, R>(
+    urls: impl IntoIterator<Item = &'a EndpointUrl>,
     rehearse: impl FnOnce() -> Result<R, Refusal>,
 ) -> Result<(), Refusal> {
-    let Some(url) = url.filter(|_| settings::require_resolvable()) else {
+    let mut urls = urls.into_iter().filter(|_| settings::require_resolvable()).peekable();
+    if urls.peek().is_none() {
         return Ok(());
-    };
+    }
     subtransaction::undone(|| {
         // What it says it says again when it is done.
         let _quietly = Local::set_alone(c"client_min_messages", c"error");
         rehearse().map(drop)
     })?;
-    let host = url.host().to_owned();
-    let resolver = JudgingResolver::new(LOOKUPS.clone(), Arc::new(settings::address_policy()));
-    run(move || resolver.check(&host, LOOKUP))??;
-    Ok(())
+    let policy = Arc::new(settings::address_policy());
+    urls.try_for_each(|url| {
+        let host = url.host().to_owned();
+        let resolver = JudgingResolver::new(LOOKUPS.clone(), Arc::clone(&policy));
+        run(move || resolver.check(&host, LOOKUP))??;
+        Ok(())
+    })
 }

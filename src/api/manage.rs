@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 
 use super::{on_behalf, skip_missing};
 use crate::pg::spi;
-use crate::registry::{self, emitter, managed, watch, webhook};
+use crate::registry::{self, bringing, emitter, managed, webhook};
 
 #[pg_extern(sql = false)]
 fn webhook_delete(webhook: Option<&str>, missing_ok: Option<bool>) -> Result<(), ErrorReport> {
@@ -13,10 +13,7 @@ fn webhook_delete(webhook: Option<&str>, missing_ok: Option<bool>) -> Result<(),
         skip_missing(missing_ok, || {
             spi::connect(|session| {
                 let own = emitter::find(session, caller, webhook)?;
-                for watched in watch::list(session, own.id) {
-                    watch::remove(session, caller, &watched);
-                }
-                webhook::delete(session, &own)?;
+                bringing::end(session, caller, &own)?;
                 registry::changed();
                 Ok(())
             })

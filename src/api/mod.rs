@@ -6,10 +6,12 @@
 //!
 //! Their declarations, with defaults and documentation, are in `sql/api.sql`.
 
+mod apply;
 mod arm;
 mod backlog;
 mod cancel;
 mod check;
+mod config;
 mod create;
 mod delivery;
 mod elsewhere;

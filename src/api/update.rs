@@ -21,7 +21,7 @@ fn webhook_update(given: Arguments<'_>) -> Result<(), ErrorReport> {
     with_triggers(|caller, session| {
         let change = Change::read(session, caller, &given)?;
         let rehearse = || change.make(session, caller);
-        elsewhere::judge_name(change.definition.url.as_ref(), rehearse)?;
+        elsewhere::judge_names(change.definition.url.as_ref(), rehearse)?;
         let making = change.make(session, caller)?;
         registry::changed();
         Ok(((), making))

@@ -87,6 +87,41 @@ pub enum Refusal {
     /// The secret.
     #[error("invalid secret")]
     Secret(#[from] SecretError),
+    /// A value of a configuration that is of another kind.
+    #[error("\"{key}\" must be {kind}")]
+    NotOfKind {
+        /// Its key.
+        key: String,
+        /// What it must be.
+        kind: &'static str,
+    },
+    /// A key that a configuration does not have.
+    #[error("\"{key}\" is not a key of {of}")]
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// Where it stands.
+        of: &'static str,
+        /// Those that there are.
+        known: Vec<&'static str>,
+    },
+    /// Where a secret should be named, something else stands, which can be the secret.
+    #[error("\"{0}\" does not name a setting")]
+    NotASetting(String),
+    /// A secret that is named and not there.
+    #[error("setting \"{setting}\", which \"{key}\" names, is not set")]
+    NotSet {
+        /// What names it.
+        key: String,
+        /// The setting.
+        setting: String,
+    },
+    /// A header of which nothing says what it is.
+    #[error("header \"{0}\" has no value")]
+    NoValue(String),
+    /// Two names of a configuration are those of one table.
+    #[error("table \"{0}\" is there under another name as well")]
+    TableTwice(String),
     /// A rotation to what there is.
     #[error("the webhook has this secret already")]
     SameSecret,

@@ -5,9 +5,10 @@
 
 use std::cell::RefCell;
 use std::ffi::{CString, c_void};
+use std::panic::AssertUnwindSafe;
 use std::ptr;
 
-use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::pg_sys::panic::{CaughtError, ErrorReport};
 use pgrx::prelude::*;
 
 use super::ffi;
@@ -34,6 +35,31 @@ pub fn raise(report: ErrorReport, line: &str) -> ! {
     }
     report.report(PgLogLevel::ERROR);
     unreachable!("an error does not return")
+}
+
+/// Runs `work`. The context of an error says `line`, whoever raises it.
+pub fn within<R>(line: &str, work: impl FnOnce() -> R) -> R {
+    // SAFETY: a variable of the main thread.
+    let before = unsafe { pg_sys::error_context_stack };
+    PgTryBuilder::new(AssertUnwindSafe(work))
+        .catch_others(|caught| match caught {
+            CaughtError::PostgresError(error) | CaughtError::ErrorReport(error) => {
+                // SAFETY: as above: what was there, and still is, when `work` began.
+                unsafe { pg_sys::error_context_stack = before };
+                let message = error.message().to_owned();
+                let mut report =
+                    ErrorReport::new(error.sql_error_code(), message, function_name!());
+                if let Some(detail) = error.detail() {
+                    report = report.set_detail(detail);
+                }
+                if let Some(hint) = error.hint() {
+                    report = report.set_hint(hint);
+                }
+                raise(report, line)
+            }
+            other => other.rethrow(),
+        })
+        .execute()
 }
 
 unsafe extern "C-unwind" fn say(_argument: *mut c_void) {

@@ -29,6 +29,18 @@ pub fn text(name: &CStr) -> Option<String> {
     }
 }
 
+/// As [`text`], of a setting that the current role may look at.
+///
+/// Raises the server's error where it may not.
+pub fn visible(name: &CStr) -> Option<String> {
+    // SAFETY: as above.
+    unsafe {
+        let value = pg_sys::GetConfigOption(name.as_ptr(), true, true);
+        let text = (!value.is_null()).then(|| memory::text(CStr::from_ptr(value)));
+        text.filter(|text| !text.is_empty())
+    }
+}
+
 /// A changed setting. Dropping it restores the value from before. After an error the abort of the
 /// (sub)transaction does.
 pub struct Local {

@@ -27,6 +27,7 @@ pub mod grant;
 pub mod guc;
 pub mod heap;
 pub mod identity;
+pub mod input;
 pub mod interrupt;
 pub mod invalidation;
 pub mod json;

@@ -58,6 +58,10 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::Url(_)
         | Refusal::Secret(_)
         | Refusal::SameSecret
+        | Refusal::NotOfKind { .. }
+        | Refusal::UnknownKey { .. }
+        | Refusal::NotASetting(_)
+        | Refusal::TableTwice(_)
         | Refusal::Header(_)
         | Refusal::Scheme(_)
         | Refusal::Event(_)
@@ -90,6 +94,8 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         Refusal::AmbiguousWebhook(_) => ERRCODE_AMBIGUOUS_FUNCTION,
         Refusal::UnknownWebhook(_)
         | Refusal::UnknownDelivery(_)
+        | Refusal::NotSet { .. }
+        | Refusal::NoValue(_)
         | Refusal::NotWatched { .. }
         | Refusal::UnknownRole(_)
         | Refusal::NoLevel { .. }
@@ -163,6 +169,14 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
         Refusal::Secret(SecretError::NotBase64) => {
             "Leave secret out to have one generated, or choose signature => 'sha256'."
         }
+        Refusal::UnknownKey { known, .. } => return Some(one_of_list(known)),
+        Refusal::NotASetting(_) => {
+            "Secrets are not written in a configuration. It has the name of a setting that holds one when it is applied, such as app.secret."
+        }
+        Refusal::NotSet { .. } => "SET, PGOPTIONS or ALTER ROLE .. SET give it a value.",
+        Refusal::NoValue(_) => {
+            "A header that the webhook does not have is given the name of a setting that holds its value, such as app.token."
+        }
         Refusal::TooManySecrets(_) => {
             "Rotate again when an overlap has ended, or with overlap => '0', which ends all of them."
         }
@@ -211,7 +225,7 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
         }
         Refusal::WhichTable(..) => "table_name says which of them is meant.",
         Refusal::NoDefault { known, .. } => {
-            return Some(format!("It is one of {}.", known.join(", ")));
+            return Some(one_of_list(known));
         }
         Refusal::AlreadyWatched { .. } => {
             "Use webhook_update, or webhook_unwatch and webhook_watch in one transaction, to change how."
@@ -247,6 +261,10 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
 }
 
 fn one_of<const N: usize>(names: [&str; N]) -> String {
+    one_of_list(&names)
+}
+
+fn one_of_list(names: &[&str]) -> String {
     format!("It is one of {}.", names.join(", "))
 }
 

@@ -1,4 +1,4 @@
-//! Bringing a webhook that is there to what it is to be.
+//! Bringing webhooks to what they are to be: one that is there, one that is not, and one that is to be no more.
 //!
 //! What is as it is wanted is not touched: no lock is taken for it, and a condition with the text that it had keeps the meaning that
 //! it had.
@@ -6,10 +6,13 @@
 use super::document::{Changes, Document, Target, Wanted};
 use super::making::Making;
 use super::managed::Webhook;
+use super::privilege::Patience;
 use super::{watch, webhook};
 use crate::pg::identity::Caller;
 use crate::pg::spi::Session;
+use domain::key::WebhookId;
 use domain::refusal::Refusal;
+use domain::secret::Secret;
 
 /// Makes `changes`, which are those of `wanted`, of a locked webhook of the caller's. What is returned is still to be done.
 ///
@@ -54,6 +57,38 @@ pub fn bring(
         makings.extend(making);
     }
     Ok(makings)
+}
+
+/// Makes a webhook of the caller's. What is returned is still to be done.
+///
+/// # Errors
+///
+/// Those of [`webhook::insert`] and [`watch::add`].
+pub fn make(
+    session: &Session,
+    caller: &Caller,
+    wanted: &Wanted,
+    secret: &Secret,
+) -> Result<(WebhookId, Vec<Making>), Refusal> {
+    let definition = wanted.definition.clone();
+    let patience = Patience::Migration;
+    let made = webhook::insert(session, caller, definition, secret, patience)?.webhook;
+    let tables = wanted.tables.iter();
+    let add = |target: &Target| watch::add(session, caller, &made, target.relation, &target.spec);
+    let makings = tables.map(add).collect::<Result<_, _>>()?;
+    Ok((made.id, makings))
+}
+
+/// Ends a webhook, and its triggers as far as the caller may drop them.
+///
+/// # Errors
+///
+/// Those of [`webhook::delete`].
+pub fn end(session: &Session, caller: &Caller, own: &Webhook) -> Result<(), Refusal> {
+    for watched in watch::list(session, own.id) {
+        watch::remove(session, caller, &watched);
+    }
+    webhook::delete(session, own)
 }
 
 /// What has to be given to make of what is watched what is wanted, and of triggers that are not sound sound ones.

@@ -180,8 +180,8 @@ const fn optional(name: &'static str, kind: Kind, default: Value) -> Setting {
 pub struct Plain(Vec<Arg>);
 
 impl Plain {
-    fn read(arguments: &Arguments<'_>) -> Result<Self, Refusal> {
-        PLAIN.iter().map(|setting| setting.read(arguments)).collect::<Result<_, _>>().map(Self)
+    fn read(source: &impl Source) -> Result<Self, Refusal> {
+        PLAIN.iter().map(|setting| setting.read(source)).collect::<Result<_, _>>().map(Self)
     }
 
     /// As parameters of a statement; NULL where one was not given.
@@ -192,6 +192,19 @@ impl Plain {
     /// The names of all of them.
     pub fn names() -> impl Iterator<Item = &'static str> {
         PLAIN.iter().map(|setting| setting.name)
+    }
+
+    /// Whether that is what a webhook has where nothing is said, of the setting of this name if it is one of them.
+    pub fn is_default(name: &str, value: &serde_json::Value) -> bool {
+        let known = PLAIN.iter().find(|setting| setting.name == name);
+        known.is_some_and(|setting| match setting.default {
+            Value::Flag(default) => *value == default,
+            Value::Text(default) => *value == default,
+            Value::Integer(default) => *value == default,
+            Value::Bigint(default) => *value == default,
+            // As PostgreSQL writes it.
+            Value::Days(days) => *value == format!("{days} days"),
+        })
     }
 
     /// With the default of that one, if it is one of them.
@@ -224,6 +237,54 @@ impl Plain {
     }
 }
 
+/// Where settings are read from, by their names. A value of another kind than is asked for is refused.
+pub trait Source {
+    /// A text.
+    fn text(&self, name: &'static str) -> Result<Option<&str>, Refusal>;
+    /// True or false.
+    fn flag(&self, name: &'static str) -> Result<Option<bool>, Refusal>;
+    /// An integer.
+    fn integer(&self, name: &'static str) -> Result<Option<i32>, Refusal>;
+    /// A bigint.
+    fn bigint(&self, name: &'static str) -> Result<Option<i64>, Refusal>;
+    /// An interval.
+    fn interval(&self, name: &'static str) -> Result<Option<Interval>, Refusal>;
+    /// A text that is JSON.
+    fn json(&self, name: &'static str) -> Result<Option<String>, Refusal>;
+    /// The number of an object.
+    fn oid(&self, name: &'static str) -> Result<Option<pg_sys::Oid>, Refusal>;
+}
+
+impl Source for Arguments<'_> {
+    fn text(&self, name: &'static str) -> Result<Option<&str>, Refusal> {
+        Ok(self.get(name))
+    }
+
+    fn flag(&self, name: &'static str) -> Result<Option<bool>, Refusal> {
+        Ok(self.get(name))
+    }
+
+    fn integer(&self, name: &'static str) -> Result<Option<i32>, Refusal> {
+        Ok(self.get(name))
+    }
+
+    fn bigint(&self, name: &'static str) -> Result<Option<i64>, Refusal> {
+        Ok(self.get(name))
+    }
+
+    fn interval(&self, name: &'static str) -> Result<Option<Interval>, Refusal> {
+        Ok(self.get(name))
+    }
+
+    fn json(&self, name: &'static str) -> Result<Option<String>, Refusal> {
+        Ok(self.get(name).map(|Json(text)| text))
+    }
+
+    fn oid(&self, name: &'static str) -> Result<Option<pg_sys::Oid>, Refusal> {
+        Ok(self.get(name))
+    }
+}
+
 impl Value {
     fn arg(self) -> Arg {
         match self {
@@ -237,30 +298,31 @@ impl Value {
 }
 
 impl Setting {
-    fn read(&self, arguments: &Arguments<'_>) -> Result<Arg, Refusal> {
-        let text = || arguments.get::<&str>(self.name);
+    fn read(&self, source: &impl Source) -> Result<Arg, Refusal> {
         Ok(match self.kind {
-            Kind::Flag => arg(arguments.get::<bool>(self.name)),
+            Kind::Flag => arg(source.flag(self.name)?),
             Kind::Text(most) => {
-                arg(text().map(|text| bounded(self.name, text, most)).transpose()?)
+                let text = source.text(self.name)?;
+                arg(text.map(|text| bounded(self.name, text, most)).transpose()?)
             }
             Kind::OnTransformError => {
-                let word: Option<OnTransformError> = text().map(str::parse).transpose()?;
+                let word: Option<OnTransformError> =
+                    source.text(self.name)?.map(str::parse).transpose()?;
                 arg(word.map(OnTransformError::name))
             }
             Kind::Integer(from, to, says) => {
-                let value = arguments.get::<i32>(self.name);
+                let value = source.integer(self.name)?;
                 arg(self.within(value, says, |value| (from..=to).contains(value))?)
             }
             Kind::Bigint(from, to, says) => {
-                let value = arguments.get::<i64>(self.name);
+                let value = source.bigint(self.name)?;
                 arg(self.within(value, says, |value| (from..=to).contains(value))?)
             }
             Kind::Interval(from, to, says) => {
                 let range = from.as_micros() as i128..=to.as_micros() as i128;
                 let is_good =
                     |value: &Interval| micros(value) == 0 || range.contains(&micros(value));
-                arg(self.within(arguments.get(self.name), says, is_good)?)
+                arg(self.within(source.interval(self.name)?, says, is_good)?)
             }
         })
     }
@@ -280,31 +342,32 @@ impl Setting {
 }
 
 impl Definition {
-    /// Reads the settings among the arguments, and checks everything that can be checked without the network and the catalog.
+    /// Reads the settings of `source`, and checks everything that can be checked without the network and the catalog.
     ///
     /// # Errors
     ///
     /// The first setting that is refused.
-    pub fn read(arguments: &Arguments<'_>) -> Result<Self, Refusal> {
-        let plain = Plain::read(arguments)?;
-        let text = |name| arguments.get::<&str>(name);
-        let headers = arguments.get("headers").map(|Json(text)| header::read(&text)).transpose()?;
+    pub fn read(source: &impl Source) -> Result<Self, Refusal> {
+        let plain = Plain::read(source)?;
+        let text = |name| source.text(name);
+        let headers = source.json("headers")?.map(|text| header::read(&text)).transpose()?;
         let url = |text| {
             EndpointUrl::parse(text, settings::allow_http())?.judge(&settings::address_policy())
         };
+        let signature_header = text("signature_header")?;
         Ok(Self {
-            name: text("name").map(check_name).transpose()?,
-            url: text("url").map(url).transpose()?,
+            name: text("name")?.map(check_name).transpose()?,
+            url: text("url")?.map(url).transpose()?,
             headers,
             header_changes: None,
-            secret: text("secret").map(Secret::parse).transpose()?,
-            format: text("format").map(str::parse).transpose()?,
-            signature: text("signature").map(str::parse).transpose()?,
-            signature_header: text("signature_header").map(check_signature_header).transpose()?,
+            secret: text("secret")?.map(Secret::parse).transpose()?,
+            format: text("format")?.map(str::parse).transpose()?,
+            signature: text("signature")?.map(str::parse).transpose()?,
+            signature_header: signature_header.map(check_signature_header).transpose()?,
             event_types: None,
             emitters: None,
-            owner: arguments.get("owner"),
-            transform: arguments.get("transform"),
+            owner: source.oid("owner")?,
+            transform: source.oid("transform")?,
             plain,
         })
     }

@@ -7,15 +7,17 @@ use std::collections::BTreeMap;
 
 use pgrx::datum::{JsonB, TimestampWithTimeZone, Uuid};
 use pgrx::pg_sys;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::definition::Definition;
+use super::definition::{Definition, Plain};
 use super::watch::{self, Spec};
 use super::{emitter, table, transform};
 use crate::pg::identity::Caller;
 use crate::pg::output::Canonical;
 use crate::pg::snapshot;
 use crate::pg::spi::{Row, Session, arg, sql};
+use domain::event::Operation;
 use domain::format::Format;
 use domain::key::WebhookId;
 use domain::refusal::Refusal;
@@ -38,18 +40,36 @@ pub struct Document {
     unsound: Vec<pg_sys::Oid>,
     headers: Value,
     secret: Option<Secret>,
+    /// A configuration has made it.
+    pub applied: bool,
+    names: Names,
+}
+
+/// What the settings of sessions are called that hold the secret, and the values of headers by their names.
+#[derive(Default, Clone, Serialize, Deserialize)]
+pub struct Names {
+    /// Of the secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// Of each header that has one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
 }
 
 /// What a webhook is to be.
+#[derive(Clone)]
 pub struct Wanted {
     /// With every setting.
     pub definition: Definition,
     /// What it is to watch.
     pub tables: Vec<Target>,
+    /// Where its secrets come from, if that is said.
+    pub names: Option<Names>,
     settings: Map<String, Value>,
 }
 
 /// A table that is to be watched.
+#[derive(Clone)]
 pub struct Target {
     /// Its oid.
     pub relation: pg_sys::Oid,
@@ -75,6 +95,7 @@ fn document(row: Row<'_>) -> Document {
         JsonB(Value::Object(object)) => object,
         _ => Map::new(),
     };
+    let JsonB(names) = row.value("named");
     Document {
         uuid: row.value("uuid"),
         name: row.value("name"),
@@ -84,6 +105,8 @@ fn document(row: Row<'_>) -> Document {
         unsound: row.value("unsound"),
         headers: Value::Object(object("headers")),
         secret: row.get::<String>("signing_key").and_then(|key| Secret::parse(&key).ok()),
+        applied: row.value("applied"),
+        names: serde_json::from_value(names).unwrap_or_default(),
     }
 }
 
@@ -111,6 +134,7 @@ impl Wanted {
         Ok(Self {
             settings: settings(session, &definition),
             tables: tables.into_iter().map(target).collect(),
+            names: None,
             definition,
         })
     }
@@ -128,15 +152,31 @@ impl Wanted {
         if !tables.is_empty() {
             changes.insert("tables".to_owned(), Value::Object(tables));
         }
-        let headers = self.definition.headers.as_ref();
-        if headers.is_some_and(|headers| *headers != before.headers) {
-            changes.insert("headers".to_owned(), hidden());
-        }
-        let secret = self.definition.secret.as_ref();
-        if secret.is_some_and(|secret| Some(secret) != before.secret.as_ref()) {
-            changes.insert("secret".to_owned(), hidden());
-        }
+        self.change_secrets(before, &mut changes);
         changes
+    }
+
+    /// What they are called shows, what they are does not.
+    fn change_secrets(&self, before: &Document, changes: &mut Changes) {
+        let (headers, secret) = (self.definition.headers.as_ref(), self.definition.secret.as_ref());
+        let new_headers = headers.is_some_and(|headers| *headers != before.headers);
+        let new_secret = secret.is_some() && secret != before.secret.as_ref();
+        if let Some(names) = &self.names {
+            let is = shown_headers(&before.headers, &before.names);
+            let wanted = shown_headers(headers.unwrap_or(&before.headers), names);
+            if is != wanted {
+                changes.insert("headers".to_owned(), change(&is.into(), &wanted.into()));
+            }
+            if before.names.secret != names.secret {
+                let (is, wanted) = (&before.names.secret, &names.secret);
+                changes.insert("secret".to_owned(), serde_json::json!({"from": is, "to": wanted}));
+            }
+        }
+        for (name, _) in
+            [("headers", new_headers), ("secret", new_secret)].iter().filter(|(_, new)| *new)
+        {
+            changes.entry((*name).to_owned()).or_insert_with(hidden);
+        }
     }
 
     fn changed_tables(&self, before: &Document) -> Map<String, Value> {
@@ -153,6 +193,16 @@ impl Wanted {
             }
         }
         changes
+    }
+
+    /// What it is made of, as changes of nothing.
+    pub fn all(&self) -> Changes {
+        let headers = self.definition.headers.clone().unwrap_or_default();
+        let names = self.names.clone().unwrap_or_default();
+        let tables = self.tables.iter();
+        let tables = tables.map(|target| (target.table.clone(), watched(&target.spec))).collect();
+        let document = minimal(&self.settings, &tables, (&headers, &names));
+        document.into_iter().map(|(key, to)| (key, change(&Value::Null, &to))).collect()
     }
 }
 
@@ -171,6 +221,58 @@ impl Document {
     pub fn is_enabled(&self) -> bool {
         self.settings["enabled"] == true
     }
+
+    /// The value of a header, whose name is the same in any case of its letters.
+    pub fn header(&self, name: &str) -> Option<&Value> {
+        let headers = self.headers.as_object()?;
+        headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// Without what has its default.
+    pub fn export(&self) -> Value {
+        let secrets = (&self.headers, &self.names);
+        Value::Object(minimal(&self.settings, &self.tables, secrets))
+    }
+}
+
+/// Headers by the names of the settings that hold their values, null where none is known to.
+fn shown_headers(headers: &Value, names: &Names) -> Map<String, Value> {
+    let known = headers.as_object().into_iter().flat_map(Map::keys);
+    known.map(|name| (name.clone(), names.headers.get(name).cloned().into())).collect()
+}
+
+/// A document without what has its default.
+fn minimal(
+    settings: &Map<String, Value>,
+    tables: &Map<String, Value>,
+    (headers, names): (&Value, &Names),
+) -> Map<String, Value> {
+    let mut document = settings.clone();
+    let format = settings["format"].as_str().and_then(|word| word.parse::<Format>().ok());
+    let brought = format.map(|format| format.scheme().name());
+    document.retain(|name, value| match name.as_str() {
+        "signature" => value.as_str() != brought,
+        "format" => format != Some(Format::Default),
+        "events" | "emitters" => value.as_array().is_none_or(|list| !list.is_empty()),
+        name => !value.is_null() && !Plain::is_default(name, value),
+    });
+    let rows: Value = watch::words(&Operation::ROWS).into();
+    let table = |(name, of): (&String, &Value)| {
+        let mut of = of.clone();
+        if let Some(parts) = of.as_object_mut().filter(|parts| parts.get("events") == Some(&rows)) {
+            parts.remove("events");
+        }
+        (name.clone(), of)
+    };
+    let tables: Map<String, Value> = tables.iter().map(table).collect();
+    let headers = shown_headers(headers, names);
+    for (key, part) in [("tables", tables), ("headers", headers)] {
+        if !part.is_empty() {
+            document.insert(key.to_owned(), part.into());
+        }
+    }
+    document.extend(names.secret.iter().map(|name| ("secret".to_owned(), name.as_str().into())));
+    document
 }
 
 /// What nobody reads back has changed.

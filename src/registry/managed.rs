@@ -143,9 +143,9 @@ pub fn own_named(
     caller: &Caller,
     name: &str,
 ) -> Result<Option<WebhookId>, Refusal> {
-    let args = [arg(name), arg(caller.role), arg(false)];
-    let rows = snapshot::with_latest(|| session.look_up(sql!("registry/find"), &args));
-    let mut own = rows.iter().filter(|row| row.value("is_owner")).map(|row| row.value("id"));
+    let args = [arg(name), arg(caller.role)];
+    let rows = snapshot::with_latest(|| session.look_up(sql!("registry/own"), &args));
+    let mut own = rows.iter().map(|row| row.value("id"));
     match (own.next(), own.next()) {
         (first, None) => Ok(first),
         _ => Err(Refusal::AmbiguousWebhook(shown(name))),

@@ -1,9 +1,10 @@
 //! The rows of webhooks.
 
-use pgrx::datum::{Interval, TimestampWithTimeZone, Uuid};
+use pgrx::datum::{Interval, JsonB, TimestampWithTimeZone, Uuid};
 use pgrx::prelude::*;
 
 use super::definition::{Definition, Plain};
+use super::document::Names;
 use super::managed::Webhook;
 use super::privilege::Patience;
 use super::{emitter, owner, secret, transform};
@@ -185,6 +186,12 @@ pub fn rotate(
 ) -> Result<(), Refusal> {
     Signer::check(webhook.scheme, new)?;
     secret::rotate(session, webhook.id, new, overlap)
+}
+
+/// Remembers where its secrets come from, and with `applied` that a configuration has made it.
+pub fn set_names(session: &Session, webhook: WebhookId, names: &Names, applied: bool) {
+    let names = serde_json::to_value(names).unwrap_or_default();
+    session.run(sql!("registry/set_named"), &[arg(webhook), arg(JsonB(names)), arg(applied)]);
 }
 
 /// Stops or resumes sending.

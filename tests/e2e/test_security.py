@@ -80,7 +80,7 @@ def test_every_function_pins_its_search_path(db):
         WHERE NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false)
         ORDER BY proname
     """)
-    assert [row[0] for row in unpinned] == ["capture", "webhook_create", "webhook_update", "webhook_watch"]
+    assert [row[0] for row in unpinned] == ["capture", "webhook_apply", "webhook_create", "webhook_update", "webhook_watch"]
 
 
 @pytest.fixture

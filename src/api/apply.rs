@@ -1,0 +1,277 @@
+//! `webhook_apply`, `webhook_export`
+
+use std::collections::HashMap;
+
+use pgrx::datum::JsonB;
+use pgrx::iter::TableIterator;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use serde_json::{Map, Value};
+
+use super::config::{self, Entry};
+use super::{elsewhere, generated_secret, on_behalf};
+use crate::pg::identity::Caller;
+use crate::pg::json::Json;
+use crate::pg::spi::{self, Session};
+use crate::pg::{report, snapshot};
+use crate::registry::document::{self, Changes, Document, Wanted};
+use crate::registry::making::Making;
+use crate::registry::{self, bringing, emitter, idle, managed, table, webhook};
+use domain::key::WebhookId;
+use domain::refusal::Refusal;
+
+/// How often it is looked again for a webhook that others make and delete meanwhile, as `webhook_create` does.
+const TRIES: u32 = 10;
+
+#[pg_extern(sql = false)]
+fn webhook_export() -> Result<JsonB, ErrorReport> {
+    on_behalf(|caller| {
+        spi::connect(|session| {
+            let there = document::read(session, caller.role, None);
+            let webhooks = there.iter().map(|there| (there.name.clone(), there.export()));
+            let webhooks: Map<String, Value> = webhooks.collect();
+            Ok(JsonB(serde_json::json!({ "webhooks": webhooks })))
+        })
+    })
+}
+
+#[pg_extern(sql = false)]
+fn webhook_apply(
+    config: Option<Json>,
+    prune: Option<bool>,
+    dry_run: Option<bool>,
+) -> Result<
+    TableIterator<'static, (name!(name, String), name!(action, String), name!(changes, JsonB))>,
+    ErrorReport,
+> {
+    let given = |argument| report::of(Refusal::Null(argument));
+    let Json(config) = config.ok_or_else(|| given("config"))?;
+    let prune = prune.ok_or_else(|| given("prune"))?;
+    let dry_run = dry_run.ok_or_else(|| given("dry_run"))?;
+    let entries = config::read(&config);
+    let (rows, makings) = on_behalf(|caller| {
+        spi::connect(|session| {
+            let plan = Plan::make(session, caller, entries, prune)?;
+            match dry_run {
+                true => plan.check(session, caller).map(|rows| (rows, Vec::new())),
+                false => plan.carry_out(session, caller),
+            }
+        })
+    })?;
+    // As the caller, which makes its triggers itself.
+    for (name, making) in makings {
+        config::within(&config::of_webhook(&name), || making.carry_out());
+        on_behalf(|_| spi::connect(|session| making.record(session)))?;
+    }
+    let row = |done: Row| (done.name, done.action.to_owned(), JsonB(object(done.changes)));
+    Ok(TableIterator::new(rows.into_iter().map(row)))
+}
+
+/// What has been done with one webhook.
+struct Row {
+    name: String,
+    action: &'static str,
+    changes: Changes,
+}
+
+fn object(changes: Changes) -> Value {
+    Value::Object(changes.into_iter().collect())
+}
+
+/// Triggers that are still to be made, each with the name of its webhook.
+type Makings = Vec<(String, Making)>;
+
+/// What is to be done, by how things are.
+struct Plan {
+    /// In the order of names, so that two that do the same do not wait for each other in a circle.
+    steps: Vec<Step>,
+    /// Those that are to go.
+    surplus: Vec<Document>,
+}
+
+struct Step {
+    entry: Entry,
+    wanted: Wanted,
+    there: bool,
+    changes: Changes,
+}
+
+impl Plan {
+    fn make(
+        session: &Session,
+        caller: &Caller,
+        entries: Vec<Entry>,
+        prune: bool,
+    ) -> Result<Self, Refusal> {
+        let mut there: HashMap<String, Document> = HashMap::new();
+        for document in document::read(session, caller.role, None) {
+            if let Some(other) = there.insert(document.name.clone(), document) {
+                // By REASSIGN OWNED.
+                return Err(Refusal::AmbiguousWebhook(other.name));
+            }
+        }
+        let steps = entries.into_iter().map(|entry| {
+            let before = there.remove(&entry.name);
+            Step::plan(session, caller, entry, before.as_ref())
+        });
+        let steps = steps.collect();
+        let mut surplus: Vec<Document> =
+            there.into_values().filter(|document| prune && document.applied).collect();
+        surplus.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(Self { steps, surplus })
+    }
+
+    /// What would be done. Looks at everything that can be looked at without a lock: whether conditions fit their tables is not
+    /// among that.
+    fn check(self, session: &Session, caller: &Caller) -> Result<Vec<Row>, Refusal> {
+        let check = |step: Step| {
+            let action = match (step.there, step.changes.is_empty()) {
+                (false, _) => "created",
+                (true, false) => "updated",
+                (true, true) => "unchanged",
+            };
+            if action != "unchanged" {
+                config::within(&config::of_webhook(&step.entry.name), || {
+                    step.check(session, caller)
+                });
+            }
+            Row { name: step.entry.name, action, changes: step.changes }
+        };
+        let mut rows: Vec<Row> = self.steps.into_iter().map(check).collect();
+        rows.extend(self.surplus.into_iter().map(deleted));
+        Ok(rows)
+    }
+
+    fn carry_out(self, session: &Session, caller: &Caller) -> Result<(Vec<Row>, Makings), Refusal> {
+        let urls = self.steps.iter().filter(|step| step.changes.contains_key("url"));
+        let urls: Vec<_> = urls.filter_map(|step| step.wanted.definition.url.clone()).collect();
+        elsewhere::judge_names(&urls, || self.write(session, caller))?;
+        let (rows, makings) = self.write(session, caller)?;
+        if rows.iter().any(|row| row.action != "unchanged") {
+            registry::changed();
+        }
+        Ok((rows, makings))
+    }
+
+    fn write(&self, session: &Session, caller: &Caller) -> Result<(Vec<Row>, Makings), Refusal> {
+        let (mut rows, mut makings) = (Vec::new(), Vec::new());
+        // Others wait for webhooks that are locked. Who changes levels is waited for before.
+        let changed = |step: &&Step| step.there && step.changes.contains_key("emitters");
+        for step in self.steps.iter().filter(changed) {
+            let emitters = step.wanted.definition.emitters.as_deref();
+            emitter::hold(session, step.id(session, caller)?, emitters.unwrap_or_default())?;
+        }
+        for step in &self.steps {
+            let name = step.entry.name.clone();
+            if step.there && step.changes.is_empty() {
+                rows.push(Row { name, action: "unchanged", changes: Changes::new() });
+                continue;
+            }
+            let line = config::of_webhook(&name);
+            let (row, made) = config::within(&line, || step.ensure(session, caller));
+            rows.push(row);
+            makings.extend(made.into_iter().map(|making| (name.clone(), making)));
+        }
+        for surplus in &self.surplus {
+            let uuid = uuid::Uuid::from_bytes(*surplus.uuid.as_bytes()).to_string();
+            match emitter::find(session, caller, Some(&uuid)) {
+                Ok(own) => bringing::end(session, caller, &own)?,
+                // Somebody else has deleted it.
+                Err(Refusal::UnknownWebhook(_)) => {}
+                Err(refusal) => return Err(refusal),
+            }
+            let (name, action) = (surplus.name.clone(), "deleted");
+            rows.push(Row { name, action, changes: Changes::new() });
+        }
+        Ok((rows, makings))
+    }
+}
+
+fn deleted(surplus: Document) -> Row {
+    Row { name: surplus.name, action: "deleted", changes: Changes::new() }
+}
+
+impl Step {
+    fn plan(session: &Session, caller: &Caller, entry: Entry, before: Option<&Document>) -> Self {
+        let (wanted, changes) = config::within(&config::of_webhook(&entry.name), || {
+            let (definition, tables) = (entry.definition.clone(), entry.tables.clone());
+            let mut wanted = Wanted::new(session, caller, definition, tables)?;
+            entry.fill(&mut wanted, before)?;
+            let changes = before.map_or_else(|| wanted.all(), |before| wanted.changes(before));
+            Ok((wanted, changes))
+        });
+        Self { entry, wanted, there: before.is_some(), changes }
+    }
+
+    /// Passes tables and columns that there are, and that the caller may watch.
+    fn check(&self, session: &Session, caller: &Caller) -> Result<(), Refusal> {
+        for target in &self.wanted.tables {
+            let (spec, relation) = (&target.spec, target.relation);
+            let sent = Some(spec.payload_columns.clone()).filter(|sent| !sent.is_empty());
+            let table = table::check(session, caller, relation, sent)?;
+            for columns in [&spec.columns, &spec.payload_columns] {
+                table::check_columns(session, relation, &table, columns)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn id(&self, session: &Session, caller: &Caller) -> Result<Option<WebhookId>, Refusal> {
+        managed::own_named(session, caller, &self.entry.name)
+    }
+
+    /// Makes it, or brings it to what it is to be, as it is by now.
+    fn ensure(&self, session: &Session, caller: &Caller) -> Result<(Row, Vec<Making>), Refusal> {
+        let row = |action, changes| Row { name: self.entry.name.clone(), action, changes };
+        for _ in 0..TRIES {
+            let done = match self.id(session, caller)? {
+                None => self.make(session, caller).map(|made| ("created", self.wanted.all(), made)),
+                Some(id) => self.bring(session, caller, id),
+            };
+            match done {
+                // One has been made meanwhile, or that one has been deleted, renamed or given away.
+                Err(Refusal::DuplicateName(_) | Refusal::UnknownWebhook(_)) => {}
+                done => return done.map(|(action, changes, made)| (row(action, changes), made)),
+            }
+        }
+        Err(match snapshot::is_kept() {
+            true => Refusal::MadeSince(self.entry.name.clone()),
+            false => Refusal::DuplicateName(self.entry.name.clone()),
+        })
+    }
+
+    fn make(&self, session: &Session, caller: &Caller) -> Result<Vec<Making>, Refusal> {
+        let mut wanted = self.wanted.clone();
+        self.entry.fill(&mut wanted, None)?;
+        let secret = match &wanted.definition.secret {
+            Some(secret) => secret.clone(),
+            None => generated_secret()?,
+        };
+        let (id, makings) = bringing::make(session, caller, &wanted, &secret)?;
+        webhook::set_names(session, id, &wanted.names.unwrap_or_default(), true);
+        idle::tell(session, id);
+        Ok(makings)
+    }
+
+    fn bring(
+        &self,
+        session: &Session,
+        caller: &Caller,
+        id: WebhookId,
+    ) -> Result<(&'static str, Changes, Vec<Making>), Refusal> {
+        let own = managed::lock(session, caller, id, &self.entry.name)?;
+        let there = document::read(session, caller.role, Some(id)).pop();
+        let there = there.filter(|there| there.name == self.entry.name);
+        let there = there.ok_or_else(|| Refusal::UnknownWebhook(self.entry.name.clone()))?;
+        let mut wanted = self.wanted.clone();
+        self.entry.fill(&mut wanted, Some(&there))?;
+        let changes = wanted.changes(&there);
+        if changes.is_empty() {
+            return Ok(("unchanged", changes, Vec::new()));
+        }
+        let makings = bringing::bring(session, caller, &own, (&there, &wanted, &changes))?;
+        webhook::set_names(session, id, &wanted.names.unwrap_or_default(), false);
+        idle::tell(session, id);
+        Ok(("updated", changes, makings))
+    }
+}
