@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from harness import pages
+
 DOCUMENT = (pathlib.Path(__file__).parents[2] / "docs" / "migrating.md").read_text()
 TABLE = re.compile(r"^\| \[`(\w+)`\]\(#.*?\) \| (.*?) \| `(\w+)` \| (.*?) \|$", re.M)
 
@@ -49,3 +51,14 @@ def test_what_each_format_brings(db, receiver, format, keys, signature, headers)
 def test_the_table_is_read():
     """There is a row for each format."""
     assert len(TABLE.findall(DOCUMENT)) == 8 and len(blocks()) == 9
+
+
+def test_the_pages_of_their_own():
+    """Each is named here and in README, and has a test that runs its SQL, which is in sections that it knows."""
+    readme = (pages.DOCS.parent / "README.md").read_text()
+    names = sorted(page.stem for page in (pages.DOCS / "migrating").iterdir())
+    assert names == ["debezium", "pg_net", "sequin", "svix"]
+    for name in names:
+        assert f"](migrating/{name}.md)" in DOCUMENT and f"](docs/migrating/{name}.md)" in readme
+        assert f'"migrating/{name}.md"' in (pathlib.Path(__file__).parent / "systems" / f"test_{name}.py").read_text()
+        assert {heading for heading, sql in pages.sql_of(f"migrating/{name}.md").items() if sql} <= {"The body", "Move", "Go back"}

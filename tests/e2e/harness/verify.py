@@ -1,4 +1,4 @@
-"""Signature checks by the Standard Webhooks reference libraries of Python and Node."""
+"""Signature checks by the Standard Webhooks reference libraries of Python and Node, and by others of Node."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from standardwebhooks import Webhook
 NODE_FOLDER = pathlib.Path(os.environ["PGW_NODE"])
 
 _SCRIPT = """
-const { Webhook } = require("standardwebhooks");
+const { Webhook } = require(process.argv[1]);
 const input = JSON.parse(require("fs").readFileSync(0));
 const results = input.map(({ secret, headers, body }) => {
   try { new Webhook(secret).verify(body, headers); return null; } catch (error) { return String(error); }
@@ -24,13 +24,13 @@ def verify_python(secret, request):
     Webhook(secret).verify(request.body, request.headers)
 
 
-def verify_node(secret, requests):
-    """For each request None, or the error of the reference library of Node."""
+def verify_node(secret, requests, library="standardwebhooks"):
+    """For each request None, or the error of the library of Node."""
     given = [
         {"secret": secret, "headers": r.headers, "body": r.body.decode()} for r in requests
     ]
     done = subprocess.run(
-        ["node", "-e", _SCRIPT], input=json.dumps(given), cwd=NODE_FOLDER,
+        ["node", "-e", _SCRIPT, library], input=json.dumps(given), cwd=NODE_FOLDER,
         capture_output=True, text=True, check=True, timeout=60,
     )
     return json.loads(done.stdout)
