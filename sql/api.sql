@@ -250,13 +250,29 @@ $$the request that a change would cause, or the reason why it would cause none; 
   several. Header values that a user set are shown as ***.
 Example: SELECT * FROM webhook_preview('new-orders', 'INSERT', '{"id": 1, "total": 200}')$$;
 
+CREATE FUNCTION webhook_why(
+    webhook text,
+    op text,
+    new_row jsonb DEFAULT NULL,
+    old_row jsonb DEFAULT NULL,
+    table_name regclass DEFAULT NULL
+) RETURNS TABLE (step text, verdict text, problem text, hint text)
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_why_wrapper';
+COMMENT ON FUNCTION webhook_why IS
+$$why a change would not arrive, or has not: one row for each thing that is in the way, in the order in which an event meets
+  them, and what to do about it. The first row is what stops it; of this session's settings, too. Arguments as those of
+  webhook_preview. verdict: no event, the statement fails, dead letter, waits, tried again; not known where what it calls
+  cannot be tried; sent where nothing is in the way.
+Example: SELECT * FROM webhook_why('new-orders', 'INSERT', '{"id": 1, "total": 200}')$$;
+
 CREATE FUNCTION webhook_check(webhook text DEFAULT NULL)
     RETURNS TABLE (webhook text, severity text, problem text, hint text)
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_check_wrapper';
 COMMENT ON FUNCTION webhook_check IS
-$$what is wrong with a webhook, or with all that the caller may see, and what to do about it. Severity error: events are
-  not captured, or not sent. Triggers and domains without a webhook, which do nothing, are shown to admins and to the owner of the table
-  or domain.
+$$what is wrong with a webhook, or with all that the caller may see, and what to do about it; without a name, what concerns all of the
+  database. Severity error: events are not captured, or not sent; warning: they may not be; notice: somebody wants it so. Triggers and
+  domains without a webhook, which do nothing, are shown to admins and to the owner of the table or domain. docs/troubleshooting.md has
+  a section for each problem.
 Example: SELECT * FROM webhook_check('new-orders')$$;
 
 CREATE FUNCTION webhook_log(
@@ -314,6 +330,19 @@ $$lets webhooks send that came with a dump or a copy of another database: until 
   Triggers, columns and roles that a dump has brought count from then on by what they are, not by their names. Webhooks that
   belong to another role than in the dump run no transform and no cast until webhook_update with owner confirms it.
 Example: SELECT webhook_arm()$$;
+
+CREATE FUNCTION webhook_stop() RETURNS boolean
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_stop_wrapper';
+COMMENT ON FUNCTION webhook_stop IS
+$$stops sending from this database, as pg_webhook.enabled = off does from all of the server: what is under way has a second to
+  be answered, and what is captured waits, until webhook_start, over restarts and failovers. False where it was stopped already.
+Example: SELECT webhook_stop()$$;
+
+CREATE FUNCTION webhook_start() RETURNS boolean
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_start_wrapper';
+COMMENT ON FUNCTION webhook_start IS
+$$ends what webhook_stop has begun: what has waited is sent. False where it was not stopped.
+Example: SELECT webhook_start()$$;
 
 CREATE FUNCTION webhook_replay_all(
     webhook text,
@@ -397,6 +426,11 @@ CREATE FUNCTION webhook.workers_status()
     RETURNS TABLE (database oid, pid integer, state text, since timestamptz, next_due timestamptz, last_error text)
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_workers_status_wrapper';
 COMMENT ON FUNCTION webhook.workers_status IS 'private: the rows of webhook.workers';
+
+CREATE FUNCTION webhook.obstacles() RETURNS TABLE (kind text, detail text, since timestamptz)
+    LANGUAGE c ROWS 2 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_obstacles_wrapper';
+COMMENT ON FUNCTION webhook.obstacles IS
+    'private: what keeps the database from sending that no table says, and the version of the library';
 
 CREATE FUNCTION webhook.is_database(system_identifier bigint, database oid) RETURNS boolean
     LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_is_database_wrapper';

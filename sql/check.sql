@@ -86,7 +86,8 @@ SELECT
     t.tgenabled AS enabled,
     -- Made by us, but for its condition.
     coalesce(
-        EXISTS (SELECT FROM webhook.capture_trigger AS m WHERE m.oid = t.oid AND m.watch = v.id::text)
+        t.tgfoid = 'webhook.capture()'::regprocedure
+        AND t.tgargs = pg_catalog.convert_to(v.id::text, 'UTF8') || '\x00'
         AND t.tgtype = k.type
         AND t.tgattr::text = ''
         AND t.tgparentid = 0
@@ -221,49 +222,6 @@ JOIN pg_catalog.pg_type AS y ON y.typname = w.anchor::name AND y.typnamespace = 
 WHERE w.anchor IS NOT NULL;
 COMMENT ON VIEW webhook.chosen_transform IS 'private: the transforms of webhooks, as they are called now';
 
-CREATE VIEW webhook.renamed_trigger AS
-SELECT s.watch, s.webhook, s.table_name, s.operation, s.name, t.name AS renamed
-FROM webhook.watched_trigger AS s
-JOIN webhook.capture_trigger AS t
-    ON t.relation = s.relation AND t.watch = s.watch::text AND t.type = s.type AND t.parent = 0
-WHERE s.trigger IS NULL;
-COMMENT ON VIEW webhook.renamed_trigger IS 'private: triggers of watches under another name';
-
--- Those of partitions, and of tables that inherit; each of them can be disabled alone. None fires on a table that is
--- partitioned itself. There are few of these, and could be many of the others: so it begins with them.
-CREATE VIEW webhook.copied_trigger AS
-WITH RECURSIVE copy AS MATERIALIZED (
-    SELECT t.relation, t.name, t.watch, t.type, t.enabled, c.relname, c.relnamespace
-    FROM webhook.capture_trigger AS t
-    JOIN pg_catalog.pg_class AS c ON c.oid = t.relation AND c.relkind <> 'p'
-    WHERE t.enabled IN ('D', 'R')
-), above (relation, ancestor) AS (
-    SELECT i.inhrelid, i.inhparent
-    FROM pg_catalog.pg_inherits AS i
-    WHERE i.inhrelid IN (SELECT copy.relation FROM copy)
-    UNION
-    SELECT above.relation, i.inhparent
-    FROM above
-    JOIN pg_catalog.pg_inherits AS i ON i.inhrelid = above.ancestor
-)
-SELECT
-    s.webhook,
-    s.operation,
-    s.name,
-    pg_catalog.format('%I.%I', n.nspname, k.relname) AS table_name,
-    k.enabled
-FROM copy AS k
-JOIN pg_catalog.pg_namespace AS n ON n.oid = k.relnamespace
-JOIN above AS a ON a.relation = k.relation
-JOIN webhook.watched_trigger AS s
-    ON s.relation = a.ancestor
-    AND s.name::name = k.name
-    AND s.type = k.type
-    AND s.watch::text = k.watch
-WHERE s.ours AND s.unchanged;
-COMMENT ON VIEW webhook.copied_trigger IS
-    'private: the triggers of watches on the tables below the watched ones, where they are disabled or fire in a replica only';
-
 -- A migration that makes a table anew leaves the watch with the one that it was on, or with none. Which one is meant is for
 -- somebody to say. A statement is proposed only where the webhook's owner could run it. What it and others give to a function of
 -- ours has a type, here and below: it would be that of an argument of another function of this name, which somebody may have
@@ -290,6 +248,303 @@ JOIN pg_catalog.pg_class AS c
 CROSS JOIN webhook.function_schema AS f;
 COMMENT ON VIEW webhook.replaced_table IS 'private: tables that have the names that watched ones had when they were watched';
 
+-- What is wrong with webhooks: one arm for each cause. What has severity error keeps events from being captured or sent: it makes a
+-- webhook "broken". What several arms look at is read once, and planned once, which takes most of the time of a look at
+-- webhook.webhooks. stage: what fails, capture, transform or sending.
+CREATE VIEW webhook.problem AS
+WITH RECURSIVE f AS MATERIALIZED (
+    SELECT s.name FROM webhook.function_schema AS s
+), owned AS MATERIALIZED (
+    SELECT w.id, w.uuid, w.name, w.role, w.confirmed, w.anchor, w.owner_name, w.event_types
+    FROM webhook.owned AS w
+    WHERE w.deleted_at IS NULL
+), made AS MATERIALIZED (
+    SELECT s.* FROM webhook.watched_trigger AS s
+), fires AS MATERIALIZED (
+    SELECT t.relation, t.name, t.watch, t.type, t.enabled, t.parent FROM webhook.capture_trigger AS t
+), seen AS MATERIALIZED (
+    SELECT v.id, v.webhook, v.relation, v.old_name, v.payload_columns, c.relname, n.nspname, c.relowner
+    FROM webhook.watched AS v
+    LEFT JOIN pg_catalog.pg_class AS c ON c.oid = v.relation
+    LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+), replaced AS MATERIALIZED (
+    SELECT r.* FROM webhook.replaced_table AS r
+), rights AS MATERIALIZED (
+    SELECT q.watch, q.webhook, q.hidden, q.bar FROM webhook.watch_right AS q
+), renamed AS MATERIALIZED (
+    -- triggers of watches under another name
+    SELECT s.watch, s.webhook, s.table_name, s.operation, s.name, t.name AS renamed
+    FROM made AS s
+    JOIN fires AS t ON t.relation = s.relation AND t.watch = s.watch::text AND t.type = s.type AND t.parent = 0
+    WHERE s.trigger IS NULL
+), mute AS MATERIALIZED (
+    -- Those of partitions, and of tables that inherit; each of them can be disabled alone. None fires on a table that is
+    -- partitioned itself. There are few of these, and could be many of the others: so it begins with them.
+    SELECT t.relation, t.name, t.watch, t.type, t.enabled, pg_catalog.format('%I.%I', n.nspname, c.relname) AS table_name
+    FROM fires AS t
+    JOIN pg_catalog.pg_class AS c ON c.oid = t.relation AND c.relkind <> 'p'
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE t.enabled IN ('D', 'R')
+), above (relation, ancestor) AS (
+    SELECT i.inhrelid, i.inhparent
+    FROM pg_catalog.pg_inherits AS i
+    WHERE i.inhrelid IN (SELECT m.relation FROM mute AS m)
+    UNION
+    SELECT a.relation, i.inhparent
+    FROM above AS a
+    JOIN pg_catalog.pg_inherits AS i ON i.inhrelid = a.ancestor
+), part (watch, relation) AS (
+    -- Not by pg_partition_tree, which waits for whoever changes one of them.
+    SELECT v.id, v.relation FROM seen AS v
+    UNION
+    SELECT p.watch, i.inhrelid
+    FROM part AS p
+    JOIN pg_catalog.pg_inherits AS i ON i.inhparent = p.relation
+    JOIN pg_catalog.pg_class AS c ON c.oid = i.inhparent AND c.relkind = 'p'
+)
+-- Whoever runs a remedy with a condition brings that, and what it calls runs as whoever does: so it is for the owner, who has
+-- written it, to see.
+SELECT
+    v.webhook,
+    -- Somebody else's is hardly the one that is meant, and the old one is captured.
+    CASE WHEN v.relname IS NULL OR r.owner = v.relowner THEN 'error' ELSE 'warning' END AS severity,
+    'capture' AS stage,
+    CASE
+        WHEN v.relname IS NOT NULL THEN
+            pg_catalog.format('table %s is called %s now, and another one has its name', v.old_name, k.name)
+        ELSE pg_catalog.concat(
+            pg_catalog.format(
+                CASE v.relation WHEN 0 THEN 'table %s was not there when a dump was restored' ELSE 'table %s has been dropped' END,
+                v.old_name
+            ),
+            CASE WHEN r.watch IS NOT NULL THEN ', and another one has its name' END
+        )
+    END AS problem,
+    CASE
+        WHEN v.relname IS NOT NULL THEN pg_catalog.concat(
+            CASE
+                WHEN NOT r.has_condition THEN a.other
+                WHEN r.remedy IS NOT NULL THEN pg_catalog.format(
+                    'Role %s, to whom the webhook belongs, is told here how to watch that one instead, with its condition. ',
+                    w.role::regrole
+                )
+            END,
+            a.same
+        )
+        WHEN r.has_condition AND r.remedy IS NOT NULL THEN pg_catalog.format(
+            'Role %s, to whom the webhook belongs, is told here how to watch that one with its condition%s', w.role::regrole, a.over
+        )
+        ELSE pg_catalog.concat(a.proposal, a.over)
+    END AS hint,
+    CASE WHEN v.relname IS NOT NULL THEN pg_catalog.concat(a.other, a.same) ELSE pg_catalog.concat(a.proposal, a.over) END
+        AS hint_for_owner
+FROM seen AS v
+JOIN owned AS w ON w.id = v.webhook
+CROSS JOIN f
+LEFT JOIN replaced AS r ON r.watch = v.id
+CROSS JOIN LATERAL (SELECT pg_catalog.format('%I.%I', v.nspname, v.relname) AS name) AS k
+CROSS JOIN LATERAL (
+    SELECT
+        -- in this order, because the old one may be a partition of the other by now
+        pg_catalog.format('SELECT %s.webhook_unwatch(%L::text, %L::regclass); ', f.name, w.uuid, k.name) || r.remedy
+            || ' watches that one instead. ' AS other,
+        pg_catalog.format(
+            '%s.webhook_update(.., table_name => %L) says that it is the old one that is meant.', f.name, k.name
+        ) AS same,
+        coalesce(
+            r.remedy || ' watches that one',
+            pg_catalog.format('Watch another one with %1$s.webhook_watch or %1$s.webhook_update', f.name)
+        ) AS proposal,
+        pg_catalog.format(', or end this with SELECT %s.webhook_unwatch(%L::text, %s::regclass).', f.name, w.uuid, v.relation) AS over
+) AS a
+WHERE CASE WHEN v.relname IS NULL THEN r.watched IS NOT TRUE ELSE NOT r.watched END
+UNION ALL
+SELECT o.webhook, o.severity, o.stage, o.problem, o.hint, o.hint
+FROM (
+    SELECT
+        s.webhook,
+        'error' AS severity,
+        'capture' AS stage,
+        pg_catalog.format('the trigger for %s on %s is missing', s.operation, s.table_name) AS problem,
+        pg_catalog.format(
+            '%1$s.webhook_update makes it again where it is given the events, and the condition if there is one. Where the'
+            ' webhook watches several tables: %1$s.webhook_unwatch and %1$s.webhook_watch.',
+            f.name
+        ) AS hint
+    FROM made AS s
+    CROSS JOIN f
+    WHERE s.trigger IS NULL
+      AND NOT EXISTS (SELECT FROM renamed AS r WHERE r.watch = s.watch AND r.operation = s.operation)
+    UNION ALL
+    SELECT
+        r.webhook,
+        'error',
+        'capture',
+        pg_catalog.format('the trigger for %s on %s has been renamed', r.operation, r.table_name),
+        pg_catalog.format('ALTER TRIGGER %I ON %s RENAME TO %I', r.renamed, r.table_name, r.name)
+    FROM renamed AS r
+    UNION ALL
+    SELECT
+        s.webhook,
+        'error',
+        'capture',
+        pg_catalog.format('the trigger for %s on %s is not the one that was made', s.operation, s.table_name),
+        pg_catalog.format(
+            'Somebody has replaced it, and it captures nothing. %1$s.webhook_update makes it again where it is given the events,'
+            ' and the condition if there is one. Where the webhook watches several tables: %1$s.webhook_unwatch and'
+            ' %1$s.webhook_watch.',
+            f.name
+        )
+    FROM made AS s
+    CROSS JOIN f
+    WHERE s.trigger IS NOT NULL AND NOT (s.ours AND s.unchanged)
+    UNION ALL
+    -- The second somebody may want, to capture on a subscriber what comes from the publisher and nothing else.
+    SELECT
+        s.webhook,
+        k.severity,
+        'capture',
+        pg_catalog.format(k.problem, s.operation, s.table_name),
+        pg_catalog.format('ALTER TABLE %s ENABLE TRIGGER %I', s.table_name, s.name)
+    FROM (
+        SELECT t.webhook, t.operation, t.name, t.table_name, t.enabled
+        FROM made AS t
+        WHERE t.ours AND t.unchanged
+        UNION ALL
+        SELECT t.webhook, t.operation, t.name, m.table_name, m.enabled
+        FROM mute AS m
+        JOIN above AS a ON a.relation = m.relation
+        JOIN made AS t ON t.relation = a.ancestor AND t.name::name = m.name AND t.type = m.type AND t.watch::text = m.watch
+        WHERE t.ours AND t.unchanged
+    ) AS s
+    JOIN (
+        VALUES
+            ('D'::"char", 'error', 'the trigger for %s on %s is disabled'),
+            ('R', 'warning', 'the trigger for %s on %s fires with session_replication_role = replica only')
+    ) AS k (enabled, severity, problem) ON k.enabled = s.enabled
+    UNION ALL
+    SELECT
+        q.webhook,
+        'error',
+        'capture',
+        q.bar,
+        pg_catalog.format(
+            'Nothing of the table is captured. Give the webhook''s owner the right, or the webhook to another role with'
+            ' %1$s.webhook_update(.., owner => ..), or name other payload_columns, or end this with %1$s.webhook_unwatch.',
+            f.name
+        )
+    FROM rights AS q
+    CROSS JOIN f
+    WHERE q.bar IS NOT NULL
+    UNION ALL
+    SELECT
+        q.webhook,
+        'warning',
+        'capture',
+        pg_catalog.format('column %s of %s is left out, because the webhook''s owner may not read it',
+            pg_catalog.quote_ident(h.name), v.old_name),
+        'GRANT SELECT on it, or name what is to be sent in payload_columns.'
+    FROM rights AS q
+    JOIN seen AS v ON v.id = q.watch AND v.payload_columns IS NULL
+    CROSS JOIN LATERAL pg_catalog.unnest(q.hidden) AS h (name)
+    WHERE q.bar IS NULL
+    UNION ALL
+    SELECT
+        t.webhook,
+        'error',
+        'transform',
+        t.bar,
+        pg_catalog.format(
+            'Events become dead letters, which %1$s.webhook_replay_all transforms again. %1$s.webhook_update names another'
+            ' transform.',
+            f.name
+        )
+    FROM webhook.transform_bar AS t
+    CROSS JOIN f
+    WHERE t.bar IS NOT NULL
+    UNION ALL
+    SELECT
+        w.id,
+        CASE WHEN w.anchor IS NULL THEN 'warning' ELSE 'error' END,
+        'transform',
+        pg_catalog.format(
+            'the webhook came with a dump in which it belonged to role %s, and belongs to role %s here: it runs no transform and'
+            ' no cast',
+            w.owner_name, pg_catalog.pg_get_userbyid(w.role)
+        ),
+        pg_catalog.format(
+            'SELECT %s.webhook_update(%L::text, owner => %L::regrole) confirms that what it runs may have the rights of that role.',
+            f.name, w.uuid, pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(w.role))
+        )
+    FROM owned AS w
+    CROSS JOIN f
+    WHERE w.role IS NOT NULL AND NOT w.confirmed
+    UNION ALL
+    SELECT
+        v.webhook,
+        'warning',
+        'capture',
+        pg_catalog.format('table %I.%I is unlogged: a crash of the server takes its rows, and their events are sent',
+            n.nspname, c.relname),
+        pg_catalog.format('ALTER TABLE %I.%I SET LOGGED', n.nspname, c.relname)
+    FROM part AS p
+    JOIN seen AS v ON v.id = p.watch
+    JOIN pg_catalog.pg_class AS c ON c.oid = p.relation AND c.relpersistence = 'u'
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    UNION ALL
+    SELECT
+        w.id,
+        'error',
+        'sending',
+        'the webhook has no secret: it came with a dump, which holds none',
+        pg_catalog.format(
+            'Nothing is sent before %1$s.webhook_rotate_secret makes one or %1$s.webhook_update gives it one. Values of headers'
+            ' are not in a dump either: %1$s.webhook_update(.., headers => ..).',
+            f.name
+        )
+    FROM owned AS w
+    CROSS JOIN f
+    WHERE NOT EXISTS (SELECT FROM webhook.secret AS s WHERE s.webhook = w.id AND s.signing_key IS NOT NULL)
+    UNION ALL
+    -- one that watches a table is among those above
+    SELECT
+        w.id,
+        'error',
+        'capture',
+        'the role that the webhook belonged to is gone',
+        pg_catalog.format('SELECT %s.webhook_delete(%L::text)', f.name, w.uuid)
+    FROM owned AS w
+    CROSS JOIN f
+    WHERE w.role IS NULL AND NOT EXISTS (SELECT FROM seen AS v WHERE v.webhook = w.id)
+    UNION ALL
+    SELECT
+        w.id,
+        'warning',
+        'capture',
+        pg_catalog.format('role %s has several webhooks of the name %L', w.role::regrole, w.name),
+        pg_catalog.format(
+            'The uuid %s says which one is meant. %s.webhook_update with owner gives one of them away.', w.uuid, f.name
+        )
+    FROM owned AS w
+    CROSS JOIN f
+    WHERE EXISTS (SELECT FROM owned AS o WHERE o.role = w.role AND o.name = w.name AND o.id <> w.id)
+    UNION ALL
+    SELECT
+        w.id,
+        'error',
+        'capture',
+        'the webhook watches no table and hears no type of events',
+        pg_catalog.format(
+            '%1$s.webhook_watch has it watch a table, and %1$s.webhook_update(.., events => ..) hear types of emitted events.'
+            ' What %1$s.webhook_invoke gives it is sent.',
+            f.name
+        )
+    FROM owned AS w
+    CROSS JOIN f
+    WHERE w.role IS NOT NULL AND w.event_types = '{}' AND NOT EXISTS (SELECT FROM seen AS v WHERE v.webhook = w.id)
+) AS o;
+COMMENT ON VIEW webhook.problem IS 'private: what is wrong with what webhooks have been told to do, each with what there is to be done about it';
+
 -- Told for a week, in which somebody should have looked.
 CREATE VIEW webhook.reached_bound AS
 SELECT
@@ -308,256 +563,6 @@ FROM webhook.health AS h
 CROSS JOIN webhook.function_schema AS f
 WHERE h.bound_at > pg_catalog.now() - interval '7 days';
 COMMENT ON VIEW webhook.reached_bound IS 'private: webhooks of which more than they may have has waited';
-
--- Whoever runs a remedy with a condition brings that, and what it calls runs as whoever does: so it is for the owner, who has
--- written it, to see.
-CREATE VIEW webhook.missing_table AS
-SELECT
-    v.webhook,
-    'error' AS severity,
-    pg_catalog.concat(
-        pg_catalog.format(
-            CASE v.relation WHEN 0 THEN 'table %s was not there when a dump was restored' ELSE 'table %s has been dropped' END,
-            v.old_name
-        ),
-        CASE WHEN r.watch IS NOT NULL THEN ', and another one has its name' END
-    ) AS problem,
-    pg_catalog.concat(
-        CASE
-            WHEN r.has_condition AND r.remedy IS NOT NULL THEN pg_catalog.format(
-                'Role %s, to whom the webhook belongs, is told here how to watch that one with its condition', w.role::regrole
-            )
-            ELSE a.proposal
-        END,
-        a.over
-    ) AS hint,
-    pg_catalog.concat(a.proposal, a.over) AS hint_for_owner
-FROM webhook.watched AS v
-JOIN webhook.owned AS w ON w.id = v.webhook
-CROSS JOIN webhook.function_schema AS f
-LEFT JOIN webhook.replaced_table AS r ON r.watch = v.id
-CROSS JOIN LATERAL (
-    SELECT
-        coalesce(
-            r.remedy || ' watches that one',
-            pg_catalog.format('Watch another one with %1$s.webhook_watch or %1$s.webhook_update', f.name)
-        ) AS proposal,
-        pg_catalog.format(', or end this with SELECT %s.webhook_unwatch(%L::text, %s::regclass).', f.name, w.uuid, v.relation) AS over
-) AS a
-WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = v.relation)
-  AND r.watched IS NOT TRUE
-UNION ALL
-SELECT
-    v.webhook,
-    -- Somebody else's is hardly the one that is meant, and the old one is captured.
-    CASE WHEN r.owner = c.relowner THEN 'error' ELSE 'warning' END,
-    pg_catalog.format('table %s is called %s now, and another one has its name', v.old_name, k.name),
-    pg_catalog.concat(
-        CASE
-            WHEN NOT r.has_condition THEN a.other
-            WHEN r.remedy IS NOT NULL THEN pg_catalog.format(
-                'Role %s, to whom the webhook belongs, is told here how to watch that one instead, with its condition. ', w.role::regrole
-            )
-        END,
-        a.same
-    ),
-    pg_catalog.concat(a.other, a.same)
-FROM webhook.watched AS v
-JOIN webhook.owned AS w ON w.id = v.webhook
-CROSS JOIN webhook.function_schema AS f
-JOIN webhook.replaced_table AS r ON r.watch = v.id AND NOT r.watched
-JOIN pg_catalog.pg_class AS c ON c.oid = v.relation
-JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-CROSS JOIN LATERAL (SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name) AS k
-CROSS JOIN LATERAL (
-    SELECT
-        -- in this order, because the old one may be a partition of the other by now
-        pg_catalog.format('SELECT %s.webhook_unwatch(%L::text, %L::regclass); ', f.name, w.uuid, k.name) || r.remedy
-            || ' watches that one instead. ' AS other,
-        pg_catalog.format(
-            '%s.webhook_update(.., table_name => %L) says that it is the old one that is meant.', f.name, k.name
-        ) AS same
-) AS a;
-COMMENT ON VIEW webhook.missing_table IS 'private: watched tables that are gone or have another name, and what is proposed';
-
--- One arm for each cause. What has severity error keeps events from being captured: it makes a webhook "broken".
-CREATE VIEW webhook.other_problem AS
-SELECT
-    s.webhook,
-    'error' AS severity,
-    pg_catalog.format('the trigger for %s on %s is missing', s.operation, s.table_name) AS problem,
-    pg_catalog.format(
-        '%1$s.webhook_update makes it again where it is given the events, and the condition if there is one. Where the'
-        ' webhook watches several tables: %1$s.webhook_unwatch and %1$s.webhook_watch.',
-        f.name
-    ) AS hint
-FROM webhook.watched_trigger AS s
-CROSS JOIN webhook.function_schema AS f
-WHERE s.trigger IS NULL
-  AND NOT EXISTS (SELECT FROM webhook.renamed_trigger AS r WHERE r.watch = s.watch AND r.operation = s.operation)
-UNION ALL
-SELECT
-    r.webhook,
-    'error',
-    pg_catalog.format('the trigger for %s on %s has been renamed', r.operation, r.table_name),
-    pg_catalog.format('ALTER TRIGGER %I ON %s RENAME TO %I', r.renamed, r.table_name, r.name)
-FROM webhook.renamed_trigger AS r
-UNION ALL
-SELECT
-    s.webhook,
-    'error',
-    pg_catalog.format('the trigger for %s on %s is not the one that was made', s.operation, s.table_name),
-    pg_catalog.format(
-        'Somebody has replaced it, and it captures nothing. %1$s.webhook_update makes it again where it is given the events,'
-        ' and the condition if there is one. Where the webhook watches several tables: %1$s.webhook_unwatch and'
-        ' %1$s.webhook_watch.',
-        f.name
-    )
-FROM webhook.watched_trigger AS s
-CROSS JOIN webhook.function_schema AS f
-WHERE s.trigger IS NOT NULL AND NOT (s.ours AND s.unchanged)
-UNION ALL
--- The second somebody may want, to capture on a subscriber what comes from the publisher and nothing else.
-SELECT
-    s.webhook,
-    k.severity,
-    pg_catalog.format('the trigger for %s on %s %s', s.operation, s.table_name, k.fires),
-    pg_catalog.format('ALTER TABLE %s ENABLE TRIGGER %I', s.table_name, s.name)
-FROM (
-    SELECT t.webhook, t.operation, t.name, t.table_name, t.enabled
-    FROM webhook.watched_trigger AS t
-    WHERE t.ours AND t.unchanged
-    UNION ALL
-    SELECT t.webhook, t.operation, t.name, t.table_name, t.enabled FROM webhook.copied_trigger AS t
-) AS s
-JOIN (
-    VALUES
-        ('D'::"char", 'error', 'is disabled'),
-        ('R', 'warning', 'fires with session_replication_role = replica only')
-) AS k (enabled, severity, fires) ON k.enabled = s.enabled
-UNION ALL
-SELECT
-    q.webhook,
-    'error',
-    q.bar,
-    pg_catalog.format(
-        'Nothing of the table is captured. Give the webhook''s owner the right, or the webhook to another role with'
-        ' %1$s.webhook_update(.., owner => ..), or name other payload_columns, or end this with %1$s.webhook_unwatch.',
-        f.name
-    )
-FROM webhook.watch_right AS q
-CROSS JOIN webhook.function_schema AS f
-WHERE q.bar IS NOT NULL
-UNION ALL
-SELECT
-    q.webhook,
-    'warning',
-    pg_catalog.format('column %s of %s is left out, because the webhook''s owner may not read it',
-        pg_catalog.quote_ident(h.name), v.old_name),
-    'GRANT SELECT on it, or name what is to be sent in payload_columns.'
-FROM webhook.watch_right AS q
-JOIN webhook.watched AS v ON v.id = q.watch AND v.payload_columns IS NULL
-CROSS JOIN LATERAL pg_catalog.unnest(q.hidden) AS h (name)
-WHERE q.bar IS NULL
-UNION ALL
-SELECT
-    t.webhook,
-    'error',
-    t.bar,
-    pg_catalog.format(
-        'Events become dead letters, which %1$s.webhook_replay_all transforms again. %1$s.webhook_update names another'
-        ' transform.',
-        f.name
-    )
-FROM webhook.transform_bar AS t
-CROSS JOIN webhook.function_schema AS f
-WHERE t.bar IS NOT NULL
-UNION ALL
-SELECT
-    w.id,
-    CASE WHEN w.anchor IS NULL THEN 'warning' ELSE 'error' END,
-    pg_catalog.format(
-        'the webhook came with a dump in which it belonged to role %s, and belongs to role %s here: it runs no transform and'
-        ' no cast',
-        w.owner_name, pg_catalog.pg_get_userbyid(w.role)
-    ),
-    pg_catalog.format(
-        'SELECT %s.webhook_update(%L::text, owner => %L::regrole) confirms that what it runs may have the rights of that role.',
-        f.name, w.uuid, pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(w.role))
-    )
-FROM webhook.owned AS w
-CROSS JOIN webhook.function_schema AS f
-WHERE w.deleted_at IS NULL AND w.role IS NOT NULL AND NOT w.confirmed
-UNION ALL
-SELECT
-    v.webhook,
-    'warning',
-    pg_catalog.format('table %I.%I is unlogged: a crash of the server takes its rows, and their events are sent',
-        n.nspname, c.relname),
-    pg_catalog.format('ALTER TABLE %I.%I SET LOGGED', n.nspname, c.relname)
-FROM webhook.watched AS v
--- Not by pg_partition_tree, which waits for whoever changes one of them.
-CROSS JOIN LATERAL (
-    WITH RECURSIVE part (relation) AS (
-        SELECT v.relation
-        UNION
-        SELECT i.inhrelid
-        FROM part
-        JOIN pg_catalog.pg_inherits AS i ON i.inhparent = part.relation
-        JOIN pg_catalog.pg_class AS p ON p.oid = i.inhparent AND p.relkind = 'p'
-    )
-    SELECT part.relation FROM part
-) AS k
-JOIN pg_catalog.pg_class AS c ON c.oid = k.relation AND c.relpersistence = 'u'
-JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-UNION ALL
-SELECT
-    w.id,
-    'error',
-    'the webhook has no secret: it came with a dump, which holds none',
-    pg_catalog.format(
-        'Nothing is sent before %1$s.webhook_rotate_secret makes one or %1$s.webhook_update gives it one. Values of headers'
-        ' are not in a dump either: %1$s.webhook_update(.., headers => ..).',
-        f.name
-    )
-FROM webhook.webhook AS w
-CROSS JOIN webhook.function_schema AS f
-WHERE w.deleted_at IS NULL
-  AND NOT EXISTS (SELECT FROM webhook.secret AS s WHERE s.webhook = w.id AND s.signing_key IS NOT NULL)
-UNION ALL
--- one that watches a table is among those above
-SELECT
-    w.id,
-    'error',
-    'the role that the webhook belonged to is gone',
-    pg_catalog.format('SELECT %s.webhook_delete(%L::text)', f.name, w.uuid)
-FROM webhook.owned AS w
-CROSS JOIN webhook.function_schema AS f
-WHERE w.deleted_at IS NULL AND w.role IS NULL AND NOT EXISTS (SELECT FROM webhook.watched AS v WHERE v.webhook = w.id)
-UNION ALL
-SELECT
-    w.id,
-    'warning',
-    pg_catalog.format('role %s has several webhooks of the name %L', w.role::regrole, w.name),
-    pg_catalog.format(
-        'The uuid %s says which one is meant. %s.webhook_update with owner gives one of them away.', w.uuid, f.name
-    )
-FROM webhook.owned AS w
-CROSS JOIN webhook.function_schema AS f
-WHERE w.deleted_at IS NULL
-  AND EXISTS (
-      SELECT FROM webhook.owned AS o
-      WHERE o.role = w.role AND o.name = w.name AND o.id <> w.id AND o.deleted_at IS NULL
-  );
-COMMENT ON VIEW webhook.other_problem IS 'private: what is wrong with a webhook beside its tables and its bounds';
-
-CREATE VIEW webhook.problem AS
-SELECT t.webhook, t.severity, t.problem, t.hint, t.hint_for_owner FROM webhook.missing_table AS t
-UNION ALL
-SELECT o.webhook, o.severity, o.problem, o.hint, o.hint FROM webhook.other_problem AS o
-UNION ALL
-SELECT b.webhook, b.severity, b.problem, b.hint, b.hint FROM webhook.reached_bound AS b;
-COMMENT ON VIEW webhook.problem IS 'private: what is wrong with each webhook';
 
 -- Those that could not be dropped while they or their table were in use, those that wait for the worker to drop them, and
 -- those that came with a dump of another database.

@@ -26,7 +26,7 @@ COMMENT ON COLUMN webhook.webhooks.max_backlog_age IS 'for how long an event may
 COMMENT ON COLUMN webhook.webhooks.dead_letter_retention IS 'for how long dead letters are kept; null for what the setting says';
 COMMENT ON COLUMN webhook.webhooks.disable_after IS 'how long it may fail without a success before it is paused; null for any time';
 COMMENT ON COLUMN webhook.webhooks.owner IS 'the role that it belongs to; null where that is gone';
-COMMENT ON COLUMN webhook.webhooks.health IS 'healthy, failing, paused, disabled, broken or unarmed';
+COMMENT ON COLUMN webhook.webhooks.health IS 'healthy, failing, paused, unarmed, stopped, broken or disabled: what loses or delays most';
 COMMENT ON COLUMN webhook.webhooks.health_reason IS 'what keeps it from sending, and what to do';
 COMMENT ON COLUMN webhook.webhooks.fail_count IS 'failures since the last success';
 COMMENT ON COLUMN webhook.webhooks.last_success_at IS 'when it last answered well';

@@ -18,7 +18,9 @@ CREATE TABLE webhook.webhook (
     -- Plain settings, which registry/update.sql writes, have defaults for the moment before, in the transaction that makes a webhook.
     enabled               boolean NOT NULL DEFAULT true,
     paused                boolean NOT NULL DEFAULT false,
-    -- why, where the worker has paused it
+    -- since when, by which role as it was called then, and where the worker has paused it, why
+    paused_at             timestamptz,
+    paused_by             text,
     paused_because        text,
     format                text NOT NULL,
     signature             text NOT NULL,
@@ -168,6 +170,10 @@ CREATE TABLE webhook.health (
     last_error      text,
     -- of the first failure since the last success
     failing_since   timestamptz,
+    -- No request starts before this, because so many have failed; by the machine's clock.
+    held_until      timestamptz,
+    -- Events wait because of rate_limit.
+    throttled       boolean NOT NULL DEFAULT false,
     -- events that a bound has made dead letters, and dead letters that one has ended
     shed            bigint NOT NULL DEFAULT 0,
     expired         bigint NOT NULL DEFAULT 0,
@@ -213,3 +219,13 @@ CREATE TABLE webhook.metric_reset (
     PRIMARY KEY (webhook, reset_at)
 );
 COMMENT ON TABLE webhook.metric_reset IS 'private: what had been counted when webhook_stats_reset was called';
+
+-- At most one row, while webhook_stop() keeps the database from sending. Not dumped: a restored database sends nothing anyway, until
+-- somebody arms it.
+CREATE TABLE webhook.stop (
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    -- what it was called then
+    role_name text NOT NULL,
+    since     timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE webhook.stop IS 'private: who has called webhook_stop()';

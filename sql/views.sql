@@ -95,15 +95,19 @@ SELECT
     w.dead_letter_retention,
     w.disable_after,
     w.role::regrole AS owner,
-    CASE
-        WHEN NOT w.enabled THEN 'disabled'
-        WHEN x.reason IS NOT NULL THEN 'broken'
-        WHEN a.problem IS NOT NULL THEN 'unarmed'
-        WHEN w.paused THEN 'paused'
-        WHEN h.fail_count > 0 THEN 'failing'
-        ELSE 'healthy'
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN
+        coalesce(
+            ('{disabled,broken,stopped,unarmed,paused,failing}'::text[])[least(x.rank, CASE WHEN z.reason IS NOT NULL THEN 3 END)],
+            'healthy'
+        )
     END AS health,
-    CASE WHEN w.enabled THEN nullif(pg_catalog.concat_ws('; ', x.reason, a.problem, w.paused_because, r.problem), '') END AS health_reason,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN
+        CASE
+            WHEN x.rank = 1 THEN x.disabled
+            WHEN x.rank = 6 AND z.reason IS NULL THEN pg_catalog.concat_ws('; ', x.failing, x.others)
+            ELSE nullif(pg_catalog.concat_ws('; ', x.broken, z.reason, x.others), '')
+        END
+    END AS health_reason,
     coalesce(h.fail_count, 0) AS fail_count,
     h.last_success_at,
     h.last_failure_at,
@@ -143,17 +147,14 @@ LEFT JOIN LATERAL (
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE v.webhook = w.id
 ) AS t ON true
-LEFT JOIN LATERAL (
-    SELECT pg_catalog.string_agg(p.problem, '; ' ORDER BY p.problem) AS reason
-    FROM webhook.problem AS p
-    WHERE p.webhook = w.id AND p.severity = 'error'
-) AS x ON true
-LEFT JOIN webhook.unarmed AS a ON a.webhook = w.id
-LEFT JOIN webhook.reached_bound AS r ON r.webhook = w.id
+LEFT JOIN webhook.told AS x ON x.webhook = w.id
+CROSS JOIN (
+    SELECT pg_catalog.string_agg(p.problem, '; ' ORDER BY p.problem) AS reason FROM webhook.standstill AS p WHERE p.severity = 'error'
+) AS z
 LEFT JOIN webhook.backlog AS b ON b.webhook = w.id
 WHERE w.deleted_at IS NULL;
 COMMENT ON VIEW webhook.webhooks IS
-    'settings without secrets, and health: healthy, failing, disabled, or paused, broken or unarmed, which health_reason explains; it also says for a week when a bound of what waits has been reached';
+    'settings without secrets, and health: healthy, failing, paused, unarmed, stopped, broken or disabled, which health_reason explains; it also says where events wait for rate_limit, and for a week when a bound of what waits has been reached';
 
 CREATE VIEW webhook.dead_letters WITH (security_barrier) AS
 SELECT

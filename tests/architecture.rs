@@ -48,7 +48,7 @@ const PURE: [(&str, &[&str]); 3] = [
 /// statements and processes that concern us.
 const UNSAFE: [&str; 25] = [
     "api/emit.rs",
-    "api/preview.rs",
+    "api/prospect.rs",
     "capture/fired.rs",
     "capture/mod.rs",
     "capture/record.rs",

@@ -1,5 +1,6 @@
 //! What the documents say about the code.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -313,4 +314,102 @@ fn the_same_tools_everywhere() {
     assert!(cargo.contains(&format!("pgrx = \"={pgrx}\"")), "Cargo.toml: pgrx {pgrx}");
     let oldest = after(&cargo, "rust-version = ");
     assert!(read("README.md").contains(&format!("{oldest} or later")), "README: Rust {oldest}");
+}
+
+/// The texts in the SQL of `text`, pieces that follow each other put together, without comments.
+fn literals(text: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let (mut rest, mut adjacent) = (text, false);
+    while let Some(at) = rest.find(['\'', '-', ';', ',', '(', ')']) {
+        let letter = &rest[at..=at];
+        // Nothing but white space between two texts makes one of them.
+        adjacent &= rest[..at].trim().is_empty();
+        rest = &rest[at..];
+        if rest.starts_with("--") {
+            rest = rest.split_once('\n').map_or("", |(_, after)| after);
+            continue;
+        }
+        rest = &rest[1..];
+        if letter != "'" {
+            adjacent = false;
+            continue;
+        }
+        let mut literal = String::new();
+        loop {
+            let (piece, after) = rest.split_once('\'').expect("the end of a text");
+            literal += piece;
+            rest = after;
+            let Some(after) = rest.strip_prefix('\'') else { break };
+            literal.push('\'');
+            rest = after;
+        }
+        match found.last_mut().filter(|_| adjacent) {
+            Some(last) => *last += &literal,
+            None => found.push(literal),
+        }
+        adjacent = true;
+    }
+    found
+}
+
+/// A text for `format`, with two dots for what it is given.
+fn dotted(text: &str) -> String {
+    let mut dotted = String::new();
+    let mut pieces = text.split('%');
+    dotted += pieces.next().unwrap_or_default();
+    for piece in pieces {
+        let piece = piece.trim_start_matches(|c: char| c.is_ascii_digit() || c == '$');
+        dotted += "..";
+        dotted += piece.strip_prefix(['s', 'I', 'L']).unwrap_or(piece);
+    }
+    // A table with its schema.
+    while dotted.contains(".....") {
+        dotted = dotted.replace(".....", "..");
+    }
+    dotted.replace("..(..)", "..")
+}
+
+/// What `webhook_check` can say begins with a small letter, as the messages of PostgreSQL do, and its hints do not.
+#[test]
+fn every_problem_has_its_place_in_troubleshooting() {
+    let page = read("docs/troubleshooting.md");
+    let sql =
+        ["check", "health", "status", "replication"].map(|file| read(&format!("sql/{file}.sql")));
+    let is_problem = |text: &String| {
+        text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.split_whitespace().count() > 2
+            && !text.starts_with("private: ")
+            // to compare with
+            && !text.ends_with('%')
+    };
+    let texts = sql.iter().flat_map(|sql| literals(sql)).filter(is_problem);
+    let said: BTreeSet<String> = texts.map(|text| dotted(&text)).collect();
+    let sections = page.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`'));
+    let explained: BTreeSet<String> = sections.map(str::to_owned).collect();
+    assert!(said.len() > 50, "{said:?}");
+    let missing: Vec<_> = said.difference(&explained).collect();
+    assert!(missing.is_empty(), "without a section: {missing:?}");
+    let stale: Vec<_> = explained.difference(&said).collect();
+    assert!(stale.is_empty(), "said by nobody: {stale:?}");
+}
+
+/// What `webhook_why` says of sessions and rows is in its table there.
+#[test]
+fn what_webhook_why_says_alone_is_in_troubleshooting() {
+    let page = read("docs/troubleshooting.md");
+    let code = read("src/api/prospect.rs");
+    for text in [
+        "pg_webhook.capture is off in this session",
+        "session_replication_role is replica in this session, and the trigger for {} on {} does not fire then",
+        "the condition does not hold",
+        "the new row is the same as the old one",
+        "no column of columns changes: {}",
+        "the webhook does not watch that table",
+        "the transform drops it",
+    ] {
+        let shown = text.replace("{}", "..");
+        assert!(page.contains(&format!("`{shown}`")), "docs/troubleshooting.md: {shown}");
+        let begins = text.split("{}").next().unwrap_or_default();
+        assert!(code.contains(begins), "src/api/prospect.rs: {begins}");
+    }
 }

@@ -24,7 +24,7 @@ fn webhook_arm(keep: Option<bool>, new: Option<bool>) -> Result<bool, ErrorRepor
         spi::connect(|session| {
             level::administers(session, caller, "arm this database")?;
             if snapshot::is_kept() {
-                return Err(Refusal::ArmedInSnapshot);
+                return Err(Refusal::InSnapshot("armed"));
             }
             // Whoever changes a webhook's emitters locks levels first, too.
             level::hold(session)?;

@@ -35,7 +35,7 @@ fn set_paused(webhook: Option<&str>, paused: bool) -> Result<(), ErrorReport> {
     on_behalf(|caller| {
         spi::connect(|session| {
             let own = managed::find(session, caller, webhook)?;
-            webhook::pause(session, &own, paused);
+            webhook::pause(session, caller, &own, paused);
             registry::changed();
             Ok(())
         })

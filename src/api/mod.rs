@@ -21,13 +21,17 @@ mod level;
 mod log;
 mod manage;
 mod metric;
+mod obstacles;
 mod preview;
+mod prospect;
 mod replay;
 mod secret;
 mod status;
+mod stop;
 mod test;
 mod update;
 mod watch;
+mod why;
 
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::{AnyNumeric, Array, notice, pg_sys};

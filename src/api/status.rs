@@ -71,12 +71,12 @@ fn webhook_workers_status() -> TableIterator<
     TableIterator::new(rows)
 }
 
-fn timestamp(micros: i64) -> Option<TimestampWithTimeZone> {
+pub(super) fn timestamp(micros: i64) -> Option<TimestampWithTimeZone> {
     TimestampWithTimeZone::try_from(micros).ok()
 }
 
 /// What may be told of an error of another database: its text may hold what is in tables there.
-fn code(error: &str) -> Option<String> {
+pub(super) fn code(error: &str) -> Option<String> {
     if error.is_empty() {
         return None;
     }

@@ -133,8 +133,30 @@ impl Source {
 
     /// Whether an UPDATE of the row counts.
     pub fn is_change(&self, old: &Row, new: &Row) -> bool {
+        self.changes_columns(old, new) && self.is_distinct(old, new)
+    }
+
+    /// Whether one of the columns changes that an UPDATE must change one of.
+    pub fn changes_columns(&self, old: &Row, new: &Row) -> bool {
         self.columns.as_ref().is_none_or(|columns| typcache::has_changed(old, new, columns))
-            && typcache::is_distinct(old, new, self.inherited.as_deref())
+    }
+
+    /// Whether the new row is another one than the old one.
+    pub fn is_distinct(&self, old: &Row, new: &Row) -> bool {
+        typcache::is_distinct(old, new, self.inherited.as_deref())
+    }
+
+    /// What is sent of a row that makes its body too large, as JSON: the primary key.
+    ///
+    /// # Safety
+    ///
+    /// The row is of the trigger's table, and borrowed for no longer than the current memory context is there.
+    pub unsafe fn key_image(&self, row: &Row<'_>) -> String {
+        let casts = &self.casts;
+        image::calling_casts(casts, self.recipient.owner, |calling| {
+            // SAFETY: the caller's: it has columns of these numbers.
+            unsafe { image::json(row, Some(&self.key), casts, calling) }.to_owned()
+        })
     }
 
     /// What is sent of a row, as JSON, however large; `None` for a row that is not of the trigger's table.

@@ -220,7 +220,8 @@ impl Queue for EndpointQueue {
         let lag = state.queue.front().map_or(Duration::ZERO, |(at, _)| since(*at));
         let busy = state.moved.filter(|_| state.runners > 0).map_or(Duration::ZERO, since);
         let rate = state.rate.as_ref().map_or(Duration::ZERO, |rate| rate.wait(now));
-        Waiting { bytes: state.bytes, still: lag.max(busy).max(rate) }
+        let limited = !state.queue.is_empty() && !rate.is_zero();
+        Waiting { bytes: state.bytes, still: lag.max(busy).max(rate), limited }
     }
 
     fn lag(&self) -> Duration {

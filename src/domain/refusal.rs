@@ -355,8 +355,8 @@ pub enum Refusal {
     #[error("keep and new must not both be true")]
     KeepAndNew,
     /// An old snapshot does not show what others have changed meanwhile, which would be left as it is.
-    #[error("a database is armed at isolation level read committed alone")]
-    ArmedInSnapshot,
+    #[error("a database is {0} at isolation level read committed alone")]
+    InSnapshot(&'static str),
     /// It came with a dump or a copy of another database.
     #[error("webhook \"{0}\" is unarmed")]
     Unarmed(String),

@@ -1,7 +1,7 @@
 //! The version of this code, which that of the tables and functions must be.
 
 /// As it is published.
-const LIBRARY: &str = env!("CARGO_PKG_VERSION");
+pub const LIBRARY: &str = env!("CARGO_PKG_VERSION");
 
 /// What is to be done where the extension has another version; `None` where it has the same.
 pub fn misfit(extension: &str) -> Option<String> {

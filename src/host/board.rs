@@ -184,6 +184,11 @@ pub fn enter_launcher() {
     board().launcher.store(own_process(), Ordering::SeqCst);
 }
 
+/// Whether a launcher has begun since the server started.
+pub fn has_launcher() -> bool {
+    board().launcher.load(Ordering::SeqCst) != 0
+}
+
 /// Databases wait for workers, so that whoever has nothing to do tells the launcher.
 pub fn set_waiting(waiting: bool) {
     board().waiting.store(waiting, Ordering::SeqCst);

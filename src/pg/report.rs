@@ -105,7 +105,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::ConditionLost { .. }
         | Refusal::ConditionOfAnother { .. }
         | Refusal::Disturbed { .. }
-        | Refusal::ArmedInSnapshot
+        | Refusal::InSnapshot(_)
         | Refusal::Unarmed(_)
         | Refusal::Altered { .. }
         | Refusal::OtherType { .. }
@@ -219,7 +219,7 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
             "keep goes on as the original, which is gone; new makes an installation beside it."
         }
         Refusal::MadeSince(_) => "Try the transaction again.",
-        Refusal::ArmedInSnapshot => "BEGIN ISOLATION LEVEL READ COMMITTED before it.",
+        Refusal::InSnapshot(_) => "BEGIN ISOLATION LEVEL READ COMMITTED before it.",
         Refusal::Unarmed(_) => {
             "It came with a dump or a copy of another database. webhook_arm() lets it send."
         }

@@ -1,6 +1,6 @@
 //! Acting as the extension's owner, and as roles that have less.
 
-use pgrx::pg_sys;
+use pgrx::{IntoDatum, direct_function_call, pg_sys};
 
 use super::guc::Local;
 use super::identity::Caller;
@@ -77,6 +77,14 @@ fn owner() -> pg_sys::Oid {
 /// Whether `caller` may do with schema `webhook` what its owner may, where there is one.
 pub fn has_schema(caller: &Caller) -> bool {
     owner_of(identity::schema()).is_none_or(|owner| caller.has_rights_of(owner))
+}
+
+/// Whether the current role may call the function of this signature, with its schema.
+pub fn may_call(function: &str) -> bool {
+    let arguments = [function.into_datum(), "EXECUTE".into_datum()];
+    // SAFETY: in a transaction; the function takes two texts, and raises an error where there is no such function.
+    unsafe { direct_function_call(pg_sys::has_function_privilege_name, &arguments) }
+        .unwrap_or_default()
 }
 
 /// The role that a schema belongs to.

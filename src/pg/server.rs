@@ -29,6 +29,12 @@ pub fn is_utf8() -> bool {
     unsafe { pg_sys::GetDatabaseEncoding() == pg_sys::pg_enc::PG_UTF8 as i32 }
 }
 
+/// Whether the server follows another one, or recovers from a crash or a backup.
+pub fn is_in_recovery() -> bool {
+    // SAFETY: reads shared memory, and a variable of this process.
+    unsafe { pg_sys::RecoveryInProgress() }
+}
+
 /// This process.
 pub fn pid() -> i32 {
     // SAFETY: reads an int of this process.

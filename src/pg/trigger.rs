@@ -85,6 +85,18 @@ impl Firing {
     /// Never.
     pub const DISABLED: Self = Self(b'D' as c_char);
 
+    /// Whether a trigger that fires so does in this session.
+    pub fn is_now(self) -> bool {
+        // SAFETY: reads an int of this process.
+        let role = unsafe { pg_sys::SessionReplicationRole };
+        match self {
+            Self::ALWAYS => true,
+            Self::DISABLED => false,
+            Self::REPLICA => role == pg_sys::SESSION_REPLICATION_ROLE_REPLICA as c_int,
+            _ => role != pg_sys::SESSION_REPLICATION_ROLE_REPLICA as c_int,
+        }
+    }
+
     /// That of this letter; as triggers are made, for one that is none.
     pub fn of(letter: i8) -> Self {
         [Self::REPLICA, Self::ALWAYS, Self::DISABLED]

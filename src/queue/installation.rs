@@ -40,6 +40,12 @@ pub fn find(session: &Session) -> Option<Installation> {
     })
 }
 
+/// Whether somebody keeps it from sending by webhook_stop(), as it is now.
+pub fn is_stopped(session: &Session) -> bool {
+    let rows = snapshot::with_latest(|| session.look_up(sql!("queue/stopped"), &[]));
+    rows.first().is_some_and(|row| row.value("stopped"))
+}
+
 /// Makes this database the one that sends, under the id `id` or one of its own.
 ///
 /// # Errors

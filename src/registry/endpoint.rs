@@ -49,6 +49,7 @@ fn route(row: Row<'_>) -> Route<Destination> {
         disable_after: row
             .get::<i64>("disable_after")
             .map(|after| Duration::from_secs(after.unsigned_abs())),
+        throttled: row.value("throttled"),
         destination: destination(row),
     }
 }

@@ -21,6 +21,8 @@ pub fn write(session: &Session, healths: &[Health]) {
             arg(healths.iter().map(|h| h.last_failure_at).collect::<Vec<_>>()),
             arg(healths.iter().map(|h| h.last_error.clone()).collect::<Vec<_>>()),
             arg(healths.iter().map(|h| h.failing_since).collect::<Vec<_>>()),
+            arg(healths.iter().map(|h| h.held_until).collect::<Vec<_>>()),
+            arg(healths.iter().map(|h| h.throttled).collect::<Vec<_>>()),
         ],
     );
 }

@@ -9,7 +9,7 @@ use super::managed::Webhook;
 use super::privilege::Patience;
 use super::{emitter, owner, secret, transform};
 use crate::host::ids;
-use crate::pg::identity::Caller;
+use crate::pg::identity::{self, Caller};
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{settings, snapshot, subtransaction};
 use domain::format::Format;
@@ -194,9 +194,10 @@ pub fn set_names(session: &Session, webhook: WebhookId, names: &Names, applied: 
     session.run(sql!("registry/set_named"), &[arg(webhook), arg(JsonB(names)), arg(applied)]);
 }
 
-/// Stops or resumes sending.
-pub fn pause(session: &Session, webhook: &Webhook, paused: bool) {
-    session.run(sql!("registry/pause"), &[arg(webhook.id), arg(paused)]);
+/// Stops or resumes sending, as the caller wants it.
+pub fn pause(session: &Session, caller: &Caller, webhook: &Webhook, paused: bool) {
+    let args = [arg(webhook.id), arg(paused), arg(identity::name_of(caller.role))];
+    session.run(sql!("registry/pause"), &args);
 }
 
 /// Marks it deleted. It watches nothing any more; triggers that could not be dropped at once are left to the worker.

@@ -34,6 +34,10 @@ pub struct Health {
     pub last_error: Option<String>,
     /// The first failure since the last success, or since the webhook was last changed.
     pub failing_since: Option<Timestamp>,
+    /// No request starts before this.
+    pub held_until: Option<Timestamp>,
+    /// Events wait because of the rate at which requests may start.
+    pub throttled: bool,
 }
 
 /// The same, with what has not been written of it.
@@ -57,12 +61,13 @@ enum News {
 
 impl Record {
     /// Of an endpoint that has failed so many times, so many of them since it last showed itself alive, and `since` then without a
-    /// success.
+    /// success; and of which it is written down that it is throttled, or not.
     pub(super) fn new(
         webhook: WebhookId,
         fail_count: u32,
         unwell: u32,
         since: Option<Timestamp>,
+        throttled: bool,
     ) -> Self {
         let health = Health {
             webhook,
@@ -72,6 +77,8 @@ impl Record {
             last_failure_at: None,
             last_error: None,
             failing_since: since,
+            held_until: None,
+            throttled,
         };
         Self { health, news: None, written: None, spaced: None, first: None }
     }
@@ -101,13 +108,21 @@ impl Record {
         self.note(if self.health.fail_count > 0 { News::Turn } else { News::Success });
         self.health.fail_count = 0;
         self.health.unwell = 0;
+        self.health.held_until = None;
         self.health.last_success_at = Some(at);
         self.health.failing_since = None;
         self.first = None;
     }
 
-    /// It has failed once more, `unwell` times since it last showed itself alive.
-    pub(super) fn failed(&mut self, at: Timestamp, error: String, unwell: u32, now: Instant) {
+    /// It has failed once more, `unwell` times since it last showed itself alive, and gets nothing until `held_until`.
+    pub(super) fn failed(
+        &mut self,
+        at: Timestamp,
+        error: String,
+        unwell: u32,
+        held_until: Option<Timestamp>,
+        now: Instant,
+    ) {
         self.note(if self.health.fail_count == 0 { News::Turn } else { News::Failure });
         self.health.fail_count = self.health.fail_count.saturating_add(1);
         self.health.unwell = unwell;
@@ -115,6 +130,19 @@ impl Record {
         self.health.last_error = Some(error);
         let since = *self.health.failing_since.get_or_insert(at);
         self.first.get_or_insert((now, at.since(since)));
+        self.health.held_until = held_until;
+    }
+
+    /// Its events wait because of its rate, or do not.
+    pub(super) fn throttle(&mut self, throttled: bool) {
+        if self.health.throttled != throttled {
+            self.health.throttled = throttled;
+            self.note(News::Turn);
+        }
+    }
+
+    pub(super) fn is_throttled(&self) -> bool {
+        self.health.throttled
     }
 
     fn note(&mut self, news: News) {
@@ -175,7 +203,7 @@ mod tests {
         let now = begin + Duration::from_millis(millis);
         match failures {
             0 => record.succeeded(NOW),
-            _ => record.failed(NOW, String::new(), failures, now),
+            _ => record.failed(NOW, String::new(), failures, None, now),
         }
         let due = record.due_in(now).expect("something is new").as_millis();
         (due, record.take(now).map(|health| health.fail_count))
@@ -184,7 +212,7 @@ mod tests {
     #[test]
     fn it_is_written_sooner_if_there_is_news() {
         let begin = Instant::now();
-        let mut record = Record::new(WebhookId(1), 0, 0, None);
+        let mut record = Record::new(WebhookId(1), 0, 0, None, false);
         assert_eq!(record.due_in(begin), None);
         let mut ends = |failures, millis| ends(&mut record, begin, failures, millis);
         assert_eq!(ends(0, 0), (0, Some(0)), "the first");
@@ -199,7 +227,7 @@ mod tests {
     #[test]
     fn many_turns_are_not_written_one_by_one() {
         let begin = Instant::now();
-        let mut record = Record::new(WebhookId(1), 0, 0, None);
+        let mut record = Record::new(WebhookId(1), 0, 0, None, false);
         let mut written = 0;
         for millis in 0..100_000 {
             let failures = u32::from(millis % 2 == 0);
@@ -209,9 +237,33 @@ mod tests {
     }
 
     #[test]
+    fn it_is_written_when_its_rate_begins_to_matter_and_when_it_ends() {
+        let begin = Instant::now();
+        let mut record = Record::new(WebhookId(1), 0, 0, None, false);
+        record.throttle(false);
+        assert_eq!(record.due_in(begin), None, "as before");
+        record.throttle(true);
+        assert!(record.take(begin).is_some_and(|health| health.throttled));
+        record.throttle(true);
+        assert_eq!(record.due_in(begin), None, "as before");
+        record.throttle(false);
+        assert!(record.take(begin).is_some_and(|health| !health.throttled));
+    }
+
+    #[test]
+    fn who_is_well_again_is_held_no_longer() {
+        let now = Instant::now();
+        let mut record = Record::new(WebhookId(1), 0, 0, None, false);
+        record.failed(NOW, String::new(), 5, Some(Timestamp(9)), now);
+        assert_eq!(record.take(now).expect("a turn").held_until, Some(Timestamp(9)));
+        record.succeeded(NOW);
+        assert_eq!(record.take(now).expect("a turn").held_until, None);
+    }
+
+    #[test]
     fn in_a_hurry_it_is_written_at_once() {
         let now = Instant::now();
-        let mut record = Record::new(WebhookId(1), 0, 0, None);
+        let mut record = Record::new(WebhookId(1), 0, 0, None, false);
         record.hurry();
         assert_eq!(record.take(now), None, "nothing is new");
         record.succeeded(NOW);
@@ -234,17 +286,17 @@ mod tests {
         };
         let fail = |record: &mut Record, seconds| {
             let (at, now) = after(seconds);
-            record.failed(at, String::new(), 1, now);
+            record.failed(at, String::new(), 1, None, now);
             record.fails_for(day, now)
         };
-        let mut record = Record::new(WebhookId(1), 0, 0, None);
+        let mut record = Record::new(WebhookId(1), 0, 0, None, false);
         assert!(!fail(&mut record, 10) && !fail(&mut record, 86_409) && fail(&mut record, 86_410));
         record.succeeded(after(86_411).0);
         assert!(!fail(&mut record, 90_000), "it begins anew");
         record.begin_anew();
         assert!(!fail(&mut record, 180_000) && fail(&mut record, 180_000 + 86_400));
         // In an earlier run: this one looks for five minutes first.
-        let mut record = Record::new(WebhookId(1), 7, 7, Some(Timestamp(0)));
+        let mut record = Record::new(WebhookId(1), 7, 7, Some(Timestamp(0)), false);
         assert!(
             !fail(&mut record, 90_000) && !fail(&mut record, 90_299) && fail(&mut record, 90_300)
         );

@@ -26,6 +26,8 @@ pub struct Route<D> {
     pub failing_since: Option<Timestamp>,
     /// When it has failed for so long it is paused.
     pub disable_after: Option<Duration>,
+    /// It is written down that its events wait because of its rate.
+    pub throttled: bool,
     /// Where requests go, or why none can: a definition that was good once may be refused now.
     pub destination: Result<D, Failure>,
 }

@@ -65,6 +65,8 @@ pub struct Waiting {
     pub bytes: usize,
     /// For how long no parcel has been taken although there were some, or will not be.
     pub still: Duration,
+    /// The oldest parcel waits because of a limit on how many requests start.
+    pub limited: bool,
 }
 
 /// The parcels that wait for one endpoint. Whoever sends takes them from there, at any time.

@@ -111,7 +111,13 @@ impl<Q: Queues> Track<Q> {
     pub(super) fn new(route: Route<Q::Destination>, queues: &Q, now: Instant) -> Self {
         Self {
             breaker: Breaker::with_failures(route.unwell, now),
-            health: Record::new(route.webhook, route.fail_count, route.unwell, route.failing_since),
+            health: Record::new(
+                route.webhook,
+                route.fail_count,
+                route.unwell,
+                route.failing_since,
+                route.throttled,
+            ),
             queue: queue(&route, queues),
             queues: queues.clone(),
             since: now,
@@ -188,6 +194,17 @@ impl<Q: Queues> Track<Q> {
         let queue =
             self.queue.as_ref().ok().filter(|_| self.loaded > 0 || self.backlog != Backlog::Gone);
         self.waiting = queue.map_or_else(Waiting::default, |queue| queue.waiting(now));
+        self.health.throttle(self.is_throttled(now));
+    }
+
+    /// Its events wait because of its rate, and not because it fails or sends nothing. Once it is so, between two requests as well.
+    fn is_throttled(&self, now: Instant) -> bool {
+        let waits = self.backlog == Backlog::Waiting || self.is_behind();
+        let begins = || self.waiting.limited && self.is_behind();
+        self.sends()
+            && self.breaker.allows(now) == Allowance::Any
+            && waits
+            && (self.health.is_throttled() || begins())
     }
 
     /// It takes nothing at the moment.
@@ -352,7 +369,12 @@ impl<Q: Queues> Track<Q> {
         match verdict::failure_of(result) {
             None => self.health.succeeded(at),
             Some(failure) => {
-                self.health.failed(at, failure.to_string(), self.breaker.failures(), now);
+                let held_until = match self.breaker.allows(now) {
+                    Allowance::NoneBefore(until) => Some(at.after(until - now)),
+                    _ => None,
+                };
+                let unwell = self.breaker.failures();
+                self.health.failed(at, failure.to_string(), unwell, held_until, now);
             }
         }
         let trips = was_free && self.breaker.allows(now) != Allowance::Any;

@@ -235,7 +235,7 @@ impl Windows {
         self.open.front().map(|window| window.first).or(none_yet)
     }
 
-    /// The number of the newest window: what has been read so far is in none after it.
+    /// The number of the newest window: what has been read so far is in none after it. That of the first where there is none yet.
     pub fn newest(&self) -> u64 {
         self.next_number.saturating_sub(1)
     }

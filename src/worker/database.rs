@@ -7,8 +7,8 @@ use pgrx::prelude::*;
 use crate::host::state::State;
 use crate::host::{arrival, txn};
 use crate::pg::identity::Extension;
-use crate::pg::snapshot;
 use crate::pg::spi::Session;
+use crate::pg::{settings, snapshot};
 use crate::queue::installation::{self, Installation};
 use crate::registry::endpoint;
 use domain::reminder::Reminder;
@@ -21,15 +21,23 @@ pub(super) struct Database {
     unarmed: i64,
     /// It is not that installation any more, or is no copy of it any more.
     displaced: bool,
+    /// Somebody keeps it from sending.
+    stopped: bool,
     /// The extension has another version by now.
     updated: bool,
     reminder: Reminder,
 }
 
 impl Database {
-    pub(super) fn new(installation: Installation, unarmed: i64) -> Self {
-        let reminder = Reminder::default();
-        Self { installation, unarmed, displaced: false, updated: false, reminder }
+    pub(super) fn new(session: &Session, installation: Installation) -> Self {
+        Self {
+            installation,
+            unarmed: endpoint::unarmed(session, None),
+            displaced: false,
+            stopped: installation::is_stopped(session),
+            updated: false,
+            reminder: Reminder::default(),
+        }
     }
 
     /// The name of the installation.
@@ -45,6 +53,11 @@ impl Database {
     /// Armed webhooks send.
     pub(super) fn sends(&self) -> bool {
         self.is_here() && !self.displaced
+    }
+
+    /// Neither `pg_webhook.enabled` nor `webhook_stop()` keeps it from sending.
+    pub(super) fn is_switched_on(&self) -> bool {
+        settings::enabled() && !self.stopped
     }
 
     /// As sessions see it.
@@ -81,6 +94,7 @@ impl Database {
     /// Learns what has been armed and unarmed since. Returns what sessions see now.
     pub(super) fn read(&mut self, session: &Session) -> State {
         self.unarmed = endpoint::unarmed(session, None);
+        self.stopped = installation::is_stopped(session);
         // As it is now, which is after definitions: whoever has armed it meanwhile has forgotten what this look still sees.
         let own = &self.installation;
         let found = snapshot::with_latest(|| installation::find(session));

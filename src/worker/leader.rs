@@ -295,7 +295,8 @@ impl Leader {
     /// Rotates the ring when it is time.
     fn rotate_ring(&mut self, now: Instant) -> Result<(), TxnError> {
         let backlog = self.ledger.backlog();
-        match self.upkeep.rotate(self.extension, now, &self.time, backlog)? {
+        let sends = self.database.is_switched_on();
+        match self.upkeep.rotate(self.extension, now, &self.time, backlog, sends)? {
             Some(Rotation::Rotated(slot)) => self.ledger.set_slot(slot),
             Some(Rotation::Blocked) => {
                 // The cursor may be further than it has been worth writing.
@@ -310,6 +311,7 @@ impl Leader {
     /// A turn has succeeded.
     fn recover(&mut self) {
         if std::mem::take(&mut self.errors) > 0 {
+            self.entry.set_failing(false);
             log!("pg_webhook: working again");
             self.entry.set_error(self.ledger.backlog().said());
         }
@@ -329,6 +331,7 @@ impl Leader {
             log!("pg_webhook: {message}; trying again");
         }
         self.entry.set_error(&message);
+        self.entry.set_failing(true);
         let doublings = (self.errors - 1).min(10);
         let pause = (SHORTEST_PAUSE * 2u32.pow(doublings)).min(LONGEST_PAUSE);
         // Who has begun to leave has a time for that, and tries a few times more within it.

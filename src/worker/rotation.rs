@@ -7,7 +7,6 @@ use pgrx::prelude::*;
 use crate::host::txn::{self, TxnError};
 use crate::log::retention::{self, Rotation};
 use crate::pg::identity::Extension;
-use crate::pg::settings;
 use domain::time::Timestamp;
 
 /// So many refusals in a row are told in the log. One may be a query that reads the log at this moment.
@@ -34,16 +33,18 @@ impl Rotating {
         self.draining
     }
 
-    /// Rotates it, if it is time, which the queue's `clock` shows. A slot that somebody uses is tried again later.
+    /// Rotates it, if it is time, which the queue's `clock` shows. A slot that somebody uses is tried again later. Where nothing
+    /// `sends`, what is in the way is read.
     pub(super) fn work(
         &mut self,
         extension: Extension,
         now: Instant,
         clock: Timestamp,
+        sends: bool,
     ) -> Result<Option<Rotation>, TxnError> {
         let rotation = self.rotate(extension, now, clock)?;
         match rotation {
-            Some(Rotation::Blocked) => self.draining = !settings::enabled(),
+            Some(Rotation::Blocked) => self.draining = !sends,
             Some(_) => self.draining = false,
             None => {}
         }

@@ -19,7 +19,6 @@ use crate::pg::spi::Session;
 use crate::pg::{compat, guc, interrupt, memory, server};
 use crate::queue::cursor::{self, Start};
 use crate::queue::{installation, pending, ring};
-use crate::registry::endpoint;
 use domain::clock::{Clock, Reading};
 use domain::time::Timestamp;
 use domain::timeline::Absence;
@@ -163,7 +162,7 @@ fn look(session: &Session, entry: &Entry) -> Option<Begun> {
     let clock = Clock::new(reading, now);
     let (slot, log) = (ring::current_slot(session)?, Log::open(session));
     let backlog = Backlog::new(pending::table(session));
-    let database = Database::new(installation, endpoint::unarmed(session, None));
+    let database = Database::new(session, installation);
     Some(Begun { database, start, cautious, clock, slot, log, backlog })
 }
 

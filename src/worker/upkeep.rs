@@ -66,12 +66,13 @@ impl Upkeep {
         now: Instant,
         time: &Time,
         backlog: &Backlog,
+        sends: bool,
     ) -> Result<Option<Rotation>, TxnError> {
         // A rotation deletes rows of the backlog as well, which somebody has locked.
         if !backlog.again_in(now).is_zero() {
             return Ok(None);
         }
-        let rotation = self.rotating.work(extension, now, time.now())?;
+        let rotation = self.rotating.work(extension, now, time.now(), sends)?;
         if matches!(rotation, Some(Rotation::Rotated(_))) {
             // Dead letters may go that the ring has held.
             self.walking.repeat();

@@ -74,8 +74,8 @@ def nothing_is_sent_before_the_standby_is_promoted(site, standby, receiver):
     follows(standby, server)
     with standby.connect(site.name, user=site.owner) as there:
         assert there.execute("SHOW pg_webhook.enabled").fetchone() == ("on",)
-        # Its second event has been refused.
-        assert there.execute("SELECT health, pending FROM webhook.webhooks").fetchone() == ("failing", 98)
+        [(health, reason, pending)] = there.execute("SELECT health, health_reason, pending FROM webhook.webhooks").fetchall()
+        assert (health, reason, pending) == ("stopped", "the server is a standby, which sends nothing", 98)
     with standby.connect(site.name) as there:
         assert state(there) == "stopped"
         assert there.execute("SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ 'pg_webhook'").fetchone() == (0,)
@@ -90,7 +90,8 @@ def test_a_synchronous_standby_loses_nothing(site, copy_of, receiver):
         wait_until(lambda: admin.execute("SELECT sync_state FROM pg_stat_replication").fetchone() == ("sync",), "the standby")
     site.run("INSERT INTO items SELECT n FROM generate_series(4, 100) AS n")
     with standby.connect(site.name) as there:
-        assert there.execute("SELECT health FROM webhook.webhooks").fetchone() == ("paused",)
+        [(health, reason)] = there.execute("SELECT health, health_reason FROM webhook.webhooks").fetchall()
+        assert health == "stopped" and reason.startswith("the server is a standby, which sends nothing; paused by role ")
     only_what_the_standby_has_is_sent(site, standby)
     nothing_is_sent_before_the_standby_is_promoted(site, standby, receiver)
     server.crash()

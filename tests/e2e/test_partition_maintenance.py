@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from harness.status import OF_ENDPOINTS
+
 URL = "http://127.0.0.1:9/"
 
 #: A partition for ids from {low} to {high}.
@@ -70,4 +72,5 @@ def test_rows_of_partitions_that_maintenance_makes_arrive_once(db, people, who, 
         ("INSERT", "part", 1), ("INSERT", "part", 101), ("INSERT", "part", 250),
         ("DELETE", "part", 250), ("INSERT", "part", 250), ("INSERT", "part", 2), ("INSERT", "part", 251),
     ]
-    assert [*hook.rows("SELECT * FROM webhook_check()"), *db.rows("SELECT * FROM webhook_check()")] == []
+    told = f"SELECT * FROM webhook_check() WHERE NOT {OF_ENDPOINTS}"
+    assert [*hook.rows(told), *db.rows(told)] == []

@@ -145,7 +145,7 @@ def test_what_the_table_says():
     rows = [re.split(r"\s{2,}", row) for row in TABLE.read_text().splitlines() if not row.startswith("#")]
     assert rows[0][1:] == ROLES
     open_to_all = (
-        "schema webhook", "function webhook.capture()", "function webhook.is_database(bigint,oid)", "function webhook.bounds()",
+        "schema webhook", "function webhook.capture()", "function webhook.is_database(bigint,oid)", "function webhook.bounds()", "function webhook.obstacles()",
         "function webhook.percentile(bigint[],double precision)",
     )
     for name, _, owner, admin, member, monitor, viewer, nobody in rows[1:]:

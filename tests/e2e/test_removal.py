@@ -6,6 +6,7 @@ import time
 import pytest
 
 from harness import wait_until
+from harness.status import OF_ENDPOINTS
 from test_owners import lender, owner, watch  # noqa: F401
 
 URL = "http://127.0.0.1:9/"
@@ -81,7 +82,7 @@ def test_a_rollback_leaves_all_as_it_was(db, owner, lender, table):
         assert (db.value(TRIGGERS, table), db.value(REMEMBERED)) == (2, 0)
     lender.run("INSERT INTO things VALUES (1, 'a'); UPDATE things SET note = 'b'")
     assert db.rows("SELECT event_type FROM webhook.event ORDER BY id") == [("INSERT",), ("UPDATE",)]
-    assert owner.rows("SELECT problem FROM webhook_check()") == []
+    assert owner.rows(f"SELECT problem FROM webhook_check() WHERE NOT {OF_ENDPOINTS}") == []
 
 
 def test_what_is_watched_again_stays(db, owner, lender, table):
@@ -92,7 +93,7 @@ def test_what_is_watched_again_stays(db, owner, lender, table):
     assert db.value(TRIGGERS, table) == 2
     lender.run("INSERT INTO things VALUES (1, 'a'); UPDATE things SET note = 'b'")
     assert db.rows("SELECT event_type FROM webhook.event ORDER BY id") == [("INSERT",), ("UPDATE",)]
-    assert owner.rows("SELECT problem FROM webhook_check()") == []
+    assert owner.rows(f"SELECT problem FROM webhook_check() WHERE NOT {OF_ENDPOINTS}") == []
 
 
 def test_deliveries_go_on_beside_a_table_in_use(db, owner, lender, table, receiver):

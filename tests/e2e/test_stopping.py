@@ -84,13 +84,17 @@ def test_what_is_answered_is_not_repeated_whoever_stops_the_worker(busy, receive
         server.reload(pg_webhook__enabled="off")
         server.reload(pg_webhook__enabled="on")
 
+    def switch():
+        db.judge.run("SELECT webhook_stop()")
+        db.judge.run("SELECT webhook_start()")
+
     def copy():
         db.close()
         admin.execute(f"ALTER DATABASE {db.name} SET TABLESPACE pg_default")
         admin.execute(f"CREATE DATABASE twin TEMPLATE {db.name}")
         reconnect(server, db)
 
-    for how in (terminate, copy, disable, terminate, stop):
+    for how in (terminate, copy, disable, switch, terminate, stop):
         load.insert(150)
         receiver.wait(len(receiver.got()) + 60)
         how()

@@ -27,7 +27,8 @@ SELECT
     coalesce(k.unwell, 0) AS unwell,
     extract(epoch FROM w.disable_after)::bigint AS disable_after,
     -- as it is now, or was when it was last changed
-    CASE WHEN k.fail_count > 0 AND k.failing_since > w.updated_at THEN k.failing_since END AS failing_since
+    CASE WHEN k.fail_count > 0 AND k.failing_since > w.updated_at THEN k.failing_since END AS failing_since,
+    coalesce(k.throttled, false) AS throttled
 FROM webhook.owned AS w
 CROSS JOIN webhook.home AS h
 LEFT JOIN webhook.secret AS s ON s.webhook = w.id

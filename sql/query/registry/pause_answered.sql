@@ -3,6 +3,7 @@
 -- will answer so again.
 UPDATE webhook.webhook SET
     paused = true,
+    paused_at = now(),
     paused_because = ($3)[array_position($1, id)],
     updated_at = now()
 WHERE id IN (

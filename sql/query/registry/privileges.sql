@@ -37,7 +37,8 @@ WITH member AS (
             WHEN p.oid = f.worker OR p.proname IN ('webhook_check', 'webhook_export', 'webhook_log') THEN k.everybody
             WHEN p.oid = f.workers THEN k.monitors
             WHEN p.proname IN (
-                'webhook_arm', 'webhook_grant', 'webhook_revoke', 'webhook_backlog_export', 'webhook_backlog_import'
+                'webhook_arm', 'webhook_grant', 'webhook_revoke', 'webhook_stop', 'webhook_start',
+                'webhook_backlog_export', 'webhook_backlog_import'
             ) THEN k.admins
             ELSE k.members
         END

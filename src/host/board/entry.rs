@@ -49,6 +49,8 @@ pub struct Entry {
     needed_from: AtomicI64,
     in_flight: AtomicU32,
     threads: AtomicU32,
+    /// Nothing that the worker does succeeds at the moment.
+    failing: AtomicBool,
     /// Odd while `error` is being written.
     error_version: AtomicU32,
     error: [AtomicU8; ERROR],
@@ -82,6 +84,7 @@ impl Entry {
             needed_from: AtomicI64::new(0),
             in_flight: AtomicU32::new(0),
             threads: AtomicU32::new(0),
+            failing: AtomicBool::new(false),
             error_version: AtomicU32::new(0),
             error: std::array::from_fn(|_| AtomicU8::new(0)),
             ids: Clock::default(),
@@ -235,6 +238,7 @@ impl Entry {
         self.process.store(0, Ordering::SeqCst);
         self.pid.store(0, Ordering::SeqCst);
         self.set_load(0, 0);
+        self.set_failing(false);
         if matches!(self.state(), State::Starting | State::Running) {
             self.set_state(State::Stopped);
         }
@@ -352,6 +356,16 @@ impl Entry {
     pub fn set_load(&self, threads: usize, in_flight: usize) {
         self.threads.store(threads as u32, Ordering::Relaxed);
         self.in_flight.store(in_flight as u32, Ordering::Relaxed);
+    }
+
+    /// Whether nothing that the worker does succeeds at the moment; then its last error says why.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    /// Publishes the same.
+    pub fn set_failing(&self, failing: bool) {
+        self.failing.store(failing, Ordering::Relaxed);
     }
 
     /// The worker's last error, empty where there was none.

@@ -53,7 +53,7 @@ impl Queue for Shelf {
     fn waiting(&self, _: Instant) -> Waiting {
         let shelf = self.0.lock().unwrap();
         let bytes = shelf.0.iter().map(Parcel::bytes).sum();
-        Waiting { bytes, still: shelf.1 }
+        Waiting { bytes, still: shelf.1, limited: false }
     }
 
     fn lag(&self) -> Duration {
@@ -108,6 +108,7 @@ fn route(webhook: i32) -> Route<usize> {
         unwell: 0,
         failing_since: None,
         disable_after: None,
+        throttled: false,
         destination: Ok(10),
     }
 }

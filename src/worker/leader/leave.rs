@@ -13,7 +13,7 @@ use super::ending::GRACE;
 use crate::host::state::{Leave, State};
 use crate::host::txn::{self, TxnError};
 use crate::log::retention;
-use crate::pg::{interrupt, settings};
+use crate::pg::interrupt;
 use crate::worker::places::PATIENCE;
 use crate::worker::{Exit, LONGEST_PAUSE};
 use domain::time::Timestamp;
@@ -111,10 +111,11 @@ impl Leader {
         let (now, clock) = (Instant::now(), self.time.now());
         let unfinished =
             self.pacing.is_behind() || !self.schedule.is_empty() || !self.reader.is_done();
-        if settings::enabled() && unfinished {
+        let on = self.database.is_switched_on();
+        if on && unfinished {
             return Ok(Some(Duration::ZERO));
         }
-        let sending = settings::enabled().then(|| self.schedule.next_wake(now, clock)).flatten();
+        let sending = on.then(|| self.schedule.next_wake(now, clock)).flatten();
         let times = [Some(rotation), sending, self.upkeep.due_at_rest(now, clock)];
         Ok(times.into_iter().flatten().min())
     }

@@ -7,8 +7,8 @@ use pgrx::prelude::*;
 use super::Leader;
 use crate::host::txn::{self, TxnError};
 use crate::pg::debug::debug;
+use crate::pg::snapshot;
 use crate::pg::spi::Session;
-use crate::pg::{settings, snapshot};
 use crate::queue::{pending, ring};
 use crate::registry::{endpoint, owner};
 use crate::worker::definitions;
@@ -39,7 +39,7 @@ impl Leader {
             }
             let free = self.ledger.backlog_mut().acquire(Instant::now());
             self.reader.cancel(session, &mut self.schedule, &mut self.ledger, free);
-            if free && settings::enabled() {
+            if free && self.database.is_switched_on() {
                 self.claim(session);
             }
             if self.reads() {
@@ -68,7 +68,7 @@ impl Leader {
         }
         let mut routes = endpoint::load(session, None);
         self.entry.set_state(self.database.read(session));
-        if !settings::enabled() || !self.database.sends() {
+        if !self.database.is_switched_on() || !self.database.sends() {
             routes.iter_mut().for_each(|route| route.sending = false);
         }
         debug!(

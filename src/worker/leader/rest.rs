@@ -64,7 +64,7 @@ impl Leader {
     pub(super) fn batch_delay(&mut self, now: Instant) -> Duration {
         let (rates, longest) = (self.pacing.rates(now), settings::batch_delay());
         // Nobody waits for what a poll finds then.
-        if !settings::enabled() {
+        if !self.database.is_switched_on() {
             return longest;
         }
         if self.reader.has_unread() {
@@ -99,7 +99,7 @@ impl Leader {
 
     /// The ring is read.
     pub(super) fn reads(&self) -> bool {
-        settings::enabled() || self.upkeep.is_draining()
+        self.database.is_switched_on() || self.upkeep.is_draining()
     }
 
     /// There is something to read and room for it.
@@ -128,7 +128,8 @@ impl Leader {
 
     /// How long until there is something to be claimed; `None` where nothing is known of.
     fn claims_due_in(&self, now: Instant) -> Option<Duration> {
-        let due = self.schedule.next_wake(now, self.time.now()).filter(|_| settings::enabled());
+        let on = self.database.is_switched_on();
+        let due = self.schedule.next_wake(now, self.time.now()).filter(|_| on);
         due.map(|due| due.max(self.ledger.backlog().again_in(now)))
     }
 }

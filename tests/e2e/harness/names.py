@@ -18,6 +18,11 @@ class Names:
         self._known[name] = address, seconds
         self._write()
 
+    def forget(self, name):
+        """Nobody knows it any more."""
+        del self._known[name]
+        self._write()
+
     def _write(self):
         lines = [f"{name} {address} {round(seconds * 1000)}\n" for name, (address, seconds) in self._known.items()]
         new = self._file.with_suffix(".new")

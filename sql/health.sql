@@ -1,0 +1,225 @@
+-- What keeps an event of a webhook from arriving, whoever wants it so: beside what is wrong with the webhook (webhook.problem) the
+-- server, somebody's will, and the endpoint. Private: for all webhooks, whoever asks.
+--
+-- rank says what it makes of the webhook's health, and which of several counts: the one that loses most, and of those the one that
+-- has to end first. 1 disabled and 2 broken: nothing is captured, or it cannot be sent. 3 stopped: no webhook of the database sends.
+-- 4 unarmed, 5 paused: this one does not. 6 failing: it tries. 7 is told, and no matter of health; NULL is for webhook_check alone.
+-- docs/troubleshooting.md says the same.
+
+-- What no table knows comes from webhook.obstacles. One row for each of them, for all webhooks of the database.
+CREATE VIEW webhook.standstill AS
+SELECT
+    k.severity,
+    pg_catalog.format(k.problem, o.detail, e.version, pg_catalog.date_trunc('second', o.since)) AS problem,
+    pg_catalog.format(k.hint, e.schema) AS hint
+FROM webhook.obstacles() AS o
+CROSS JOIN (
+    SELECT x.extversion AS version, pg_catalog.quote_ident(n.nspname) AS schema
+    FROM pg_catalog.pg_extension AS x
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = x.extnamespace
+    WHERE x.extname = 'pg_webhook'
+) AS e
+JOIN (
+    VALUES
+        (
+            'server switch', 'error', 'pg_webhook.enabled is off: nothing is sent from any database of the server',
+            'ALTER SYSTEM SET pg_webhook.enabled = on, or the same in postgresql.conf, and SELECT pg_reload_conf().'
+            ' What is captured meanwhile waits.'
+        ),
+        (
+            'standby', 'error', 'the server is a standby, which sends nothing',
+            'The primary sends. This one does when it is promoted: SELECT pg_promote().'
+        ),
+        (
+            'not preloaded', 'error', 'pg_webhook is not in shared_preload_libraries, so there is no worker',
+            'Add it to shared_preload_libraries in postgresql.conf, and restart the server.'
+        ),
+        (
+            'no place', 'error', 'no worker: %1$s other databases of the server have the extension',
+            'DROP EXTENSION pg_webhook, or DROP DATABASE, where it is not needed.'
+        ),
+        (
+            'no launcher', 'error', 'no worker: the launcher of pg_webhook has not begun since the server started',
+            'It needs one of max_worker_processes, as each worker does: increase that, and restart the server.'
+        ),
+        (
+            'no slot', 'error', 'no worker: no background worker slot has been free since %3$s',
+            'Increase max_worker_processes, and restart the server: pg_webhook needs one for each database that has work at the'
+            ' same time, and one.'
+        ),
+        (
+            'version', 'error', 'the extension has version %2$s, and the library %1$s',
+            'ALTER EXTENSION pg_webhook UPDATE; or, where the library is the older one, restart the server with the new one.'
+        ),
+        (
+            'cannot begin', 'error', 'the worker cannot begin: %1$s',
+            'It tries again, and begins as soon as it can. webhook.worker shows its state.'
+        ),
+        (
+            'starting', 'error', 'the worker is starting since %3$s',
+            'See in pg_stat_activity what processes of backend_type pg_webhook worker wait for.'
+        ),
+        (
+            'failing', 'error', 'the worker fails, and tries again: %1$s',
+            'It goes on as soon as it can. webhook.worker shows its state.'
+        ),
+        (
+            'stopped', 'error', 'no worker runs',
+            'A minute after one has failed at the latest the next one is started. The server''s log says why it has ended.'
+        ),
+        (
+            'hampered', 'warning', 'the worker is held up: %1$s',
+            'It goes on when that is over. webhook.worker shows its state.'
+        )
+) AS k (kind, severity, problem, hint) ON k.kind = o.kind
+WHERE k.kind <> 'version' OR o.detail <> e.version
+UNION ALL
+SELECT
+    'error',
+    pg_catalog.format(
+        'stopped by role %s at %s: nothing is sent from this database',
+        pg_catalog.quote_ident(s.role_name), pg_catalog.date_trunc('second', s.since)
+    ),
+    pg_catalog.format('SELECT %s.webhook_start(), by an admin, sends what has waited since.', f.name)
+FROM webhook.stop AS s
+CROSS JOIN webhook.function_schema AS f
+UNION ALL
+SELECT
+    'error',
+    pg_catalog.format('database %I allows no connections, and so no worker', d.datname),
+    pg_catalog.format('ALTER DATABASE %I ALLOW_CONNECTIONS true', d.datname)
+FROM pg_catalog.pg_database AS d
+WHERE d.datname = pg_catalog.current_database() AND NOT d.datallowconn;
+COMMENT ON VIEW webhook.standstill IS 'private: why no webhook of the database sends, and what there is to be done about it';
+
+-- Somebody's will, and what the worker has written down of the endpoint.
+CREATE VIEW webhook.hindrance AS
+SELECT w.id AS webhook, h.rank, h.severity, h.stage, h.problem, pg_catalog.format(h.hint, f.name, w.uuid) AS hint
+FROM webhook.webhook AS w
+CROSS JOIN webhook.function_schema AS f
+LEFT JOIN webhook.health AS k ON k.webhook = w.id
+LEFT JOIN webhook.secret AS e ON e.webhook = w.id
+-- A transform that fails makes dead letters; the newest one says whether it still does. What keeps it from being called at all, the
+-- failure does not name it then, is among the problems, but for sessions of emitters in which it may not run.
+LEFT JOIN LATERAL (
+    SELECT p.id, p.xid, p.failure, p.created_at
+    FROM webhook.pending AS p
+    WHERE w.anchor IS NOT NULL AND p.webhook_id = w.uuid AND p.stage = 2
+    ORDER BY p.id DESC
+    LIMIT 1
+) AS d
+    ON (d.failure LIKE 'transform %' OR d.failure LIKE 'the transform does not run in %')
+    AND (k.last_success_at < d.created_at) IS NOT FALSE
+    AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = d.id AND c.xid = d.xid)
+CROSS JOIN LATERAL (
+    SELECT
+        1 AS rank,
+        'notice' AS severity,
+        'capture' AS stage,
+        'the webhook is disabled: nothing is captured' AS problem,
+        'SELECT %1$s.webhook_update(%2$L::text, enabled => true) captures what happens from then on.' AS hint
+    WHERE NOT w.enabled
+    UNION ALL
+    SELECT
+        5,
+        'notice',
+        'sending',
+        CASE
+            WHEN w.paused_because IS NULL THEN pg_catalog.format(
+                'paused by role %s at %s', pg_catalog.quote_ident(w.paused_by), pg_catalog.date_trunc('second', w.paused_at)
+            )
+            ELSE pg_catalog.format(
+                'paused by the worker at %s: %s', pg_catalog.date_trunc('second', w.paused_at), w.paused_because
+            )
+        END,
+        'What happens is captured and kept. SELECT %1$s.webhook_resume(%2$L::text) sends it.'
+    WHERE w.paused
+    UNION ALL
+    SELECT
+        6,
+        'warning',
+        'sending',
+        pg_catalog.format(
+            'requests fail, %s in a row, the last at %s: %s',
+            k.fail_count, pg_catalog.date_trunc('second', k.last_failure_at), k.last_error
+        ),
+        CASE pg_catalog.split_part(k.last_error, ':', 1)
+            WHEN 'dns' THEN
+                'The database server cannot resolve the name in the URL. Correct the name, or the URL with %1$s.webhook_update.'
+            WHEN 'blocked_address' THEN
+                'The URL, or an address of its name, is not allowed. pg_webhook.allowed_networks lists exceptions,'
+                ' pg_webhook.allow_http allows http.'
+            WHEN 'connect' THEN
+                'Nothing takes connections there, or something in between refuses them. Events are sent again until retry_for is over.'
+            WHEN 'tls' THEN
+                'The certificate is not good for that name, or nobody that is trusted has signed it: pg_webhook.ca_file adds whom to trust.'
+            WHEN 'timeout' THEN
+                'There was no answer within timeout_seconds. Events are sent again until retry_for is over.'
+            WHEN 'http_status' THEN
+                'The receiver refuses what it gets: webhook.attempts has its answers. Events are sent again until retry_for is over.'
+            WHEN 'redirect' THEN
+                'Redirects are not followed. %1$s.webhook_update gives the webhook the URL that it points to.'
+            ELSE
+                'See webhook.attempts for each of them. Events are sent again until retry_for is over.'
+        END
+    -- Without a secret none is sent.
+    WHERE k.fail_count > 0 AND e.signing_key IS NOT NULL
+    UNION ALL
+    SELECT
+        6,
+        'warning',
+        'sending',
+        pg_catalog.format(
+            'nothing is sent before %s, because %s requests in a row have failed',
+            pg_catalog.date_trunc('second', k.held_until), k.unwell
+        ),
+        'Then one event is sent, and all others as soon as one is answered. SELECT * FROM %1$s.webhook_test(%2$L::text) tries it now.'
+    WHERE k.held_until > pg_catalog.clock_timestamp()
+    UNION ALL
+    SELECT
+        6,
+        'error',
+        'transform',
+        pg_catalog.format(
+            'the transform fails, the last time at %s: %s', pg_catalog.date_trunc('second', d.created_at), pg_catalog.left(d.failure, 200)
+        ),
+        'Its events become dead letters. When it is mended, SELECT %1$s.webhook_replay_all(%2$L::text) transforms and sends them.'
+    WHERE d.failure IS NOT NULL
+    UNION ALL
+    SELECT
+        7,
+        'notice',
+        'sending',
+        pg_catalog.format('events wait, because no more than %s requests start in a second (rate_limit)', w.rate_limit),
+        'SELECT %1$s.webhook_update(%2$L::text, rate_limit => ..) lets more of them start; 0 is for no limit.'
+    WHERE k.throttled AND w.rate_limit IS NOT NULL
+) AS h
+WHERE w.deleted_at IS NULL;
+COMMENT ON VIEW webhook.hindrance IS
+    'private: what somebody wants to be so, and what the worker has found out, that keeps events of webhooks';
+
+CREATE VIEW webhook.trouble AS
+SELECT
+    p.webhook, CASE p.severity WHEN 'error' THEN 2 END AS rank, p.severity, p.stage, p.problem, p.hint, p.hint_for_owner
+FROM webhook.problem AS p
+UNION ALL
+SELECT u.webhook, 4, u.severity, 'sending', u.problem, u.hint, u.hint FROM webhook.unarmed AS u
+UNION ALL
+SELECT h.webhook, h.rank, h.severity, h.stage, h.problem, h.hint, h.hint FROM webhook.hindrance AS h
+UNION ALL
+SELECT b.webhook, 7, b.severity, 'sending', b.problem, b.hint, b.hint FROM webhook.reached_bound AS b;
+COMMENT ON VIEW webhook.trouble IS 'private: what keeps events of each webhook from arriving, or may';
+
+-- What webhook.webhooks shows of that. How requests have ended while they were sent is of no matter where none is.
+CREATE VIEW webhook.told AS
+SELECT
+    t.webhook,
+    pg_catalog.min(t.rank) AS rank,
+    pg_catalog.string_agg(t.problem, '; ' ORDER BY t.problem) FILTER (WHERE t.rank = 1) AS disabled,
+    pg_catalog.string_agg(t.problem, '; ' ORDER BY t.problem) FILTER (WHERE t.rank = 2) AS broken,
+    pg_catalog.string_agg(t.problem, '; ' ORDER BY t.rank, t.problem) FILTER (WHERE t.rank IN (4, 5, 7)) AS others,
+    pg_catalog.string_agg(t.problem, '; ' ORDER BY t.problem) FILTER (WHERE t.rank = 6) AS failing
+FROM webhook.trouble AS t
+WHERE t.rank IS NOT NULL
+GROUP BY t.webhook;
+COMMENT ON VIEW webhook.told IS 'private: of each webhook that has any, the trouble that counts, and what to say of it';

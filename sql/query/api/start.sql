@@ -1,0 +1,1 @@
+DELETE FROM webhook.stop RETURNING role_name

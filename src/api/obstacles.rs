@@ -1,0 +1,86 @@
+//! `webhook.obstacles`: what keeps this database from sending that no table says.
+
+use std::time::SystemTime;
+
+use pgrx::datum::TimestampWithTimeZone;
+use pgrx::iter::TableIterator;
+use pgrx::prelude::*;
+
+use super::status;
+use crate::host::board::{self, Entry};
+use crate::host::state::State;
+use crate::pg::{rights, server, settings};
+use domain::time::Timestamp;
+use domain::version;
+
+/// A worker that starts for longer than this, in microseconds, waits for something. Shorter, and each start is shown as an obstacle.
+const STARTING: i64 = 2_000_000;
+
+/// Its kind, which `sql/health.sql` has the words for, what belongs into them, and since when.
+type Obstacle = (&'static str, Option<String>, Option<TimestampWithTimeZone>);
+
+#[pg_extern(sql = false)]
+fn webhook_obstacles() -> TableIterator<
+    'static,
+    (
+        name!(kind, &'static str),
+        name!(detail, Option<String>),
+        name!(since, Option<TimestampWithTimeZone>),
+    ),
+> {
+    let mut found = Vec::new();
+    // The view compares it with the version of the extension.
+    found.push(("version", Some(version::LIBRARY.to_owned()), None));
+    if !settings::enabled() {
+        found.push(("server switch", None, None));
+    }
+    if !board::preloaded() {
+        found.push(("not preloaded", None, None));
+    } else if server::is_in_recovery() {
+        found.push(("standby", None, None));
+    } else {
+        found.extend(of_worker());
+    }
+    TableIterator::new(found)
+}
+
+/// What keeps the worker of this database from working.
+fn of_worker() -> Option<Obstacle> {
+    let Some(entry) = board::find(server::database()) else {
+        return Some(if !board::has_launcher() {
+            ("no launcher", None, None)
+        } else if board::is_full() {
+            ("no place", Some(board::DATABASES.to_string()), None)
+        } else {
+            ("stopped", None, None)
+        });
+    };
+    let (error, since) = (error_of(entry), status::timestamp(entry.since()));
+    match entry.state() {
+        State::Running | State::Unarmed if entry.is_failing() => Some(("failing", error, since)),
+        State::Running | State::Unarmed => error.map(|error| ("hampered", Some(error), since)),
+        State::Starting if error.is_some() => Some(("cannot begin", error, since)),
+        State::Starting => {
+            let passed = Timestamp::from(SystemTime::now()).0 - entry.since();
+            (passed > STARTING).then_some(("starting", None, since))
+        }
+        State::NoSlot => Some(("no slot", None, since)),
+        State::Stopped | State::Absent if !board::has_launcher() => {
+            Some(("no launcher", None, None))
+        }
+        // It is just being started.
+        State::Stopped | State::Absent if entry.is_announced() => None,
+        State::Stopped | State::Absent => Some(("stopped", None, since)),
+        // It comes when there is something to do; and a version that does not fit is told above.
+        State::Resting | State::VersionMismatch => None,
+    }
+}
+
+/// The worker's last error; to whom `webhook.worker` does not show it, its code alone.
+fn error_of(entry: &Entry) -> Option<String> {
+    let error = entry.error();
+    if error.is_empty() || rights::may_call("webhook.worker_status()") {
+        return Some(error).filter(|error| !error.is_empty());
+    }
+    status::code(&error)
+}
