@@ -1,5 +1,7 @@
 //! How endpoints answer: rows of `webhook.health`, and pausing those that are gone.
 
+use std::collections::HashMap;
+
 use crate::pg::spi::{Row, Session, arg, sql};
 use domain::key::WebhookId;
 use domain::time::Timestamp;
@@ -62,18 +64,9 @@ pub fn reach(session: &Session, reached: &[Reached]) {
     );
 }
 
-/// A webhook that has just been paused.
-pub struct Paused {
-    /// The key of its rows.
-    pub webhook: WebhookId,
-    /// Its name.
-    pub name: String,
-    /// Why.
-    pub reason: String,
-}
-
-/// Pauses webhooks, each unless it has been changed since the request that was answered so. Returns those that it has paused.
-pub fn pause(session: &Session, pauses: &[(WebhookId, Pause)]) -> Vec<Paused> {
+/// Pauses webhooks, each unless it has been changed since the request that was answered so. Returns the names of those that it
+/// has paused, and why.
+pub fn pause(session: &Session, pauses: &[(WebhookId, Pause)]) -> Vec<(String, String)> {
     if pauses.is_empty() {
         return Vec::new();
     }
@@ -82,14 +75,34 @@ pub fn pause(session: &Session, pauses: &[(WebhookId, Pause)]) -> Vec<Paused> {
     let reasons: Vec<&str> = pauses.iter().map(|(_, pause)| pause.reason).collect();
     let args = [arg(webhooks), arg(changed), arg(reasons)];
     let rows = session.run(sql!("registry/pause_answered"), &args);
-    let paused = |row: Row<'_>| Paused {
-        webhook: row.value("id"),
-        name: row.value("name"),
-        reason: row.value("paused_because"),
-    };
-    let paused: Vec<Paused> = rows.iter().map(paused).collect();
+    let paused: Vec<(String, String)> =
+        rows.iter().map(|row| (row.value("name"), row.value("paused_because"))).collect();
     if !paused.is_empty() {
         super::changed();
     }
     paused
+}
+
+/// Who keeps a webhook from sending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Halt {
+    /// Whoever has disabled it.
+    Disabled,
+    /// This role has paused it, or the worker for this reason.
+    Paused {
+        /// The role.
+        by: Option<String>,
+        /// The reason.
+        reason: Option<String>,
+    },
+}
+
+/// The webhooks that somebody keeps from sending.
+pub fn halted(session: &Session) -> HashMap<WebhookId, Halt> {
+    let rows = session.read(sql!("registry/halted"), &[]);
+    let halt = |row: Row<'_>| match row.value("enabled") {
+        false => Halt::Disabled,
+        true => Halt::Paused { by: row.get("paused_by"), reason: row.get("paused_because") },
+    };
+    rows.iter().map(|row| (row.value("id"), halt(row))).collect()
 }

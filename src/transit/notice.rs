@@ -50,8 +50,10 @@ pub enum Notice {
     Recovered,
     /// So many deliveries have been given up since it was last told, the last one for this reason; it is known which it was, or not.
     Dead(u64, Option<DeliveryId>, String),
-    /// It has been paused, for this reason.
-    Paused(String),
+    /// It has been paused, by this role or for this reason.
+    Paused(Option<String>, Option<String>),
+    /// It has been disabled.
+    Disabled,
 }
 
 #[derive(Debug, Default)]
@@ -59,13 +61,15 @@ struct State {
     /// As it is.
     failing: Option<(u32, String)>,
     dead: Option<(u64, Option<DeliveryId>, String)>,
-    paused: Option<String>,
+    paused: Option<(Option<String>, Option<String>)>,
+    disabled: bool,
     /// As it was told.
     told_failing: bool,
     failing_at: Option<Instant>,
     recovered_at: Option<Instant>,
     dead_at: Option<Instant>,
     paused_at: Option<Instant>,
+    disabled_at: Option<Instant>,
 }
 
 /// When that may be told that was last told at `told`.
@@ -86,9 +90,11 @@ impl State {
         let dead = self.dead.clone().map(|(count, last, reason)| {
             (free_at(self.dead_at, now), Notice::Dead(count, last, reason))
         });
+        let disabled = self.disabled.then(|| (free_at(self.disabled_at, now), Notice::Disabled));
         let paused = self.paused.clone();
-        let paused = paused.map(|reason| (free_at(self.paused_at, now), Notice::Paused(reason)));
-        [turn, dead, paused].into_iter().flatten().collect()
+        let paused =
+            paused.map(|(by, reason)| (free_at(self.paused_at, now), Notice::Paused(by, reason)));
+        [turn, dead, paused, disabled].into_iter().flatten().collect()
     }
 
     fn told(&mut self, notice: &Notice, now: Instant) {
@@ -97,13 +103,15 @@ impl State {
             Notice::Failing(..) => (self.told_failing, self.failing_at) = (true, now),
             Notice::Recovered => (self.told_failing, self.recovered_at) = (false, now),
             Notice::Dead(..) => (self.dead, self.dead_at) = (None, now),
-            Notice::Paused(_) => (self.paused, self.paused_at) = (None, now),
+            Notice::Paused(..) => (self.paused, self.paused_at) = (None, now),
+            Notice::Disabled => (self.disabled, self.disabled_at) = (false, now),
         }
     }
 
     /// Nothing would be told otherwise if it were forgotten.
     fn is_over(&self, now: Instant) -> bool {
-        let times = [self.failing_at, self.recovered_at, self.dead_at, self.paused_at];
+        let times =
+            [self.failing_at, self.recovered_at, self.dead_at, self.paused_at, self.disabled_at];
         let long_ago = |at: &Option<Instant>| free_at(*at, now) <= now;
         self.failing.is_none() && self.news(now).is_empty() && times.iter().all(long_ago)
     }
@@ -148,9 +156,20 @@ impl Notices {
         });
     }
 
-    /// It has been paused.
-    pub fn paused(&mut self, webhook: WebhookId, reason: String, now: Instant) {
-        self.change(webhook, now, |state| state.paused = Some(reason));
+    /// It has been paused, by this role or for this reason.
+    pub fn paused(
+        &mut self,
+        webhook: WebhookId,
+        by: Option<String>,
+        reason: Option<String>,
+        now: Instant,
+    ) {
+        self.change(webhook, now, |state| state.paused = Some((by, reason)));
+    }
+
+    /// It has been disabled.
+    pub fn disabled(&mut self, webhook: WebhookId, now: Instant) {
+        self.change(webhook, now, |state| state.disabled = true);
     }
 
     fn change(&mut self, webhook: WebhookId, now: Instant, change: impl FnOnce(&mut State)) {
@@ -279,7 +298,7 @@ mod tests {
         let begin = Instant::now();
         let mut notices = Notices::default();
         for number in 0..MOST as i32 + 5 {
-            notices.paused(WebhookId(number), "410".to_owned(), begin);
+            notices.paused(WebhookId(number), None, Some("410".to_owned()), begin);
         }
         let mut told = 0;
         while notices.due_in(begin) == Some(Duration::ZERO) {
@@ -288,7 +307,7 @@ mod tests {
             told += some;
         }
         assert_eq!(told, MOST + 5);
-        notices.paused(HOOK, "410".to_owned(), after(begin, 61));
+        notices.disabled(HOOK, after(begin, 61));
         assert_eq!(notices.states.len(), 1);
     }
 }

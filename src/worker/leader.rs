@@ -256,7 +256,6 @@ impl Leader {
         let facts = Facts { reading, suspect, is_here };
         let written = self.ledger.flush(self.extension, &mut self.schedule, facts)?;
         written.windows.iter().for_each(|window| self.reader.settle(*window));
-        self.notices.pause(written.paused, Instant::now());
         if written.cleared {
             self.quarantine.clear();
         }

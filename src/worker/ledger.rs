@@ -18,7 +18,7 @@ use crate::pg::settings::{self, LogLevel};
 use crate::pg::spi::Session;
 use crate::queue::consequences::{self, reaches_backlog};
 use crate::queue::{cursor, pending, ring};
-use crate::registry::{self, health::Paused};
+use crate::registry;
 use delivery::client::Client;
 use domain::clock::Reading;
 use domain::key::DeliveryId;
@@ -95,8 +95,6 @@ pub(super) struct Written {
     pub(super) backlog_grew: bool,
     /// The suspect is back.
     pub(super) cleared: bool,
-    /// Webhooks that have been paused.
-    pub(super) paused: Vec<Paused>,
 }
 
 impl Ledger {
@@ -358,7 +356,7 @@ impl Ledger {
                 first.id
             );
         }
-        for Paused { name, reason, .. } in &paused {
+        for (name, reason) in &paused {
             let resuming = txn::qualified("webhook_resume sends them");
             log!("pg_webhook: webhook \"{name}\" is paused: {reason}; {resuming}");
         }
@@ -381,7 +379,7 @@ impl Ledger {
         }
         self.tallies.count(&self.settlements, &tallies, now);
         let windows = self.forget(level, schedule);
-        Ok(Some(Written { windows, backlog_grew, cleared, paused }))
+        Ok(Some(Written { windows, backlog_grew, cleared }))
     }
 
     /// What has been written leaves the memory. Returns the windows that waited for it.

@@ -1,5 +1,6 @@
 //! Who is told of what the worker finds: by a line in the server's log, and by operational events.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
@@ -9,7 +10,7 @@ use crate::compose::notice;
 use crate::host::txn::{self, TxnError};
 use crate::pg::identity::Extension;
 use crate::pg::spi::Session;
-use crate::registry::health::{Paused, Reached};
+use crate::registry::health::{Halt, Reached};
 use domain::key::WebhookId;
 use domain::verdict::Verdict;
 use transit::event::Settlement;
@@ -19,6 +20,8 @@ use transit::notice::{Notice, Notices as Pending};
 #[derive(Default)]
 pub(super) struct Notices {
     pending: Pending,
+    /// Which webhooks are kept from sending, as of the last look.
+    halted: Option<HashMap<WebhookId, Halt>>,
 }
 
 impl Notices {
@@ -38,10 +41,19 @@ impl Notices {
         }
     }
 
-    /// Webhooks have been paused.
-    pub(super) fn pause(&mut self, paused: Vec<Paused>, now: Instant) {
-        for it in paused {
-            self.pending.paused(it.webhook, it.reason, now);
+    /// These are kept from sending now. What the first look of a run finds has been so before.
+    pub(super) fn look(&mut self, halted: HashMap<WebhookId, Halt>, now: Instant) {
+        let Some(before) = self.halted.replace(halted.clone()) else {
+            return;
+        };
+        for (webhook, halt) in halted {
+            if before.get(&webhook) == Some(&halt) {
+                continue;
+            }
+            match halt {
+                Halt::Disabled => self.pending.disabled(webhook, now),
+                Halt::Paused { by, reason } => self.pending.paused(webhook, by, reason, now),
+            }
         }
     }
 
@@ -103,11 +115,15 @@ fn tell(session: &Session, webhook: WebhookId, notice: &Notice) -> Option<String
                 "webhook \"{name}\" has {count} more dead letters, the last one{which} because of {reason}"
             ))
         }
-        Notice::Paused(reason) => {
-            let about = [("reason", Value::from(reason.clone())), ("by", Value::Null)];
-            // The log has it from whoever has paused it.
-            notice::tell(session, webhook, "pg_webhook.webhook.paused", &about)?;
-            None
+        Notice::Paused(by, reason) => {
+            let about = [("by", Value::from(by.clone())), ("reason", reason.clone().into())];
+            let name = notice::tell(session, webhook, "pg_webhook.webhook.paused", &about)?;
+            // Of its own doing the worker has told when it did it.
+            by.as_ref().map(|by| format!("webhook \"{name}\" has been paused by role {by}"))
+        }
+        Notice::Disabled => {
+            let name = notice::tell(session, webhook, "pg_webhook.webhook.disabled", &[])?;
+            Some(format!("webhook \"{name}\" has been disabled"))
         }
     }
 }

@@ -92,6 +92,18 @@ def test_a_webhook_that_is_paused_by_its_endpoint_is_told_of(items, receiver):
     items.wait_for_status(2, webhook="hook")
 
 
+def test_what_people_do_is_told_of(items, receiver):
+    items.run("SELECT webhook_pause('hook')")
+    receiver.wait(1, "/told")
+    items.run("SELECT webhook_resume('hook'); SELECT webhook_update('hook', enabled => false)")
+    receiver.wait(2, "/told")
+    (paused, data), (disabled, _) = told(receiver)
+    assert (paused, data["by"], data["reason"]) == ("pg_webhook.webhook.paused", items.owner, None)
+    assert disabled == "pg_webhook.webhook.disabled"
+    log = items.cluster.log_text()
+    assert f'webhook "hook" has been paused by role {items.owner}' in log and 'webhook "hook" has been disabled' in log
+
+
 def test_a_receiver_can_refuse_a_delivery_for_good(items, receiver):
     receiver.on("/", reply(503, headers={"Webhook-Delivery": "Abort"}), reply(204, headers={"webhook-delivery": "abort"}))
     insert(items)

@@ -14,4 +14,4 @@ WHERE id IN (
       AND NOT w.paused
     FOR NO KEY UPDATE SKIP LOCKED
 )
-RETURNING id, name, paused_because
+RETURNING name, paused_because

@@ -10,7 +10,7 @@ use crate::pg::debug::debug;
 use crate::pg::snapshot;
 use crate::pg::spi::Session;
 use crate::queue::{pending, ring};
-use crate::registry::{endpoint, owner};
+use crate::registry::{endpoint, health, owner};
 use crate::worker::definitions;
 use crate::worker::reader::Page;
 use domain::failure::{ErrorClass, Failure};
@@ -76,6 +76,7 @@ impl Leader {
             routes.len(),
             routes.iter().filter(|r| r.sending).count()
         );
+        self.notices.look(health::halted(session), Instant::now());
         let recalled = self.schedule.set_routes(routes, self.sender.client(), Instant::now);
         self.ledger.spill(recalled);
         if let Some(slot) = ring::current_slot(session) {
