@@ -27,8 +27,8 @@ const TRIES: u32 = 10;
 fn webhook_export() -> Result<JsonB, ErrorReport> {
     on_behalf(|caller| {
         spi::connect(|session| {
-            let there = document::read(session, caller.role, None);
-            let webhooks = there.iter().map(|there| (there.name.clone(), there.export()));
+            let there = by_name(session, caller)?;
+            let webhooks = there.into_iter().map(|(name, there)| (name, there.export()));
             let webhooks: Map<String, Value> = webhooks.collect();
             Ok(JsonB(serde_json::json!({ "webhooks": webhooks })))
         })
@@ -67,6 +67,21 @@ fn webhook_apply(
     Ok(TableIterator::new(rows.into_iter().map(row)))
 }
 
+/// The caller's webhooks, by their names.
+///
+/// # Errors
+///
+/// [`Refusal::AmbiguousWebhook`]: by REASSIGN OWNED it has two of one.
+fn by_name(session: &Session, caller: &Caller) -> Result<HashMap<String, Document>, Refusal> {
+    let mut there = HashMap::new();
+    for document in document::read(session, caller.role, None) {
+        if let Some(Document { name, .. }) = there.insert(document.name.clone(), document) {
+            return Err(Refusal::AmbiguousWebhook(name));
+        }
+    }
+    Ok(there)
+}
+
 /// What has been done with one webhook.
 struct Row {
     name: String,
@@ -103,13 +118,7 @@ impl Plan {
         entries: Vec<Entry>,
         prune: bool,
     ) -> Result<Self, Refusal> {
-        let mut there: HashMap<String, Document> = HashMap::new();
-        for document in document::read(session, caller.role, None) {
-            if let Some(other) = there.insert(document.name.clone(), document) {
-                // By REASSIGN OWNED.
-                return Err(Refusal::AmbiguousWebhook(other.name));
-            }
-        }
+        let mut there = by_name(session, caller)?;
         let steps = entries.into_iter().map(|entry| {
             let before = there.remove(&entry.name);
             Step::plan(session, caller, entry, before.as_ref())
@@ -138,7 +147,7 @@ impl Plan {
             Row { name: step.entry.name, action, changes: step.changes }
         };
         let mut rows: Vec<Row> = self.steps.into_iter().map(check).collect();
-        rows.extend(self.surplus.into_iter().map(deleted));
+        rows.extend(self.surplus.iter().map(deleted));
         Ok(rows)
     }
 
@@ -180,15 +189,14 @@ impl Plan {
                 Err(Refusal::UnknownWebhook(_)) => {}
                 Err(refusal) => return Err(refusal),
             }
-            let (name, action) = (surplus.name.clone(), "deleted");
-            rows.push(Row { name, action, changes: Changes::new() });
+            rows.push(deleted(surplus));
         }
         Ok((rows, makings))
     }
 }
 
-fn deleted(surplus: Document) -> Row {
-    Row { name: surplus.name, action: "deleted", changes: Changes::new() }
+fn deleted(surplus: &Document) -> Row {
+    Row { name: surplus.name.clone(), action: "deleted", changes: Changes::new() }
 }
 
 impl Step {
@@ -197,6 +205,7 @@ impl Step {
             let (definition, tables) = (entry.definition.clone(), entry.tables.clone());
             let mut wanted = Wanted::new(session, caller, definition, tables)?;
             entry.fill(&mut wanted, before)?;
+            wanted.check(before)?;
             let changes = before.map_or_else(|| wanted.all(), |before| wanted.changes(before));
             Ok((wanted, changes))
         });

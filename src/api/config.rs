@@ -4,15 +4,17 @@
 //! not in it, but the names of settings of the session that hold them. An error says in its CONTEXT where in the document
 //! it comes from.
 
+mod values;
+
 use std::ffi::CString;
 
-use pgrx::datum::Interval;
 use pgrx::pg_sys;
 use serde_json::{Map, Value};
 
-use super::{LONGEST_CONDITION, LONGEST_WORD, MOST_ELEMENTS};
+use self::values::{Settings, check_keys, not, shown, text, words};
+use super::LONGEST_CONDITION;
 use crate::pg::{context, guc, input, memory, report};
-use crate::registry::definition::{Definition, Plain, Source, bounded};
+use crate::registry::definition::{Definition, Plain, bounded};
 use crate::registry::document::{Document, Names, Wanted};
 use crate::registry::watch::{self, Spec};
 use domain::event::{Events, Operation};
@@ -23,8 +25,12 @@ use domain::secret::Secret;
 /// Bytes of a configuration: some ten thousand webhooks of usual size.
 const LARGEST: usize = 8 * 1024 * 1024;
 
-/// Bytes of memory that there have to be for each byte of it: a short text that is an element of a list takes as many.
-const ROOM_FOR_A_BYTE: usize = 16;
+/// Bytes of memory that there have to be for each byte of it: an empty text in a list, of three bytes, takes 32, and the list twice
+/// as many while it grows.
+const ROOM_FOR_A_BYTE: usize = 32;
+
+/// The longest name of a setting, in bytes. PostgreSQL has no limit for them, and nobody types more.
+const LONGEST_SETTING: usize = 200;
 
 /// Keys of a webhook that are no plain settings.
 const KEYS: [&str; 10] = [
@@ -89,11 +95,11 @@ pub fn within<R>(line: &str, work: impl FnOnce() -> Result<R, Refusal>) -> R {
 
 /// The part of a webhook.
 pub fn of_webhook(name: &str) -> String {
-    format!("configuration, webhook \"{name}\"")
+    format!("configuration, webhook \"{}\"", shown(name))
 }
 
 fn of_key(name: &str, key: &str) -> String {
-    format!("{}, key \"{key}\"", of_webhook(name))
+    format!("{}, key \"{}\"", of_webhook(name), shown(key))
 }
 
 fn entry(name: &str, value: &Value) -> Entry {
@@ -175,10 +181,10 @@ fn tables((line, value): Part<'_>) -> Vec<(pg_sys::Oid, Spec)> {
     });
     let mut tables: Vec<(pg_sys::Oid, Spec)> = Vec::new();
     for (name, value) in listed.into_iter().flatten() {
-        let table = within(&format!("{line}, table \"{name}\""), || {
+        let table = within(&format!("{line}, table \"{}\"", shown(name)), || {
             let relation = input::table(name);
             if tables.iter().any(|(known, _)| *known == relation) {
-                return Err(Refusal::TableTwice(name.clone()));
+                return Err(Refusal::TableTwice(shown(name)));
             }
             Ok((relation, spec(name, value)?))
         });
@@ -248,16 +254,16 @@ fn named(key: &str, setting: &str) -> Result<Named, Refusal> {
             && !part.starts_with(|first: char| first.is_ascii_digit())
             && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
     };
-    if !setting.contains('.') || setting.len() > LONGEST_WORD || !setting.split('.').all(is_name) {
-        return Err(Refusal::NotASetting(key.to_owned()));
+    if !setting.contains('.') || setting.len() > LONGEST_SETTING || !setting.split('.').all(is_name)
+    {
+        return Err(Refusal::NotASetting(shown(key)));
     }
     let value = guc::visible(&CString::new(setting).unwrap_or_default());
     Ok(Named { setting: setting.to_owned(), value })
 }
 
 impl Entry {
-    /// Says what of `wanted` is a secret: what settings hold, and where they hold nothing, what `before` has. Returns the secret
-    /// of one that is to be made, if it is given.
+    /// Gives `wanted` what is a secret: what settings hold, and where they hold nothing, what `before` has.
     ///
     /// # Errors
     ///
@@ -288,106 +294,7 @@ impl Entry {
 
 fn missing(key: &str, named: Option<&Named>) -> Refusal {
     match named {
-        Some(named) => Refusal::NotSet { key: key.to_owned(), setting: named.setting.clone() },
-        None => Refusal::NoValue(key.to_owned()),
-    }
-}
-
-/// Passes an object without other keys than those.
-fn check_keys(
-    object: &Map<String, Value>,
-    of: &'static str,
-    known: &[&'static str],
-) -> Result<(), Refusal> {
-    match object.keys().find(|key| !known.contains(&key.as_str())) {
-        Some(key) => {
-            let key = key.chars().take(100).collect();
-            Err(Refusal::UnknownKey { key, of, known: known.to_vec() })
-        }
-        None => Ok(()),
-    }
-}
-
-fn not(key: &str, kind: &'static str) -> Refusal {
-    Refusal::NotOfKind { key: key.chars().take(200).collect(), kind }
-}
-
-fn text<'a>(key: &str, value: &'a Value) -> Result<Option<&'a str>, Refusal> {
-    match value {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text)),
-        _ => Err(not(key, "a string")),
-    }
-}
-
-fn words(key: &'static str, value: &Value) -> Result<Vec<String>, Refusal> {
-    let list = match value {
-        Value::Null => return Ok(Vec::new()),
-        Value::Array(list) => list,
-        _ => return Err(not(key, "a list of strings")),
-    };
-    if list.len() > MOST_ELEMENTS {
-        return Err(Refusal::TooManyWords { argument: key, most: MOST_ELEMENTS });
-    }
-    let word = |value: &Value| {
-        let word = value.as_str().ok_or_else(|| not(key, "a list of strings"))?;
-        bounded(key, word, LONGEST_WORD).map(str::to_owned)
-    };
-    list.iter().map(word).collect()
-}
-
-/// Settings as a configuration has them.
-struct Settings<'a>(Vec<(&'a str, &'a Value)>);
-
-impl Settings<'_> {
-    fn get(&self, name: &str) -> &Value {
-        let found = self.0.iter().find(|(key, _)| *key == name);
-        found.map_or(&Value::Null, |(_, value)| value)
-    }
-
-    fn number<T: TryFrom<i64>>(&self, name: &'static str) -> Result<Option<T>, Refusal> {
-        match self.get(name) {
-            Value::Null => Ok(None),
-            value => {
-                let number = value.as_i64().and_then(|number| T::try_from(number).ok());
-                number.map(Some).ok_or_else(|| not(name, "an integer"))
-            }
-        }
-    }
-}
-
-impl Source for Settings<'_> {
-    fn text(&self, name: &'static str) -> Result<Option<&str>, Refusal> {
-        text(name, self.get(name))
-    }
-
-    fn flag(&self, name: &'static str) -> Result<Option<bool>, Refusal> {
-        match self.get(name) {
-            Value::Null => Ok(None),
-            Value::Bool(flag) => Ok(Some(*flag)),
-            _ => Err(not(name, "true or false")),
-        }
-    }
-
-    fn integer(&self, name: &'static str) -> Result<Option<i32>, Refusal> {
-        self.number(name)
-    }
-
-    fn bigint(&self, name: &'static str) -> Result<Option<i64>, Refusal> {
-        self.number(name)
-    }
-
-    fn interval(&self, name: &'static str) -> Result<Option<Interval>, Refusal> {
-        Ok(text(name, self.get(name))?.map(input::interval))
-    }
-
-    /// Headers are named.
-    fn json(&self, _: &'static str) -> Result<Option<String>, Refusal> {
-        Ok(None)
-    }
-
-    /// Objects are named.
-    fn oid(&self, _: &'static str) -> Result<Option<pg_sys::Oid>, Refusal> {
-        Ok(None)
+        Some(named) => Refusal::NotSet { key: shown(key), setting: named.setting.clone() },
+        None => Refusal::NoValue(shown(key)),
     }
 }

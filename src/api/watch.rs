@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use super::{on_behalf, skip_missing, watched, with_triggers, words};
 use crate::pg::arguments::Arguments;
 use crate::pg::spi;
-use crate::registry::{self, idle, managed, table, watch};
+use crate::registry::{self, managed, table, watch};
 use domain::event::Operation;
 use domain::refusal::Refusal;
 
@@ -46,7 +46,6 @@ fn webhook_unwatch(
                     return Err(Refusal::NotWatched { webhook: own.name, table });
                 };
                 watch::remove(session, caller, watched);
-                idle::tell(session, own.id);
                 registry::changed();
                 Ok(())
             })

@@ -173,7 +173,9 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
         Refusal::NotASetting(_) => {
             "Secrets are not written in a configuration. It has the name of a setting that holds one when it is applied, such as app.secret."
         }
-        Refusal::NotSet { .. } => "SET, PGOPTIONS or ALTER ROLE .. SET give it a value.",
+        Refusal::NotSet { .. } => {
+            "SET or PGOPTIONS gives it a value. ALTER ROLE .. SET would show it to everybody."
+        }
         Refusal::NoValue(_) => {
             "A header that the webhook does not have is given the name of a setting that holds its value, such as app.token."
         }

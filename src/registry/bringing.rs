@@ -29,7 +29,8 @@ pub fn bring(
     // Writing these again is not for nothing, as it is for the others.
     let keeps = |name: &str| !changes.contains_key(name);
     definition.name = None;
-    definition.secret = definition.secret.filter(|_| !keeps("secret"));
+    // One that is the same under another name ends no rotation.
+    definition.secret = definition.secret.filter(|secret| !before.has_secret(secret));
     definition.headers = definition.headers.filter(|_| !keeps("headers"));
     definition.emitters = definition.emitters.filter(|_| !keeps("emitters"));
     definition.transform = definition.transform.filter(|_| !keeps("transform"));

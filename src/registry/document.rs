@@ -22,7 +22,7 @@ use domain::format::Format;
 use domain::key::WebhookId;
 use domain::refusal::Refusal;
 use domain::secret::Secret;
-use domain::signature::Scheme;
+use domain::signature::{Scheme, Signer};
 
 /// What there is of a webhook.
 pub struct Document {
@@ -139,6 +139,22 @@ impl Wanted {
         })
     }
 
+    /// Passes a signature that can be made with the secret, of `before` where none is given, and sent in the header.
+    ///
+    /// # Errors
+    ///
+    /// The two do not fit each other.
+    pub fn check(&self, before: Option<&Document>) -> Result<(), Refusal> {
+        let definition = &self.definition;
+        let scheme = definition.signature.unwrap_or(Format::Default.scheme());
+        let stored = before.and_then(|before| before.secret.as_ref());
+        if let Some(secret) = definition.secret.as_ref().or(stored) {
+            Signer::check(scheme, secret)?;
+        }
+        let header = definition.signature_header.as_deref();
+        Ok(scheme.check_header(header.filter(|name| !name.is_empty()))?)
+    }
+
     /// What it is going to change of `before`.
     pub fn changes(&self, before: &Document) -> Changes {
         let mut changes = Changes::new();
@@ -160,7 +176,7 @@ impl Wanted {
     fn change_secrets(&self, before: &Document, changes: &mut Changes) {
         let (headers, secret) = (self.definition.headers.as_ref(), self.definition.secret.as_ref());
         let new_headers = headers.is_some_and(|headers| *headers != before.headers);
-        let new_secret = secret.is_some() && secret != before.secret.as_ref();
+        let new_secret = secret.is_some_and(|secret| !before.has_secret(secret));
         if let Some(names) = &self.names {
             let is = shown_headers(&before.headers, &before.names);
             let wanted = shown_headers(headers.unwrap_or(&before.headers), names);
@@ -172,10 +188,10 @@ impl Wanted {
                 changes.insert("secret".to_owned(), serde_json::json!({"from": is, "to": wanted}));
             }
         }
-        for (name, _) in
-            [("headers", new_headers), ("secret", new_secret)].iter().filter(|(_, new)| *new)
-        {
-            changes.entry((*name).to_owned()).or_insert_with(hidden);
+        for (name, new) in [("headers", new_headers), ("secret", new_secret)] {
+            if new {
+                changes.entry(name.to_owned()).or_insert_with(hidden);
+            }
         }
     }
 
@@ -210,6 +226,11 @@ impl Document {
     /// Whether the triggers of a table that it watches are there, as they were made.
     pub fn is_sound(&self, relation: pg_sys::Oid) -> bool {
         !self.unsound.contains(&relation)
+    }
+
+    /// Whether it signs with that secret, as the newest.
+    pub fn has_secret(&self, secret: &Secret) -> bool {
+        self.secret.as_ref() == Some(secret)
     }
 
     /// A setting that is a text.

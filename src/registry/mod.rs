@@ -24,6 +24,7 @@ pub mod privilege;
 pub mod removal;
 pub mod reset;
 mod secret;
+pub mod source;
 pub mod table;
 pub mod transform;
 pub mod trigger;

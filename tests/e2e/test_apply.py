@@ -189,6 +189,20 @@ def test_secrets_are_named_and_never_written(ann, db):
     assert export(ann) == document
 
 
+def test_another_name_of_the_same_secret_ends_no_rotation(ann, db):
+    ann.run(f"SET app.one = '{SECRET}'; SET app.other = '{SECRET}'")
+    actions(ann, {"hook": {"url": URL}})
+    ann.run(f"SELECT webhook_rotate_secret('hook', secret => '{SECRET}')")
+    overlaps = lambda: db.value("SELECT cardinality(previous_keys) FROM webhook.secret")
+    for name in ("app.one", "app.other"):
+        assert actions(ann, {"hook": {"url": URL, "secret": name}}) == {"hook": "updated"}
+        assert actions(ann, {"hook": {"url": URL, "secret": name}}) == {"hook": "unchanged"}
+        assert overlaps() == 1
+    ann.run("SET app.other = 'whsec_AfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'")
+    assert actions(ann, {"hook": {"url": URL, "secret": "app.other"}}) == {"hook": "updated"}
+    assert overlaps() == 0
+
+
 def test_a_secret_is_made_where_none_is_named(ann, db):
     actions(ann, {"hook": {"url": URL}})
     key = db.value("SELECT signing_key FROM webhook.secret")
@@ -203,6 +217,8 @@ def test_a_secret_is_made_where_none_is_named(ann, db):
 @pytest.mark.parametrize("settings, says", [
     ({"secret": SECRET}, '"secret" does not name a setting'),
     ({"headers": {"Authorization": "Bearer x"}}, '"Authorization" does not name a setting'),
+    ({"secret": "app." + 197 * "x"}, '"secret" does not name a setting'),
+    ({"secret": "app."}, '"secret" does not name a setting'),
     ({"headers": {"Authorization": None}}, 'header "Authorization" has no value'),
     ({"headers": {"Host": "app.token"}}, "invalid headers"),
     ({"secret": "app.short"}, "invalid secret"),
@@ -396,3 +412,42 @@ def test_a_thousand_webhooks_take_seconds(ann):
     actions(ann, webhooks)
     took["update"] = round(time.monotonic() - began, 2)
     assert max(took.values()) < 50, took
+
+
+def test_a_standby_exports_and_plans(own_cluster, make_db, copy_of):
+    server = own_cluster()
+    db = make_db(server, "site").hand_over()
+    db.run("CREATE TABLE things (id int)")
+    document = {"hook": {"url": URL, "tables": {"public.things": {"events": ["INSERT"]}}}}
+    assert actions(db, document) == {"hook": "created"}
+    standby = copy_of(server, standby=True)
+    standby.start()
+    with standby.connect(db.name, user=db.owner) as connection:
+        exported = connection.execute("SELECT webhook_export()").fetchone()[0]
+        assert exported == {"webhooks": document}
+        rows = connection.execute("SELECT name, action FROM webhook_apply(%s, dry_run => true)", [json.dumps(exported)]).fetchall()
+        assert rows == [("hook", "unchanged")]
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            connection.execute("SELECT webhook_apply(%s)", ['{"webhooks": {"new": {"url": "http://127.0.0.1:9/"}}}'])
+
+
+def test_two_of_one_name_are_ambiguous(people, db):
+    """As REASSIGN OWNED can leave them."""
+    ann, bob = people("ann", "member"), people("bob", "member")
+    for person in (ann, bob):
+        actions(person, {"hook": {"url": URL}})
+    db.judge.run(f"REASSIGN OWNED BY {ann.role} TO {bob.role}")
+    for call in ("webhook_export()", "webhook_apply('{\"webhooks\": {}}')", f"webhook_create('hook', '{URL}', if_exists => 'skip')"):
+        with pytest.raises(psycopg.errors.AmbiguousFunction):
+            bob.run(f"SELECT {call}")
+
+
+def test_a_plan_finds_a_secret_that_does_not_fit(ann):
+    ann.run("SET app.plain = 'sixteen letters, and no base64'")
+    plain = {"hook": {"url": URL, "secret": "app.plain", "signature": "sha256"}}
+    assert actions(ann, plain) == {"hook": "created"}
+    del plain["hook"]["signature"]
+    for options in ({"dry_run": True}, {}):
+        assert refused(ann, plain, **options)[:2] == ("22023", "invalid secret")
+    ann.run("RESET app.plain")
+    assert refused(ann, plain, dry_run=True)[:2] == ("22023", "invalid secret")

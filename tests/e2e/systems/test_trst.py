@@ -153,7 +153,7 @@ def test_the_test_event(orders, hook, receiver):
 
 def test_registration_is_limited(strict_db):
     """https only, no private network, and no more webhooks than the limit."""
-    db = strict_db(pg_webhook__max_webhooks=1)
+    db = strict_db(pg_webhook__max_webhooks=1, pg_webhook__require_resolvable="on")
     for url in ("http://1.1.1.1/", "https://192.168.0.1/", "https://localhost/"):
         with pytest.raises(psycopg.errors.InvalidParameterValue):
             db.create("trst", url, format="trst", events=["a.b"])

@@ -59,8 +59,8 @@ def test_rows_as_events(orders, receiver, row_changes):
 
 
 def test_url_errors_by_key(strict_db):
-    """A URL that is not acceptable is refused with TruLayer's own keys."""
-    db = strict_db()
+    """A URL that is not acceptable is refused with TruLayer's own keys, and looked up as TruLayer does where that is asked for."""
+    db = strict_db(pg_webhook__require_resolvable="on")
     for url, key in [
         ("http://example.com/hook", "webhook.url.not_https"),
         ("https://127.0.0.1/hook", "webhook.url.private_ip"),

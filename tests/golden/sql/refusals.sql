@@ -141,6 +141,20 @@ SELECT webhook_watch('taken', 'items');
 SELECT * FROM refusal($$ SELECT webhook_update('taken', events => '{INSERT}') $$);
 SELECT * FROM refusal($$ SELECT webhook_update('other', condition => 'true') $$);
 
+-- migrations
+SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', if_exists => 'ignore') $$);
+SELECT * FROM refusal($$ SELECT webhook_update('other', reset => '{retries}') $$);
+SELECT * FROM refusal($$ SELECT webhook_update('other', reset => '{headers}', set_headers => '{"X-A": "a"}') $$);
+SELECT * FROM refusal($$ SELECT webhook_update('other', headers => '{}', set_headers => '{"X-A": "a"}') $$);
+SELECT * FROM refusal($$ SELECT webhook_update('taken', table_name => 'pg_class', events => '{INSERT}') $$);
+SELECT * FROM refusal($$ SELECT webhook_rotate_secret('other', secret => 'fifteen letters') $$);
+SELECT * FROM refusal($$ SELECT webhook_rotate_secret('plain', secret => 'a secret of plain words') $$);
+SELECT * FROM refusal($$ SELECT webhook_apply('{"webhook": {}}') $$);
+SELECT * FROM refusal($$ SELECT webhook_apply('{"webhooks": {"hook": {"url": "http://127.0.0.1:9/", "retries": 3}}}') $$);
+SELECT * FROM refusal($$ SELECT webhook_apply('{"webhooks": {"hook": {"url": "http://127.0.0.1:9/", "secret": "whsec_x"}}}') $$);
+SELECT * FROM refusal($$ SELECT webhook_apply('{"webhooks": {"hook": {"url": "http://127.0.0.1:9/", "secret": "app.secret"}}}') $$);
+SELECT * FROM refusal($$ SELECT webhook_apply('{"webhooks": {"hook": {"url": "http://127.0.0.1:9/", "headers": {"X-A": null}}}}') $$);
+
 -- levels
 SELECT * FROM refusal($$ SELECT webhook_grant(NULL, 'admin') $$);
 SELECT * FROM refusal($$ SELECT webhook_grant(current_user::regrole, NULL) $$);
