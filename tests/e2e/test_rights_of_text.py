@@ -431,7 +431,7 @@ def test_a_trigger_holder_gains_nothing(place):
     assert [body["record"]["id"] for body in place.payloads()] == [2, 6]
     assert place.run("mem", "SELECT health FROM webhook.webhooks").fetchone() == ("failing",)
     # Those that are nobody's are shown to admins and to the table's owner.
-    leftovers = place.run("adm", "SELECT webhook, severity, problem FROM webhook_check()").fetchall()
+    leftovers = place.run("adm", f"SELECT webhook, severity, problem FROM webhook_check() WHERE NOT {OF_ENDPOINTS}").fetchall()
     assert {(webhook, severity) for webhook, severity, _ in leftovers} == {(None, "warning")} and len(leftovers) == 3
     place.run("super", "SELECT webhook_grant('" + place.names["dev"] + "', 'viewer')")
     assert len(place.run("dev", "SELECT * FROM webhook_check()").fetchall()) == 2

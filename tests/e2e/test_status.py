@@ -16,7 +16,9 @@ from harness.names import Names
 from harness.receiver import reply
 from harness.status import check, explains, health, is_well, shows, why
 
-UPDATE = ("UPDATE", '{"id": 9, "note": "x"}', '{"id": 9, "note": "y"}')
+#: Tables in the plan of a look at webhook.webhooks, of which webhook.problem has some. With these ten webhooks take 15 ms, planning
+#: included, in a session that has looked before; with twice as many tables twice as long.
+MOST_SCANS, MOST_OF_PROBLEMS = 150, 70
 
 
 @pytest.fixture
@@ -385,3 +387,16 @@ def test_preview_and_trigger_agree(db, receiver, state):
         else:
             assert first[1] == ("waits" if state == "paused" else "sent") and reason is None, (what, first)
             assert without_ids(body) == without_ids(found[0][1]), what
+
+
+def scans(plan):
+    """How many tables a plan reads, each as often as it does."""
+    return ("Relation Name" in plan) + sum(scans(part) for part in plan.get("Plans", []))
+
+
+def test_a_look_at_webhooks_is_cheap_to_plan(items):
+    """Most of its time is planning, and that goes by the tables that are in the plan: what several problems look at is in it once."""
+    [looked] = items.value("EXPLAIN (FORMAT JSON) SELECT * FROM webhook.webhooks")
+    [problems] = items.judge.value("EXPLAIN (FORMAT JSON) SELECT * FROM webhook.problem")
+    assert scans(looked["Plan"]) <= MOST_SCANS
+    assert scans(problems["Plan"]) <= MOST_OF_PROBLEMS
