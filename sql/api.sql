@@ -417,6 +417,106 @@ $$takes over a row of webhook_backlog_export: what waits is sent from here, unde
   already, or has ended here. Its webhook must be here, under the same uuid.
 Example: SELECT webhook_backlog_import(m), count(*) FROM moving AS m GROUP BY 1$$;
 
+-- Read from the catalog, so that nothing is said twice. No line is longer than 76 characters: with what psql puts around them they
+-- stay within 80.
+CREATE FUNCTION webhook_help(function text DEFAULT NULL) RETURNS SETOF text
+    -- its text is parsed when it is called
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on
+AS $$
+    WITH ours AS (
+        SELECT
+            p.oid,
+            p.proname::text AS name,
+            row_number() OVER (ORDER BY p.proname, p.oid) AS number,
+            regexp_replace(split_part(d.text, E'\nExample: ', 1), '\s+', ' ', 'g') AS prose,
+            split_part(d.text, E'\nExample: ', 2) AS example
+        FROM pg_extension AS e
+        JOIN pg_depend AS k
+            ON k.refclassid = 'pg_extension'::regclass AND k.refobjid = e.oid AND k.deptype = 'e' AND k.classid = 'pg_proc'::regclass
+        JOIN pg_proc AS p ON p.oid = k.objid AND p.pronamespace = e.extnamespace
+        CROSS JOIN LATERAL (SELECT obj_description(p.oid, 'pg_proc') AS text) AS d
+        WHERE e.extname = 'pg_webhook'
+    ), chosen AS (
+        SELECT o.* FROM ours AS o WHERE o.name IN (webhook_help.function, 'webhook_' || webhook_help.function)
+    ), argument AS (
+        SELECT
+            o.number,
+            a.position,
+            a.mode,
+            a.name,
+            format_type(a.type, NULL) AS type,
+            pg_get_function_arg_default(o.oid, a.position::integer) AS initial,
+            max(length(a.name)) OVER (PARTITION BY o.number) AS width
+        FROM chosen AS o
+        JOIN pg_proc AS p ON p.oid = o.oid
+        CROSS JOIN LATERAL ROWS FROM (
+            unnest(coalesce(p.proallargtypes, p.proargtypes::oid[])), unnest(p.proargnames), unnest(p.proargmodes)
+        ) WITH ORDINALITY AS a (type, name, mode, position)
+    ), part (number, place, indent, text) AS (
+        SELECT o.number, 1, 0, o.name || CASE WHEN p.pronargs = 0 THEN '()' ELSE '(' END
+        FROM chosen AS o JOIN pg_proc AS p ON p.oid = o.oid
+        UNION ALL
+        SELECT
+            a.number, 2 + a.position, 4,
+            rtrim(rpad(a.name, a.width) || '  ' || a.type || coalesce('  DEFAULT ' || regexp_replace(a.initial, '::[a-z ]+(\[\])?$', ''), ''))
+        FROM argument AS a
+        WHERE a.mode IS DISTINCT FROM 't' AND a.name IS NOT NULL
+        UNION ALL
+        SELECT
+            o.number, 1000, 0,
+            CASE WHEN p.pronargs = 0 THEN '' ELSE ') ' END || 'returns '
+                || CASE WHEN p.proretset THEN 'rows' || CASE WHEN p.proargmodes IS NULL THEN ' of ' || format_type(p.prorettype, NULL) ELSE ' of' END
+                   ELSE format_type(p.prorettype, NULL) END
+        FROM chosen AS o JOIN pg_proc AS p ON p.oid = o.oid
+        UNION ALL
+        SELECT a.number, 1000 + a.position, 4, rpad(a.name, a.width) || '  ' || a.type FROM argument AS a WHERE a.mode = 't'
+        UNION ALL
+        SELECT o.number, 3000, 0, '' FROM chosen AS o
+        UNION ALL
+        -- what is said of an argument in a line of its own
+        SELECT o.number, 4000 + s.position, 0, s.text
+        FROM chosen AS o
+        CROSS JOIN LATERAL regexp_split_to_table(o.prose, '(?<=[.;]) (?=[a-z_]+(?:, [a-z_]+)*: )') WITH ORDINALITY AS s (text, position)
+        UNION ALL
+        SELECT o.number, 5000, 0, '' FROM chosen AS o
+        UNION ALL
+        SELECT o.number, 6000, 0, o.example || ';' FROM chosen AS o
+        UNION ALL
+        SELECT o.number, 7000, 0, '' FROM chosen AS o
+        UNION ALL
+        -- all of them, each with its first sentence
+        SELECT o.number, 1, 0, o.name FROM ours AS o WHERE webhook_help.function IS NULL
+        UNION ALL
+        SELECT o.number, 2, 4, substring(o.prose FROM '^(?:[^.(]|\([^)]*\)|\.[^ ])+') || '.'
+        FROM ours AS o
+        WHERE webhook_help.function IS NULL
+        UNION ALL
+        SELECT 1000000, 1, 0, format(m.text, e.extnamespace::regnamespace)
+        FROM pg_extension AS e
+        JOIN (
+            VALUES
+                (webhook_help.function IS NULL, 'SELECT %s.webhook_help(''create'') says more of one of them.'),
+                (
+                    webhook_help.function IS NOT NULL AND NOT EXISTS (SELECT FROM chosen),
+                    'There is no function of that name. SELECT %s.webhook_help() lists them.'
+                )
+        ) AS m (told, text) ON m.told
+        WHERE e.extname = 'pg_webhook'
+    )
+    SELECT repeat(' ', p.indent) || coalesce(l.line, '')
+    FROM part AS p
+    LEFT JOIN LATERAL string_to_table(
+        -- at the end of a word, or of an argument of an example, and where one is longer, after it
+        rtrim(regexp_replace(p.text, CASE p.place WHEN 6000 THEN '(.{1,71},) ' ELSE '(.{1,' || 76 - p.indent || '})(?: |$)' END, E'\\1\n', 'g'), E'\n'),
+        E'\n'
+    ) WITH ORDINALITY AS l (line, position) ON true
+    ORDER BY p.number, p.place, l.position
+$$;
+COMMENT ON FUNCTION webhook_help IS
+$$the manual: all functions, each with a sentence, or all about one of them, with or without webhook_ before its name: its arguments
+  with their defaults, what it returns, what its comment says, and an example.
+Example: SELECT webhook_help('create')$$;
+
 CREATE FUNCTION webhook.worker_status()
     RETURNS TABLE (state text, pid integer, started_at timestamptz, threads integer, in_flight integer, last_error text)
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_worker_status_wrapper';

@@ -87,7 +87,7 @@ SELECT
     -- Made by us, but for its condition.
     coalesce(
         t.tgfoid = 'webhook.capture()'::regprocedure
-        AND t.tgargs = pg_catalog.convert_to(v.id::text, 'UTF8') || '\x00'
+        AND t.tgargs = pg_catalog.convert_to(v.id::text, 'UTF8') || pg_catalog.decode('00', 'hex')
         AND t.tgtype = k.type
         AND t.tgattr::text = ''
         AND t.tgparentid = 0
@@ -191,7 +191,7 @@ WITH named AS (
         AND y.typtype = 'd' AND y.typbasetype = 'jsonb'::regtype
     LEFT JOIN LATERAL pg_catalog.regexp_match(
         y.typdefaultbin::text,
-        '^{FUNCEXPR :funcid (\d+) [^{}]*:args \({CONST :consttype 3802 [^{}]*:constisnull true [^{}]*}\) [^{}]*}$'
+        '^{FUNCEXPR :funcid ([0-9]+) [^{}]*:args [(]{CONST :consttype 3802 [^{}]*:constisnull true [^{}]*}[)] [^{}]*}$'
     ) AS m (parts) ON true
     LEFT JOIN pg_catalog.pg_proc AS p ON p.oid = m.parts[1]::oid
     WHERE w.anchor IS NOT NULL AND w.deleted_at IS NULL AND w.role IS NOT NULL AND w.confirmed

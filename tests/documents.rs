@@ -404,6 +404,7 @@ fn what_webhook_why_says_alone_is_in_troubleshooting() {
         "the condition does not hold",
         "the new row is the same as the old one",
         "no column of columns changes: {}",
+        "events that role {} emits do not reach it",
         "the webhook does not watch that table",
         "the transform drops it",
     ] {

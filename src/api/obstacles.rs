@@ -34,11 +34,12 @@ fn webhook_obstacles() -> TableIterator<
     if !settings::enabled() {
         found.push(("server switch", None, None));
     }
+    if server::is_in_recovery() {
+        found.push(("standby", None, None));
+    }
     if !board::preloaded() {
         found.push(("not preloaded", None, None));
-    } else if server::is_in_recovery() {
-        found.push(("standby", None, None));
-    } else {
+    } else if !server::is_in_recovery() {
         found.extend(of_worker());
     }
     TableIterator::new(found)
@@ -56,20 +57,19 @@ fn of_worker() -> Option<Obstacle> {
         });
     };
     let (error, since) = (error_of(entry), status::timestamp(entry.since()));
+    let is_new = Timestamp::from(SystemTime::now()).0 - entry.since() <= STARTING;
     match entry.state() {
         State::Running | State::Unarmed if entry.is_failing() => Some(("failing", error, since)),
         State::Running | State::Unarmed => error.map(|error| ("hampered", Some(error), since)),
         State::Starting if error.is_some() => Some(("cannot begin", error, since)),
-        State::Starting => {
-            let passed = Timestamp::from(SystemTime::now()).0 - entry.since();
-            (passed > STARTING).then_some(("starting", None, since))
-        }
+        State::Starting if is_new => None,
+        State::Starting => Some(("starting", None, since)),
         State::NoSlot => Some(("no slot", None, since)),
         State::Stopped | State::Absent if !board::has_launcher() => {
             Some(("no launcher", None, None))
         }
         // It is just being started.
-        State::Stopped | State::Absent if entry.is_announced() => None,
+        State::Stopped | State::Absent if entry.is_announced() && is_new => None,
         State::Stopped | State::Absent => Some(("stopped", None, since)),
         // It comes when there is something to do; and a version that does not fit is told above.
         State::Resting | State::VersionMismatch => None,

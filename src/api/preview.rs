@@ -53,7 +53,8 @@ fn webhook_preview(
             let (Some(recipient), Some(route)) = (recipient, route) else {
                 return Err(Refusal::UnknownWebhook(own.name));
             };
-            let question = Question { session, own: &own, recipient: &recipient, new, old };
+            let question =
+                Question { session, own: &own, recipient: &recipient, new, old, emitter: None };
             let prospect = question.answer(op, table_name)?;
             let reason = prospect.obstacles.into_iter().next().map(|first| first.problem);
             let shown = match (prospect.body, &route.destination) {

@@ -13,11 +13,11 @@ use crate::compose::recipient::{Draft, Extent, Recipient};
 use crate::compose::transform::Transform;
 use crate::pg::composite::Record;
 use crate::pg::condition::Condition;
-use crate::pg::identity::qualified;
+use crate::pg::identity::{self, qualified};
 use crate::pg::json::Json;
 use crate::pg::output::Canonical;
 use crate::pg::row::Row;
-use crate::pg::spi::{Rows, Session, arg, sql};
+use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::table::{Lock, Table};
 use crate::pg::trigger::{self as catalog, Firing};
 use crate::pg::{foreign, memory, settings, snapshot};
@@ -25,6 +25,7 @@ use crate::registry::watch::Watched;
 use crate::registry::{managed, trigger, watch};
 use domain::envelope::Kind;
 use domain::event::{self, MANUAL, Operation, TEST};
+use domain::key::WebhookId;
 use domain::refusal::Refusal;
 
 /// Where an event meets an obstacle.
@@ -93,6 +94,8 @@ pub(super) struct Question<'a> {
     pub(super) recipient: &'a Recipient,
     pub(super) new: Option<String>,
     pub(super) old: Option<String>,
+    /// The role that emits it, where it is asked whether the webhook hears that.
+    pub(super) emitter: Option<pg_sys::Oid>,
 }
 
 /// What would become of it.
@@ -117,17 +120,36 @@ impl Prospect {
     }
 }
 
-/// The rows of a change, as JSON.
-type Images = (Option<String>, Option<String>);
+/// The rows of a change, as far as there are some.
+struct Rows<'r> {
+    new: Option<&'r Row<'r>>,
+    old: Option<&'r Row<'r>>,
+    nulls: &'r Row<'r>,
+}
 
-/// What has come of trying a condition and writing the rows.
-struct Tried {
-    holds: bool,
+impl<'r> Rows<'r> {
+    /// As a condition sees them.
+    fn both(&self) -> (&'r Row<'r>, &'r Row<'r>) {
+        (self.new.unwrap_or(self.nulls), self.old.unwrap_or(self.nulls))
+    }
+}
+
+/// The new row and the old one, as JSON.
+type Pair = (Option<String>, Option<String>);
+
+/// The rows of an event.
+struct Images {
+    whole: Pair,
+    /// Of the primary key alone.
+    keys: Pair,
+}
+
+/// What has come of writing the rows of a change.
+struct Written {
     distinct: bool,
     changes_columns: bool,
-    images: Images,
-    /// Of the primary key alone.
-    keys: Images,
+    /// Where they are an event.
+    images: Option<Images>,
 }
 
 impl Question<'_> {
@@ -199,28 +221,42 @@ impl Question<'_> {
             return Ok(());
         }
         let _canonical = Canonical::begin();
-        let condition = made.condition.as_ref();
-        let tried = match self.tried(&table, &source, condition, operation) {
-            Ok(tried) => tried,
+        let holds = match self.holds(&table, operation, made.condition.as_ref()) {
+            Ok(holds) => holds,
             Err(message) => {
-                let hint = "So it does in each statement that writes such a row: it comes of the condition, of a value that is no \
-                            one of its column's type, or of writing the row as JSON.";
-                prospect.meets(Step::Row, Fate::Fails, message, hint);
+                let hint = "So does each statement that writes such a row: PostgreSQL evaluates the condition first of all, where the \
+                            trigger fires.";
+                let failure = Obstacle {
+                    step: Step::Row,
+                    fate: Fate::Fails,
+                    problem: message,
+                    hint: hint.to_owned(),
+                };
+                let at = if made.enabled.is_now() { 0 } else { prospect.obstacles.len() };
+                prospect.obstacles.insert(at, failure);
                 return Ok(());
             }
         };
-        if !tried.holds {
+        if !holds {
             let problem = "the condition does not hold";
             let hint = qualified(
                 "webhook.webhooks shows it in tables; webhook_update(.., condition => ..) changes it.",
             );
             prospect.meets(Step::Row, Fate::None, problem, hint);
         }
-        if !tried.distinct {
+        let written = match self.written(&table, operation, &source, holds) {
+            Ok(written) => written,
+            Err(message) => {
+                let hint = "So does each statement that writes such a row, because it cannot be written as JSON.";
+                prospect.meets(Step::Row, Fate::Fails, message, hint);
+                return Ok(());
+            }
+        };
+        if !written.distinct {
             let problem = "the new row is the same as the old one";
             let hint = "An UPDATE that changes nothing is no event.";
             prospect.meets(Step::Row, Fate::None, problem, hint);
-        } else if !tried.changes_columns {
+        } else if !written.changes_columns {
             let problem =
                 format!("no column of columns changes: {}", watched.spec.columns.join(", "));
             let hint = qualified(
@@ -228,18 +264,20 @@ impl Question<'_> {
             );
             prospect.meets(Step::Row, Fate::None, problem, hint);
         }
-        let from = Some((source.schema.as_str(), source.table.as_str()));
-        let most = settings::max_payload_bytes();
-        let nothing = tried.keys.clone();
-        let nothing = (nothing.0.map(|_| "{}".to_owned()), nothing.1.map(|_| "{}".to_owned()));
-        // As capture shortens it.
-        let shapes = [
-            (tried.images, Extent::Whole, most),
-            (tried.keys.clone(), Extent::Keys, most),
-            (tried.keys, Extent::Bare, most),
-            (nothing, Extent::Bare, usize::MAX),
-        ];
-        self.render(prospect, Kind::Row(name), from, shapes);
+        if let Some(Images { whole, keys }) = written.images {
+            let from = Some((source.schema.as_str(), source.table.as_str()));
+            let most = settings::max_payload_bytes();
+            let nothing = |row: &Option<String>| row.as_ref().map(|_| "{}".to_owned());
+            let empty = (nothing(&keys.0), nothing(&keys.1));
+            // As capture shortens it.
+            let shapes = [
+                (whole, Extent::Whole, most),
+                (keys.clone(), Extent::Keys, most),
+                (keys, Extent::Bare, most),
+                (empty, Extent::Bare, usize::MAX),
+            ];
+            self.render(prospect, Kind::Row(name), from, shapes);
+        }
         Ok(())
     }
 
@@ -321,18 +359,17 @@ impl Question<'_> {
         Some(made)
     }
 
-    /// Tries the condition, compares the rows and writes them, as what the trigger does.
+    /// Does something with the rows of a change, with the rights of the webhook's owner, as the condition is the owner's.
     ///
     /// # Errors
     ///
     /// What an error of it says.
-    fn tried(
+    fn with_rows<R>(
         &self,
         table: &Table,
-        source: &Source,
-        condition: Option<&Condition>,
         operation: Operation,
-    ) -> Result<Tried, String> {
+        work: impl FnOnce(Rows<'_>) -> R,
+    ) -> Result<R, String> {
         let (new, old) = match operation {
             Operation::Insert => (self.new.as_deref(), None),
             Operation::Update => (self.new.as_deref(), self.old.as_deref()),
@@ -341,39 +378,64 @@ impl Question<'_> {
         };
         let rows = self.session.run(sql!("api/preview"), &[arg(table.oid())]);
         let statement: Option<String> = rows.first().map(|row| row.value("statement"));
-        // The condition is the owner's, and so are the rights with which it is tried.
-        let tried = foreign::run_judged(self.recipient.owner, || {
+        let done = foreign::run_judged(self.recipient.owner, || {
             let made = |given: Option<&str>| {
                 let (json, statement) = (given?, statement.as_ref()?);
                 Some(self.session.ask(statement, &[arg(json)]))
             };
             let (new, old) = (made(new), made(old));
-            let (new_row, old_row) = (row(table, new.as_ref()), row(table, old.as_ref()));
-            let nulls = table.nulls();
-            let (new, old) =
-                (new_row.as_ref().unwrap_or(&nulls), old_row.as_ref().unwrap_or(&nulls));
-            // SAFETY: both are rows of the table: `row` gives no others, and `nulls` makes one of it.
-            let holds = |tree: &Condition| unsafe { tree.holds(table, old, new) };
-            let holds = condition.is_none_or(holds);
-            let is_update = operation == Operation::Update;
-            let image = |row: &Option<Row<'_>>| {
-                // SAFETY: the memory context is that of the SPI connection, which is open here.
-                let text = unsafe { source.image(row.as_ref()?) };
-                text.map(memory::owned)
-            };
-            let key = |row: &Option<Row<'_>>| {
-                // SAFETY: as above; it is a row of the table, or there is no image of it either.
-                row.as_ref().map(|row| unsafe { source.key_image(row) })
-            };
-            Tried {
-                holds,
-                distinct: !is_update || source.is_distinct(old, new),
-                changes_columns: !is_update || source.changes_columns(old, new),
-                images: (image(&new_row), image(&old_row)),
-                keys: (key(&new_row), key(&old_row)),
-            }
+            let (new, old) = (row(table, new.as_ref()), row(table, old.as_ref()));
+            work(Rows { new: new.as_ref(), old: old.as_ref(), nulls: &table.nulls() })
         });
-        tried.map_err(|error| error.message().to_owned())
+        done.map_err(|error| error.message().to_owned())
+    }
+
+    /// Whether the condition holds.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::with_rows`].
+    fn holds(
+        &self,
+        table: &Table,
+        operation: Operation,
+        condition: Option<&Condition>,
+    ) -> Result<bool, String> {
+        self.with_rows(table, operation, |rows| {
+            let (new, old) = rows.both();
+            // SAFETY: both are rows of the table: `row` gives no others, and `nulls` makes one of it.
+            condition.is_none_or(|tree| unsafe { tree.holds(table, old, new) })
+        })
+    }
+
+    /// Compares the rows, and writes them where they are an event.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::with_rows`].
+    fn written(
+        &self,
+        table: &Table,
+        operation: Operation,
+        source: &Source,
+        holds: bool,
+    ) -> Result<Written, String> {
+        self.with_rows(table, operation, |rows| {
+            let (new, old) = rows.both();
+            let is_update = operation == Operation::Update;
+            let distinct = !is_update || source.is_distinct(old, new);
+            let changes_columns = !is_update || source.changes_columns(old, new);
+            // SAFETY: the memory context is that of the SPI connection, which is open here.
+            let image = |row: &Row<'_>| unsafe { source.image(row) }.map(memory::owned);
+            // SAFETY: as above.
+            let key = |row: &Row<'_>| unsafe { source.key_image(row) };
+            let is_event = holds && distinct && changes_columns;
+            let images = is_event.then(|| Images {
+                whole: (rows.new.and_then(image), rows.old.and_then(image)),
+                keys: (rows.new.and_then(key), rows.old.and_then(key)),
+            });
+            Written { distinct, changes_columns, images }
+        })
     }
 
     /// Why the row is not looked at: a type in it, or in the condition, would call what somebody else could have given
@@ -406,6 +468,16 @@ impl Question<'_> {
                     prospect.meets(Step::Capture, Fate::None, problem, hint);
                     return Ok(());
                 }
+                if let Some(role) = self.emitter.filter(|role| !self.hears(*role)) {
+                    let problem = format!(
+                        "events that role {} emits do not reach it",
+                        identity::name_of(role)
+                    );
+                    let hint = qualified(
+                        "It hears its owner, members of that, and its emitters: webhook_update(.., emitters => ..) names others.",
+                    );
+                    prospect.meets(Step::Session, Fate::None, problem, hint);
+                }
                 Kind::Emitted(emitted)
             }
         };
@@ -417,13 +489,20 @@ impl Question<'_> {
         Ok(())
     }
 
+    /// Whether events of that role reach it, as they are told when one is emitted.
+    fn hears(&self, role: pg_sys::Oid) -> bool {
+        let args = [arg(role)];
+        let rows = snapshot::with_latest(|| self.session.look_up(sql!("api/subscribers"), &args));
+        rows.iter().any(|row| row.value::<WebhookId>("id") == self.own.id)
+    }
+
     /// The body in the first of these shapes that is not too large, transformed.
     fn render<const N: usize>(
         &self,
         prospect: &mut Prospect,
         kind: Kind<'_>,
         table: Option<(&str, &str)>,
-        shapes: [(Images, Extent, usize); N],
+        shapes: [(Pair, Extent, usize); N],
     ) {
         let envelope = self.recipient.envelope(kind, table);
         let draft = self.recipient.sketch(&envelope);
@@ -496,7 +575,7 @@ fn source(
 }
 
 /// The one row that was made, if it is of the table.
-fn row<'a>(table: &'a Table, made: Option<&'a Rows<'_>>) -> Option<Row<'a>> {
+fn row<'a>(table: &'a Table, made: Option<&'a spi::Rows<'_>>) -> Option<Row<'a>> {
     table.row(made?.first()?.get::<Record<'_>>("made")?)
 }
 

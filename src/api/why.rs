@@ -49,7 +49,9 @@ fn webhook_why(
             let recipient = Recipient::load(session, own.id);
             let mut shown = match recipient {
                 Some(recipient) => {
-                    let question = Question { session, own: &own, recipient: &recipient, new, old };
+                    let emitter = Some(caller.role);
+                    let question =
+                        Question { session, own: &own, recipient: &recipient, new, old, emitter };
                     made(question.answer(op, table_name)?, &known)
                 }
                 // Its owner is gone, with which everything ends.

@@ -146,17 +146,14 @@ impl Source {
         typcache::is_distinct(old, new, self.inherited.as_deref())
     }
 
-    /// What is sent of a row that makes its body too large, as JSON: the primary key.
+    /// What is sent of a row that makes its body too large, as JSON: the primary key. `None` as for [`Self::image`].
     ///
     /// # Safety
     ///
-    /// The row is of the trigger's table, and borrowed for no longer than the current memory context is there.
-    pub unsafe fn key_image(&self, row: &Row<'_>) -> String {
-        let casts = &self.casts;
-        image::calling_casts(casts, self.recipient.owner, |calling| {
-            // SAFETY: the caller's: it has columns of these numbers.
-            unsafe { image::json(row, Some(&self.key), casts, calling) }.to_owned()
-        })
+    /// As for [`Self::image`].
+    pub unsafe fn key_image(&self, row: &Row<'_>) -> Option<String> {
+        // SAFETY: the caller's.
+        unsafe { self.columns_image(row, Some(&self.key)) }.map(str::to_owned)
     }
 
     /// What is sent of a row, as JSON, however large; `None` for a row that is not of the trigger's table.
@@ -168,17 +165,30 @@ impl Source {
         if let Some(text) = self.record.as_ref().and_then(|record| record.write(row)) {
             return Some(text.into());
         }
+        // SAFETY: the caller's.
+        unsafe { self.columns_image(row, self.payload.as_deref()) }.map(Cow::from)
+    }
+
+    /// These columns of a row, or all.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::image`].
+    unsafe fn columns_image<'r>(
+        &self,
+        row: &'r Row<'_>,
+        numbers: Option<&[i16]>,
+    ) -> Option<&'r str> {
         let columns = row.attributes().len();
         let there = |number: &i16| *number as usize <= columns;
-        if !self.payload.as_ref().is_none_or(|numbers| numbers.iter().all(there)) {
+        if !numbers.is_none_or(|numbers| numbers.iter().all(there)) {
             return None;
         }
-        let (numbers, casts) = (self.payload.as_deref(), &self.casts);
-        let text = image::calling_casts(casts, self.recipient.owner, |calling| {
+        let casts = &self.casts;
+        Some(image::calling_casts(casts, self.recipient.owner, |calling| {
             // SAFETY: the row has columns of these numbers; the rest is the caller's.
             unsafe { image::json(row, numbers, casts, calling) }
-        });
-        Some(text.into())
+        }))
     }
 }
 

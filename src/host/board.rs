@@ -107,6 +107,7 @@ fn claim(database: pg_sys::Oid) -> Option<&'static Entry> {
     }
     exclusively(|| {
         let claimed = find(database).or_else(|| find(pg_sys::InvalidOid))?;
+        claimed.begin();
         claimed.database.store(database.into(), Ordering::SeqCst);
         Some(claimed)
     })

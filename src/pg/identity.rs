@@ -1,6 +1,6 @@
 //! Who asks, and what the extension is.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use pgrx::prelude::*;
 
@@ -77,6 +77,13 @@ fn schema_of(extension: pg_sys::Oid) -> Option<String> {
         let name = pg_sys::get_namespace_name(schema);
         (!name.is_null()).then(|| memory::text(CStr::from_ptr(pg_sys::quote_identifier(name))))
     }
+}
+
+/// A name, written as an identifier.
+pub fn quoted(name: &str) -> String {
+    let Ok(name) = CString::new(name) else { return name.to_owned() };
+    // SAFETY: a text that ends with NUL; what it returns is that text or a copy.
+    unsafe { memory::text(CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr()))) }
 }
 
 /// Our schema; invalid where there is none of that name. In a transaction.

@@ -167,17 +167,51 @@ fn explain(
         return ErrorReport::new(code, message, function_name!())
             .set_hint("Other transactions are using the table. Try again when they have ended.");
     }
-    let message = format!("cannot watch {table} for {}: {message}", operation.as_str());
+    let unqualified = unqualified(operation, code, message);
+    let argument = if unqualified.is_some() { "condition: " } else { "" };
+    let message = format!("cannot watch {table} for {}: {argument}{message}", operation.as_str());
     let mut report = ErrorReport::new(code, message, function_name!());
     if let Some(detail) = detail {
         report = report.set_detail(detail);
     }
-    match hint {
+    match unqualified.as_deref().or(hint) {
         Some(hint) => report.set_hint(hint),
         // OLD in a trigger for INSERT, NEW in one for DELETE
         None if code == PgSqlErrorCode::ERRCODE_INVALID_OBJECT_DEFINITION => {
             report.set_hint(EACH_EVENT)
         }
         None => report,
+    }
+}
+
+/// What to do about a condition that names a column without saying of which row, going by what the server's message says; `None`
+/// where that is not it.
+fn unqualified(operation: Operation, code: PgSqlErrorCode, message: &str) -> Option<String> {
+    let quoted = message.split('"').nth(1);
+    match code {
+        // In another language its name may be quoted otherwise.
+        PgSqlErrorCode::ERRCODE_AMBIGUOUS_COLUMN => {
+            Some(format!("Write {}.", of_rows(operation, quoted.unwrap_or("name"))))
+        }
+        // With NEW before it the server writes it without quotes.
+        PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN if message.starts_with("column \"") => {
+            Some(format!(
+                "The table has none that is called so. Columns are written as {}.",
+                of_rows(operation, "name")
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// How a column is written, and what that means.
+fn of_rows(operation: Operation, column: &str) -> String {
+    let column = identity::quoted(column);
+    match operation {
+        Operation::Insert => format!("NEW.{column}, which is that of the new row"),
+        Operation::Delete => format!("OLD.{column}, which is that of the deleted row"),
+        _ => {
+            format!("NEW.{column} or OLD.{column}: NEW is the row as it is, OLD the row as it was")
+        }
     }
 }

@@ -199,12 +199,11 @@ impl<Q: Queues> Track<Q> {
 
     /// Its events wait because of its rate, and not because it fails or sends nothing. Once it is so, between two requests as well.
     fn is_throttled(&self, now: Instant) -> bool {
-        let waits = self.backlog == Backlog::Waiting || self.is_behind();
-        let begins = || self.waiting.limited && self.is_behind();
-        self.sends()
+        let goes_on = self.health.is_throttled();
+        (goes_on || self.waiting.limited)
+            && self.sends()
             && self.breaker.allows(now) == Allowance::Any
-            && waits
-            && (self.health.is_throttled() || begins())
+            && (goes_on && self.backlog == Backlog::Waiting || self.is_behind())
     }
 
     /// It takes nothing at the moment.

@@ -66,7 +66,7 @@ def test_one_level_at_a_time_and_nothing_left_after_it(db, role):
         assert db.rows("SELECT role::regrole::text, level FROM webhook.level") == [(ann, level)]
     assert of["viewer"] < of["member"] < of["admin"]
     only = {text.split(" on ")[1].split("(")[0] for text in of["admin"] - of["member"]}
-    assert only == {"webhook_arm", "webhook_backlog_export", "webhook_backlog_import", "webhook_grant", "webhook_revoke", "webhook.unfinished", "webhook.workers", "webhook.workers_status"}
+    assert only == {"webhook_arm", "webhook_backlog_export", "webhook_backlog_import", "webhook_grant", "webhook_revoke", "webhook_start", "webhook_stop", "webhook.unfinished", "webhook.workers", "webhook.workers_status"}
     for level in ("member", "viewer", "admin", "viewer"):
         db.run("SELECT webhook_grant(%s, %s)", ann, level)
         assert held() - own == of[level]

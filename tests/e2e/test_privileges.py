@@ -165,7 +165,7 @@ def test_what_the_table_says():
             assert admin in ("S", "-") and monitor == admin and member == viewer == ("-" if every else admin), name
         else:
             looks = ("function webhook.worker_status()", "function public.webhook_check(text)", "function public.webhook_export()",
-                     "function public.webhook_log(...)")
+                     "function public.webhook_log(...)", "function public.webhook_help(text)")
             assert (viewer == "X") == (name in looks), name
             assert (monitor == "X") == (name in looks or name == "function webhook.workers_status()"), name
 

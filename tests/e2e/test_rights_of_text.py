@@ -10,6 +10,8 @@ import re
 import psycopg
 import pytest
 
+from harness.status import OF_ENDPOINTS
+
 URL = "http://127.0.0.1:9/"
 
 ROLES = """
@@ -413,14 +415,15 @@ def test_a_trigger_holder_gains_nothing(place):
     place.run("wri", "INSERT INTO {wri}.own VALUES (1, 'public'); INSERT INTO {dev}.t VALUES (2, 'public'), (3, 'private')")
     place.run("dev", "UPDATE {dev}.t SET v = v || '!'")
     assert [body["record"]["id"] for body in place.payloads()] == [2]
-    assert place.run("mem", "SELECT count(*) FROM webhook_check('hook')").fetchone() == (0,)
+    told = f"FROM webhook_check('hook') WHERE NOT {OF_ENDPOINTS}"
+    assert place.run("mem", f"SELECT count(*) {told}").fetchone() == (0,)
     # A wider condition in the place of the recorded one: nothing, and it says so.
     wider = f'CREATE OR REPLACE TRIGGER "_webhook_{watch}_insert" AFTER INSERT ON {{dev}}.t FOR EACH ROW'
     for replaced in (f"{wider} {capture}", f"{wider} WHEN (true) {capture}", f"{wider} WHEN (NEW.v >= 'public') {capture}"):
         place.run("wri", replaced)
         place.run("wri", "INSERT INTO {dev}.t VALUES (4, 'public'), (5, 'private')")
         assert len(place.payloads()) == 1
-        [(webhook, severity, problem)] = place.run("mem", "SELECT webhook, severity, problem FROM webhook_check()")
+        [(webhook, severity, problem)] = place.run("mem", f"SELECT webhook, severity, problem {told}")
         assert (webhook, severity) == ("hook", "error") and "not the one that was made" in problem
         assert place.run("mem", "SELECT health, health_reason FROM webhook.webhooks").fetchone() == ("broken", problem)
     # No tree that somebody else has put there is used.

@@ -57,7 +57,7 @@ def test_public_gets_what_partitions_and_views_take_and_nothing_else(db):
             granted = db.rows(checks[kind], *[oid] * checks[kind].count("%s"))
             allowed = (
                 "webhook.capture()", "webhook.is_database(bigint,oid)", "webhook.manages(oid,oid)", "webhook.sees(oid,oid)",
-                "webhook.bounds()", "webhook.percentile(bigint[],double precision)",
+                "webhook.bounds()", "webhook.obstacles()", "webhook.percentile(bigint[],double precision)",
             )
             assert granted in ([], *([(name,)] for name in allowed)), granted
     assert seen["pg_proc"] >= 12 and seen["pg_class"] >= 25 and seen["pg_namespace"] == 1

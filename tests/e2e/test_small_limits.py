@@ -163,7 +163,7 @@ def test_the_largest_that_is_allowed_arrives(role, receiver):
 
 def test_a_name_is_unique_for_its_owner_and_says_nothing_of_others(db, role, receiver):
     ann, bob, root, viewer = role("ann"), role("bob"), role("root", "admin"), role("viewer", "viewer")
-    create, url = "SELECT id FROM webhook_create('hook', %s)", receiver.url("/")
+    create, url = "SELECT id FROM webhook_create('hook', %s, events => '{a.*}')", receiver.url("/")
     [of_ann] = ann.execute(create, [url]).fetchone()
     assert refused(bob, "SELECT webhook_pause('hook')") == "42704"
     [of_bob] = bob.execute(create, [url]).fetchone()

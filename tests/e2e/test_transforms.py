@@ -73,7 +73,7 @@ def test_an_error_is_a_dead_letter_and_not_the_writers(db, owner, writer, receiv
     wait_until(lambda: owner.rows("SELECT error_class FROM webhook.attempts"), "the log")
     assert owner.rows("SELECT status_code, error_class FROM webhook.attempts") == [(0, "internal")]
     assert owner.rows("SELECT id, status, error FROM webhook.dead_letters") == [(id, "dead", reason)]
-    assert owner.rows("SELECT health, fail_count, pending FROM webhook.webhooks") == [("healthy", 0, 0)]
+    assert owner.rows("SELECT health, fail_count, pending FROM webhook.webhooks") == [("failing", 0, 0)]
     assert owner.rows("SELECT failed, pending FROM webhook.stats") == [(1, 0)]
 
     with pytest.raises(psycopg.Error) as caught:

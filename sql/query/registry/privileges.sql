@@ -34,7 +34,7 @@ WITH member AS (
         'EXECUTE',
         format('FUNCTION %s', p.oid::regprocedure),
         CASE
-            WHEN p.oid = f.worker OR p.proname IN ('webhook_check', 'webhook_export', 'webhook_log') THEN k.everybody
+            WHEN p.oid = f.worker OR p.proname IN ('webhook_check', 'webhook_export', 'webhook_help', 'webhook_log') THEN k.everybody
             WHEN p.oid = f.workers THEN k.monitors
             WHEN p.proname IN (
                 'webhook_arm', 'webhook_grant', 'webhook_revoke', 'webhook_stop', 'webhook_start',

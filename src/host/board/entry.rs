@@ -96,6 +96,11 @@ impl Entry {
         self.database.load(Ordering::Acquire).into()
     }
 
+    /// The entry is a database's from now on.
+    pub(super) fn begin(&self) {
+        self.since.store(now(), Ordering::Relaxed);
+    }
+
     /// Gives the entry back, unless the database has announced itself again.
     pub fn release(&self) {
         exclusively(|| {

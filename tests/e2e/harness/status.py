@@ -10,6 +10,9 @@ SOON = 2
 #: What webhook_check says of how endpoints answer, which is no matter of most tests.
 OF_ENDPOINTS = "problem ~ '^(requests fail|nothing is sent before)'"
 
+#: What it says of a webhook that nothing makes an event of.
+HEARS_NOTHING = "the webhook watches no table and hears no type of events"
+
 INSERT = ("INSERT", '{"id": 9, "note": "x"}', None)
 
 

@@ -69,6 +69,9 @@ SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', 'o
 SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', 'orders', condition => 'NEW.total > 1, true') $$);
 SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', 'orders', condition => 'true) EXECUTE FUNCTION f(); --') $$);
 SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', 'orders', condition => 'NEW.nothing > 1') $$);
+SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', 'orders', condition => 'total > 1') $$);
+SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', 'orders', '{UPDATE}', condition => 'total > 1') $$);
+SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', 'orders', '{DELETE}', condition => 'nothing > 1') $$);
 SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', 'orders', condition => 'OLD.total > 1') $$);
 SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', 'orders', '{DELETE}', condition => 'NEW.total > 1') $$);
 SELECT * FROM refusal($$ SELECT webhook_create('hook', 'http://127.0.0.1:9/', 'orders', condition => 'NEW.total') $$);
