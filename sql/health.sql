@@ -11,14 +11,9 @@ CREATE VIEW webhook.standstill AS
 SELECT
     k.severity,
     pg_catalog.format(k.problem, o.detail, e.version, pg_catalog.date_trunc('second', o.since)) AS problem,
-    pg_catalog.format(k.hint, e.schema) AS hint
+    k.hint
 FROM webhook.obstacles() AS o
-CROSS JOIN (
-    SELECT x.extversion AS version, pg_catalog.quote_ident(n.nspname) AS schema
-    FROM pg_catalog.pg_extension AS x
-    JOIN pg_catalog.pg_namespace AS n ON n.oid = x.extnamespace
-    WHERE x.extname = 'pg_webhook'
-) AS e
+CROSS JOIN (SELECT x.extversion AS version FROM pg_catalog.pg_extension AS x WHERE x.extname = 'pg_webhook') AS e
 JOIN (
     VALUES
         (
@@ -53,7 +48,7 @@ JOIN (
         ),
         (
             'cannot begin', 'error', 'the worker cannot begin: %1$s',
-            'It tries again, and begins as soon as it can. webhook.worker shows its state.'
+            'Mend what the error names. It tries again by itself, after ten seconds at most. webhook.worker shows its state.'
         ),
         (
             'starting', 'error', 'the worker is starting since %3$s',
@@ -61,7 +56,7 @@ JOIN (
         ),
         (
             'failing', 'error', 'the worker fails, and tries again: %1$s',
-            'It goes on as soon as it can. webhook.worker shows its state.'
+            'Mend what the error names. It tries again by itself, after ten seconds at most. webhook.worker shows its state.'
         ),
         (
             'stopped', 'error', 'no worker runs',
@@ -69,7 +64,7 @@ JOIN (
         ),
         (
             'hampered', 'warning', 'the worker is held up: %1$s',
-            'It goes on when that is over. webhook.worker shows its state.'
+            'End what is in the way. It goes on by itself then; webhook.worker shows its state.'
         )
 ) AS k (kind, severity, problem, hint) ON k.kind = o.kind
 WHERE k.kind <> 'version' OR o.detail <> e.version

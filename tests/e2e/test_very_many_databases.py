@@ -109,3 +109,6 @@ def test_the_board_has_256_places(receiver):
             assert len(server.log_lines(full)) == 1
             states = [server.connect(name).execute("SELECT state FROM webhook.worker").fetchone()[0] for name in names]
             assert states.count("no place") == 1
+            with server.connect(names[states.index("no place")]) as homeless:
+                told = homeless.execute("SELECT problem, hint FROM webhook_check()").fetchall()
+            assert "no worker: 256 other databases of the server have the extension" in [problem for problem, _ in told]
