@@ -345,16 +345,18 @@ $$ends what webhook_stop has begun: what has waited is sent. False where it was 
 Example: SELECT webhook_start()$$;
 
 CREATE FUNCTION webhook_replay_all(
-    webhook text,
+    webhook text DEFAULT NULL,
     since timestamptz DEFAULT NULL,
     until timestamptz DEFAULT NULL,
-    status text DEFAULT NULL
+    status text DEFAULT 'dead'
 ) RETURNS bigint
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_replay_all_wrapper';
 COMMENT ON FUNCTION webhook_replay_all IS
-$$does what webhook_replay does for all deliveries of a webhook that were made at or after since and before until, and
-  have the given status: dead where left out. Returns how many. Dead letters that have been replayed or cancelled, and
-  tests, are not among them.
+$$does what webhook_replay does for all deliveries of a webhook, or of all that the caller manages, that are here at the call:
+  those that were made at or after since and before until, by their ids as in webhook_log, and are dead, delivered or
+  cancelled, as status says. A job that the worker does after the commit; returns its number, as webhook_cancel_all does.
+  Left out are dead letters that have been replayed or cancelled, tests, and what a transform has failed for. It pauses
+  while half of what may wait of a webhook does, so that nothing becomes dead by it.
 Example: SELECT webhook_replay_all('new-orders', since => now() - interval '1 day')$$;
 
 CREATE FUNCTION webhook_cancel(delivery_id bigint) RETURNS boolean
@@ -364,6 +366,49 @@ $$cancels a delivery that has not been delivered, dead letters included: no requ
   then ends as it does, and if the receiver takes it, the delivery counts as delivered. False where it was finished
   or cancelled already, or replayed when it was dead.
 Example: SELECT webhook_cancel(id) FROM webhook.deliveries WHERE status = 'retrying'$$;
+
+CREATE FUNCTION webhook_cancel_all(
+    webhook text DEFAULT NULL,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT NULL,
+    status text DEFAULT NULL
+) RETURNS bigint
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_cancel_all_wrapper';
+COMMENT ON FUNCTION webhook_cancel_all IS
+$$does what webhook_cancel does for all deliveries of a webhook, or of all that the caller manages, that are here at the call:
+  those that were made at or after since and before until, by their ids as in webhook_log, and are pending, retrying or
+  dead, or have that one of these as status. A job that the worker does after the commit, from which on none of them is
+  sent; returns its number. webhook.jobs shows how far it is, webhook_wait waits for it, webhook_cancel_job ends it.
+Example: SELECT webhook_cancel_all('new-orders', until => now() - interval '1 hour')$$;
+
+CREATE FUNCTION webhook_erase(
+    webhook text,
+    since timestamptz DEFAULT NULL,
+    until timestamptz DEFAULT NULL,
+    path jsonpath DEFAULT NULL
+) RETURNS bigint
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_erase_wrapper';
+COMMENT ON FUNCTION webhook_erase IS
+$$removes the payloads and answers of deliveries of a webhook, or where that is null of all that the caller manages, deleted
+  ones among them, that are here at the call: those that were made at or after since and before until, by their ids as in
+  webhook_log, and whose payload path finds something in that is neither false nor null. What of it waits is cancelled. A job
+  that the worker does after the commit; returns its number, as webhook_cancel_all does. The bytes stay in the files until
+  VACUUM and new rows have used their place, and in backups and the write-ahead log.
+Example: SELECT webhook_erase('new-orders', path => '$.record.email ? (@ == "ada@example.com")')$$;
+
+CREATE FUNCTION webhook_wait(job bigint) RETURNS bigint
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_wait_wrapper';
+COMMENT ON FUNCTION webhook_wait IS
+$$waits for the end of a job that an earlier transaction has asked for, and returns for how many deliveries it has done
+  something; statement_timeout limits the wait. An error where it has failed, and where no worker can come to it.
+Example: SELECT webhook_wait(max(id)) FROM webhook.jobs$$;
+
+CREATE FUNCTION webhook_cancel_job(job bigint) RETURNS boolean
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_cancel_job_wrapper';
+COMMENT ON FUNCTION webhook_cancel_job IS
+$$ends a job before its end, after the commit: what it has done stays done, and nothing more is. False where it has ended
+  already, or somebody has stopped it.
+Example: SELECT webhook_cancel_job(id) FROM webhook.jobs WHERE state = 'running'$$;
 
 CREATE FUNCTION webhook_grant(role regrole, level text) RETURNS void
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_grant_wrapper';

@@ -69,7 +69,7 @@ CREATE TABLE webhook.pending (
     key              bigint,
     -- The transaction that has imported it; then xid is one of another database.
     imported         xid8,
-    -- When it became a dead letter, by the clock that next_at goes by.
+    -- When it became a dead letter, or a job has cancelled it, by the clock that next_at goes by.
     dead_at          timestamptz,
     PRIMARY KEY (webhook, next_at, id)
 ) WITH (

@@ -380,6 +380,7 @@ FROM (
         p.attempts, p.status_code, p.duration_us, p.error, p.response_body, p.key
     FROM webhook.pending AS p
     CROSS JOIN webhook.cursor AS k
+    WHERE p.stage < 3
     UNION ALL
     -- what the worker has not come to
     SELECT

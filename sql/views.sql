@@ -17,8 +17,8 @@ SELECT
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.event_type END AS event_type,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.schema_name END AS schema_name,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.table_name END AS table_name,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND d.with_contents THEN d.payload END AS payload,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND d.with_contents THEN d.payload::json END AS payload_json,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND d.with_contents THEN nullif(d.payload, '') END AS payload,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND d.with_contents THEN nullif(d.payload, '')::json END AS payload_json,
     d.status,
     d.attempts,
     d.status_code,
@@ -244,3 +244,48 @@ FROM webhook.workers_status() AS s
 JOIN pg_catalog.pg_database AS d ON d.oid = s.database;
 COMMENT ON VIEW webhook.workers IS
     'the worker of each database of the server that has the extension, for admins and pg_monitor; of errors the code alone';
+
+CREATE VIEW webhook.jobs WITH (security_barrier) AS
+SELECT
+    j.id,
+    j.kind,
+    w.uuid AS webhook_id,
+    w.name AS webhook,
+    j.since,
+    j.until,
+    j.status,
+    -- as a body: it can say what is looked for in them
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND a.with_contents THEN p.path::text END AS path,
+    r.rolname::text COLLATE "default" AS asked_by,
+    j.asked_at + k.step * interval '1 microsecond' AS asked_at,
+    CASE
+        WHEN j.result IS NOT NULL THEN j.result
+        WHEN EXISTS (SELECT FROM webhook.stopped AS s WHERE s.job = j.id) THEN 'stopping'
+        WHEN j.began_at IS NOT NULL THEN 'running'
+        ELSE 'waiting'
+    END AS state,
+    j.seen_rows AS looked_at,
+    j.done,
+    j.skipped,
+    j.began_at + k.step * interval '1 microsecond' AS began_at,
+    j.ended_at + k.step * interval '1 microsecond' AS ended_at,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND a.with_contents THEN j.error END AS error
+FROM webhook.job AS j
+CROSS JOIN webhook.cursor AS k
+LEFT JOIN webhook.webhook AS w ON w.uuid = j.webhook_id
+LEFT JOIN webhook.job_path AS p ON p.job = j.id
+LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = j.role
+LEFT JOIN webhook.visible AS v ON v.uuid = j.webhook_id
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(v.with_contents, false)
+        OR coalesce(pg_catalog.pg_has_role(r.oid, 'USAGE'), false)
+        OR EXISTS (SELECT FROM webhook.administrator AS l WHERE pg_catalog.pg_has_role(l.role, 'USAGE')) AS with_contents
+    OFFSET 0
+) AS a
+WHERE v.id IS NOT NULL
+   OR a.with_contents
+   OR EXISTS (SELECT FROM webhook.monitor AS l WHERE pg_catalog.pg_has_role(l.role, 'USAGE'))
+OFFSET 0;
+COMMENT ON VIEW webhook.jobs IS
+    'what webhook_cancel_all, webhook_replay_all and webhook_erase have been asked for, and how far it is; as long as the log is kept, and a thousand that have ended';

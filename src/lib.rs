@@ -31,7 +31,8 @@ extension_sql_file!("../sql/capture.sql", name = "capture", requires = ["queue"]
 extension_sql_file!("../sql/api.sql", name = "api", requires = ["capture"]);
 extension_sql_file!("../sql/levels.sql", name = "levels", requires = ["api"]);
 extension_sql_file!("../sql/status.sql", name = "status", requires = ["levels"]);
-extension_sql_file!("../sql/check.sql", name = "check", requires = ["status"]);
+extension_sql_file!("../sql/jobs.sql", name = "jobs", requires = ["status"]);
+extension_sql_file!("../sql/check.sql", name = "check", requires = ["jobs"]);
 extension_sql_file!("../sql/health.sql", name = "health", requires = ["check"]);
 extension_sql_file!("../sql/views.sql", name = "views", requires = ["health"]);
 extension_sql_file!("../sql/columns.sql", name = "columns", requires = ["views"]);

@@ -17,6 +17,7 @@ mod delivery;
 mod elsewhere;
 mod emit;
 mod install;
+mod jobs;
 mod level;
 mod log;
 mod manage;

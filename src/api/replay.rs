@@ -1,6 +1,5 @@
-//! `webhook_replay`, `webhook_replay_all`
+//! `webhook_replay`
 
-use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -13,10 +12,8 @@ use crate::pg::identity::Caller;
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::{heap, report, table};
 use crate::queue::installation;
-use crate::registry::managed;
 use domain::key::DeliveryId;
 use domain::refusal::Refusal;
-use domain::status::Status;
 
 /// The next delivery's id, for statements that write many.
 #[pg_extern(sql = false)]
@@ -52,8 +49,8 @@ fn webhook_replay(delivery_id: Option<i64>) -> Result<Option<i64>, ErrorReport> 
                     let (part, webhook) = ("transform's input", original.webhook);
                     return Err(Refusal::MayNotBring { part, webhook });
                 }
-                return match replay.repeat(session, Again::Always) {
-                    Ok(copy) => Ok(copy.flatten().map(|id| id.0)),
+                return match replay.repeat(session) {
+                    Ok(copy) => Ok(copy.map(|id| id.0)),
                     Err(failure) => replay.recipient.raise(failure),
                 };
             }
@@ -66,74 +63,6 @@ fn webhook_replay(delivery_id: Option<i64>) -> Result<Option<i64>, ErrorReport> 
             Ok(copy.get("id"))
         })
     })
-}
-
-#[pg_extern(sql = false)]
-fn webhook_replay_all(
-    webhook: Option<&str>,
-    since: Option<TimestampWithTimeZone>,
-    until: Option<TimestampWithTimeZone>,
-    status: Option<&str>,
-) -> Result<i64, ErrorReport> {
-    on_behalf(|caller| {
-        let status: Status = status.map_or(Ok(Status::Dead), str::parse)?;
-        spi::connect(|session| {
-            let own = managed::look(session, caller, webhook)?;
-            let args = || [arg(own.id), arg(since), arg(until), arg(status.name())];
-            // Before anything is written: what this writes is not among them.
-            let rows = session.run(sql!("api/untransformed_all"), &args());
-            let failed: Vec<(DeliveryId, i64)> =
-                rows.iter().map(|row| (row.value("id"), row.value("transaction"))).collect();
-            installation::note_arrival(session);
-            let replayed = session.run(sql!("api/replay_all"), &args()).count();
-            let again = transform_all(
-                caller,
-                &failed,
-                if status == Status::Dead { Again::Once } else { Again::Always },
-            );
-            wake::worker_at_commit();
-            Ok((replayed + again) as i64)
-        })
-    })
-}
-
-/// Whether a delivery that somebody else replays at the same time is replayed twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Again {
-    Always,
-    /// Not a dead letter, which is replayed once.
-    Once,
-}
-
-/// Replays deliveries whose transform has failed; those that fail again, or that the caller may not have transformed, stay
-/// as they are. Returns how many it was.
-fn transform_all(caller: &Caller, deliveries: &[(DeliveryId, i64)], again: Again) -> usize {
-    let mut failures = Vec::new();
-    let mut done = 0;
-    for (id, transaction) in deliveries {
-        // Each with memory of its own.
-        let repeated = spi::connect(|session| {
-            let found = Transformation::find(session, caller, *id, *transaction)?;
-            if !found.may_run {
-                return None;
-            }
-            found.repeat(session, again).transpose()
-        });
-        match repeated {
-            Some(Ok(_)) => done += 1,
-            Some(Err(failure)) => failures.push(failure),
-            None => {}
-        }
-    }
-    if let Some(first) = failures.first() {
-        let message =
-            format!("{} of {} deliveries cannot be transformed", failures.len(), deliveries.len());
-        let code = PgSqlErrorCode::ERRCODE_WARNING;
-        ErrorReport::new(code, message, function_name!())
-            .set_detail(format!("The first: {}.", first.describe()))
-            .report(PgLogLevel::WARNING);
-    }
-    done
 }
 
 /// A delivery whose transform has failed, to be transformed once more.
@@ -166,24 +95,15 @@ impl Transformation {
         })
     }
 
-    /// Writes the new delivery and returns it, unless the transform drops it. In both cases the old one is done; `None`
-    /// where somebody else has done it meanwhile.
-    fn repeat(
-        &self,
-        session: &Session,
-        again: Again,
-    ) -> Result<Option<Option<DeliveryId>>, Failure> {
+    /// Writes the new delivery and returns it, unless the transform drops it. In both cases the old one is done.
+    fn repeat(&self, session: &Session) -> Result<Option<DeliveryId>, Failure> {
         let made = self.recipient.transformed(&self.payload)?;
-        let args = [arg(self.id), arg(self.transaction)];
-        let closed = session.run(sql!("api/close_dead"), &args).count();
-        if again == Again::Once && closed == 0 {
-            return Ok(None);
-        }
-        Ok(Some(made.map(|body| {
+        session.run(sql!("api/close_dead"), &[arg(self.id), arg(self.transaction)]);
+        Ok(made.map(|body| {
             let draft = self.recipient.repeat(self.event_id.clone());
             let table = self.table.as_ref().map(|(schema, name)| (schema.as_str(), name.as_str()));
             self.recipient.append(&draft, &self.event_type, table, &Stored::Body(body));
             draft.id
-        })))
+        }))
     }
 }

@@ -21,6 +21,7 @@ pub mod header;
 pub mod histogram;
 pub mod ids;
 pub mod if_exists;
+pub mod job;
 pub mod key;
 pub mod level;
 pub mod names;

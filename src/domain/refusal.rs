@@ -75,6 +75,29 @@ pub enum Refusal {
     /// A test is sent by the session that makes it, never by the worker.
     #[error("delivery {0} is a test")]
     ReplayOfTest(DeliveryId),
+    /// No such job, or not the caller's.
+    #[error("job {0} does not exist")]
+    UnknownJob(DeliveryId),
+    /// The worker cannot see it yet.
+    #[error("job {0} begins when this transaction has committed")]
+    JobOfThisTransaction(DeliveryId),
+    /// The worker has given it up.
+    #[error("job {0} has failed: {1}")]
+    JobFailed(DeliveryId, String),
+    /// Nobody will come to it.
+    #[error("job {0} waits for a worker, and {1}")]
+    NoWorker(DeliveryId, &'static str),
+    /// Jobs of one role that have not ended.
+    #[error("the limit of {0} unfinished jobs is reached")]
+    TooManyJobs(i64),
+    /// Deliveries that nothing of that kind can be done with.
+    #[error("deliveries that are {status} cannot be {done}")]
+    StatusUnfit {
+        /// Their status.
+        status: &'static str,
+        /// What was to be done.
+        done: &'static str,
+    },
     /// The status of deliveries.
     #[error(transparent)]
     Status(#[from] UnknownStatus),

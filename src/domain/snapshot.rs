@@ -44,6 +44,11 @@ impl Snapshot {
     pub fn sees(&self, xid: Xid8) -> bool {
         xid < self.xmin || xid < self.xmax && self.xip.binary_search(&xid).is_err()
     }
+
+    /// Whether it sees all that `other` does.
+    pub fn sees_all_of(&self, other: &Self) -> bool {
+        other.xmax <= self.xmax && !self.xip.iter().any(|xid| other.sees(*xid))
+    }
 }
 
 impl fmt::Display for Snapshot {
@@ -84,6 +89,18 @@ mod tests {
         for bad in ["", "1:2", "a:b:c", "1:2:x"] {
             assert!(bad.parse::<Snapshot>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn sees_all_of_an_earlier_one() {
+        let snapshot = |text: &str| text.parse::<Snapshot>().unwrap();
+        let earlier = snapshot("10:20:10,14,15");
+        assert!(earlier.sees_all_of(&earlier));
+        for later in ["21:21:", "14:20:14", "10:30:10,15,25"] {
+            assert!(snapshot(later).sees_all_of(&earlier), "{later}");
+            assert!(!earlier.sees_all_of(&snapshot(later)), "{later}");
+        }
+        assert!(!snapshot("12:20:12").sees_all_of(&earlier));
     }
 
     #[test]

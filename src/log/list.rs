@@ -64,7 +64,7 @@ pub struct Delivery {
     pub schema_name: Option<String>,
     /// Whose row it is about.
     pub table_name: Option<String>,
-    /// The body, for whoever may see that.
+    /// The body, for whoever may see that, unless it has been erased.
     pub payload: Option<String>,
     /// Where it stands.
     pub status: String,
@@ -221,7 +221,9 @@ fn delivery(row: Row<'_>, seen: &HashMap<Uuid, Seen>, installation: &str) -> Opt
         event_type: row.value("event_type"),
         schema_name: row.get("schema_name"),
         table_name: row.get("table_name"),
-        payload: Some(row.value("payload")).filter(|_| webhook.with_contents),
+        payload: row
+            .get("payload")
+            .filter(|body: &String| webhook.with_contents && !body.is_empty()),
         status: if cancelled { Status::Cancelled.name().to_owned() } else { status },
         attempts,
         status_code: row.get("status_code"),

@@ -90,6 +90,9 @@ unsafe extern "C-unwind" {
     /// utils/timeout.h: starts the timer.
     pub fn enable_timeout_after(timer: c_int, milliseconds: c_int);
 
+    /// utils/timeout.h: stops the timer, and takes its mark away unless it is to be kept.
+    pub fn disable_timeout(timer: c_int, keep_indicator: bool);
+
     /// utils/bytea.h: the setting of that name.
     pub static mut bytea_output: c_int;
 }

@@ -214,3 +214,34 @@ pub fn wait_in_session(wakeup: BorrowedFd<'_>) {
         }
     }
 }
+
+/// Waits in a user's session for `time`, or a little less where something else wakes it. Serves interrupts, as [`wait_in_session`]
+/// does.
+pub fn sleep_in_session(time: Duration) {
+    let event = compat::wait_event(c"PgWebhookJob");
+    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    // SAFETY: our own latch.
+    unsafe {
+        pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, time.as_millis() as i64, event);
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pgrx::check_for_interrupts!();
+}
+
+/// What a worker does as long as this lives ends with the error of a lock that is waited for for too long, if it has not ended in time
+/// and looks for interrupts.
+pub struct Limit;
+
+/// Begins it. No lock is waited for with a limit of its own meanwhile.
+pub fn limit(time: Duration) -> Limit {
+    // SAFETY: the server's own timer, of which `end_wait` knows.
+    unsafe { ffi::enable_timeout_after(ffi::LOCK_TIMEOUT, time.as_millis() as i32) };
+    Limit
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        // SAFETY: the same timer; it may have fired.
+        unsafe { ffi::disable_timeout(ffi::LOCK_TIMEOUT, false) };
+    }
+}

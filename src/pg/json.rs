@@ -50,6 +50,42 @@ unsafe impl SqlTranslatable for Json {
         Ok(ReturnsRef::One(SqlMappingRef::literal("jsonb")));
 }
 
+/// A `jsonpath` as PostgreSQL writes it.
+pub struct JsonPath(pub String);
+
+impl FromDatum for JsonPath {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        if is_null {
+            return None;
+        }
+        // SAFETY: as for `Json`, of a jsonpath.
+        let text = unsafe { direct_function_call::<&CStr>(pg_sys::jsonpath_out, &[Some(datum)]) }?;
+        Some(Self(memory::text(text)))
+    }
+}
+
+// SAFETY: as for `Json`.
+unsafe impl<'fcx> ArgAbi<'fcx> for JsonPath {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: as for `Json`.
+        unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or_else(|| Self("$".to_owned()))
+    }
+}
+
+// SAFETY: it is what the SQL declarations say.
+unsafe impl SqlTranslatable for JsonPath {
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(JsonPath);
+    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> =
+        Ok(SqlMappingRef::literal("jsonpath"));
+    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+        Ok(ReturnsRef::One(SqlMappingRef::literal("jsonpath")));
+}
+
 /// A text that is JSON, as a `json` that a function returns.
 pub struct JsonText(pub String);
 

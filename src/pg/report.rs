@@ -72,6 +72,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::NoOperations
         | Refusal::Level(_)
         | Refusal::Status(_)
+        | Refusal::StatusUnfit { .. }
         | Refusal::NoEvents
         | Refusal::KeepAndNew
         | Refusal::NeedsTable(_)
@@ -96,12 +97,16 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::UnknownDelivery(_)
         | Refusal::NotSet { .. }
         | Refusal::NoValue(_)
+        | Refusal::UnknownJob(_)
         | Refusal::NotWatched { .. }
         | Refusal::UnknownRole(_)
         | Refusal::NoLevel { .. }
         | Refusal::Dropped => ERRCODE_UNDEFINED_OBJECT,
         Refusal::PayloadGone(_)
         | Refusal::ReplayOfTest(_)
+        | Refusal::JobOfThisTransaction(_)
+        | Refusal::JobFailed(..)
+        | Refusal::NoWorker(..)
         | Refusal::ConditionLost { .. }
         | Refusal::ConditionOfAnother { .. }
         | Refusal::Disturbed { .. }
@@ -113,7 +118,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::SchemaGiven { .. } => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
         Refusal::ConditionUnfit { .. } => ERRCODE_INVALID_OBJECT_DEFINITION,
         Refusal::NotUtf8 | Refusal::VirtualColumn { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
-        Refusal::TooMany(_) => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+        Refusal::TooMany(_) | Refusal::TooManyJobs(_) => ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
         Refusal::Unwatchable { .. } => ERRCODE_WRONG_OBJECT_TYPE,
         Refusal::MayNotWatch { .. }
         | Refusal::MayNotCall(_)
@@ -235,6 +240,11 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
         Refusal::Status(_) => return Some(one_of(Status::ALL.map(Status::name))),
         Refusal::ReplayOfTest(_) => "Use webhook_test to send another one.",
         Refusal::PayloadGone(_) => "pg_webhook.log_retention says how long payloads are kept.",
+        Refusal::StatusUnfit { done: "replayed", .. } => {
+            "They are going to be sent anyway. webhook_replay sends one of them twice."
+        }
+        Refusal::JobOfThisTransaction(_) => "Call webhook_wait in a transaction after it.",
+        Refusal::TooManyJobs(_) => "webhook.jobs shows them; webhook_cancel_job ends one.",
         Refusal::TooMany(_) => "pg_webhook.max_webhooks sets the limit.",
         Refusal::ConditionUnfit { .. } => EACH_EVENT,
         Refusal::ConditionLost { .. } | Refusal::ConditionOfAnother { .. } => {

@@ -19,7 +19,9 @@ pub struct Found {
     pub xid: Xid8,
     /// What counts.
     pub row: Row,
-    /// Somebody has cancelled or replayed it.
+    /// It has been cancelled.
+    pub cancelled: bool,
+    /// Somebody has cancelled or replayed it, and webhook.closed says so.
     pub closed: bool,
 }
 
@@ -67,6 +69,7 @@ pub fn page(
             id: row.value("id"),
             xid: row.value("xid"),
             row: Row { webhook: row.value("webhook"), bytes, age: now.since(since), dead },
+            cancelled: row.value("cancelled"),
             closed: row.value("closed"),
         }
     };
@@ -88,7 +91,7 @@ pub fn shed(
     rows.iter().map(|row| row.value("id")).collect()
 }
 
-/// Ends dead letters, but for those that the ring still holds. Returns which ones.
+/// Ends dead letters, or what a job has cancelled, but for those that the ring still holds. Returns which ones.
 pub fn expire(session: &Session, deliveries: &[Delivery]) -> HashSet<DeliveryId> {
     if deliveries.is_empty() {
         return HashSet::new();

@@ -22,6 +22,8 @@
 //!   takes it out of its queue, moves it to the backlog and makes it due at infinity; this marks the row
 //!   as settled. What a thread has taken by then ends as it does, and if the receiver takes it the
 //!   delivery is delivered: it leaves the backlog, and the row in `webhook.closed` means nothing.
+//! * captured, pending, retrying or dead → **cancelled** as well by a job ([`jobs`]). What it covers is not sent, whether it is in the
+//!   memory, the ring or the backlog; from the ring it goes to the backlog, and there the row itself says that it is cancelled.
 //! * captured, pending or retrying → **cancelled** as well when its webhook is deleted. The deletion says it: what is
 //!   in the backlog is not touched, and what is not goes there.
 //!
@@ -48,11 +50,15 @@
 //!    ([`domain::ids`]); should one be there twice all the same, neither delivery is taken for the
 //!    other: the one that is read later is *renewed*, written once more under another id, and a row in
 //!    `webhook.closed` says so of what it was.
+//!
+//! What is in the ring and in the log is written once and not changed, but for erasing ([`jobs`]): then a row without body or answer
+//! takes the place of the one before. An empty body is one that has been erased.
 
 pub mod bounds;
 pub mod consequences;
 pub mod cursor;
 pub mod installation;
+pub mod jobs;
 pub mod pending;
 pub mod ring;
 pub mod walk;

@@ -69,6 +69,7 @@ fn event(row: Row<'_>, timeline: &Timeline, due: Timestamp, installation: &str) 
     Event {
         id,
         xid: row.value("xid"),
+        written: row.value("written"),
         webhook: row.value("webhook"),
         origin: Origin::Pending { slot: row.get("event_slot") },
         attempts: row.value::<i32>("attempts").unsigned_abs(),

@@ -156,10 +156,11 @@ pub fn read(
 }
 
 fn event(row: Row<'_>, window: u64, installation: &str) -> Event {
-    let id: DeliveryId = row.value("id");
+    let (id, xid): (DeliveryId, Xid8) = (row.value("id"), row.value("xid"));
     Event {
         id,
-        xid: row.value("xid"),
+        xid,
+        written: xid,
         webhook: row.value("webhook"),
         origin: Origin::Ring { slot: row.value("slot"), window },
         attempts: 0,

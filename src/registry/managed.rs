@@ -152,6 +152,20 @@ pub fn own_named(
     }
 }
 
+/// As [`name`], also by the uuid of one that has been deleted.
+///
+/// # Errors
+///
+/// As for [`find`].
+pub fn name_any(session: &Session, caller: &Caller, webhook: &str) -> Result<WebhookId, Refusal> {
+    let args = [arg(webhook), arg(caller.role)];
+    let rows = snapshot::with_latest(|| session.look_up(sql!("registry/find_deleted"), &args));
+    match rows.first() {
+        Some(row) => Ok(row.value("id")),
+        None => name(session, caller, webhook),
+    }
+}
+
 /// What a caller has named, as errors show it.
 fn shown(webhook: &str) -> String {
     webhook.chars().take(200).collect()

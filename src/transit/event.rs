@@ -56,6 +56,8 @@ pub struct Event {
     pub id: DeliveryId,
     /// Its transaction.
     pub xid: Xid8,
+    /// The transaction that has brought it into this database: that one, unless it was another database's.
+    pub written: Xid8,
     /// Whose it is.
     pub webhook: WebhookId,
     /// Where its row is.
@@ -87,7 +89,26 @@ pub struct Spill {
     pub window: u64,
 }
 
+/// What tells whether a job covers a delivery that is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its row.
+    pub id: DeliveryId,
+    /// Whose it is.
+    pub webhook: WebhookId,
+    /// The transaction that has brought it into this database.
+    pub written: Xid8,
+    /// There has been an attempt.
+    pub tried: bool,
+}
+
 impl Event {
+    /// As a job looks at it.
+    pub fn candidate(&self) -> Candidate {
+        let Self { id, webhook, written, .. } = *self;
+        Candidate { id, webhook, written, tried: self.attempts > 0 }
+    }
+
     /// As it is named where it is in the ring.
     pub fn spill(&self) -> Option<Spill> {
         self.origin.spill(self.id, self.xid)

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::event::{Event, Origin, Spill};
+use super::event::{Candidate, Event, Origin, Spill};
 use super::track::{Backlog, Track};
 use crate::moment::Moment;
 use crate::route::Route;
@@ -41,6 +41,8 @@ const MOST_SKIPPED: usize = 100;
 struct Delivery {
     webhook: WebhookId,
     xid: Xid8,
+    written: Xid8,
+    tried: bool,
     origin: Origin,
     first_attempt_at: Option<Timestamp>,
     since: Timestamp,
@@ -272,6 +274,21 @@ impl<Q: Queues> Schedule<Q> {
         self.give_up(delivery)
     }
 
+    /// The deliveries in memory, those under way among them: what a job looks at, the transaction and where it was read.
+    pub fn candidates(&self) -> impl Iterator<Item = (Candidate, Xid8, Origin)> {
+        self.deliveries.iter().map(|(id, it)| {
+            let Delivery { webhook, written, tried, xid, origin, .. } = *it;
+            (Candidate { id: *id, webhook, written, tried }, xid, origin)
+        })
+    }
+
+    /// The backlog of `webhook` holds what has been passed over, and may be sent now.
+    pub fn look_again(&mut self, webhook: WebhookId) {
+        if let Some(track) = self.tracks.get_mut(&webhook) {
+            track.look_again();
+        }
+    }
+
     /// Spilled events are about to be written, due at `clock`.
     pub fn spill_at(&mut self, clock: Timestamp) {
         self.tracks.values_mut().for_each(|track| track.waits_from(clock));
@@ -313,6 +330,8 @@ impl<Q: Queues> Schedule<Q> {
         let delivery = Delivery {
             webhook: event.webhook,
             xid: event.xid,
+            written: event.written,
+            tried: event.attempts > 0,
             origin: event.origin,
             first_attempt_at: event.first_attempt_at,
             since: event.since,

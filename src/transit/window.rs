@@ -223,6 +223,12 @@ impl Windows {
         moved.then_some(&self.settled)
     }
 
+    /// Whether all that `seen` sees has been read.
+    pub fn has_read(&self, seen: &Snapshot) -> bool {
+        let mut unread = self.open.iter().filter(|window| !window.is_read());
+        self.newest.sees_all_of(seen) && unread.all(|window| window.lower.sees_all_of(seen))
+    }
+
     /// Whether a window is not read to its end.
     pub fn unread(&self) -> bool {
         self.open.iter().any(|window| !window.scans.is_empty())

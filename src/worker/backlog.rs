@@ -11,6 +11,8 @@ use pgrx::prelude::*;
 use super::obstacle;
 use crate::pg::guc::Local;
 use crate::pg::table;
+use domain::key::DeliveryId;
+use domain::snapshot::Xid8;
 use transit::event::{Settlement, Spill};
 
 /// The time after which a locked backlog is tried again. Shorter, and new events wait more often, for up to [`PATIENCE`] each
@@ -138,6 +140,13 @@ impl Backlog {
     /// Nothing is kept in memory.
     pub(super) fn holds_nothing(&self) -> bool {
         self.settlements.is_empty() && self.spills.is_empty()
+    }
+
+    /// Some of what is kept is such an event of the ring.
+    pub(super) fn holds(&self, which: impl Fn(DeliveryId, Xid8) -> bool) -> bool {
+        let attempts = self.settlements.iter().map(|it| (it.attempt.delivery, it.attempt.xid));
+        let spills = self.spills.iter().map(|it| (it.id, it.xid));
+        attempts.chain(spills).any(|(id, xid)| which(id, xid))
     }
 
     /// No more may be.

@@ -17,6 +17,7 @@ use pgrx::prelude::*;
 
 use super::backlog::Backlog;
 use super::database::Database;
+use super::jobs::{Asked, Jobs};
 use super::ledger::{Facts, Ledger};
 use super::notices::Notices;
 use super::quarantine::Quarantine;
@@ -36,6 +37,7 @@ use crate::pg::{interrupt, settings};
 use crate::queue::cursor::{self, Start};
 use delivery::client::Client;
 use domain::clock::{Clock, Reading};
+use transit::event::Origin;
 use transit::pacing::Pacing;
 use transit::schedule::Schedule;
 
@@ -70,6 +72,7 @@ pub(super) struct Leader {
     quarantine: Quarantine,
     upkeep: Upkeep,
     notices: Notices,
+    jobs: Jobs,
     /// In a row.
     errors: u32,
     /// Since when it has been making its place free although it had work.
@@ -103,6 +106,7 @@ impl Leader {
             entry,
             database,
             upkeep: Upkeep::new(now, start.place, clock.read(now).time()),
+            jobs: Jobs::new(now),
             time: Time::new(clock, start.timeline),
             schedule,
             sender,
@@ -183,6 +187,7 @@ impl Leader {
         self.collect();
         if self.entry.take_cancelled() {
             self.reader.look_for_cancelled();
+            self.jobs.ask();
             self.pacing.hurry();
         }
         if self.leaving.is_none() && now >= self.next_poll() {
@@ -190,6 +195,7 @@ impl Leader {
             if unasked {
                 self.pacing.ask_nobody(now);
                 self.reader.look_for_cancelled();
+                self.jobs.ask();
             }
             // Taken in any case: whoever comes later wakes again.
             if self.entry.take_wake() {
@@ -211,6 +217,7 @@ impl Leader {
         self.ledger.mark(self.extension, now, reading)?;
         self.calm_down(now)?;
         self.rotate_ring(now)?;
+        self.work_on_jobs()?;
         self.database.remind(now);
         let backlog = self.ledger.backlog_mut();
         self.upkeep.work(self.extension, now, &self.time, &self.schedule, backlog)?;
@@ -303,6 +310,45 @@ impl Leader {
                 self.pacing.fall_behind();
             }
             Some(Rotation::NotDue) | None => {}
+        }
+        Ok(())
+    }
+
+    /// Has a job do something, if it is time.
+    fn work_on_jobs(&mut self) -> Result<(), TxnError> {
+        let next = self.jobs.next(Instant::now(), self.ledger.backlog());
+        let Some(at) = next.filter(|_| self.leaving.is_none()) else {
+            return Ok(());
+        };
+        if self.jobs.sends(at) && !self.database.is_here() {
+            self.jobs.rest(at);
+            return Ok(());
+        }
+        let unread = || self.schedule.candidates().filter(|(.., origin)| !origin.is_pending());
+        let found = match self.jobs.asks(at) {
+            None => (true, 0),
+            Some(Asked::Covered(scope, erases)) => {
+                let mut sending = self.schedule.candidates();
+                let waits = |origin: Origin| erases || !origin.is_pending();
+                let ready = self.reader.has_read(&scope.seen)
+                    && !sending.any(|(it, _, origin)| waits(origin) && self.jobs.covers(at, it))
+                    && !self.ledger.holds(|id, xid| scope.covers(id, xid));
+                (ready, 0)
+            }
+            Some(Asked::Read(webhook, seen)) => {
+                let ready =
+                    self.reader.has_read(seen) && !self.ledger.holds(|_, xid| seen.sees(xid));
+                (ready, unread().filter(|(it, ..)| it.webhook == webhook).count() as i64)
+            }
+        };
+        if !found.0 {
+            // It waits for what a poll reads, and nobody else may ask for one.
+            self.pacing.fall_behind();
+        }
+        let clock = self.time.now();
+        self.jobs.work(at, found, self.extension, clock, self.ledger.backlog_mut())?;
+        for webhook in self.jobs.take_left() {
+            self.schedule.look_again(webhook);
         }
         Ok(())
     }

@@ -173,6 +173,13 @@ impl Ledger {
             && self.backlog.holds_nothing()
     }
 
+    /// Some of what is to be written is such an event of the ring.
+    pub(super) fn holds(&self, which: impl Fn(DeliveryId, Xid8) -> bool + Copy) -> bool {
+        let attempts = self.settlements.iter().map(|it| (it.attempt.delivery, it.attempt.xid));
+        let spills = self.spills.iter().chain(&self.doubled).map(|it| (it.id, it.xid));
+        attempts.chain(spills).any(|(id, xid)| which(id, xid)) || self.backlog.holds(which)
+    }
+
     /// The backlog's table.
     pub(super) fn backlog(&self) -> &Backlog {
         &self.backlog

@@ -9,6 +9,7 @@ mod complaints;
 mod database;
 mod definitions;
 mod hint;
+mod jobs;
 mod known;
 mod launcher;
 mod leader;

@@ -70,6 +70,11 @@ impl Reader {
         self.windows.is_crowded()
     }
 
+    /// All that `seen` sees has been read.
+    pub(super) fn has_read(&self, seen: &Snapshot) -> bool {
+        self.windows.has_read(seen)
+    }
+
     /// All that has been read is settled.
     pub(super) fn is_done(&self) -> bool {
         self.windows.is_done()

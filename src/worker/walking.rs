@@ -13,6 +13,7 @@ use super::backlog::Backlog;
 use super::time::Time;
 use crate::host::txn::{self, TxnError};
 use crate::pg::identity::Extension;
+use crate::pg::settings;
 use crate::pg::spi::Session;
 use crate::queue::bounds::{self, Delivery};
 use crate::queue::walk::{self, Place};
@@ -227,9 +228,14 @@ impl Walking {
         let mut reached = HashMap::new();
         count(&mut reached, shed, &died, |reached| &mut reached.shed);
         // Not before that: somebody may have cancelled an event meanwhile, and then it takes no place of a dead letter.
-        let mut expired = Vec::new();
+        let (mut expired, mut forgotten) = (Vec::new(), Vec::new());
         for found in rows.iter().filter(|found| !found.closed) {
-            if died.contains(&found.id) {
+            if found.cancelled {
+                // It is kept as long as the log is.
+                if found.row.age >= settings::log_retention() {
+                    forgotten.push((found.id, found.xid));
+                }
+            } else if died.contains(&found.id) {
                 self.walk.died(found.row);
             } else if found.row.dead
                 && let Some(reason) = self.walk.judge(found.row, clock)
@@ -239,6 +245,7 @@ impl Walking {
         }
         let ended = bounds::expire(session, &deliveries(&expired));
         count(&mut reached, expired, &ended, |reached| &mut reached.expired);
+        bounds::expire(session, &forgotten);
         let reached: Vec<Reached> = reached.into_values().collect();
         health::reach(session, &reached);
         (last, reached)

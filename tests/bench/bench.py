@@ -13,6 +13,7 @@ HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
 
 import adversaries  # noqa: E402
+import bulk  # noqa: E402
 import figures  # noqa: E402
 import lists  # noqa: E402
 from harness.cluster import RUN, Cluster  # noqa: E402
@@ -49,13 +50,13 @@ def measure(measurements, quick):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("only", nargs="*", help="names of measurements; where left out, all but those of lists.py")
+    parser.add_argument("only", nargs="*", help="names of measurements; where left out, all but those of lists.py and bulk.py")
     only = parser.parse_args().only
     quick = bool(os.environ.get("QUICK"))
     began = time.monotonic()
     rows = []
     every = figures.ALL + adversaries.ALL
-    chosen = [m for m in every + lists.OWN if m.__name__ in only] if only else every
+    chosen = [m for m in every + lists.OWN + bulk.OWN if m.__name__ in only] if only else every
     for row in measure(chosen, quick):
         rows.append(row)
         print(line(row), flush=True)

@@ -73,7 +73,7 @@ def test_the_oldest_of_a_full_backlog_become_dead_letters_and_that_is_told(items
     assert len(items.cluster.log_lines('webhook "hook" has reached a bound', since)) == 1, "once an hour"
     items.run("SELECT webhook_resume('hook')")
     items.wait_for_status(3)
-    assert items.value("SELECT webhook_replay_all('hook')") == 4
+    assert items.job("webhook_replay_all('hook')") == 4
     items.wait_for_status(7)
     assert sorted(json.loads(r.body)["record"]["id"] for r in receiver.got()) == list(range(1, 8))
 

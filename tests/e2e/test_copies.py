@@ -289,7 +289,6 @@ def test_what_is_written_by_hand_in_a_copy_is_its_own(origin):
     """
     for name, user, statement in [
         ("one", db.owner, "SELECT webhook_replay(id) FROM webhook.deliveries"),
-        ("all", db.owner, "SELECT webhook_replay_all('hook', status => 'pending')"),
         ("moved", "postgres", moving),
     ]:
         copy_database(server, "origin", name)

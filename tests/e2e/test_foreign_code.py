@@ -173,7 +173,6 @@ PATHS = {
     "preview": "SELECT webhook_preview('hook', 'INSERT', '{{\"id\": 1}}')",
     "preview of an emit": "SELECT webhook_preview('hook', 'a.b', '1')",
     "replay": "SELECT webhook_replay(id) FROM webhook.deliveries",
-    "replay all": "SELECT webhook_replay_all('hook')",
 }
 
 

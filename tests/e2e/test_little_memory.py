@@ -36,8 +36,6 @@ STATEMENTS = {
     "test": f"SELECT error FROM webhook_test('things', {LONG_JSON})",
     "replay": "SELECT webhook_replay({dead})",
     "replay, transform": "SELECT webhook_replay({dead_shaped})",
-    "replay all": "SELECT webhook_replay_all('shaped')",
-    "replay all, transform's error": "SELECT webhook_replay_all('failing')",
     "sign": f"SELECT webhook_sign({LONG}, '{SECRET}', id => {LONG})",
     "verify": f"SELECT webhook_verify({LONG}, jsonb_build_object('x-truss-signature', repeat('a', 1000000)), '{SECRET}')",
     "verify, many headers": f"SELECT webhook_verify('{{}}', {HEADERS}, '{SECRET}')",

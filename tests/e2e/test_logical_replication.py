@@ -163,7 +163,8 @@ def test_a_subscriber_keeps_what_it_has(databases, receiver, kind):
 
     for _ in range(turns):
         turn(publisher.judge.connection, meanwhile=write)
-    publisher.run("SELECT webhook_replay_all('dead'), webhook_rotate_secret('hook'), webhook_pause('dead')")
+    publisher.job("webhook_replay_all('dead')")
+    publisher.run("SELECT webhook_rotate_secret('hook'), webhook_pause('dead')")
     publisher.run("SELECT webhook_cancel(id) FROM webhook.deliveries WHERE status IN ('pending', 'retrying')")
     publisher.run("SELECT webhook_delete('dead')")
     write()
@@ -312,8 +313,14 @@ def test_logical_decoding_sees_no_bodies(databases, receiver):
     db.run("SELECT webhook_cancel(id) FROM webhook.deliveries WHERE status = 'pending' AND webhook = 'paused'")
     wait_until(lambda: db.value("SELECT bool_and(settled) FROM webhook.closed"), "what is cancelled to be put away")
     db.run("SELECT webhook_replay(id) FROM webhook.deliveries WHERE status = 'delivered'")
-    assert db.value("SELECT webhook_replay_all('dead')") == 2
-    db.wait_for_status(4, webhook="hook")
+    assert db.job("webhook_replay_all('dead')") == 2
+    assert db.job("webhook_replay_all('hook', status => 'delivered')") == 4
+    assert db.job("webhook_replay_all('paused', status => 'cancelled')") == 2
+    assert db.job("webhook_cancel_all('paused')") == 2
+    path = f'$.** ? (@ like_regex "{MARK}")'
+    assert db.job("webhook_erase('paused', path => %s::jsonpath)", path) > 0
+    assert db.job("webhook_erase('retried')") > 0
+    db.wait_for_status(8, webhook="hook")
     db.wait_for_status(4, "dead")
     db.run("SELECT webhook_update('hook', headers => %s::jsonb)", json.dumps({"X-Other": MARK}))
     for _ in range(SLOTS):

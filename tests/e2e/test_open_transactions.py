@@ -13,7 +13,7 @@ CHANGES = {
     "rename": "SELECT webhook_update('hook', name => 'other name')", "test": "SELECT webhook_test('hook')",
     "cancel": "SELECT webhook_cancel(max(id)) FROM webhook.deliveries WHERE webhook = 'hook'",
     "replay": "SELECT webhook_replay(max(id)) FROM webhook.deliveries WHERE webhook = 'hook'",
-    "replay_all": "SELECT webhook_replay_all('hook', status => 'pending')",
+    "replay_all": "SELECT webhook_replay_all('hook')", "cancel_all": "SELECT webhook_cancel_all('hook')",
     "grant": "SELECT webhook_grant('pg_monitor', 'viewer')",
 }
 

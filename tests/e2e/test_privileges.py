@@ -397,6 +397,8 @@ def everyday(db, connection, receiver, table):
         "SELECT webhook_resume('shadowed')", "SELECT webhook_test('shadowed')",
         f"SELECT webhook_replay({delivery})", f"SELECT webhook_cancel({delivery})",
         "SELECT webhook_replay_all('shadowed')", "SELECT webhook_replay_all('shadowed', status => 'delivered')",
+        "SELECT webhook_cancel_all('shadowed')", "SELECT webhook_wait(max(id)) FROM webhook.jobs",
+        "SELECT webhook_cancel_job(max(id)) FROM webhook.jobs", "SELECT j FROM webhook.jobs AS j",
         *(f"SELECT v FROM webhook.{view} AS v" for view in (*VIEWS, "worker")),
         "SELECT webhook_delete('shadowed')",
     ):

@@ -13,15 +13,16 @@ READERS = {
     "test": "SELECT status_code FROM webhook_test('hook')",
     "replay": "SELECT webhook_replay(max(id)) FROM webhook.deliveries WHERE status = 'delivered' AND event_type = 'INSERT'",
     "replay_all": "SELECT webhook_replay_all('hook', status => 'delivered')",
+    "cancel_all": "SELECT webhook_cancel_all('hook')",
     "check": "SELECT count(*) FROM webhook_check('hook')",
     "log": "SELECT count(*) FROM webhook_log('hook')",
     "all of the log": "SELECT count(*) FROM webhook_log()",
 }
-VIEWS = ("webhooks", "deliveries", "attempts", "dead_letters", "stats", "worker")
+VIEWS = ("webhooks", "deliveries", "attempts", "dead_letters", "stats", "worker", "jobs")
 READERS |= {view: f"SELECT count(*) FROM webhook.{view}" for view in VIEWS}
 
 #: Of these the database has to be writable.
-WRITERS = ("invoke", "test", "replay", "replay_all")
+WRITERS = ("invoke", "test", "replay", "replay_all", "cancel_all")
 
 #: As SELECT and as INSERT take them, and a moment's test for a unique key.
 HARMLESS = {"AccessShareLock", "RowShareLock", "RowExclusiveLock"}

@@ -3,11 +3,11 @@
 WITH original AS (
     SELECT e.webhook, e.event_type, e.schema_name, e.table_name, e.event_id, e.payload
     FROM webhook.event AS e
-    WHERE e.xid = $2::text::xid8 AND e.id = $1
+    WHERE e.xid = $2::text::xid8 AND e.id = $1 AND e.payload <> ''
     UNION ALL
     SELECT p.webhook, p.event_type, p.schema_name, p.table_name, p.event_id, p.payload
     FROM webhook.pending AS p
-    WHERE p.id = $1 AND p.xid = $2::text::xid8
+    WHERE p.id = $1 AND p.xid = $2::text::xid8 AND p.payload <> ''
     LIMIT 1
 ), replay AS (
     SELECT

@@ -15,4 +15,4 @@ FROM (
 ) AS d
 JOIN webhook.owned AS w ON w.id = d.webhook
 CROSS JOIN webhook.installation AS i
-WHERE d.failure IS NOT NULL
+WHERE d.failure IS NOT NULL AND d.payload <> ''

@@ -1,5 +1,5 @@
 -- What deleted webhooks have left: their waiting events after the retention, and their names after
--- another one, when nothing is left in the backlog. And cancelled and replayed deliveries, after the
+-- another one, when nothing is left in the backlog. And cancelled and replayed deliveries, and jobs, after the
 -- retention. All of that not as long as the ring holds the events. $2 in the time of the queue.
 WITH old AS (
     SELECT
@@ -24,6 +24,8 @@ WITH old AS (
     RETURNING c.delivery, c.xid
 ), gone AS (
     DELETE FROM webhook.pending AS p USING closed AS c WHERE p.id = c.delivery AND p.xid = c.xid
+), job AS (
+    DELETE FROM webhook.job AS j WHERE j.ended_at < $2 - make_interval(secs => $1)
 ), health AS (
     -- In the worker's session foreign keys do nothing.
     DELETE FROM webhook.health AS h USING old WHERE h.webhook = old.id AND old.forgotten

@@ -1,4 +1,4 @@
--- Dead letters $1 of transactions $2 end. Not those whose events the ring still holds: nothing would tell there that they are
+-- Dead letters $1 of transactions $2, and what jobs have cancelled, end. Not those whose events the ring still holds: nothing would tell there that they are
 -- dead. Nor those that somebody has replayed or cancelled, which go with the log.
 DELETE FROM webhook.pending AS p
 USING unnest($1, $2) AS u (id, xid)

@@ -5,6 +5,9 @@ WITH pending AS (
 ), walk AS (
     -- It has counted them.
     DELETE FROM webhook.walk
+), job AS (
+    -- They were for what came along.
+    DELETE FROM webhook.job AS j WHERE j.caller < $1 AND j.result IS NULL
 )
 DELETE FROM webhook.closed AS c
 WHERE c.xid < $1

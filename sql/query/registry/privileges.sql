@@ -27,7 +27,7 @@ WITH member AS (
     JOIN pg_class AS c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
     WHERE c.relnamespace = 'webhook'::regnamespace
       AND c.relname IN (
-          'webhooks', 'deliveries', 'attempts', 'dead_letters', 'stats', 'metrics', 'worker', 'workers', 'unfinished'
+          'webhooks', 'deliveries', 'attempts', 'dead_letters', 'stats', 'metrics', 'jobs', 'worker', 'workers', 'unfinished'
       )
     UNION ALL
     SELECT

@@ -66,6 +66,10 @@ impl<Q: Queues> Schedule<Q> {
         let mut free = claim.room;
         let mut doubled = None;
         for (next_at, event) in found {
+            // It was clear that it is not to be sent.
+            if event.body.is_none() {
+                continue;
+            }
             if let Some(known) = self.deliveries.get(&event.id) {
                 if known.xid != event.xid {
                     doubled.get_or_insert(next_at);

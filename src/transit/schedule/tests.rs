@@ -115,6 +115,7 @@ fn route(webhook: i32) -> Route<usize> {
 
 fn event(id: i64, webhook: i32) -> Event {
     Event {
+        written: Xid8(7),
         id: DeliveryId(id),
         xid: Xid8(7),
         webhook: WebhookId(webhook),

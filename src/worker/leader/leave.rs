@@ -35,6 +35,7 @@ impl Leader {
         self.ledger.is_empty()
             && !self.pacing.is_behind()
             && !self.has_work()
+            && self.jobs.is_empty()
             && !self.entry.is_woken()
             && !self.entry.is_asked()
             && !self.sender.has_outcomes()
@@ -108,6 +109,9 @@ impl Leader {
         let rotation = txn::run(c"looks when the log is to be cut", self.extension, |session| {
             retention::due_in(session, time)
         })?;
+        if !self.jobs.is_empty() {
+            return Ok(Some(Duration::ZERO));
+        }
         let (now, clock) = (Instant::now(), self.time.now());
         let unfinished =
             self.pacing.is_behind() || !self.schedule.is_empty() || !self.reader.is_done();

@@ -38,6 +38,9 @@ impl Leader {
                 self.read_definitions(session);
             }
             let free = self.ledger.backlog_mut().acquire(Instant::now());
+            if self.jobs.look(session, Instant::now()) {
+                self.withdraw();
+            }
             self.reader.cancel(session, &mut self.schedule, &mut self.ledger, free);
             if free && self.database.is_switched_on() {
                 self.claim(session);
@@ -54,6 +57,15 @@ impl Leader {
             definitions::set_changed();
         }
         result
+    }
+
+    /// What jobs keep from being sent leaves the memory, unless it is under way.
+    fn withdraw(&mut self) {
+        let kept = self.schedule.candidates().filter(|(it, ..)| self.jobs.keeps(*it));
+        let kept: Vec<_> = kept.map(|(it, xid, _)| (it.id, xid)).collect();
+        let now = Instant::now();
+        let withdrawn = kept.iter().filter_map(|(id, xid)| self.schedule.withdraw(*id, *xid, now));
+        self.ledger.spill(withdrawn.collect::<Vec<_>>());
     }
 
     fn read_definitions(&mut self, session: &Session) {
@@ -92,7 +104,8 @@ impl Leader {
             return;
         }
         let (timeline, id) = (self.time.timeline(), self.database.id());
-        let found = pending::claim(session, timeline, &mut claims, clock, id);
+        let mut found = pending::claim(session, timeline, &mut claims, clock, id);
+        self.jobs.keep(found.iter_mut().flatten().map(|(_, event)| event));
         let rows: usize = found.iter().map(Vec::len).sum();
         debug!("{rows} due events of {} webhooks, from the backlog", claims.len());
         let mut exhausted = Vec::new();
@@ -132,6 +145,7 @@ impl Leader {
         let skip = || self.schedule.spilling(now);
         let mut page =
             self.reader.read(session, fresh, self.may_read_on(), skip, self.database.id())?;
+        self.jobs.keep(page.events.iter_mut());
         if page.window == RECOVERY {
             // From the backlog, in this run.
             let delivered = self.ledger.unlogged();

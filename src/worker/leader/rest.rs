@@ -45,6 +45,9 @@ impl Leader {
                 || self.sender.has_many_outcomes()
                 || push == Some(Duration::ZERO);
             let end = if hurry { next } else { next.max(self.next_poll()) };
+            // Jobs do not wait for events.
+            let jobs = self.jobs.due_in(now, self.ledger.backlog()).map(|wait| now + wait);
+            let end = jobs.map_or(end, |due| end.min(next.max(due)));
             let left = end.saturating_duration_since(now);
             if left.is_zero() {
                 return;
@@ -93,13 +96,16 @@ impl Leader {
         let room = (self.reads() && self.reader.has_unread()).then_some(HANGING);
         let upkeep = self.upkeep.due_in(now, self.ledger.backlog());
         let notices = self.notices.due_in(now);
-        let times = [unasked, self.flush_in(now), claims, push, room, upkeep, notices];
+        let jobs = self.jobs.due_in(now, self.ledger.backlog());
+        let times = [unasked, self.flush_in(now), claims, push, room, upkeep, notices, jobs];
         times.into_iter().flatten().min().unwrap_or(interval)
     }
 
     /// The ring is read.
     pub(super) fn reads(&self) -> bool {
-        self.database.is_switched_on() || self.upkeep.is_draining()
+        self.database.is_switched_on()
+            || self.upkeep.is_draining()
+            || self.jobs.reads(|seen| self.reader.has_read(seen))
     }
 
     /// There is something to read and room for it.

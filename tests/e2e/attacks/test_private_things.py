@@ -141,6 +141,7 @@ FUNCTIONS = [
     "webhook_watch('hook', 'tabler.t')", "webhook_unwatch('hook', 'tabler.t')", "webhook_pause('hook')",
     "webhook_resume('hook')", "webhook_test('hook')", "webhook_preview('hook', 'INSERT', '{}')",
     "webhook_rotate_secret('hook')", "webhook_replay(1)", "webhook_replay_all('hook')", "webhook_cancel(1)",
+    "webhook_cancel_all('hook')", "webhook_wait(1)", "webhook_cancel_job(1)",
     "webhook_invoke('hook', ROW(1))",
 ]
 

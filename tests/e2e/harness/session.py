@@ -16,3 +16,8 @@ class Session:
     def value(self, statement, *arguments):
         row = self.run(statement, *arguments).fetchone()
         return row and row[0]
+
+    def job(self, call, *arguments):
+        """What a job comes to that `call` asks for, at its end."""
+        number = self.value(f"SELECT {call}", *arguments)
+        return self.value("SELECT webhook_wait(%s)", number)

@@ -99,11 +99,11 @@ def test_replay_all(orders, receiver):
     orders.run("INSERT INTO orders VALUES (2, 'Bob', 1), (3, 'Cyd', 2)")
     orders.wait_for_status(2, "dead")
     receiver.default(reply(200))
-    count = "SELECT webhook_replay_all('hook', since => now() - %s::interval, until => now(), status => %s)"
-    assert orders.value(count, "0", "dead") == 0
-    assert orders.value(count, "1 hour", "dead") == 2
+    call = "webhook_replay_all('hook', since => now() - %s::interval, until => now(), status => %s)"
+    assert orders.job(call, "0", "dead") == 0
+    assert orders.job(call, "1 hour", "dead") == 2
     orders.wait_for_status(3)
-    assert orders.value(count, "1 hour", "delivered") == 3
+    assert orders.job(call, "1 hour", "delivered") == 3
     orders.wait_for_status(6)
 
 

@@ -1,0 +1,48 @@
+-- The next $3 deliveries in the backlog of webhook $2 behind id $4, fewer where their bodies are more than $5 bytes: those that job
+-- $1 covers, at stages $6, are never due again, which they are at $7. Not by UPDATE, which shows bodies to logical decoding. Those
+-- that somebody has cancelled are left to what settles them. Returns how many it has looked at, the last of them, and how many it
+-- has cancelled.
+WITH page AS (
+    SELECT p.id, p.xid, p.stage, coalesce(p.imported, p.xid) AS written
+    FROM (
+        SELECT q.*, sum(octet_length(q.payload)) OVER (ORDER BY q.id) - octet_length(q.payload) AS before
+        FROM (
+            SELECT r.id, r.xid, r.imported, r.stage, r.payload
+            FROM webhook.pending AS r
+            WHERE r.webhook_id = (SELECT w.uuid FROM webhook.webhook AS w WHERE w.id = $2)
+              AND r.id > $4
+              AND r.id < (SELECT j."end" FROM webhook.job AS j WHERE j.id = $1)
+            ORDER BY r.id
+            LIMIT $3
+        ) AS q
+    ) AS p
+    WHERE p.before < $5
+), covered AS (
+    SELECT p.id, p.xid
+    FROM page AS p
+    CROSS JOIN webhook.job AS j
+    WHERE j.id = $1
+      AND p.stage = ANY ($6)
+      AND (pg_visible_in_snapshot(p.written, j.seen) OR p.written = j.caller)
+      AND (SELECT true FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid) IS NULL
+), shelved AS (
+    DELETE FROM webhook.pending AS p
+    USING covered AS u
+    WHERE p.id = u.id AND p.xid = u.xid
+    RETURNING
+        p.webhook, p.webhook_id, 'infinity'::timestamptz AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts,
+        3::smallint AS stage,
+        p.status_code, p.duration_us, p.error, p.error_class, p.response_body,
+        p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key, p.imported,
+        $7 AS dead_at
+), put AS MATERIALIZED (
+    SELECT shelved.id, webhook.put('pending', shelved) FROM shelved
+)
+SELECT
+    (SELECT count(*) FROM page) AS seen_rows,
+    NULL::xid8 AS place_xid,
+    (SELECT max(p.id) FROM page AS p) AS place,
+    NULL::integer AS wanted,
+    (SELECT count(*) FROM put) AS done,
+    0::bigint AS bytes,
+    0::bigint AS skipped

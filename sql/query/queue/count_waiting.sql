@@ -1,0 +1,15 @@
+-- The next $2 deliveries in the backlog of webhook $1 behind id $3: how many, the last of them, and how many of them wait, with how many
+-- bytes of bodies.
+SELECT
+    count(*) AS seen_rows,
+    max(p.id) AS place,
+    count(*) FILTER (WHERE p.stage < 2) AS waiting,
+    coalesce(sum(octet_length(p.payload)) FILTER (WHERE p.stage < 2), 0)::bigint AS bytes
+FROM (
+    SELECT r.id, r.stage, r.payload
+    FROM webhook.pending AS r
+    WHERE r.webhook_id = (SELECT w.uuid FROM webhook.webhook AS w WHERE w.id = $1)
+      AND r.id > $3
+    ORDER BY r.id
+    LIMIT $2
+) AS p
