@@ -140,7 +140,7 @@ $$brings the caller's webhooks to what a configuration says, as webhook_export r
   that the configuration does not have, if webhook_apply has made them. dry_run: changes and locks nothing.
   Secrets are not in it: secret, and the values of headers, are names of settings of the session that hold them. Where none is named, a
   new webhook gets a secret, and a header keeps its value (null).
-Example: SELECT * FROM webhook_apply('{"webhooks": {"new-orders": {"url": "https://example.com/hook", "tables": {"orders": {"events": ["INSERT"]}}}}}', dry_run => true)$$;
+Example: SELECT * FROM webhook_apply(webhook_export(), dry_run => true)$$;
 
 CREATE FUNCTION webhook_export() RETURNS jsonb
     LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_export_wrapper';

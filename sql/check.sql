@@ -455,7 +455,7 @@ FROM (
         'transform',
         t.bar,
         pg_catalog.format(
-            'Events become dead letters, which %1$s.webhook_replay_all transforms again. %1$s.webhook_update names another'
+            'Events become dead letters, which %1$s.webhook_replay transforms again. %1$s.webhook_update names another'
             ' transform.',
             f.name
         )

@@ -177,7 +177,7 @@ CROSS JOIN LATERAL (
         'transform',
         -- Not by what: that can hold parts of a row, which whoever monitors is not to see.
         pg_catalog.format('the transform fails, the last time at %s', pg_catalog.date_trunc('second', d.created_at)),
-        'Its events become dead letters, with the error. When it is mended, SELECT %1$s.webhook_replay_all(%2$L::text) transforms and sends them.'
+        'Its events become dead letters, with the error. When it is mended, SELECT %1$s.webhook_replay(id) FROM webhook.dead_letters WHERE webhook_id = %2$L transforms and sends them.'
     WHERE d.failure IS NOT NULL
     UNION ALL
     SELECT

@@ -61,7 +61,7 @@ DECLARE
 BEGIN
     BEGIN
         -- a character that jsonb does not have
-        document := replace(body, '\u0000', '\ufffd')::jsonb;
+        document := replace(body, E'\\u0000', E'\\ufffd')::jsonb;
     EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
         RETURN NULL;
     END;

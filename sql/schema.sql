@@ -200,10 +200,10 @@ CREATE TABLE webhook.metric (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE webhook.metric IS 'private: what the worker has counted of a webhook''s deliveries';
 
--- Insert-only for users, so that none of their open transactions makes the worker wait: what had been counted when somebody reset it.
--- The last one counts.
+-- What had been counted when somebody reset it; the last one counts. The worker reads none of it and no row here locks another, so that
+-- no open transaction of a user makes it wait.
 CREATE TABLE webhook.metric_reset (
-    webhook         integer REFERENCES webhook.webhook ON DELETE CASCADE,
+    webhook         integer,
     reset_at        timestamptz NOT NULL,
     -- null where nothing had been counted
     attempts        bigint,

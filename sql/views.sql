@@ -249,8 +249,9 @@ CREATE VIEW webhook.jobs WITH (security_barrier) AS
 SELECT
     j.id,
     j.kind,
-    w.uuid AS webhook_id,
-    w.name AS webhook,
+    -- not to whom it does not belong any more
+    CASE WHEN v.id IS NOT NULL THEN w.uuid END AS webhook_id,
+    CASE WHEN v.id IS NOT NULL THEN w.name END AS webhook,
     j.since,
     j.until,
     j.status,

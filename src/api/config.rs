@@ -67,6 +67,9 @@ struct Named {
     value: Option<String>,
 }
 
+/// What there is no value of: jsonb knows others as well.
+const READABLE: &str = "an object of less than 128 levels, with numbers that a double holds";
+
 /// Reads one, in the order of the names of its webhooks. To be called as the caller.
 ///
 /// Raises an error for the first value that is refused.
@@ -74,7 +77,7 @@ pub fn read(text: &str) -> Vec<Entry> {
     let webhooks = within("configuration", || {
         bounded("config", text, LARGEST)?;
         memory::ensure(text.len() * ROOM_FOR_A_BYTE);
-        let document: Value = serde_json::from_str(text).map_err(|_| not("config", "an object"))?;
+        let document: Value = serde_json::from_str(text).map_err(|_| not("config", READABLE))?;
         let Value::Object(mut document) = document else {
             return Err(not("config", "an object"));
         };
@@ -281,7 +284,8 @@ impl Entry {
         let values = Value::Object(values);
         header::parse(&values)?;
         let secret = self.secret.as_ref().and_then(|named| named.value.as_deref());
-        if let (None, None, Some(named)) = (secret, before, &self.secret) {
+        let signs = before.is_some_and(Document::signs);
+        if let (None, false, Some(named)) = (secret, signs, &self.secret) {
             return Err(missing("secret", Some(named)));
         }
         names.secret = self.secret.as_ref().map(|named| named.setting.clone());
@@ -294,7 +298,8 @@ impl Entry {
 
 fn missing(key: &str, named: Option<&Named>) -> Refusal {
     match named {
-        Some(named) => Refusal::NotSet { key: shown(key), setting: named.setting.clone() },
+        // Not the setting: what is written in its place may be a secret.
+        Some(_) => Refusal::NotSet(shown(key)),
         None => Refusal::NoValue(shown(key)),
     }
 }

@@ -120,6 +120,8 @@ fn nobody_comes(session: &Session, kind: Kind) -> Option<&'static str> {
     }
     match board::find(server::database()).map(|entry| entry.state()) {
         Some(State::VersionMismatch) => Some("the extension has another version than the library"),
+        Some(State::NoSlot) => Some("no background worker slot is free"),
+        _ if !board::has_launcher() => Some("the launcher of pg_webhook has not begun"),
         None if board::is_full() => Some("the server has no place for another one"),
         _ => None,
     }

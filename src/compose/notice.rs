@@ -12,6 +12,9 @@ use domain::envelope::Kind;
 use domain::event;
 use domain::key::WebhookId;
 
+/// Deliveries have been given up.
+pub const DEAD: &str = "pg_webhook.delivery.dead";
+
 /// Makes an event of `event_type` about a webhook, which holds what `about` has beside its name and id. Returns the name, unless it has
 /// been deleted.
 pub fn tell(
@@ -23,6 +26,10 @@ pub fn tell(
     let rows = session.look_up(sql!("compose/hearers"), &[arg(webhook)]);
     let first = rows.first()?;
     let name: String = first.value("name");
+    // Two that hear of each other would make dead letters of each other for ever.
+    if event_type == DEAD && first.value("only_hears") {
+        return Some(name);
+    }
     let mut data = Map::new();
     data.insert("webhook_id".to_owned(), Value::String(first.value("uuid")));
     data.insert("webhook".to_owned(), Value::String(name.clone()));

@@ -132,13 +132,8 @@ pub enum Refusal {
     #[error("\"{0}\" does not name a setting")]
     NotASetting(String),
     /// A secret that is named and not there.
-    #[error("setting \"{setting}\", which \"{key}\" names, is not set")]
-    NotSet {
-        /// What names it.
-        key: String,
-        /// The setting.
-        setting: String,
-    },
+    #[error("the setting that \"{0}\" names is not set")]
+    NotSet(String),
     /// A header of which nothing says what it is.
     #[error("header \"{0}\" has no value")]
     NoValue(String),

@@ -95,7 +95,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         Refusal::AmbiguousWebhook(_) => ERRCODE_AMBIGUOUS_FUNCTION,
         Refusal::UnknownWebhook(_)
         | Refusal::UnknownDelivery(_)
-        | Refusal::NotSet { .. }
+        | Refusal::NotSet(_)
         | Refusal::NoValue(_)
         | Refusal::UnknownJob(_)
         | Refusal::NotWatched { .. }
@@ -178,7 +178,7 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
         Refusal::NotASetting(_) => {
             "Secrets are not written in a configuration. It has the name of a setting that holds one when it is applied, such as app.secret."
         }
-        Refusal::NotSet { .. } => {
+        Refusal::NotSet(_) => {
             "SET or PGOPTIONS gives it a value. ALTER ROLE .. SET would show it to everybody."
         }
         Refusal::NoValue(_) => {

@@ -26,6 +26,9 @@ const PAGE_BYTES: i64 = 1024 * 1024;
 /// The same of events of the ring, of which most are passed over.
 const RING_PAGE: i64 = 1_000;
 
+/// Of these so many are looked into and erased at once: writing each anew, with its attempts, takes longer than all else of a job.
+const ERASED: i64 = 50;
+
 /// Stages of deliveries in the backlog, see `sql/queue.sql`, that are one of these statuses.
 fn stages(status: Option<Status>) -> Vec<i16> {
     match status {
@@ -299,14 +302,14 @@ impl Job {
         let (id, after, bytes) = (arg(self.id), arg(place.after), arg(PAGE_BYTES));
         let rows = match self.webhook_at(place) {
             Some(webhook) => {
-                let most = arg(most.clamp(1, PAGE));
+                let most = arg(most.clamp(1, ERASED));
                 let args = [id, arg(webhook), most, after, bytes, arg(now)];
                 session.run(sql!("queue/erase_backlog_page"), &args)
             }
             None if self.webhooks.is_empty() => return Page::LAST,
             None => {
                 let most = arg(most.clamp(1, RING_PAGE));
-                let args = [id, most, after, bytes, arg(place.xid)];
+                let args = [id, most, after, bytes, arg(place.xid), arg(ERASED)];
                 session.run(sql!("queue/erase_ring_page"), &args)
             }
         };

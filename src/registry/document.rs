@@ -38,6 +38,8 @@ pub struct Document {
     tables: Map<String, Value>,
     /// Those of them of which a trigger is missing, or not as it was made.
     unsound: Vec<pg_sys::Oid>,
+    /// What it watches that has been dropped.
+    lost: Vec<String>,
     headers: Value,
     secret: Option<Secret>,
     /// A configuration has made it.
@@ -103,6 +105,7 @@ fn document(row: Row<'_>) -> Document {
         settings: object("settings"),
         tables: object("tables"),
         unsound: row.value("unsound"),
+        lost: row.value("lost"),
         headers: Value::Object(object("headers")),
         secret: row.get::<String>("signing_key").and_then(|key| Secret::parse(&key).ok()),
         applied: row.value("applied"),
@@ -203,6 +206,11 @@ impl Wanted {
                 changes.insert(target.table.clone(), change(from.unwrap_or(&Value::Null), &to));
             }
         }
+        for table in before.lost.iter().filter(|lost| !before.tables.contains_key(*lost)) {
+            if !self.tables.iter().any(|target| target.table == *table) {
+                changes.insert(table.clone(), change(&Value::from("dropped"), &Value::Null));
+            }
+        }
         for (table, from) in &before.tables {
             if !self.tables.iter().any(|target| target.table == *table) {
                 changes.insert(table.clone(), change(from, &Value::Null));
@@ -231,6 +239,11 @@ impl Document {
     /// Whether it signs with that secret, as the newest.
     pub fn has_secret(&self, secret: &Secret) -> bool {
         self.secret.as_ref() == Some(secret)
+    }
+
+    /// Whether it signs with any secret.
+    pub fn signs(&self) -> bool {
+        self.secret.is_some()
     }
 
     /// A setting that is a text.

@@ -12,9 +12,10 @@ use domain::key::{DeliveryId, WebhookId};
 /// told late.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// How many are told at once, each of which can become some events. With more, others wait longer; what is left is told in the
-/// next turn.
-const AT_ONCE: usize = 20;
+/// How many are told at once, each of which can become some events, and the time between. With more, and with less between them,
+/// deliveries wait for it where many webhooks fail at the same moment; otherwise these are told later.
+const AT_ONCE: usize = 5;
+const SPACING: Duration = Duration::from_millis(100);
 
 /// Webhooks of which it is remembered what has been told. Beyond that those of which nothing is to be told are forgotten.
 const MOST: usize = 10_000;
@@ -65,6 +66,8 @@ struct State {
     disabled: bool,
     /// As it was told.
     told_failing: bool,
+    /// A turn has been seen in this run.
+    turned: bool,
     failing_at: Option<Instant>,
     recovered_at: Option<Instant>,
     dead_at: Option<Instant>,
@@ -128,15 +131,17 @@ pub struct Notices {
 impl Notices {
     /// Its endpoint has turned, by an attempt that ended with `error` if that failed. What another run has found is not told again.
     pub fn turned(&mut self, webhook: WebhookId, turn: Turn, error: &str, now: Instant) {
-        let known = self.states.contains_key(&webhook);
-        self.change(webhook, now, |state| match turn {
-            Turn::Failing(failures) => {
-                state.told_failing |= !known && failures > FAILS_AT;
-                state.failing = Some((failures, error.to_owned()));
-            }
-            Turn::Recovered => {
-                state.told_failing |= !known;
-                state.failing = None;
+        self.change(webhook, now, |state| {
+            let known = std::mem::replace(&mut state.turned, true);
+            match turn {
+                Turn::Failing(failures) => {
+                    state.told_failing |= !known && failures > FAILS_AT;
+                    state.failing = Some((failures, error.to_owned()));
+                }
+                Turn::Recovered => {
+                    state.told_failing |= !known;
+                    state.failing = None;
+                }
             }
         });
     }
@@ -204,7 +209,8 @@ impl Notices {
         all.sort_by_key(|(at, ..)| *at);
         let due = all.iter().take(AT_ONCE).take_while(|(at, ..)| *at <= now).count();
         let later = all.split_off(due);
-        self.next = later.first().map(|(at, ..)| *at);
+        let soonest = if due > 0 { now + SPACING } else { now };
+        self.next = later.first().map(|(at, ..)| (*at).max(soonest));
         for (_, webhook, notice) in &all {
             if let Some(state) = self.states.get_mut(webhook) {
                 state.told(notice, now);
@@ -300,13 +306,15 @@ mod tests {
         for number in 0..MOST as i32 + 5 {
             notices.paused(WebhookId(number), None, Some("410".to_owned()), begin);
         }
-        let mut told = 0;
-        while notices.due_in(begin) == Some(Duration::ZERO) {
-            let some = notices.take(begin).len();
-            assert!(some <= AT_ONCE);
+        let (mut told, mut now) = (0, begin);
+        while let Some(wait) = notices.due_in(now) {
+            now += wait;
+            let some = notices.take(now).len();
+            assert!(some <= AT_ONCE && notices.take(now).is_empty());
             told += some;
         }
         assert_eq!(told, MOST + 5);
+        let begin = now;
         notices.disabled(HOOK, after(begin, 61));
         assert_eq!(notices.states.len(), 1);
     }

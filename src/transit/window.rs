@@ -229,6 +229,12 @@ impl Windows {
         self.newest.sees_all_of(seen) && unread.all(|window| window.lower.sees_all_of(seen))
     }
 
+    /// Whether all that this transaction has written has been read.
+    pub fn has_read_of(&self, xid: Xid8) -> bool {
+        let mut unread = self.open.iter().filter(|window| !window.is_read());
+        self.newest.sees(xid) && unread.all(|window| window.lower.sees(xid))
+    }
+
     /// Whether a window is not read to its end.
     pub fn unread(&self) -> bool {
         self.open.iter().any(|window| !window.scans.is_empty())

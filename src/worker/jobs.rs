@@ -20,6 +20,7 @@ use pgrx::prelude::*;
 
 use super::backlog::Backlog;
 use super::obstacle;
+use super::reader::Reader;
 use crate::host::txn::{self, TxnError};
 use crate::host::wake;
 use crate::pg::debug::debug;
@@ -230,10 +231,10 @@ impl Jobs {
     }
 
     /// Something is to be read for them, although nothing is sent.
-    pub(super) fn reads(&self, has_read: impl Fn(&Snapshot) -> bool) -> bool {
+    pub(super) fn reads(&self, reader: &Reader) -> bool {
         self.tasks.iter().any(|task| match task.job.kind.guards() {
-            true => !has_read(&task.job.scope.seen),
-            false => task.rooms.counting().is_some_and(|(_, written)| !has_read(written)),
+            true => !reader.has_read_scope(&task.job.scope),
+            false => task.rooms.counting().is_some_and(|(_, written)| !reader.has_read(written)),
         })
     }
 

@@ -330,7 +330,7 @@ impl Leader {
             Some(Asked::Covered(scope, erases)) => {
                 let mut sending = self.schedule.candidates();
                 let waits = |origin: Origin| erases || !origin.is_pending();
-                let ready = self.reader.has_read(&scope.seen)
+                let ready = self.reader.has_read_scope(scope)
                     && !sending.any(|(it, _, origin)| waits(origin) && self.jobs.covers(at, it))
                     && !self.ledger.holds(|id, xid| scope.covers(id, xid));
                 (ready, 0)

@@ -444,6 +444,7 @@ impl Ledger {
             metric::add(session, &tallies);
             left(session);
         })?;
+        self.unlogged.logged();
         self.tallies.count(&[], &tallies, Instant::now());
         Ok(())
     }

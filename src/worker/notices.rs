@@ -32,7 +32,11 @@ impl Notices {
         if !died && settlement.turn.is_none() {
             return;
         }
-        let error = attempt.failure().map(|failure| failure.to_string()).unwrap_or_default();
+        // What a transform has said can hold parts of a row, and not everybody who is told may see these.
+        let error = match attempt.number {
+            0 => "its transform has failed".to_owned(),
+            _ => attempt.failure().map(|failure| failure.to_string()).unwrap_or_default(),
+        };
         if let Some(turn) = settlement.turn {
             self.pending.turned(attempt.webhook, turn, &error, now);
         }
@@ -109,7 +113,7 @@ fn tell(session: &Session, webhook: WebhookId, notice: &Notice) -> Option<String
                 ("delivery_id", last.into()),
                 ("error", reason.clone().into()),
             ];
-            let name = notice::tell(session, webhook, "pg_webhook.delivery.dead", &about)?;
+            let name = notice::tell(session, webhook, notice::DEAD, &about)?;
             let which = last.map_or_else(String::new, |id| format!(" ({id})"));
             Some(format!(
                 "webhook \"{name}\" has {count} more dead letters, the last one{which} because of {reason}"

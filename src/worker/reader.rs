@@ -6,6 +6,7 @@ use crate::pg::wal;
 use crate::queue::pending;
 use crate::queue::ring::{self, Handled};
 use delivery::client::Client;
+use domain::job::Scope;
 use domain::key::{DeliveryId, WebhookId};
 use domain::snapshot::{Snapshot, Xid8};
 use domain::time::Timestamp;
@@ -73,6 +74,11 @@ impl Reader {
     /// All that `seen` sees has been read.
     pub(super) fn has_read(&self, seen: &Snapshot) -> bool {
         self.windows.has_read(seen)
+    }
+
+    /// All that a job can be for has been read: its caller's own events are not among what that saw.
+    pub(super) fn has_read_scope(&self, scope: &Scope) -> bool {
+        self.has_read(&scope.seen) && self.windows.has_read_of(scope.caller)
     }
 
     /// All that has been read is settled.

@@ -29,10 +29,11 @@ const LOCK_TIMEOUT: (&CStr, &CStr) = (c"lock_timeout", c"2s");
 
 /// What a session of the worker needs, whatever the database or the role is set to. Plans are kept from
 /// when the tables were empty, so the planner is told what they will look like: by index, always.
-const SESSION: [(&CStr, &CStr); 18] = [
+const SESSION: [(&CStr, &CStr); 19] = [
     (c"application_name", c"pg_webhook"),
     (c"search_path", c"pg_catalog, pg_temp"),
     (c"TimeZone", c"UTC"),
+    (c"standard_conforming_strings", c"on"),
     (c"statement_timeout", c"0"),
     LOCK_TIMEOUT,
     (c"idle_in_transaction_session_timeout", c"0"),

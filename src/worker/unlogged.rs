@@ -104,6 +104,12 @@ impl Unlogged {
         self.count = self.deliveries.values().map(Vec::len).sum();
     }
 
+    /// They have been logged.
+    pub(super) fn logged(&mut self) {
+        self.deliveries.clear();
+        self.count = 0;
+    }
+
     /// All of them, for whoever reads the ring again.
     pub(super) fn all(&self) -> HashSet<(DeliveryId, Xid8)> {
         self.deliveries.values().flatten().map(|it| (it.delivery, it.xid)).collect()

@@ -16,6 +16,7 @@ VALUES = {
     "text": TEXTS,
     "text[]": [[], [""], [None], ["INSERT", None], [LONG], [CONTROLS], TEXTS, ["id"] * 5000, "{{INSERT,UPDATE},{DELETE,INSERT}}", "[5:6]={INSERT,UPDATE}"],
     "jsonb": ["{}", "[]", "null", "1e400", '""', json.dumps(LONG), json.dumps({LONG: LONG}), json.dumps({CONTROLS: CONTROLS}), json.dumps({"a": None}), json.dumps({"a": {"b": 1}}), json.dumps({str(i): i for i in range(20000)}), DEEP],
+    "jsonpath": ["$", "", "strict $.a.b", '$.a ? (@ == $none)', "$.**", "$[*] ? (", '$ like_regex "("', json.dumps(LONG)],
     "boolean": [True, False],
     "integer": [0, -1, 1, 2**31 - 1, -(2**31)],
     "bigint": [0, -1, 1, 2**63 - 1, -(2**63)],

@@ -183,6 +183,39 @@ def test_what_comes_later_and_what_was_open_is_not_covered(items, receiver):
     assert sent(receiver) == [2, 4, 5]
 
 
+@pytest.mark.parametrize("level", ["READ COMMITTED", "REPEATABLE READ"])
+@pytest.mark.parametrize("job", ["webhook_cancel_all('hook')", "webhook_erase('hook')"])
+def test_all_that_its_own_caller_has_written_is_covered(items, receiver, level, job):
+    """However much that is: more than is read at once."""
+    items.create("hook", receiver.url("/"), table_name="items")
+    with items.connect() as caller:
+        caller.execute(f"BEGIN ISOLATION LEVEL {level}")
+        caller.execute("SELECT 1")
+        caller.execute("INSERT INTO items SELECT generate_series(1, 5000)")
+        # So that the worker has looked since.
+        time.sleep(6)
+        [number] = caller.execute(f"SELECT {job}").fetchone()
+        caller.execute("COMMIT")
+    assert items.value("SELECT webhook_wait(%s)", number) == 5000
+    insert(items, 6000, 6000)
+    receiver.wait(1)
+    assert sent(receiver) == [6000]
+    assert items.statuses() == {"cancelled": 5000, "delivered": 1}
+
+
+def test_a_replay_counts_what_is_beside_a_test(items, receiver):
+    """A page ends where its bodies become too many, not behind what has none."""
+    items.run("CREATE TABLE large (id int, body text)")
+    items.create("hook", receiver.url("/"), table_name="large")
+    # Which do not compress.
+    body = "(SELECT string_agg(md5(n::text || i), '') FROM generate_series(1, 15000) AS n)"
+    items.run(f"INSERT INTO large SELECT i, {body} FROM generate_series(1, 6) AS i")
+    items.wait_for_status(6)
+    items.run("SELECT webhook_test('hook')")
+    assert items.value("SELECT webhook_wait(%s)", items.value("SELECT webhook_replay_all('hook', status => 'delivered')")) == 6
+    receiver.wait(13)
+
+
 def test_a_caller_that_stays_open_stops_nobody(items, receiver, make_receiver):
     """Until it commits nothing is cancelled, and nobody waits for it; where it rolls back there is no job."""
     receiver.default(reply(500))

@@ -135,7 +135,8 @@ def test_a_failure(shop):
 def test_sending_is_stopped(shop):
     shop.prepare()
     before, after = sections()["Stop sending"][0][1].split("ALTER SYSTEM RESET")
-    assert len(shop.run("Stop sending")) == 4
+    assert len(shop.run("Stop sending")) == 6
+    assert shop.sql("SELECT health FROM webhook.webhooks") == [("failing",)]
     for statement in statements(before):
         shop.sql(statement)
     wait_until(lambda: shop.sql("SHOW pg_webhook.enabled") == [("off",)], "it to be read")
@@ -154,7 +155,10 @@ def test_a_load_without_events(shop):
 
 def test_upgrades(shop):
     shop.prepare()
-    assert shop.run("Upgrade") == [None, [(False,)], []]
+    *done, [(webhook, severity, problem, _)] = shop.run("Upgrade")
+    assert done == [None, [(False,)]]
+    # Whose endpoint has failed before.
+    assert (webhook, severity) == ("new-orders", "warning") and "requests fail" in problem
 
 
 def test_back_up_and_restore(shop):
@@ -182,6 +186,14 @@ def test_many_databases(shop):
     shop.prepare()
     [[counts], [[slots]]] = shop.run("Many databases")
     assert counts == (1, 1) and slots == "16"
+
+
+def test_erase(shop):
+    shop.prepare()
+    _, [(count,)], [job] = shop.run("Erase")
+    # It is in the log and in the backlog.
+    assert count == 1 and job == ("erase", "done", 2, 1)
+    assert shop.sql("SELECT status, payload FROM webhook.deliveries") == [("cancelled", None)]
 
 
 def test_uninstall(shop):

@@ -23,5 +23,7 @@ FROM (
     SELECT NULL, NULL, l.role, false, l.severity, l.problem, l.hint FROM webhook.level_problem AS l
 ) AS p
 WHERE p.common
-   OR ($1 IS NULL OR p.webhook = $1) AND webhook.sees($2, p.role)
+   OR ($1 IS NULL OR p.webhook = $1)
+      -- What is of no webhook is for whoever can do something about it.
+      AND CASE WHEN p.webhook IS NULL THEN webhook.manages($2, p.role) ELSE webhook.sees($2, p.role) END
 ORDER BY p.common DESC, 1, 2, 3

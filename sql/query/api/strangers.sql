@@ -33,7 +33,7 @@ WITH RECURSIVE part (type) AS (
     JOIN pg_roles AS o ON o.oid = t.typowner
     JOIN pg_constraint AS c ON c.contypid = p.type
     -- What depends on a function that is built in is recorded nowhere.
-    CROSS JOIN LATERAL regexp_matches(c.conbin::text, ' :(?:op)?funcid (\d+)', 'g') AS m (parts)
+    CROSS JOIN LATERAL regexp_matches(c.conbin::text, ' :(?:op)?funcid ([0-9]+)', 'g') AS m (parts)
 )
 SELECT
     CASE WHEN judged.by_owner THEN 'function ' || f.oid::regprocedure ELSE 'type ' || c.type::regtype END AS what,

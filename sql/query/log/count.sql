@@ -1,4 +1,4 @@
--- Adds to what is counted of webhooks $1. Of the buckets in $8 and $9 each has $10, one after the other.
+-- Adds to what is counted of webhooks $1; a sum that is as large as can be stays so. Of the buckets in $8 and $9 each has $10, one after the other.
 INSERT INTO webhook.metric AS m (
     webhook, attempts, answered, delivered, dead, request_us, delivery_us, request_counts, delivery_counts
 )
@@ -14,8 +14,8 @@ ON CONFLICT (webhook) DO UPDATE SET
     answered = m.answered + excluded.answered,
     delivered = m.delivered + excluded.delivered,
     dead = m.dead + excluded.dead,
-    request_us = m.request_us + excluded.request_us,
-    delivery_us = m.delivery_us + excluded.delivery_us,
+    request_us = least(m.request_us::numeric + excluded.request_us, 9223372036854775807)::bigint,
+    delivery_us = least(m.delivery_us::numeric + excluded.delivery_us, 9223372036854775807)::bigint,
     request_counts = ARRAY(
         SELECT t.old + t.new FROM unnest(m.request_counts, excluded.request_counts) WITH ORDINALITY AS t (old, new, place) ORDER BY t.place
     ),

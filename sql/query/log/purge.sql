@@ -29,6 +29,10 @@ WITH old AS (
 ), health AS (
     -- In the worker's session foreign keys do nothing.
     DELETE FROM webhook.health AS h USING old WHERE h.webhook = old.id AND old.forgotten
+), metric AS (
+    DELETE FROM webhook.metric AS m USING old WHERE m.webhook = old.id AND old.forgotten
+), metric_reset AS (
+    DELETE FROM webhook.metric_reset AS r USING old WHERE r.webhook = old.id AND old.forgotten
 ), emitter_role AS (
     DELETE FROM webhook.emitter_role AS k USING old WHERE k.webhook = old.id AND old.forgotten
 )

@@ -3,13 +3,13 @@
 -- by UPDATE, which shows bodies to logical decoding. Returns how many it has looked at, the last of them, how many it has erased, how
 -- many bodies cannot be looked into, and which ones it has erased.
 WITH page AS (
-    SELECT p.id, p.xid, p.written, p.payload
+    SELECT p.id, p.xid, p.written, p.stage, p.payload
     FROM (
         SELECT
-            q.id, q.xid, coalesce(q.imported, q.xid) AS written, q.payload,
+            q.id, q.xid, coalesce(q.imported, q.xid) AS written, q.stage, q.payload,
             sum(octet_length(q.payload)) OVER (ORDER BY q.id) - octet_length(q.payload) AS before
         FROM (
-            SELECT r.id, r.xid, r.imported, r.payload
+            SELECT r.id, r.xid, r.imported, r.stage, r.payload
             FROM webhook.pending AS r
             WHERE r.webhook_id = (SELECT w.uuid FROM webhook.webhook AS w WHERE w.id = $2)
               AND r.id > $4
@@ -20,14 +20,14 @@ WITH page AS (
     ) AS p
     WHERE p.before < $5
 ), judged AS MATERIALIZED (
-    SELECT p.id, p.xid, CASE WHEN k.path IS NULL THEN true ELSE webhook.finds(p.payload, k.path) END AS found
+    SELECT p.id, p.xid, CASE WHEN k.path IS NULL OR p.payload = '' THEN true ELSE webhook.finds(p.payload, k.path) END AS found
     FROM page AS p
     CROSS JOIN webhook.job AS j
     LEFT JOIN webhook.job_path AS k ON k.job = j.id
     WHERE j.id = $1
       AND (pg_visible_in_snapshot(p.written, j.seen) OR p.written = j.caller)
-      -- one that has been erased
-      AND p.payload <> ''
+      -- one that has been erased, but for one that was in the ring when it was
+      AND (p.payload <> '' OR p.stage < 3)
 ), erased AS (
     DELETE FROM webhook.pending AS p
     USING judged AS u

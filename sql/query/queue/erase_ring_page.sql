@@ -1,12 +1,13 @@
--- The next $2 events of the ring behind transaction $5 and id $3, fewer where the bodies of those that job $1 may be about are more than
--- $4 bytes. Which of them it covers, with bodies that its path finds something in, and which cannot be looked into. Returns how many it has looked at, the
--- last of them, and what erase_backlog_page.sql returns of those that are to be erased.
+-- The next $2 events of the ring behind transaction $5 and id $3, fewer where job $1 covers more than $6 of them, or those have bodies of
+-- more than $4 bytes: in which of these its path finds something, and which cannot be looked into. Returns how many it has looked at,
+-- the last of them, and what erase_backlog_page.sql returns of those that are to be erased.
 WITH page AS (
     SELECT p.*
     FROM (
         SELECT
             q.*,
-            coalesce(sum(octet_length(q.payload)) OVER (ORDER BY q.xid, q.id), 0) - coalesce(octet_length(q.payload), 0) AS before
+            coalesce(sum(octet_length(q.payload)) OVER (ORDER BY q.xid, q.id), 0) - coalesce(octet_length(q.payload), 0) AS before,
+            count(q.payload) OVER (ORDER BY q.xid, q.id) AS covered
         FROM (
             SELECT
                 e.id, e.xid,
@@ -27,7 +28,7 @@ WITH page AS (
             WHERE j.id = $1
         ) AS q
     ) AS p
-    WHERE p.before < $4
+    WHERE p.before < $4 AND p.covered <= $6
 ), judged AS MATERIALIZED (
     SELECT p.id, p.xid, CASE WHEN k.path IS NULL THEN true ELSE webhook.finds(p.payload, k.path) END AS found
     FROM page AS p

@@ -7,7 +7,11 @@ WITH pending AS (
     DELETE FROM webhook.walk
 ), job AS (
     -- They were for what came along.
-    DELETE FROM webhook.job AS j WHERE j.caller < $1 AND j.result IS NULL
+    DELETE FROM webhook.job AS j WHERE j.caller < $1 AND j.result IS NULL RETURNING j.id
+), job_path AS (
+    DELETE FROM webhook.job_path AS p USING job AS j WHERE p.job = j.id
+), stopped AS (
+    DELETE FROM webhook.stopped AS s USING job AS j WHERE s.job = j.id
 )
 DELETE FROM webhook.closed AS c
 WHERE c.xid < $1

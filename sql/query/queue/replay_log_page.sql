@@ -7,7 +7,8 @@ WITH page AS (
     FROM (
         SELECT
             q.id, q.xid, e.slot, e.webhook, octet_length(e.payload) AS bytes,
-            sum(octet_length(e.payload)) OVER (ORDER BY q.id) - octet_length(e.payload) AS before
+            -- one that is not there has no bytes
+            coalesce(sum(octet_length(e.payload)) OVER (ORDER BY q.id), 0) - coalesce(octet_length(e.payload), 0) AS before
         FROM (
             SELECT n.delivery AS id, n.xid, n.event_slot, n.verdict
             FROM webhook.attempt AS n
@@ -29,7 +30,7 @@ WITH page AS (
             WHERE v.slot = q.event_slot AND v.xid = q.xid AND v.id = q.id AND v.event_type <> 'TEST' AND q.verdict = 'delivered'
         ) AS e ON true
     ) AS p
-    WHERE coalesce(p.before, 0) < $5
+    WHERE p.before < $5
 ), covered AS (
     SELECT p.*
     FROM page AS p

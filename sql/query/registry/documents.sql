@@ -29,6 +29,12 @@ SELECT
     ) AS settings,
     coalesce(t.tables, '{}') AS tables,
     t.unsound,
+    -- what it watches that has been dropped
+    ARRAY(
+        SELECT format('%I.%I', v.schema_name, v.table_name)
+        FROM webhook.watch AS v
+        WHERE v.webhook = w.uuid AND NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = v.relation)
+    ) AS lost,
     w.applied,
     w.named,
     coalesce(s.headers, '{}') AS headers,

@@ -12,6 +12,7 @@ WHERE id IN (
     WHERE w.id = ANY ($1)
       AND w.updated_at = ($2)[array_position($1, w.id)]
       AND NOT w.paused
+      AND w.deleted_at IS NULL
     FOR NO KEY UPDATE SKIP LOCKED
 )
 RETURNING name, paused_because

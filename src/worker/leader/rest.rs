@@ -103,9 +103,7 @@ impl Leader {
 
     /// The ring is read.
     pub(super) fn reads(&self) -> bool {
-        self.database.is_switched_on()
-            || self.upkeep.is_draining()
-            || self.jobs.reads(|seen| self.reader.has_read(seen))
+        self.database.is_switched_on() || self.upkeep.is_draining() || self.jobs.reads(&self.reader)
     }
 
     /// There is something to read and room for it.

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from harness import wait_until
 from harness.receiver import reply
 from harness.verify import verify_python
 
@@ -141,6 +142,8 @@ def test_statistics(orders, hook, receiver):
     """Counts and percentiles of a webhook's deliveries."""
     orders.run("INSERT INTO orders SELECT i, 'Ada', i FROM generate_series(1, 20) i")
     orders.wait_for_status(20)
+    # What is counted comes a second later.
+    wait_until(lambda: orders.value("SELECT delivered FROM webhook.stats") == 20, "them to be counted")
     [(name, delivered, failed, pending, age, p50, p95, p99)] = orders.rows(
         "SELECT webhook, delivered, failed, pending, oldest_pending_age, p50_ms, p95_ms, p99_ms"
         " FROM webhook.stats"
