@@ -5,10 +5,14 @@ use std::ptr;
 
 use pgrx::pg_sys;
 
-/// It does `what`, which stays there as the last thing that it did.
+/// It does `what` from now on, which stays there as the last thing that it did.
 pub fn begin(what: &'static CStr) {
-    // SAFETY: a text with its end, which is copied, cut to what `track_activity_query_size` leaves.
-    unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, what.as_ptr()) };
+    // SAFETY: sets a variable of this process, which is shown as the beginning; and a text with its end, which is copied, cut to
+    // what `track_activity_query_size` leaves.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, what.as_ptr());
+    }
 }
 
 /// It waits for something to do.

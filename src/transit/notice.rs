@@ -57,6 +57,28 @@ pub enum Notice {
     Disabled,
 }
 
+/// What there is at most one of a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Failing,
+    Recovered,
+    Dead,
+    Paused,
+    Disabled,
+}
+
+impl Notice {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Failing(..) => Kind::Failing,
+            Self::Recovered => Kind::Recovered,
+            Self::Dead(..) => Kind::Dead,
+            Self::Paused(..) => Kind::Paused,
+            Self::Disabled => Kind::Disabled,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     /// As it is.
@@ -68,55 +90,41 @@ struct State {
     told_failing: bool,
     /// A turn has been seen in this run.
     turned: bool,
-    failing_at: Option<Instant>,
-    recovered_at: Option<Instant>,
-    dead_at: Option<Instant>,
-    paused_at: Option<Instant>,
-    disabled_at: Option<Instant>,
-}
-
-/// When that may be told that was last told at `told`.
-fn free_at(told: Option<Instant>, now: Instant) -> Instant {
-    told.map_or(now, |at| at + EVERY)
+    /// When each kind was last told.
+    told_at: BTreeMap<Kind, Instant>,
 }
 
 impl State {
     /// What is to be told, and when.
     fn news(&self, now: Instant) -> Vec<(Instant, Notice)> {
-        let turn = match &self.failing {
-            Some((failures, error)) if !self.told_failing => {
-                Some((free_at(self.failing_at, now), Notice::Failing(*failures, error.clone())))
-            }
-            None if self.told_failing => Some((free_at(self.recovered_at, now), Notice::Recovered)),
+        let turn = match (&self.failing, self.told_failing) {
+            (Some((failures, error)), false) => Some(Notice::Failing(*failures, error.clone())),
+            (None, true) => Some(Notice::Recovered),
             _ => None,
         };
-        let dead = self.dead.clone().map(|(count, last, reason)| {
-            (free_at(self.dead_at, now), Notice::Dead(count, last, reason))
-        });
-        let disabled = self.disabled.then(|| (free_at(self.disabled_at, now), Notice::Disabled));
-        let paused = self.paused.clone();
-        let paused =
-            paused.map(|(by, reason)| (free_at(self.paused_at, now), Notice::Paused(by, reason)));
-        [turn, dead, paused, disabled].into_iter().flatten().collect()
+        let dead = self.dead.clone().map(|(count, last, reason)| Notice::Dead(count, last, reason));
+        let paused = self.paused.clone().map(|(by, reason)| Notice::Paused(by, reason));
+        let disabled = self.disabled.then_some(Notice::Disabled);
+        let notices = [turn, dead, paused, disabled].into_iter().flatten();
+        let free_at = |kind| self.told_at.get(&kind).map_or(now, |at| *at + EVERY);
+        notices.map(|notice| (free_at(notice.kind()), notice)).collect()
     }
 
     fn told(&mut self, notice: &Notice, now: Instant) {
-        let now = Some(now);
+        self.told_at.insert(notice.kind(), now);
         match notice {
-            Notice::Failing(..) => (self.told_failing, self.failing_at) = (true, now),
-            Notice::Recovered => (self.told_failing, self.recovered_at) = (false, now),
-            Notice::Dead(..) => (self.dead, self.dead_at) = (None, now),
-            Notice::Paused(..) => (self.paused, self.paused_at) = (None, now),
-            Notice::Disabled => (self.disabled, self.disabled_at) = (false, now),
+            Notice::Failing(..) => self.told_failing = true,
+            Notice::Recovered => self.told_failing = false,
+            Notice::Dead(..) => self.dead = None,
+            Notice::Paused(..) => self.paused = None,
+            Notice::Disabled => self.disabled = false,
         }
     }
 
     /// Nothing would be told otherwise if it were forgotten.
     fn is_over(&self, now: Instant) -> bool {
-        let times =
-            [self.failing_at, self.recovered_at, self.dead_at, self.paused_at, self.disabled_at];
-        let long_ago = |at: &Option<Instant>| free_at(*at, now) <= now;
-        self.failing.is_none() && self.news(now).is_empty() && times.iter().all(long_ago)
+        let long_ago = self.told_at.values().all(|at| *at + EVERY <= now);
+        self.failing.is_none() && self.news(now).is_empty() && long_ago
     }
 }
 
@@ -126,6 +134,8 @@ pub struct Notices {
     states: BTreeMap<WebhookId, State>,
     /// When something is to be told.
     next: Option<Instant>,
+    /// Nothing is before this, whatever comes.
+    rested: Option<Instant>,
 }
 
 impl Notices {
@@ -189,12 +199,16 @@ impl Notices {
 
     /// How long until something is to be told.
     pub fn due_in(&self, now: Instant) -> Option<Duration> {
-        self.next.map(|at| at.saturating_duration_since(now))
+        self.due_at().map(|at| at.saturating_duration_since(now))
+    }
+
+    fn due_at(&self) -> Option<Instant> {
+        self.next.map(|at| self.rested.map_or(at, |rested| at.max(rested)))
     }
 
     /// What is to be told now. It counts as told: what is lost of it is lost.
     pub fn take(&mut self, now: Instant) -> Vec<(WebhookId, Notice)> {
-        if self.next.is_none_or(|at| at > now) {
+        if self.due_at().is_none_or(|at| at > now) {
             return Vec::new();
         }
         let news = |(webhook, state): (&WebhookId, &State)| {
@@ -209,8 +223,10 @@ impl Notices {
         all.sort_by_key(|(at, ..)| *at);
         let due = all.iter().take(AT_ONCE).take_while(|(at, ..)| *at <= now).count();
         let later = all.split_off(due);
-        let soonest = if due > 0 { now + SPACING } else { now };
-        self.next = later.first().map(|(at, ..)| (*at).max(soonest));
+        self.next = later.first().map(|(at, ..)| *at);
+        if due > 0 {
+            self.rested = Some(now + SPACING);
+        }
         for (_, webhook, notice) in &all {
             if let Some(state) = self.states.get_mut(webhook) {
                 state.told(notice, now);
@@ -296,7 +312,8 @@ mod tests {
         assert_eq!(notices.take(begin), [(HOOK, Notice::Recovered)]);
         let other = WebhookId(2);
         notices.turned(other, Turn::Recovered, "", begin);
-        assert_eq!(notices.take(begin), [(other, Notice::Recovered)]);
+        assert_eq!(notices.take(begin), [], "that of the other one");
+        assert_eq!(notices.take(begin + SPACING), [(other, Notice::Recovered)]);
     }
 
     #[test]
@@ -310,12 +327,26 @@ mod tests {
         while let Some(wait) = notices.due_in(now) {
             now += wait;
             let some = notices.take(now).len();
-            assert!(some <= AT_ONCE && notices.take(now).is_empty());
+            assert!(some <= AT_ONCE);
             told += some;
+            assert_eq!(notices.take(now), []);
         }
         assert_eq!(told, MOST + 5);
         let begin = now;
         notices.disabled(HOOK, after(begin, 61));
         assert_eq!(notices.states.len(), 1);
+    }
+
+    #[test]
+    fn what_comes_meanwhile_shortens_no_rest() {
+        let begin = Instant::now();
+        let mut notices = Notices::default();
+        let mut told = 0;
+        for milli in 0..1000 {
+            let now = begin + Duration::from_millis(milli);
+            notices.turned(WebhookId(milli as i32), Turn::Failing(FAILS_AT), "no", now);
+            told += notices.take(now).len();
+        }
+        assert!(told <= 10 * AT_ONCE, "{told} in a second");
     }
 }

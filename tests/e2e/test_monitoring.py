@@ -125,5 +125,8 @@ def test_the_server_shows_what_the_worker_does(db, receiver):
     with db.connect(autocommit=False) as holder:
         holder.execute("LOCK TABLE webhook.webhook IN ACCESS EXCLUSIVE MODE")
         # Definitions are read again.
+        begun = db.value("SELECT clock_timestamp()")
         db.cluster.reload()
         wait_until(lambda: db.rows(worker) == [("active", "reads what is to be sent", "Lock")], lambda: db.rows(worker))
+        started = worker.replace("state, query, wait_event_type", "query_start")
+        assert db.value(started) > begun
