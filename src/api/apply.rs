@@ -12,16 +12,13 @@ use super::config::{self, Entry};
 use super::{elsewhere, generated_secret, on_behalf};
 use crate::pg::identity::Caller;
 use crate::pg::json::Json;
+use crate::pg::report;
 use crate::pg::spi::{self, Session};
-use crate::pg::{report, snapshot};
 use crate::registry::document::{self, Changes, Document, Wanted};
 use crate::registry::making::Making;
 use crate::registry::{self, bringing, emitter, idle, managed, table, webhook};
 use domain::key::WebhookId;
 use domain::refusal::Refusal;
-
-/// How often it is looked again for a webhook that others make and delete meanwhile, as `webhook_create` does.
-const TRIES: u32 = 10;
 
 #[pg_extern(sql = false)]
 fn webhook_export() -> Result<JsonB, ErrorReport> {
@@ -232,20 +229,12 @@ impl Step {
     /// Makes it, or brings it to what it is to be, as it is by now.
     fn ensure(&self, session: &Session, caller: &Caller) -> Result<(Row, Vec<Making>), Refusal> {
         let row = |action, changes| Row { name: self.entry.name.clone(), action, changes };
-        for _ in 0..TRIES {
-            let done = match self.id(session, caller)? {
+        bringing::settle(session, caller, &self.entry.name, |there| {
+            let done = match there {
                 None => self.make(session, caller).map(|made| ("created", self.wanted.all(), made)),
                 Some(id) => self.bring(session, caller, id),
             };
-            match done {
-                // One has been made meanwhile, or that one has been deleted, renamed or given away.
-                Err(Refusal::DuplicateName(_) | Refusal::UnknownWebhook(_)) => {}
-                done => return done.map(|(action, changes, made)| (row(action, changes), made)),
-            }
-        }
-        Err(match snapshot::is_kept() {
-            true => Refusal::MadeSince(self.entry.name.clone()),
-            false => Refusal::DuplicateName(self.entry.name.clone()),
+            done.map(|(action, changes, made)| (row(action, changes), made))
         })
     }
 
@@ -269,9 +258,7 @@ impl Step {
         id: WebhookId,
     ) -> Result<(&'static str, Changes, Vec<Making>), Refusal> {
         let own = managed::lock(session, caller, id, &self.entry.name)?;
-        let there = document::read(session, caller.role, Some(id)).pop();
-        let there = there.filter(|there| there.name == self.entry.name);
-        let there = there.ok_or_else(|| Refusal::UnknownWebhook(self.entry.name.clone()))?;
+        let there = document::find(session, caller.role, id, &self.entry.name)?;
         let mut wanted = self.wanted.clone();
         self.entry.fill(&mut wanted, Some(&there))?;
         let changes = wanted.changes(&there);

@@ -8,21 +8,16 @@ use pgrx::prelude::*;
 use super::{elsewhere, events_of, generated_secret, roles, watched, with_triggers};
 use crate::pg::arguments::Arguments;
 use crate::pg::identity::Caller;
-use crate::pg::snapshot;
 use crate::pg::spi::Session;
-use crate::registry::bringing::bring;
 use crate::registry::definition::Definition;
 use crate::registry::document::{self, Document, Wanted};
 use crate::registry::making::Making;
 use crate::registry::privilege::Patience;
 use crate::registry::watch::Spec;
-use crate::registry::{self, emitter, idle, managed, watch, webhook};
+use crate::registry::{self, bringing, emitter, idle, managed, watch, webhook};
 use domain::if_exists::IfExists;
 use domain::key::WebhookId;
 use domain::refusal::Refusal;
-
-/// How often it is looked again for a webhook that others make and delete meanwhile. Each time takes a commit of theirs just then.
-const TRIES: u32 = 10;
 
 /// A webhook as it is returned.
 type Shown = (Uuid, String, String, Option<String>, bool, TimestampWithTimeZone, String);
@@ -139,21 +134,10 @@ impl New {
         caller: &Caller,
         if_exists: IfExists,
     ) -> Result<Done, Refusal> {
-        for _ in 0..TRIES {
-            let done = match managed::own_named(session, caller, &self.name)? {
-                None => self.make(session, caller, Patience::Migration),
-                Some(id) if if_exists == IfExists::Skip => self.skip(session, caller, id),
-                Some(id) => self.replace(session, caller, id),
-            };
-            match done {
-                // One has been made meanwhile, or that one has been deleted, renamed or given away.
-                Err(Refusal::DuplicateName(_) | Refusal::UnknownWebhook(_)) => {}
-                done => return done,
-            }
-        }
-        Err(match snapshot::is_kept() {
-            true => Refusal::MadeSince(self.name.clone()),
-            false => Refusal::DuplicateName(self.name.clone()),
+        bringing::settle(session, caller, &self.name, |there| match there {
+            None => self.make(session, caller, Patience::Migration),
+            Some(id) if if_exists == IfExists::Skip => self.skip(session, caller, id),
+            Some(id) => self.replace(session, caller, id),
         })
     }
 
@@ -199,16 +183,14 @@ impl New {
         if changes.is_empty() {
             return Ok(None);
         }
-        let makings = bring(session, caller, &own, (&there, wanted, &changes))?;
+        let makings = bringing::bring(session, caller, &own, (&there, wanted, &changes))?;
         idle::tell(session, id);
         Ok(Some(makings))
     }
 
     /// The webhook that was found, as it is now.
     fn find(&self, session: &Session, caller: &Caller, id: WebhookId) -> Result<Document, Refusal> {
-        let there = document::read(session, caller.role, Some(id)).pop();
-        let gone = || Refusal::UnknownWebhook(self.name.clone());
-        there.filter(|there| there.name == self.name).ok_or_else(gone)
+        document::find(session, caller.role, id, &self.name)
     }
 }
 

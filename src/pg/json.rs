@@ -12,78 +12,57 @@ use pgrx::{FromDatum, IntoDatum, direct_function_call};
 
 use super::memory;
 
-/// A `jsonb` as PostgreSQL writes it. pgrx's own type parses it, and panics where a number is larger or
-/// the nesting deeper than the parser knows; it also rounds long numbers.
-pub struct Json(pub String);
+macro_rules! argument {
+    ($(#[$doc:meta])* $name:ident: $type:literal, $output:ident, $null:literal) => {
+        $(#[$doc])*
+        pub struct $name(pub String);
 
-impl FromDatum for Json {
-    unsafe fn from_polymorphic_datum(
-        datum: pg_sys::Datum,
-        is_null: bool,
-        _: pg_sys::Oid,
-    ) -> Option<Self> {
-        if is_null {
-            return None;
+        impl FromDatum for $name {
+            unsafe fn from_polymorphic_datum(
+                datum: pg_sys::Datum,
+                is_null: bool,
+                _: pg_sys::Oid,
+            ) -> Option<Self> {
+                if is_null {
+                    return None;
+                }
+                // SAFETY: the caller's datum is of this type, whose output function takes it in any form in which it is stored,
+                // and looks at nothing else of a call. What it returns ends with NUL and is copied before the memory context goes.
+                let text = unsafe { direct_function_call::<&CStr>(pg_sys::$output, &[Some(datum)]) }?;
+                Some(Self(memory::text(text)))
+            }
         }
-        // SAFETY: the caller's datum is a jsonb, which `jsonb_out` takes in any form in which it is stored, and looks
-        // at nothing else of a call. What it returns ends with NUL and is copied before the memory context goes.
-        let text = unsafe { direct_function_call::<&CStr>(pg_sys::jsonb_out, &[Some(datum)]) }?;
-        Some(Self(memory::text(text)))
-    }
-}
 
-// SAFETY: the value is owned; only its datum is looked at.
-unsafe impl<'fcx> ArgAbi<'fcx> for Json {
-    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
-        // SAFETY: the declaration says that the argument is a jsonb, and only a superuser declares another function
-        // with this symbol.
-        unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or_else(|| Self("null".to_owned()))
-    }
-}
-
-// SAFETY: it is what the SQL declarations say.
-unsafe impl SqlTranslatable for Json {
-    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(Json);
-    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
-    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::literal("jsonb"));
-    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
-        Ok(ReturnsRef::One(SqlMappingRef::literal("jsonb")));
-}
-
-/// A `jsonpath` as PostgreSQL writes it.
-pub struct JsonPath(pub String);
-
-impl FromDatum for JsonPath {
-    unsafe fn from_polymorphic_datum(
-        datum: pg_sys::Datum,
-        is_null: bool,
-        _: pg_sys::Oid,
-    ) -> Option<Self> {
-        if is_null {
-            return None;
+        // SAFETY: the value is owned; only its datum is looked at.
+        unsafe impl<'fcx> ArgAbi<'fcx> for $name {
+            unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+                // SAFETY: the declaration says that the argument is of this type, and only a superuser declares another function
+                // with this symbol.
+                unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or_else(|| Self($null.to_owned()))
+            }
         }
-        // SAFETY: as for `Json`, of a jsonpath.
-        let text = unsafe { direct_function_call::<&CStr>(pg_sys::jsonpath_out, &[Some(datum)]) }?;
-        Some(Self(memory::text(text)))
-    }
+
+        // SAFETY: it is what the SQL declarations say.
+        unsafe impl SqlTranslatable for $name {
+            const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!($name);
+            const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
+            const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> =
+                Ok(SqlMappingRef::literal($type));
+            const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+                Ok(ReturnsRef::One(SqlMappingRef::literal($type)));
+        }
+    };
 }
 
-// SAFETY: as for `Json`.
-unsafe impl<'fcx> ArgAbi<'fcx> for JsonPath {
-    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
-        // SAFETY: as for `Json`.
-        unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or_else(|| Self("$".to_owned()))
-    }
+argument! {
+    /// A `jsonb` as PostgreSQL writes it. pgrx's own type parses it, and panics where a number is larger or
+    /// the nesting deeper than the parser knows; it also rounds long numbers.
+    Json: "jsonb", jsonb_out, "null"
 }
 
-// SAFETY: it is what the SQL declarations say.
-unsafe impl SqlTranslatable for JsonPath {
-    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(JsonPath);
-    const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
-    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> =
-        Ok(SqlMappingRef::literal("jsonpath"));
-    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
-        Ok(ReturnsRef::One(SqlMappingRef::literal("jsonpath")));
+argument! {
+    /// A `jsonpath` as PostgreSQL writes it.
+    JsonPath: "jsonpath", jsonpath_out, "$"
 }
 
 /// A text that is JSON, as a `json` that a function returns.

@@ -2,7 +2,7 @@
 
 use crate::pg::heap;
 use crate::pg::identity::Caller;
-use crate::pg::spi::{Row, Session, arg, sql};
+use crate::pg::spi::{Row, Rows, Session, arg, sql};
 use domain::ids;
 use domain::job::{Kind, Scope};
 use domain::key::{DeliveryId, WebhookId};
@@ -250,42 +250,22 @@ impl Job {
         webhooks: Vec<WebhookId>,
         now: Timestamp,
     ) -> Page {
-        if self.kind == Kind::Erase {
-            return self.erase(session, place, most, now);
-        }
-        let most = arg(most.clamp(1, PAGE));
-        let bytes = arg(PAGE_BYTES);
-        let rows = match (self.steps()[place.step], self.webhook_at(place)) {
-            (Step::Ring, _) if self.webhooks.is_empty() => return Page::LAST,
-            (Step::Ring, _) => {
-                let (after, xid) = (arg(place.after), arg(place.xid));
-                let args = [arg(self.id), arg(webhooks), most, after, bytes, xid];
-                session.run(sql!("queue/replay_ring_page"), &args)
-            }
-            (_, None) => return Page::LAST,
-            (step, Some(webhook)) => {
-                let place = [arg(self.id), arg(webhook), most, arg(place.after), bytes];
-                let status = self.status.map(Status::name);
-                let further = match self.kind {
-                    Kind::Cancel | Kind::Erase => [arg(stages(self.status)), arg(now)],
-                    Kind::Replay => [arg(status), arg(mode.name())],
-                };
-                let args = [&place[..], &further[..]].concat();
-                match (self.kind, step) {
-                    (Kind::Cancel | Kind::Erase, _) => {
-                        session.run(sql!("queue/cancel_page"), &args)
-                    }
-                    (Kind::Replay, Step::Log) => session.run(sql!("queue/replay_log_page"), &args),
-                    (Kind::Replay, _) => session.run(sql!("queue/replay_backlog_page"), &args),
-                }
-            }
+        let rows = match self.kind {
+            _ if self.webhooks.is_empty() => None,
+            Kind::Cancel => self.cancel(session, place, most, now),
+            Kind::Replay => self.replay(session, place, most, mode, webhooks),
+            Kind::Erase => Some(self.erase(session, place, most, now)),
+        };
+        let Some(rows) = rows else {
+            return Page::LAST;
         };
         let row = rows.first().expect("one row");
+        let wanted = row.get("wanted");
         let next = match row.get("place") {
             Some(after) => {
                 Some(Place { xid: row.get("place_xid").unwrap_or(place.xid), after, ..place })
             }
-            None if row.get::<WebhookId>("wanted").is_some() => Some(place),
+            None if wanted.is_some() => Some(place),
             None => self.leave(place),
         };
         let progress = Progress {
@@ -294,11 +274,47 @@ impl Job {
             bytes: row.value("bytes"),
             skipped: row.value("skipped"),
         };
-        Page { next, progress, wanted: row.get("wanted") }
+        Page { next, progress, wanted }
     }
 
-    /// As [`Self::page`], where bodies are erased.
-    fn erase(&self, session: &Session, place: Place, most: i64, now: Timestamp) -> Page {
+    fn cancel<'s>(
+        &self,
+        session: &'s Session,
+        place: Place,
+        most: i64,
+        now: Timestamp,
+    ) -> Option<Rows<'s>> {
+        let webhook = self.webhook_at(place)?;
+        let (most, bytes) = (arg(most.clamp(1, PAGE)), arg(PAGE_BYTES));
+        let stages = arg(stages(self.status));
+        let args = [arg(self.id), arg(webhook), most, arg(place.after), bytes, stages, arg(now)];
+        Some(session.run(sql!("queue/cancel_page"), &args))
+    }
+
+    fn replay<'s>(
+        &self,
+        session: &'s Session,
+        place: Place,
+        most: i64,
+        mode: Mode,
+        webhooks: Vec<WebhookId>,
+    ) -> Option<Rows<'s>> {
+        let (most, bytes) = (arg(most.clamp(1, PAGE)), arg(PAGE_BYTES));
+        let (id, after) = (arg(self.id), arg(place.after));
+        let sql = match self.steps()[place.step] {
+            Step::Ring => {
+                let args = [id, arg(webhooks), most, after, bytes, arg(place.xid)];
+                return Some(session.run(sql!("queue/replay_ring_page"), &args));
+            }
+            Step::Log => sql!("queue/replay_log_page"),
+            Step::Backlog => sql!("queue/replay_backlog_page"),
+        };
+        let webhook = arg(self.webhook_at(place)?);
+        let (status, mode) = (arg(self.status.map(Status::name)), arg(mode.name()));
+        Some(session.run(sql, &[id, webhook, most, after, bytes, status, mode]))
+    }
+
+    fn erase<'s>(&self, session: &'s Session, place: Place, most: i64, now: Timestamp) -> Rows<'s> {
         let (id, after, bytes) = (arg(self.id), arg(place.after), arg(PAGE_BYTES));
         let rows = match self.webhook_at(place) {
             Some(webhook) => {
@@ -306,7 +322,6 @@ impl Job {
                 let args = [id, arg(webhook), most, after, bytes, arg(now)];
                 session.run(sql!("queue/erase_backlog_page"), &args)
             }
-            None if self.webhooks.is_empty() => return Page::LAST,
             None => {
                 let most = arg(most.clamp(1, RING_PAGE));
                 let args = [id, most, after, bytes, arg(place.xid), arg(ERASED)];
@@ -323,19 +338,7 @@ impl Job {
                     .for_each(|row| heap::remove(row.value("relation"), row.value("position")));
             }
         }
-        let next = match row.get("place") {
-            Some(after) => {
-                Some(Place { xid: row.get("place_xid").unwrap_or(place.xid), after, ..place })
-            }
-            None => self.leave(place),
-        };
-        let progress = Progress {
-            seen: row.value("seen_rows"),
-            done: row.value("done"),
-            bytes: 0,
-            skipped: row.value("skipped"),
-        };
-        Page { next, progress, wanted: None }
+        rows
     }
 
     /// Writes down that it is at `place`, at `now`, and what has been done since that was written last.

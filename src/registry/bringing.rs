@@ -5,10 +5,11 @@
 
 use super::document::{Changes, Document, Target, Wanted};
 use super::making::Making;
-use super::managed::Webhook;
+use super::managed::{self, Webhook};
 use super::privilege::Patience;
 use super::{watch, webhook};
 use crate::pg::identity::Caller;
+use crate::pg::snapshot;
 use crate::pg::spi::Session;
 use domain::key::WebhookId;
 use domain::refusal::Refusal;
@@ -58,6 +59,33 @@ pub fn bring(
         makings.extend(making);
     }
     Ok(makings)
+}
+
+/// How often it is looked again for a webhook that others make and delete meanwhile. Each time takes a commit of theirs just then.
+const TRIES: u32 = 10;
+
+/// Does `step` with the caller's webhook of that name, or with none. Where another transaction makes one meanwhile, or has deleted,
+/// renamed or given it away, once more.
+///
+/// # Errors
+///
+/// Those of `step`. [`Refusal::MadeSince`] where an old snapshot does not show the one that is there.
+pub fn settle<R>(
+    session: &Session,
+    caller: &Caller,
+    name: &str,
+    mut step: impl FnMut(Option<WebhookId>) -> Result<R, Refusal>,
+) -> Result<R, Refusal> {
+    for _ in 0..TRIES {
+        match step(managed::own_named(session, caller, name)?) {
+            Err(Refusal::DuplicateName(_) | Refusal::UnknownWebhook(_)) => {}
+            done => return done,
+        }
+    }
+    Err(match snapshot::is_kept() {
+        true => Refusal::MadeSince(name.to_owned()),
+        false => Refusal::DuplicateName(name.to_owned()),
+    })
 }
 
 /// Makes a webhook of the caller's. What is returned is still to be done.

@@ -92,6 +92,21 @@ pub fn read(session: &Session, role: pg_sys::Oid, only: Option<WebhookId>) -> Ve
     rows.iter().map(document).collect()
 }
 
+/// The webhook of this key, if it still belongs to `role` and has that name.
+///
+/// # Errors
+///
+/// [`Refusal::UnknownWebhook`].
+pub fn find(
+    session: &Session,
+    role: pg_sys::Oid,
+    webhook: WebhookId,
+    name: &str,
+) -> Result<Document, Refusal> {
+    let there = read(session, role, Some(webhook)).pop().filter(|there| there.name == name);
+    there.ok_or_else(|| Refusal::UnknownWebhook(name.to_owned()))
+}
+
 fn document(row: Row<'_>) -> Document {
     let object = |column| match row.value::<JsonB>(column) {
         JsonB(Value::Object(object)) => object,

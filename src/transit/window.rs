@@ -190,8 +190,7 @@ impl Windows {
 
     /// When nothing had committed yet of what is in window `number`.
     pub fn since(&self, number: u64) -> Option<Timestamp> {
-        let index = self.open.partition_point(|window| window.number < number);
-        self.open.get(index).map(|window| window.since)
+        self.open.get(self.index(number)).map(|window| window.since)
     }
 
     /// One event of window `number` is settled.
@@ -225,14 +224,18 @@ impl Windows {
 
     /// Whether all that `seen` sees has been read.
     pub fn has_read(&self, seen: &Snapshot) -> bool {
-        let mut unread = self.open.iter().filter(|window| !window.is_read());
-        self.newest.sees_all_of(seen) && unread.all(|window| window.lower.sees_all_of(seen))
+        self.has_read_where(|snapshot| snapshot.sees_all_of(seen))
     }
 
     /// Whether all that this transaction has written has been read.
     pub fn has_read_of(&self, xid: Xid8) -> bool {
+        self.has_read_where(|snapshot| snapshot.sees(xid))
+    }
+
+    /// Whether nothing of this is still to be read: all snapshots after which there is anything unread see it.
+    fn has_read_where(&self, sees: impl Fn(&Snapshot) -> bool) -> bool {
         let mut unread = self.open.iter().filter(|window| !window.is_read());
-        self.newest.sees(xid) && unread.all(|window| window.lower.sees(xid))
+        sees(&self.newest) && unread.all(|window| sees(&window.lower))
     }
 
     /// Whether a window is not read to its end.
@@ -258,8 +261,13 @@ impl Windows {
     }
 
     fn find(&mut self, number: u64) -> Option<&mut Window> {
-        let index = self.open.partition_point(|window| window.number < number);
+        let index = self.index(number);
         self.open.get_mut(index)
+    }
+
+    /// Where window `number` is, or the one that it has become a part of.
+    fn index(&self, number: u64) -> usize {
+        self.open.partition_point(|window| window.number < number)
     }
 }
 

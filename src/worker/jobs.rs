@@ -277,7 +277,8 @@ impl Jobs {
 
     /// Whether this one covers a delivery that is to be sent.
     pub(super) fn covers(&self, at: usize, it: Candidate) -> bool {
-        self.tasks[at].job.webhooks.contains(&it.webhook) && self.tasks[at].covers(it)
+        let is_its = self.guards.get(&it.webhook).is_some_and(|tasks| tasks.contains(&at));
+        is_its && self.tasks[at].covers(it)
     }
 
     /// Has this one do something. What it asks is so where this is `ready`, with so much `in_memory`.

@@ -45,7 +45,9 @@ SELECT
     (SELECT count(*) FROM page) AS seen_rows,
     NULL::xid8 AS place_xid,
     (SELECT max(p.id) FROM page AS p) AS place,
+    NULL::integer AS wanted,
     (SELECT count(*) FROM put) AS done,
+    0::bigint AS bytes,
     (SELECT count(*) FROM judged AS u WHERE u.found IS NULL) AS skipped,
     coalesce((SELECT array_agg(p.id ORDER BY p.id) FROM put AS p), '{}') AS ids,
     coalesce((SELECT array_agg(p.xid::text::bigint ORDER BY p.id) FROM put AS p), '{}') AS xids

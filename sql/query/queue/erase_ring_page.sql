@@ -39,7 +39,9 @@ SELECT
     (SELECT count(*) FROM page) AS seen_rows,
     (SELECT p.xid FROM page AS p ORDER BY p.xid DESC, p.id DESC LIMIT 1) AS place_xid,
     (SELECT p.id FROM page AS p ORDER BY p.xid DESC, p.id DESC LIMIT 1) AS place,
+    NULL::integer AS wanted,
     (SELECT count(*) FROM judged AS u WHERE u.found) AS done,
+    0::bigint AS bytes,
     (SELECT count(*) FROM judged AS u WHERE u.found IS NULL) AS skipped,
     coalesce((SELECT array_agg(u.id ORDER BY u.xid, u.id) FROM judged AS u WHERE u.found), '{}') AS ids,
     coalesce((SELECT array_agg(u.xid::text::bigint ORDER BY u.xid, u.id) FROM judged AS u WHERE u.found), '{}') AS xids
