@@ -593,9 +593,9 @@ CREATE FUNCTION webhook.next_id() RETURNS bigint
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_next_id_wrapper';
 COMMENT ON FUNCTION webhook.next_id IS 'private: the id of a delivery that is to be written';
 
-CREATE FUNCTION webhook.put("table" text, "row" record) RETURNS void
+CREATE FUNCTION webhook.put("table" text, "row" record, but_for text DEFAULT NULL) RETURNS void
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_put_wrapper';
-COMMENT ON FUNCTION webhook.put IS 'private: writes a row of which neither triggers nor logical decoding see anything';
+COMMENT ON FUNCTION webhook.put IS 'private: writes a row, but for a column of that name, of which neither triggers nor logical decoding see anything';
 
 CREATE FUNCTION webhook.install() RETURNS void
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_install_wrapper';

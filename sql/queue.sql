@@ -84,6 +84,25 @@ CREATE INDEX pending_webhook_id_stage_id_idx ON webhook.pending (webhook_id, sta
 ALTER TABLE webhook.pending ALTER COLUMN payload SET STORAGE MAIN;
 COMMENT ON TABLE webhook.pending IS 'private: events that wait for a retry or for their endpoint, and dead letters';
 
+-- How many deliveries of a webhook are at a stage of the backlog is the sum of those that have come to it, less those that have left
+-- it: to count the rows takes the longer the more there are. Whoever changes the backlog says here how, in the same statement.
+-- Insert-only, so that nobody waits for another; the worker adds it up now and then.
+CREATE TABLE webhook.movement (
+    webhook integer NOT NULL,
+    -- NULL: it was not there
+    was     smallint,
+    -- NULL: it is not there any more
+    stage   smallint,
+    count   bigint NOT NULL
+) WITH (
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 2000,
+    autovacuum_vacuum_cost_delay = 0
+);
+-- It has no key, and rows are deleted, which a publication needs one for.
+ALTER TABLE webhook.movement REPLICA IDENTITY FULL;
+COMMENT ON TABLE webhook.movement IS 'private: what has come to the stages of webhook.pending, and left them';
+
 -- Insert-only for users, so that none of their open transactions makes the worker wait.
 CREATE TABLE webhook.closed (
     delivery  bigint NOT NULL,
@@ -97,6 +116,7 @@ CREATE TABLE webhook.closed (
     PRIMARY KEY (delivery, xid)
 );
 CREATE INDEX closed_unsettled_idx ON webhook.closed (delivery) WHERE NOT settled;
+CREATE INDEX closed_replayed_idx ON webhook.closed (delivery) WHERE how OPERATOR(pg_catalog.=) 'replayed';
 COMMENT ON TABLE webhook.closed IS
     'private: deliveries that somebody has cancelled, dead letters that somebody has replayed, and events whose id was taken';
 

@@ -200,12 +200,7 @@ SELECT
     c.stats_reset
 FROM webhook.numbered AS w
 JOIN webhook.counted AS c ON c.webhook = w.id
-LEFT JOIN (
-    SELECT p.webhook_id, pg_catalog.count(*) AS count
-    FROM webhook.dead AS p
-    WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid)
-    GROUP BY p.webhook_id
-) AS d ON d.webhook_id = w.uuid
+LEFT JOIN webhook.dead_count AS d ON d.webhook = w.id
 LEFT JOIN webhook.backlog AS b ON b.webhook = w.id
 WHERE w.deleted_at IS NULL;
 COMMENT ON VIEW webhook.stats IS

@@ -21,13 +21,18 @@ fn webhook_next_id() -> i64 {
     ids::next_here().0
 }
 
-/// Writes a row, for statements that bodies are in: logical decoding sees what INSERT and UPDATE write.
+/// Writes a row, for statements that bodies are in: logical decoding sees what INSERT and UPDATE write. Column `but_for` is for the
+/// statement alone.
 #[pg_extern(sql = false)]
-fn webhook_put(table: Option<&str>, row: Option<Record<'_>>) -> Result<(), ErrorReport> {
+fn webhook_put(
+    table: Option<&str>,
+    row: Option<Record<'_>>,
+    but_for: Option<&str>,
+) -> Result<(), ErrorReport> {
     report::answer(|| {
         let name = table.ok_or(Refusal::Null("table"))?;
         let Record(row) = row.ok_or(Refusal::Null("row"))?;
-        heap::insert_row(table::own(name).ok_or_else(|| Refusal::gone(name))?, &row);
+        heap::insert_row(table::own(name).ok_or_else(|| Refusal::gone(name))?, &row, but_for);
         Ok(())
     })
 }

@@ -1,7 +1,5 @@
 //! A composite value that a function was given, taken apart.
 
-use std::ffi::CStr;
-
 use pgrx::callconv::{Arg, ArgAbi};
 use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
@@ -9,7 +7,7 @@ use pgrx::pgrx_sql_entity_graph::metadata::{
 use pgrx::{FromDatum, pg_sys};
 
 use super::array::{self, Array};
-use super::row::Row;
+use super::row::{Row, is_named};
 use super::spi::Arg as SqlArg;
 use super::types::Readable;
 
@@ -67,9 +65,7 @@ pub fn relation(row: &Row) -> Option<pg_sys::Oid> {
 /// The value of a column, as an argument of a statement; `None` where there is no column of that name and type.
 pub fn column(row: &Row, name: &str, type_oid: pg_sys::Oid) -> Option<SqlArg> {
     let is_it = |column: &pg_sys::FormData_pg_attribute| {
-        // SAFETY: a name of the catalog ends with NUL.
-        let found = unsafe { CStr::from_ptr(column.attname.data.as_ptr()) };
-        column.atttypid == type_oid && found.to_bytes() == name.as_bytes()
+        column.atttypid == type_oid && is_named(column, name)
     };
     let index = row.attributes().iter().position(is_it)?;
     Some(SqlArg { type_oid, datum: row.value(index) })

@@ -9,7 +9,7 @@ use std::ptr;
 
 use pgrx::prelude::*;
 
-use super::row::Row;
+use super::row::{Row, is_named};
 use super::spi::Arg;
 use super::{compat, report, wal};
 use domain::refusal::Refusal;
@@ -81,13 +81,13 @@ pub fn insert<const COLUMNS: usize>(relation: pg_sys::Oid, row: Columns<COLUMNS>
     });
 }
 
-/// As [`insert`], for a row of any kind, whose columns are found by name.
+/// As [`insert`], for a row of any kind, whose columns, but for `but_for`, are found by name.
 ///
 /// Raises an error where the table does not have each of them, or has others that must not be NULL.
-pub fn insert_row(relation: pg_sys::Oid, row: &Row<'_>) {
+pub fn insert_row(relation: pg_sys::Oid, row: &Row<'_>, but_for: Option<&str>) {
     with_relation(relation, |relation| {
         // SAFETY: in a transaction, with an open table, for whose descriptor the row is formed.
-        unsafe { insert_into(relation, &mut form_of(relation, row)) }
+        unsafe { insert_into(relation, &mut form_of(relation, row, but_for)) }
     });
 }
 
@@ -226,7 +226,7 @@ unsafe fn form<const COLUMNS: usize>(relation: pg_sys::Relation, row: &Columns<C
 /// # Safety
 ///
 /// The relation is open.
-unsafe fn form_of(relation: pg_sys::Relation, row: &Row<'_>) -> Formed {
+unsafe fn form_of(relation: pg_sys::Relation, row: &Row<'_>, but_for: Option<&str>) -> Formed {
     // SAFETY: the caller's.
     let attributes = unsafe { compat::attributes((*relation).rd_att) };
     let mut values = vec![pg_sys::Datum::null(); attributes.len()];
@@ -246,7 +246,8 @@ unsafe fn form_of(relation: pg_sys::Relation, row: &Row<'_>) -> Formed {
             None => {}
         }
     }
-    if found < row.attributes().len() {
+    let wanted = |a: &&pg_sys::FormData_pg_attribute| !but_for.is_some_and(|it| is_named(a, it));
+    if found < row.attributes().iter().filter(wanted).count() {
         refuse(relation, "lacks a column of a row that is to be written");
     }
     // SAFETY: a value of its type, or NULL, for each column, as has just been seen.

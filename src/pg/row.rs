@@ -55,3 +55,12 @@ impl Row<'_> {
         (!self.nulls[index]).then_some(self.values[index])
     }
 }
+
+/// Whether this is the column of that name. Compared byte by byte: the name ends where the catalog has the first zero. Each event's row
+/// is read so.
+pub fn is_named(found: &pg_sys::FormData_pg_attribute, name: &str) -> bool {
+    let (data, length) = (&found.attname.data, name.len());
+    length < data.len()
+        && data[length] == 0
+        && name.bytes().zip(data).all(|(wanted, there)| wanted == *there as u8)
+}

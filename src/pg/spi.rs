@@ -9,6 +9,7 @@ use std::ptr;
 use pgrx::IntoDatum;
 use pgrx::prelude::*;
 
+use super::row::is_named;
 use super::types::{Readable, Writable};
 use super::{compat, report};
 use domain::refusal::Refusal;
@@ -308,12 +309,4 @@ impl<'r> Row<'r> {
     pub fn value<T: Readable<'r>>(&self, column: &'static str) -> T {
         self.get(column).expect("a column that is declared NOT NULL")
     }
-}
-
-/// Compared byte by byte: the name ends where the catalog has the first zero. Each event's row is read so.
-fn is_named(found: &pg_sys::FormData_pg_attribute, name: &str) -> bool {
-    let (data, length) = (&found.attname.data, name.len());
-    length < data.len()
-        && data[length] == 0
-        && name.bytes().zip(data).all(|(wanted, there)| wanted == *there as u8)
 }

@@ -50,6 +50,8 @@
 //!    ([`domain::ids`]); should one be there twice all the same, neither delivery is taken for the
 //!    other: the one that is read later is *renewed*, written once more under another id, and a row in
 //!    `webhook.closed` says so of what it was.
+//! 10. A statement that changes the stage of rows of `webhook.pending`, or how many there are, says so in `webhook.movement`
+//!     ([`movement`]).
 //!
 //! What is in the ring and in the log is written once and not changed, but for erasing ([`jobs`]): then a row without body or answer
 //! takes the place of the one before. An empty body is one that has been erased.
@@ -59,6 +61,7 @@ pub mod consequences;
 pub mod cursor;
 pub mod installation;
 pub mod jobs;
+pub mod movement;
 pub mod pending;
 pub mod ring;
 pub mod walk;

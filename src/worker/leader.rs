@@ -266,6 +266,7 @@ impl Leader {
         if written.cleared {
             self.quarantine.clear();
         }
+        self.upkeep.note_moved(written.moved);
         if written.backlog_grew {
             self.upkeep.repeat_walk();
         }
@@ -347,6 +348,7 @@ impl Leader {
         }
         let clock = self.time.now();
         self.jobs.work(at, found, self.extension, clock, self.ledger.backlog_mut())?;
+        self.upkeep.note_moved(1);
         for webhook in self.jobs.take_left() {
             self.schedule.look_again(webhook);
         }

@@ -91,6 +91,8 @@ pub(super) struct Facts {
 pub(super) struct Written {
     /// Of each event of the ring that is settled, its window.
     pub(super) windows: Vec<u64>,
+    /// Deliveries that have come to a stage of the backlog, or left one.
+    pub(super) moved: usize,
     /// More waits in the backlog, or is dead there.
     pub(super) backlog_grew: bool,
     /// The suspect is back.
@@ -311,6 +313,7 @@ impl Ledger {
             schedule.spill_at(clock);
         }
         let suspensions = consequences::suspensions(settlements, spills, clock);
+        let changed = spills.len() + settlements.iter().filter(|it| reaches_backlog(it)).count();
         let level = if self.unlogged.is_full() { LogLevel::All } else { settings::log_level() };
         let unlogged = self.unlogged.further_slots(level, settlements);
         let cleared = settlements.iter().any(|s| Some(s.attempt.delivery) == facts.suspect);
@@ -386,7 +389,7 @@ impl Ledger {
         }
         self.tallies.count(&self.settlements, &tallies, now);
         let windows = self.forget(level, schedule);
-        Ok(Some(Written { windows, backlog_grew, cleared }))
+        Ok(Some(Written { windows, moved: changed, backlog_grew, cleared }))
     }
 
     /// What has been written leaves the memory. Returns the windows that waited for it.

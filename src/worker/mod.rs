@@ -4,6 +4,7 @@
 //! begins ([`start`]) and leads ([`leader`]). Here it is decided when something happens; what happens is the business of the
 //! rooms below. What always holds is said in the head of `queue/mod.rs`.
 
+mod adding;
 mod backlog;
 mod complaints;
 mod database;

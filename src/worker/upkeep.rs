@@ -1,8 +1,9 @@
-//! What is seen to besides sending: the ring rotates, the backlog is kept within its bounds, and what ended webhooks have left
-//! is taken away.
+//! What is seen to besides sending: the ring rotates, the backlog is kept within its bounds and added up, and what ended webhooks have
+//! left is taken away.
 
 use std::time::{Duration, Instant};
 
+use super::adding::Adding;
 use super::backlog::Backlog;
 use super::removing::Removing;
 use super::rotation::Rotating;
@@ -25,6 +26,7 @@ pub(super) struct Upkeep {
     tidying: Tidying,
     removing: Removing,
     walking: Walking,
+    adding: Adding,
 }
 
 impl Upkeep {
@@ -35,6 +37,7 @@ impl Upkeep {
             tidying: Tidying::new(now),
             removing: Removing::new(now),
             walking: Walking::new(now, place, clock),
+            adding: Adding::new(now),
         }
     }
 
@@ -57,6 +60,11 @@ impl Upkeep {
     /// What waits may be beyond a bound by now.
     pub(super) fn repeat_walk(&mut self) {
         self.walking.repeat();
+    }
+
+    /// Deliveries have come to a stage of the backlog, or left one: so many rows at most say so.
+    pub(super) fn note_moved(&mut self, rows: usize) {
+        self.adding.note(rows);
     }
 
     /// Rotates the ring when it is time.
@@ -95,6 +103,9 @@ impl Upkeep {
         if is_due && backlog.again_in(now).is_zero() {
             self.walking.step(extension, time, schedule, backlog)?;
         }
+        if backlog.again_in(now).is_zero() {
+            self.adding.work(extension, Instant::now(), backlog)?;
+        }
         Ok(())
     }
 
@@ -119,8 +130,10 @@ impl Upkeep {
 
     /// How long until there is something to do.
     pub(super) fn due_in(&self, now: Instant, backlog: &Backlog) -> Option<Duration> {
-        let walking = self.walking.due_in(now).max(backlog.again_in(now));
-        [self.removing.due_in(now), Some(walking)].into_iter().flatten().min()
+        let locked = backlog.again_in(now);
+        let adding = self.adding.due_in(now).map(|wait| wait.max(locked));
+        let walking = self.walking.due_in(now).max(locked);
+        [self.removing.due_in(now), adding, Some(walking)].into_iter().flatten().min()
     }
 
     /// The same, where no worker is there meanwhile that changes anything.

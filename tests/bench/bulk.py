@@ -34,6 +34,7 @@ INSERT INTO webhook.pending (
 SELECT m.webhook, m.uuid, {next_at}, m.id, m.xid, e.created_at, 0, {stage}, e.event_type, e.schema_name, e.table_name, e.payload, m.slot, {dead_at}
 FROM made AS m
 JOIN webhook.event AS e ON e.slot = m.slot AND e.xid = m.xid AND e.id = m.id;
+INSERT INTO webhook.movement (webhook, stage, count) SELECT m.webhook, {stage}, count(*) FROM made AS m GROUP BY m.webhook;
 """
 
 _DONE = """

@@ -5,7 +5,7 @@ import time
 
 from figures import Row
 from harness.cluster import Database
-from harness.large_log import COUNTING, NEWEST, QUERIES, WEBHOOKS, fill
+from harness.large_log import NEWEST, QUERIES, WEBHOOKS, fill
 from harness.people import People
 from harness.session import Session
 
@@ -41,7 +41,7 @@ def log_at_size(server, nginx, quick):
             with server.connect(db.name, user=user) as connection:
                 middle = connection.execute(
                     "SELECT id FROM webhook_log(%s, 'delivered', lim => 1000) ORDER BY id LIMIT 1", [name]).fetchone()[0]
-            queries = {**QUERIES, **COUNTING, **({} if who == "few" else {"the view, the newest": NEWEST})}
+            queries = {**QUERIES, **({} if who == "few" else {"the view, the newest": NEWEST})}
             for what, query in queries.items():
                 query = query.format(name=name, uuid=uuids[name], middle=middle)
                 with server.connect(db.name, user=user) as connection:

@@ -121,7 +121,7 @@ def test_the_server_shows_what_the_worker_does(db, receiver):
     """In pg_stat_activity, as of any session; and in which database."""
     worker = "SELECT state, query, wait_event_type FROM pg_stat_activity WHERE backend_type LIKE 'pg_webhook%' AND datname = current_database()"
     wait_until(lambda: [state for state, *_ in db.rows(worker)] == ["idle"], lambda: db.rows(worker))
-    assert db.rows(worker)[0][1].startswith(("reads ", "writes ", "keeps ", "tidies "))
+    assert db.rows(worker)[0][1].startswith(("reads ", "writes ", "keeps ", "tidies ", "adds "))
     with db.connect(autocommit=False) as holder:
         holder.execute("LOCK TABLE webhook.webhook IN ACCESS EXCLUSIVE MODE")
         # Definitions are read again.

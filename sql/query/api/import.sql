@@ -40,5 +40,9 @@ WITH given AS (
     INSERT INTO webhook.closed (delivery, xid, how, settled)
     SELECT $2, $3, 'renewed', true FROM given WHERE given.id <> $2
     ON CONFLICT DO NOTHING
+), put AS MATERIALIZED (
+    SELECT given.webhook, given.stage, webhook.put('pending', given) FROM given
+), counted AS (
+    INSERT INTO webhook.movement (webhook, was, stage, count) SELECT p.webhook, NULL, p.stage, 1 FROM put AS p
 )
-SELECT webhook.put('pending', given) FROM given
+SELECT FROM put

@@ -13,9 +13,10 @@ WITH old AS (
     DELETE FROM webhook.pending AS p
     USING old
     WHERE p.webhook = old.id AND NOT EXISTS (SELECT FROM webhook.event AS e WHERE e.xid = p.xid AND e.id = p.id)
+    RETURNING p.webhook, p.stage
 ), nobodys AS (
     -- whose webhook had been forgotten when the worker came to them
-    DELETE FROM webhook.pending AS p WHERE p.webhook_id IS NULL
+    DELETE FROM webhook.pending AS p WHERE p.webhook_id IS NULL RETURNING p.webhook, p.stage
 ), closed AS (
     DELETE FROM webhook.closed AS c
     WHERE c.settled
@@ -23,7 +24,12 @@ WITH old AS (
       AND NOT EXISTS (SELECT FROM webhook.event AS e WHERE e.xid = c.xid AND e.id = c.delivery)
     RETURNING c.delivery, c.xid
 ), gone AS (
-    DELETE FROM webhook.pending AS p USING closed AS c WHERE p.id = c.delivery AND p.xid = c.xid
+    DELETE FROM webhook.pending AS p USING closed AS c WHERE p.id = c.delivery AND p.xid = c.xid RETURNING p.webhook, p.stage
+), counted AS (
+    INSERT INTO webhook.movement (webhook, was, stage, count)
+    SELECT g.webhook, g.stage, NULL, count(*)
+    FROM (TABLE pending UNION ALL TABLE nobodys UNION ALL TABLE gone) AS g
+    GROUP BY g.webhook, g.stage
 ), job AS (
     DELETE FROM webhook.job AS j WHERE j.ended_at < $2 - make_interval(secs => $1)
 ), health AS (

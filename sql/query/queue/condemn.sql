@@ -3,7 +3,7 @@ WITH waiting AS (
     DELETE FROM webhook.pending AS p WHERE p.id = $1
     RETURNING
         p.webhook, p.webhook_id, 'infinity'::timestamptz AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts,
-        greatest(p.stage, 2::smallint) AS stage,
+        p.stage AS was, greatest(p.stage, 2::smallint) AS stage,
         p.status_code, p.duration_us, $2 AS error, p.response_body,
         p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key, p.imported,
         coalesce(p.dead_at, $3) AS dead_at
@@ -17,7 +17,10 @@ WITH waiting AS (
     FROM webhook.event AS e
     WHERE e.id = $1 AND NOT EXISTS (SELECT FROM waiting)
     LIMIT 1
+), put AS MATERIALIZED (
+    SELECT waiting.webhook, waiting.was, waiting.stage, webhook.put('pending', waiting, 'was') FROM waiting
+    UNION ALL
+    SELECT fresh.webhook, NULL, fresh.stage, webhook.put('pending', fresh) FROM fresh
 )
-SELECT webhook.put('pending', waiting) FROM waiting
-UNION ALL
-SELECT webhook.put('pending', fresh) FROM fresh
+INSERT INTO webhook.movement (webhook, was, stage, count)
+SELECT p.webhook, p.was, p.stage, 1 FROM put AS p WHERE p.was IS DISTINCT FROM p.stage

@@ -34,12 +34,15 @@ WITH page AS (
     WHERE u.found AND p.id = u.id AND p.xid = u.xid
     RETURNING
         p.webhook, p.webhook_id, 'infinity'::timestamptz AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts,
-        3::smallint AS stage,
+        p.stage AS was, 3::smallint AS stage,
         p.status_code, p.duration_us, p.error_class,
         p.event_type, p.schema_name, p.table_name, p.event_id, '' AS payload, p.event_slot, p.key, p.imported,
         coalesce(CASE WHEN p.stage = 3 THEN p.dead_at END, $6) AS dead_at
 ), put AS MATERIALIZED (
-    SELECT erased.id, erased.xid, webhook.put('pending', erased) FROM erased
+    SELECT erased.webhook, erased.was, erased.stage, erased.id, erased.xid, webhook.put('pending', erased, 'was') FROM erased
+), counted AS (
+    INSERT INTO webhook.movement (webhook, was, stage, count)
+    SELECT p.webhook, p.was, p.stage, count(*) FROM put AS p WHERE p.was <> p.stage GROUP BY p.webhook, p.was, p.stage
 )
 SELECT
     (SELECT count(*) FROM page) AS seen_rows,

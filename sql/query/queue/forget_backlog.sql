@@ -1,7 +1,10 @@
 -- Of transactions before $1. What has been imported since stays, whatever the transaction was that wrote it elsewhere, and
 -- what somebody has done about it.
 WITH pending AS (
-    DELETE FROM webhook.pending AS p WHERE coalesce(p.imported, p.xid) < $1
+    DELETE FROM webhook.pending AS p WHERE coalesce(p.imported, p.xid) < $1 RETURNING p.webhook, p.stage
+), counted AS (
+    INSERT INTO webhook.movement (webhook, was, stage, count)
+    SELECT p.webhook, p.stage, NULL, count(*) FROM pending AS p GROUP BY p.webhook, p.stage
 ), walk AS (
     -- It has counted them.
     DELETE FROM webhook.walk

@@ -9,10 +9,15 @@ WITH attempted AS (
         p.webhook, p.webhook_id,
         -- One that has been cancelled meanwhile stays where it is.
         CASE WHEN p.next_at < 'infinity' THEN u.next_at ELSE p.next_at END AS next_at,
-        p.id, p.xid, p.created_at, u.first_attempt_at, u.attempts,
+        p.id, p.xid, p.created_at, u.first_attempt_at, u.attempts, p.stage AS was,
         (CASE WHEN p.stage > 1 THEN p.stage WHEN u.next_at < 'infinity' THEN 1 ELSE 2 END)::smallint AS stage,
         u.status_code, u.duration_us, u.error, u.error_class, u.response_body,
         p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key, p.imported,
         CASE WHEN p.next_at < 'infinity' AND u.next_at = 'infinity' THEN $10 ELSE p.dead_at END AS dead_at
+), put AS MATERIALIZED (
+    SELECT attempted.webhook, attempted.was, attempted.stage, webhook.put('pending', attempted, 'was') FROM attempted
+), counted AS (
+    INSERT INTO webhook.movement (webhook, was, stage, count)
+    SELECT p.webhook, p.was, p.stage, count(*) FROM put AS p WHERE p.was <> p.stage GROUP BY p.webhook, p.was, p.stage
 )
-SELECT webhook.put('pending', attempted) FROM attempted
+SELECT FROM put

@@ -9,9 +9,14 @@ WITH shed AS (
       AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid)
     RETURNING
         p.webhook, p.webhook_id, 'infinity'::timestamptz AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts,
-        2::smallint AS stage,
+        p.stage AS was, 2::smallint AS stage,
         p.status_code, p.duration_us, u.reason AS error, p.response_body,
         p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key, p.imported,
         $4 AS dead_at
+), put AS MATERIALIZED (
+    SELECT shed.webhook, shed.was, shed.stage, shed.id, webhook.put('pending', shed, 'was') FROM shed
+), counted AS (
+    INSERT INTO webhook.movement (webhook, was, stage, count)
+    SELECT p.webhook, p.was, p.stage, count(*) FROM put AS p WHERE p.was <> p.stage GROUP BY p.webhook, p.was, p.stage
 )
-SELECT shed.id, webhook.put('pending', shed) FROM shed
+SELECT p.id FROM put AS p

@@ -14,9 +14,14 @@ WITH chosen AS (
     WHERE p.id = u.id AND p.xid = u.xid AND u.before < $3
     RETURNING
         p.webhook, p.webhook_id, 'infinity'::timestamptz AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts,
-        3::smallint AS stage,
+        p.stage AS was, 3::smallint AS stage,
         p.status_code, p.duration_us, p.error, p.error_class, p.response_body,
         p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key, p.imported,
         p.dead_at
+), put AS MATERIALIZED (
+    SELECT shelved.webhook, shelved.was, shelved.stage, webhook.put('pending', shelved, 'was') FROM shelved
+), counted AS (
+    INSERT INTO webhook.movement (webhook, was, stage, count)
+    SELECT p.webhook, p.was, p.stage, count(*) FROM put AS p WHERE p.was <> p.stage GROUP BY p.webhook, p.was, p.stage
 )
-SELECT webhook.put('pending', shelved) FROM shelved
+SELECT FROM put

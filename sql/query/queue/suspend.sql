@@ -1,6 +1,5 @@
 -- Moves events of the ring to the backlog, at $12, unless the id is there already: see taken.sql.
-SELECT webhook.put('pending', moved)
-FROM (
+WITH moved AS (
     SELECT
         e.webhook, (SELECT w.uuid FROM webhook.webhook AS w WHERE w.id = e.webhook) AS webhook_id,
         u.next_at, e.id, e.xid, e.created_at, u.first_attempt_at, u.attempts,
@@ -16,4 +15,10 @@ FROM (
     ) AS u
     JOIN webhook.event AS e ON e.slot = u.slot AND e.xid = u.xid AND e.id = u.id
     WHERE NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = u.id)
-) AS moved
+), put AS MATERIALIZED (
+    SELECT moved.webhook, moved.stage, webhook.put('pending', moved) FROM moved
+), counted AS (
+    INSERT INTO webhook.movement (webhook, was, stage, count)
+    SELECT p.webhook, NULL, p.stage, count(*) FROM put AS p GROUP BY p.webhook, p.stage
+)
+SELECT FROM put

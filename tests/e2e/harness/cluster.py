@@ -202,7 +202,7 @@ class Database(Session):
                 admin.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
         super().__init__(cluster.connect(name))
         self.judge = self
-        self.owner = None
+        self.owner, self.by_hand = None, False
         if extension and not is_there:
             self.connection.execute("CREATE EXTENSION pg_webhook")
             self.wait_for_worker()
@@ -283,8 +283,27 @@ class Database(Session):
         self.connection.close()
         self.judge.connection.close()
 
+    def counts_agree(self):
+        """What is said to be at each stage of the backlog is there. Whoever has changed rows by hand says so by `by_hand`."""
+        try:
+            judge = self.cluster.connect(self.name)
+        except psycopg.OperationalError:
+            # the database is gone, or is called otherwise
+            return
+        with judge:
+            if self.by_hand or not judge.execute("SELECT to_regclass('webhook.movement') IS NOT NULL").fetchone()[0]:
+                return
+            differs = judge.execute("""
+                SELECT webhook, stage, coalesce(a.count, 0), coalesce(p.count, 0)
+                FROM webhook.at_stage AS a
+                FULL JOIN (SELECT webhook, stage, count(*) FROM webhook.pending GROUP BY webhook, stage) AS p USING (webhook, stage)
+                WHERE coalesce(a.count, 0) <> coalesce(p.count, 0)
+            """).fetchall()
+            assert not differs, f"webhook, stage, said and there: {differs}"
+
     def drop(self):
         self.close()
+        self.counts_agree()
         with self.cluster.connect() as admin:
             admin.execute(f'DROP DATABASE IF EXISTS "{self.name}" WITH (FORCE)')
             if self.owner:

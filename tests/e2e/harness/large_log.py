@@ -30,10 +30,9 @@ QUERIES = {
                        " ORDER BY started_at DESC LIMIT 50",
     "dead letters": "SELECT * FROM webhook.dead_letters LIMIT 50",
     "metrics": "SELECT * FROM webhook.metrics",
+    "webhooks": "SELECT * FROM webhook.webhooks",
+    "stats": "SELECT * FROM webhook.stats",
 }
-
-#: These count what waits, which takes longer the more it is.
-COUNTING = {"webhooks": "SELECT * FROM webhook.webhooks", "stats": "SELECT * FROM webhook.stats"}
 
 _FILL = """
 CREATE TEMP TABLE made AS
@@ -71,6 +70,8 @@ FROM made AS m
 JOIN webhook.event AS e ON e.slot = m.slot AND e.xid = m.xid AND e.id = m.id
 JOIN webhook.webhook AS w ON w.id = m.webhook
 WHERE m.stage IS NOT NULL;
+INSERT INTO webhook.movement (webhook, stage, count)
+SELECT m.webhook, m.stage, count(*) FROM made AS m WHERE m.stage IS NOT NULL GROUP BY m.webhook, m.stage;
 UPDATE webhook.cursor SET snap = pg_current_snapshot();
 DROP TABLE made;
 """

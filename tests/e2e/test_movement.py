@@ -1,0 +1,34 @@
+"""How many wait is added up, not counted."""
+
+from harness import wait_until
+from harness.receiver import reply
+
+ROWS = "SELECT count(*) FROM webhook.movement"
+
+
+def test_what_has_been_written_is_added_up(db, receiver):
+    receiver.default(reply(500))
+    db.hand_over()
+    db.run("CREATE TABLE items (id bigserial PRIMARY KEY)")
+    db.create("hook", receiver.url("/"), table_name="items", max_retries=5, retry_backoff_seconds=3600)
+    for _ in range(400):
+        db.run("INSERT INTO items DEFAULT VALUES")
+    wait_until(lambda: db.value("SELECT pending FROM webhook.stats") == 400 and db.judge.value(ROWS) < 256, lambda: db.judge.rows(ROWS))
+    # none is told twice, or not at all
+    assert db.value("SELECT pending FROM webhook.webhooks") == db.value("SELECT count(*) FROM webhook.deliveries") == 400
+
+
+def test_somebody_else_than_the_worker_changes_the_backlog(db, receiver):
+    """By hand, as only a superuser can: the next run of the worker counts again."""
+    receiver.default(reply(500))
+    db.hand_over()
+    db.run("CREATE TABLE items (id bigserial PRIMARY KEY)")
+    db.create("hook", receiver.url("/"), table_name="items", max_retries=5, retry_backoff_seconds=3600)
+    db.run("INSERT INTO items SELECT FROM generate_series(1, 5)")
+    # and the ring is done with, where they would be found again
+    there = "SELECT count(*) FROM webhook.pending AS p, webhook.cursor AS k WHERE pg_visible_in_snapshot(p.xid, k.snap)"
+    wait_until(lambda: db.judge.value(there) == 5, lambda: db.judge.rows("SELECT * FROM webhook.pending"))
+    db.judge.run("DELETE FROM webhook.pending WHERE id = (SELECT min(id) FROM webhook.pending)")
+    assert db.value("SELECT pending FROM webhook.stats") == 5
+    db.judge.run("SELECT pg_terminate_backend(pid) FROM webhook.worker")
+    wait_until(lambda: db.value("SELECT pending FROM webhook.stats") == 4, lambda: db.judge.rows("SELECT * FROM webhook.movement"))
