@@ -67,7 +67,7 @@ help: ## Say what there is
 
 .PHONY: packages
 packages:
-	@tests/packages $(if $(PG_CONFIG)$(wildcard $(TREE)/origin),,$(PG_MAJOR))
+	@tests/packages "$(if $(PG_CONFIG)$(wildcard $(TREE)/origin),,$(PG_MAJOR))" $(FOR)
 
 $(HOME_DIR):
 	@mkdir -p -m 755 $@
@@ -107,8 +107,10 @@ build: $(PGRX_HOME)/config.toml ## Build and install into the private server
 
 .PHONY: install
 install: ## Build an optimised extension and install it into the system's PostgreSQL, or that of PG_CONFIG
-	@tests/packages $(if $(PG_CONFIG),,$(PG_MAJOR))
-	@$(MAKE) --no-print-directory $(PGRX_HOME)/config.toml
+	@tests/packages "$(if $(PG_CONFIG),,$(PG_MAJOR))" build
+	@[ -x $(INSTALL_CONFIG) ] || { echo "there is no $(INSTALL_CONFIG): install PostgreSQL $(PG_MAJOR) with its headers" \
+	    "(postgresql-$(PG_MAJOR) and postgresql-server-dev-$(PG_MAJOR)), or say PG_CONFIG=/path/to/pg_config" >&2; exit 1; }
+	@$(MAKE) --no-print-directory $(PGRX_HOME)/config.toml FOR=build
 	PGRX_PG_CONFIG_PATH=$(INSTALL_CONFIG) cargo pgrx install --release $(FEATURES) \
 	    $$([ "$$(id -u)" = 0 ] || echo --sudo) --pg-config $(INSTALL_CONFIG)
 

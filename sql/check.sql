@@ -498,13 +498,24 @@ FROM (
         'sending',
         'the webhook has no secret: it came with a dump, which holds none',
         pg_catalog.format(
-            'Nothing is sent before %1$s.webhook_rotate_secret makes one or %1$s.webhook_update gives it one. Values of headers'
-            ' are not in a dump either: %1$s.webhook_update(.., headers => ..).',
+            'Nothing is sent before %1$s.webhook_rotate_secret makes one or %1$s.webhook_update gives it one.', f.name
+        )
+    FROM owned AS w
+    CROSS JOIN f
+    JOIN webhook.lacking AS l ON l.webhook = w.id AND l.secret
+    UNION ALL
+    SELECT
+        w.id,
+        'error',
+        'sending',
+        pg_catalog.format('what is in header %s is lost: a dump does not hold it', pg_catalog.array_to_string(l.headers, ', ')),
+        pg_catalog.format(
+            'Nothing is sent before %1$s.webhook_update(.., set_headers => ..) says it again, or unset_headers => .. that it is not sent.',
             f.name
         )
     FROM owned AS w
     CROSS JOIN f
-    WHERE NOT EXISTS (SELECT FROM webhook.secret AS s WHERE s.webhook = w.id AND s.signing_key IS NOT NULL)
+    JOIN webhook.lacking AS l ON l.webhook = w.id AND l.headers <> '{}'
     UNION ALL
     -- one that watches a table is among those above
     SELECT

@@ -110,7 +110,7 @@ COMMENT ON COLUMN webhook.metrics.stats_reset IS 'since when it is counted: when
 COMMENT ON COLUMN webhook.metrics.attempts IS 'requests, without those of webhook_test';
 COMMENT ON COLUMN webhook.metrics.answered IS 'those of them that were answered, whatever it was';
 COMMENT ON COLUMN webhook.metrics.delivered IS 'deliveries that were made';
-COMMENT ON COLUMN webhook.metrics.dead IS 'deliveries that became dead letters because they failed, or their transform did';
+COMMENT ON COLUMN webhook.metrics.dead IS 'deliveries that became dead letters because they failed, or their transform did; those that a bound has made such are shed';
 COMMENT ON COLUMN webhook.metrics.shed IS 'those that became dead letters because more waited than may';
 COMMENT ON COLUMN webhook.metrics.expired IS 'dead letters that ended because there were more than may be, or for longer';
 COMMENT ON COLUMN webhook.metrics.request_ms IS 'how long all requests took together, in milliseconds';

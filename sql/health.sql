@@ -63,6 +63,10 @@ JOIN (
             'A minute after one has failed at the latest the next one is started. The server''s log says why it has ended.'
         ),
         (
+            'certificates', 'warning', 'pg_webhook.ca_file: %1$s',
+            'Endpoints whose certificates need it fail. Correct the file or the setting, and SELECT pg_reload_conf().'
+        ),
+        (
             'hampered', 'warning', 'the worker is held up: %1$s',
             'End what is in the way. It goes on by itself then; webhook.worker shows its state.'
         )
@@ -93,7 +97,7 @@ SELECT w.id AS webhook, h.rank, h.severity, h.stage, h.problem, pg_catalog.forma
 FROM webhook.webhook AS w
 CROSS JOIN webhook.function_schema AS f
 LEFT JOIN webhook.health AS k ON k.webhook = w.id
-LEFT JOIN webhook.secret AS e ON e.webhook = w.id
+LEFT JOIN webhook.lacking AS e ON e.webhook = w.id
 -- A transform that fails makes dead letters; the newest one says whether it still does. What keeps it from being called at all, the
 -- failure does not name it then, is among the problems, but for sessions of emitters in which it may not run.
 LEFT JOIN LATERAL (
@@ -157,8 +161,7 @@ CROSS JOIN LATERAL (
             ELSE
                 'See webhook.attempts for each of them. Events are sent again until retry_for is over.'
         END
-    -- Without a secret none is sent.
-    WHERE k.fail_count > 0 AND e.signing_key IS NOT NULL
+    WHERE k.fail_count > 0 AND e.webhook IS NULL
     UNION ALL
     SELECT
         6,
@@ -168,7 +171,7 @@ CROSS JOIN LATERAL (
             'nothing is sent before %s, because %s requests in a row have failed',
             pg_catalog.date_trunc('second', k.held_until), k.unwell
         ),
-        'Then one event is sent, and all others as soon as one is answered. SELECT * FROM %1$s.webhook_test(%2$L::text) tries it now.'
+        'Then one event is sent, and all others as soon as one is answered. SELECT %1$s.webhook_resume(%2$L::text) sends one now.'
     WHERE k.held_until > pg_catalog.clock_timestamp()
     UNION ALL
     SELECT

@@ -58,6 +58,8 @@ CREATE TABLE webhook.webhook (
     applied               boolean NOT NULL DEFAULT false,
     -- the settings of sessions that webhook_apply takes the secret and the values of headers from: what they are called
     named                 jsonb NOT NULL DEFAULT '{}',
+    -- the headers that are sent besides: what is in them is in no dump
+    header_names          text[] NOT NULL DEFAULT '{}',
     -- that it was made in, or armed in since: in another one it sends nothing
     installation          text NOT NULL,
     -- A deleted webhook stays as a name for its deliveries until the log forgets them.

@@ -466,6 +466,22 @@ CROSS JOIN webhook.function_schema AS f
 WHERE w.deleted_at IS NULL AND NOT (h.is_here AND w.installation = h.id);
 COMMENT ON VIEW webhook.unarmed IS 'private: the webhooks that do not send before webhook_arm, and why';
 
+-- As it is after a dump has been restored.
+CREATE VIEW webhook.lacking AS
+SELECT l.webhook, l.secret, l.headers
+FROM (
+    SELECT
+        w.id AS webhook,
+        w.signature <> 'none' AND s.signing_key IS NULL AS secret,
+        ARRAY(SELECT h.name FROM pg_catalog.unnest(w.header_names) AS h (name) WHERE (s.headers ? h.name) IS NOT TRUE) AS headers
+    FROM webhook.webhook AS w
+    LEFT JOIN webhook.secret AS s ON s.webhook = w.id
+    WHERE w.deleted_at IS NULL
+) AS l
+WHERE l.secret OR l.headers <> '{}';
+COMMENT ON VIEW webhook.lacking IS
+    'private: webhooks that send nothing, because their secret or what is in their headers is not here';
+
 CREATE VIEW webhook.log_size AS
 SELECT pg_catalog.sum(pg_catalog.pg_total_relation_size(i.inhrelid))::bigint AS size
 FROM pg_catalog.pg_inherits AS i

@@ -82,7 +82,10 @@ SELECT
     w.signature_header,
     (SELECT f.function FROM webhook.chosen_transform AS f WHERE f.webhook = w.id) AS transform,
     w.on_transform_error,
-    (SELECT pg_catalog.jsonb_object_agg(h.key, '***') FROM pg_catalog.jsonb_object_keys(s.headers) AS h (key)) AS headers,
+    (
+        SELECT pg_catalog.jsonb_object_agg(h.name, CASE WHEN s.headers ? h.name THEN '***' END)
+        FROM pg_catalog.unnest(w.header_names) AS h (name)
+    ) AS headers,
     w.max_retries,
     w.timeout_seconds,
     w.retry_backoff_seconds,
@@ -179,7 +182,8 @@ SELECT
     NULL::timestamptz AS delivered_at
 FROM webhook.visible AS w
 JOIN webhook.dead AS d ON d.webhook_id = w.uuid
-WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = d.id AND c.xid = d.xid);
+WHERE w.deleted_at IS NULL
+  AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = d.id AND c.xid = d.xid);
 COMMENT ON VIEW webhook.dead_letters IS
     'deliveries that are dead and that nobody has replayed or cancelled; kept until somebody does, or for dead_letter_retention';
 

@@ -46,7 +46,7 @@ pub fn tell(
         let envelope = recipient.envelope(Kind::Emitted(event_type), None);
         let draft = recipient.draft(&envelope);
         let most = settings::max_payload_bytes();
-        if let Some(body) = draft.render(&envelope, Some(&data), None, Extent::Bare, most) {
+        if let Some(body) = draft.render(&envelope, Some(&data), None, Extent::Alone, most) {
             recipient.append(&draft, event_type, None, &Stored::Body(body.into()));
         }
     }

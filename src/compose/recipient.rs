@@ -60,6 +60,8 @@ pub struct Draft {
 pub enum Extent {
     /// All.
     Whole,
+    /// All, and nothing of what the session adds.
+    Alone,
     /// Of a row that makes it too large the primary key.
     Keys,
     /// And nothing of what the session adds.
@@ -289,7 +291,7 @@ impl Draft {
         extent: Extent,
         most: usize,
     ) -> Option<String> {
-        let adds = extent != Extent::Bare;
+        let adds = matches!(extent, Extent::Whole | Extent::Keys);
         let values = Values {
             id: &self.event_id,
             timestamp: &self.timestamp,
@@ -297,7 +299,7 @@ impl Draft {
             old,
             session_variables: self.session_variables.as_deref().filter(|_| adds),
             context: self.context.as_deref().filter(|_| adds),
-            truncated: extent != Extent::Whole,
+            truncated: matches!(extent, Extent::Keys | Extent::Bare),
         };
         match envelope.render(&values, most) {
             Ok(body) => Some(body),

@@ -79,6 +79,13 @@ impl Breaker {
         }
     }
 
+    /// Where nothing goes out before a time, a probe may go at `now`: somebody has changed something about the endpoint.
+    pub fn try_now(&mut self, now: Instant) {
+        if let State::Open { next_probe, .. } = &mut self.state {
+            *next_probe = now.min(*next_probe);
+        }
+    }
+
     /// `delivery` was sent as the probe.
     pub fn probe_sent(&mut self, delivery: DeliveryId) {
         if let State::Open { opened, .. } = self.state {
@@ -181,6 +188,22 @@ mod tests {
         assert_eq!(breaker.allows(now), Allowance::NoneWhileProbing);
         breaker.unsent(DeliveryId(1), now);
         assert_eq!(breaker.allows(now), Allowance::Probe);
+    }
+
+    #[test]
+    fn what_somebody_changes_is_tried_at_once() {
+        let now = Instant::now();
+        let mut breaker = tripped(now);
+        breaker.try_now(now);
+        assert_eq!(breaker.allows(now), Allowance::Probe);
+        breaker.probe_sent(DeliveryId(1));
+        breaker.try_now(now);
+        assert_eq!(breaker.allows(now), Allowance::NoneWhileProbing, "one at a time");
+        breaker.failed(DeliveryId(1), now, BASE, 0.0);
+        assert_eq!(breaker.allows(now), Allowance::NoneBefore(now + 2 * BASE));
+        let mut closed = Breaker::default();
+        closed.try_now(now);
+        assert_eq!(closed.allows(now), Allowance::Any);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use domain::failure::{ErrorClass, Failure};
 use domain::format::Format;
 use domain::header;
 use domain::key::WebhookId;
-use domain::secret::Secret;
+use domain::secret::{self, Secret};
 use domain::signature::{Previous, Scheme};
 use domain::url::EndpointUrl;
 use domain::verdict::RetryPolicy;
@@ -35,8 +35,8 @@ fn route(row: Row<'_>) -> Route<Destination> {
     let (enabled, paused): (bool, bool) = (row.value("enabled"), row.value("paused"));
     Route {
         webhook: row.value("id"),
-        // What is unarmed waits as what is paused.
-        sending: enabled && !paused && row.value("is_armed"),
+        // What is unarmed, or lacks what a dump does not hold, waits as what is paused.
+        sending: enabled && !paused && row.value("is_armed") && row.value("is_complete"),
         policy: RetryPolicy {
             max_retries: row.get::<i32>("max_retries").map(i32::unsigned_abs),
             base: seconds(row, "retry_backoff_seconds"),
@@ -58,14 +58,24 @@ fn route(row: Row<'_>) -> Route<Destination> {
 fn destination(row: Row<'_>) -> Result<Destination, Failure> {
     let url = EndpointUrl::parse(&row.value::<String>("url"), settings::allow_http())
         .map_err(|error| Failure::new(ErrorClass::BlockedAddress, error.to_string()))?;
-    let Some(key) = row.get::<String>("signing_key") else {
-        return Err(internal(identity::qualified(
-            "the webhook has no secret; give it one with webhook_update",
-        )));
+    let scheme: Scheme = row.value::<String>("signature").parse().map_err(internal)?;
+    let secret = match row.get::<String>("signing_key") {
+        Some(key) => Secret::parse(&key).map_err(internal)?,
+        // It signs nothing.
+        None if scheme == Scheme::None => Secret::generate(&[0; secret::GENERATED_BYTES]),
+        None => {
+            return Err(internal(identity::qualified(
+                "the webhook has no secret; give it one with webhook_update",
+            )));
+        }
     };
+    if let Some(lost) = row.get::<Vec<String>>("lacked_headers").filter(|lost| !lost.is_empty()) {
+        let names = lost.join(", ");
+        let again = identity::qualified("webhook_update says it again");
+        return Err(internal(format!("what is in header {names} is lost; {again}")));
+    }
     let JsonB(headers) = row.get("headers").unwrap_or_else(|| JsonB(serde_json::json!({})));
     let format: Format = row.value::<String>("format").parse().map_err(internal)?;
-    let scheme: Scheme = row.value::<String>("signature").parse().map_err(internal)?;
     let signature_header = match row.get::<String>("signature_header") {
         Some(name) => header::signature_name(&name).map_err(internal)?,
         None => HeaderName::from_static(format.signature_header(scheme)),
@@ -83,7 +93,7 @@ fn destination(row: Row<'_>) -> Result<Destination, Failure> {
         content_type: format.content_type(),
         scheme,
         signature_header,
-        secret: Secret::parse(&key).map_err(internal)?,
+        secret,
         previous,
         timeout: seconds(row, "timeout_seconds"),
         concurrency: settings::max_connections_per_endpoint()

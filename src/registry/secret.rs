@@ -42,16 +42,18 @@ impl Secrets {
     /// What an owner has put into headers is meant for where that owner sent it, so somebody without the owner's
     /// rights does not take it elsewhere. The secret stays: what it signs does not tell it, and whoever manages a
     /// webhook has requests signed anyway.
-    fn go_elsewhere(&mut self, webhook: &Webhook) {
+    /// Returns whether they are taken away.
+    fn go_elsewhere(&mut self, webhook: &Webhook) -> bool {
         let is_empty = |headers: &Value| headers.as_object().is_none_or(|names| names.is_empty());
         if webhook.own || self.headers.as_ref().is_none_or(is_empty) {
-            return;
+            return false;
         }
         self.headers = None;
         warning!(
             "the headers of webhook \"{}\" are removed: only a role with its owner's rights takes them to another URL",
             webhook.name
         );
+        true
     }
 
     /// The secret becomes `new`. Those before sign on until their overlaps end, and the one before this until `until`; without it
@@ -81,8 +83,9 @@ impl Secrets {
 }
 
 /// Those of a new webhook.
-pub fn insert(webhook: WebhookId, secret: &Secret, headers: Option<Value>) {
+pub fn insert(session: &Session, webhook: WebhookId, secret: &Secret, headers: Option<Value>) {
     let signing_key = Some(secret.reveal().to_owned());
+    note_names(session, webhook, headers.as_ref(), None);
     write(webhook, None, Secrets { signing_key, headers, ..Secrets::default() });
 }
 
@@ -107,17 +110,38 @@ pub fn update(
             secrets.signing_key = Some(secret.reveal().to_owned());
             secrets.previous.clear();
         }
-        match headers {
-            Some(headers) => secrets.headers = Some(headers),
-            None if moves => secrets.go_elsewhere(webhook),
-            None => {}
-        }
+        let keeps = match headers {
+            Some(headers) => {
+                secrets.headers = Some(headers);
+                false
+            }
+            None if moves => !secrets.go_elsewhere(webhook),
+            None => true,
+        };
         if let Some(HeaderChanges { set, unset }) = single {
             let stored = secrets.headers.take().unwrap_or_else(|| serde_json::json!({}));
             secrets.headers = Some(header::merge(&stored, set, unset)?);
         }
+        if !keeps || single.is_some() {
+            note_names(session, webhook.id, secrets.headers.as_ref(), single.filter(|_| keeps));
+        }
         Ok(())
     })
+}
+
+/// The names of headers are no secret, and stay where what is in them is lost: beside those that are there, where single ones change,
+/// those that have been lost.
+fn note_names(
+    session: &Session,
+    webhook: WebhookId,
+    headers: Option<&Value>,
+    single: Option<&HeaderChanges>,
+) {
+    let names = headers.and_then(Value::as_object).into_iter().flat_map(serde_json::Map::keys);
+    let names: Vec<String> = names.cloned().collect();
+    let unset = single.map_or_else(Vec::new, |changes| changes.unset.clone());
+    let args = [arg(webhook), arg(names), arg(single.is_some()), arg(unset)];
+    session.run(sql!("registry/header_names"), &args);
 }
 
 /// The secret becomes `new`, and the one before signs for `overlap` as well, beside those before it whose overlaps have not ended.

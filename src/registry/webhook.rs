@@ -79,7 +79,7 @@ pub fn insert(
     let id = row.value("id");
     let webhook = Webhook { id, name, url, format, scheme, signature_header, own: true };
     let enabled = write(session, webhook.id, Special::default(), &definition.plain);
-    secret::insert(webhook.id, signing, definition.headers);
+    secret::insert(session, webhook.id, signing, definition.headers);
     transform::give(session, webhook.id, definition.transform)?;
     if let Some(roles) = &definition.emitters {
         emitter::set(session, &webhook, roles)?;

@@ -83,10 +83,13 @@ impl Record {
         Self { health, news: None, written: None, spaced: None, first: None }
     }
 
-    /// The webhook is another one now: how long it has failed before counts for nothing.
+    /// The webhook is another one now: how long it has failed before counts for nothing, and it is tried.
     pub(super) fn begin_anew(&mut self) {
         self.health.failing_since = None;
         self.first = None;
+        if self.health.held_until.take().is_some() {
+            self.note(News::Turn);
+        }
     }
 
     /// It has failed for so long without a success. A run that has just begun looks for a while first: endpoints can have been away

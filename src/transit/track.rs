@@ -170,6 +170,7 @@ impl<Q: Queues> Track<Q> {
             // By then nobody is given the one before any more.
             self.since = clock();
             self.health.begin_anew();
+            self.breaker.try_now(self.since);
         }
         self.route = route;
         self.removed = false;

@@ -51,6 +51,20 @@ def all_fates(db, receiver):
     wait_until(lambda: db.value("SELECT count(*) FROM webhook.deliveries WHERE status = 'cancelled'") == 4, db.statuses)
 
 
+def test_a_webhook_that_is_deleted_has_no_dead_letters(db, receiver):
+    """Nobody can do anything about them."""
+    receiver.default(reply(400))
+    db.hand_over()
+    db.run("CREATE TABLE items (id serial)")
+    db.create("hook", receiver.url("/"), table_name="items", max_retries=0)
+    db.run("INSERT INTO items DEFAULT VALUES")
+    db.wait_for_status(1, "dead")
+    assert db.value("SELECT count(*) FROM webhook.dead_letters") == 1
+    db.run("SELECT webhook_delete('hook')")
+    assert db.value("SELECT count(*) FROM webhook.dead_letters") == 0
+    assert db.statuses() == {"dead": 1}, "the log says what became of it"
+
+
 @pytest.mark.parametrize("level", ["'all'", "failures", "none"])
 def test_a_page_is_what_the_view_shows(own_cluster, make_db, receiver, level):
     db = make_db(own_cluster(pg_webhook__log_level=level, jit="off")).hand_over()

@@ -43,6 +43,7 @@ def test_a_webhook_that_fails_and_recovers_is_told_of(items, receiver):
     wait_until(lambda: "webhook.recovered" in about(receiver, "hook"), lambda: told(receiver))
     assert about(receiver, "hook") == ["webhook.failing", "webhook.recovered"]
     (_, failing), (_, recovered) = told(receiver)
+    assert all("truncated" not in json.loads(request.body) for request in receiver.got("/told"))
     assert failing["failures"] == 5 and failing["error"] == "http_status: status 500"
     assert failing["webhook_id"] == recovered["webhook_id"] == str(items.value("SELECT id FROM webhook.webhooks WHERE name = 'hook'"))
     log = items.cluster.log_text()

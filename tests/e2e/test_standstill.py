@@ -53,6 +53,22 @@ def records(receiver):
     return sorted(json.loads(request.body)["record"]["id"] for request in receiver.got())
 
 
+def test_certificates_that_cannot_be_read(own, receiver):
+    """Nothing stops by that, and it is told."""
+    for file, reason in (("/nonexistent.pem", "No such file or directory"), (own.cluster.folder / "empty.pem", "no certificate in it")):
+        if "empty" in str(file):
+            file.write_text("")
+            file.chmod(0o644)
+        own.cluster.reload(pg_webhook__ca_file=f"'{file}'")
+        words = f'pg_webhook.ca_file: could not read certificates from "{file}": {reason}'
+        told = lambda: [row for row in own.rows("SELECT severity, problem FROM webhook_check()") if row[1].startswith(words)]
+        wait_until(lambda: [severity for severity, _ in told()] == ["warning"], told, 5)
+    own.run("INSERT INTO items VALUES (1)")
+    own.wait_for_status(1)
+    own.cluster.reload(pg_webhook__ca_file="''")
+    wait_until(lambda: not own.rows("SELECT FROM webhook_check()"), "it to be over", 5)
+
+
 def test_the_switch_of_the_server(own, receiver):
     own.cluster.reload(pg_webhook__enabled="off")
     wait_until(lambda: own.value("SHOW pg_webhook.enabled") == "off", "the switch")

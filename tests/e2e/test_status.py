@@ -113,9 +113,60 @@ def test_an_owner_without_rights(db, people, receiver):
 def test_no_secret(items):
     """As after a restore of a dump, which holds none."""
     items.judge.run("UPDATE webhook.secret SET signing_key = NULL")
-    shows(items, "broken", "the webhook has no secret", "tried again")
+    shows(items, "broken", "the webhook has no secret", "waits")
+    # It waits, however seldom it may be tried.
+    items.run("SELECT webhook_update('hook', max_retries => 0); INSERT INTO items VALUES (3)")
+    wait_until(lambda: items.judge.value("SELECT count(*) FROM webhook.pending") == 1, "it to wait")
+    assert items.rows("SELECT status, attempts FROM webhook.deliveries ORDER BY id DESC LIMIT 1") == [("pending", 0)]
     items.run("SELECT webhook_rotate_secret('hook')")
+    items.wait_for_status(2)
     is_well(items)
+
+
+def test_what_is_in_headers_is_lost(items, receiver):
+    """As after a restore: their names are there, and nothing is sent without them."""
+    items.run("""SELECT webhook_update('hook', headers => '{"Authorization": "Bearer x", "X-Tenant": "7"}')""")
+    items.judge.run("UPDATE webhook.secret SET headers = '{}'; SELECT webhook_update('hook', description => 'restored')")
+    shows(items, "broken", "what is in header Authorization, X-Tenant is lost", "waits")
+    headers = "SELECT headers FROM webhook.webhooks"
+    assert items.value(headers) == {"Authorization": None, "X-Tenant": None}
+    items.run("INSERT INTO items VALUES (3)")
+    wait_until(lambda: items.judge.value("SELECT count(*) FROM webhook.pending") == 1, "it to wait")
+    error = items.value("SELECT error FROM webhook_test('hook')")
+    assert error.startswith("internal: what is in header Authorization, X-Tenant is lost"), error
+    items.run("""SELECT webhook_update('hook', set_headers => '{"authorization": "Bearer y"}')""")
+    assert items.value(headers) == {"X-Tenant": None, "authorization": "***"}
+    shows(items, "broken", "what is in header X-Tenant is lost", "waits")
+    items.run("SELECT webhook_update('hook', unset_headers => '{x-tenant}')")
+    items.wait_for_status(2)
+    sent = receiver.got("/")[-1].headers
+    assert sent["authorization"] == "Bearer y" and "x-tenant" not in sent
+    is_well(items)
+    # All at once.
+    items.judge.run("UPDATE webhook.secret SET headers = '{}'; SELECT webhook_update('hook', description => 'again')")
+    items.run("SELECT webhook_update('hook', headers => '{}')")
+    assert items.value(headers) is None
+    is_well(items)
+
+
+def test_what_is_not_signed_needs_no_secret(items):
+    items.run("SELECT webhook_update('hook', signature => 'none')")
+    items.judge.run("UPDATE webhook.secret SET signing_key = NULL; SELECT webhook_update('hook', description => 'restored')")
+    items.run("INSERT INTO items VALUES (2)")
+    items.wait_for_status(2)
+    is_well(items)
+
+
+@pytest.mark.parametrize("change", ["webhook_update('hook', description => 'mended')", "webhook_resume('hook')"])
+def test_a_change_is_tried_at_once(items, receiver, change):
+    """Although nothing would be sent for minutes."""
+    receiver.on("/", *[reply(500)] * 5, reply(200))
+    items.run("SELECT webhook_update('hook', retry_backoff_seconds => 600, max_concurrency => 1)")
+    for number in range(6):
+        items.run("INSERT INTO items VALUES (%s)", 10 + number)
+    wait_until(lambda: "nothing is sent before" in (health(items)[1] or ""), lambda: health(items))
+    items.run(f"SELECT {change}")
+    wait_until(lambda: items.statuses().get("delivered") == 2, lambda: str(items.statuses()), 5)
 
 
 MAKE = "CREATE OR REPLACE FUNCTION shape(body jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN {} END $$"

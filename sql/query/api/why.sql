@@ -4,7 +4,9 @@ SELECT
     p.stage,
     CASE
         WHEN p.stage <> 'sending' THEN p.stage
-        WHEN p.rank = 6 OR p.rank = 2 THEN 'tried again'
+        WHEN p.rank = 6 THEN 'tried again'
+        -- It is the same as before a restore, but for what a dump does not hold.
+        WHEN p.rank = 2 AND NOT EXISTS (SELECT FROM webhook.lacking AS l WHERE l.webhook = $1) THEN 'tried again'
         WHEN p.rank = 7 AND p.severity = 'warning' THEN 'dead letter'
         ELSE 'waits'
     END AS verdict,

@@ -37,7 +37,8 @@ SELECT
     ) AS lost,
     w.applied,
     w.named,
-    coalesce(s.headers, '{}') AS headers,
+    -- those that a dump has lost as well
+    coalesce((SELECT jsonb_object_agg(h.name, NULL) FROM unnest(w.header_names) AS h (name)), '{}') || coalesce(s.headers, '{}') AS headers,
     s.signing_key
 FROM webhook.owned AS w
 LEFT JOIN webhook.secret AS s ON s.webhook = w.id

@@ -23,6 +23,8 @@ SELECT
         ORDER BY p.position
     ) AS previous_until,
     h.is_here AND w.installation = h.id AS is_armed,
+    l.webhook IS NULL AS is_complete,
+    l.headers AS lacked_headers,
     w.updated_at,
     coalesce(k.unwell, 0) AS unwell,
     extract(epoch FROM w.disable_after)::bigint AS disable_after,
@@ -33,6 +35,7 @@ FROM webhook.owned AS w
 CROSS JOIN webhook.home AS h
 LEFT JOIN webhook.secret AS s ON s.webhook = w.id
 LEFT JOIN webhook.health AS k ON k.webhook = w.id
+LEFT JOIN webhook.lacking AS l ON l.webhook = w.id
 WHERE w.deleted_at IS NULL
   AND w.role IS NOT NULL
   AND ($1 IS NULL OR w.id = $1)
