@@ -241,7 +241,18 @@ pub fn limit(time: Duration) -> Limit {
 
 impl Drop for Limit {
     fn drop(&mut self) {
-        // SAFETY: the same timer; it may have fired.
-        unsafe { ffi::disable_timeout(ffi::LOCK_TIMEOUT, false) };
+        // SAFETY: the same timer, which signals this process before it is over; and flags that signal handlers set.
+        unsafe {
+            ffi::disable_timeout(ffi::LOCK_TIMEOUT, true);
+            if ffi::get_timeout_indicator(ffi::LOCK_TIMEOUT, true) {
+                // Nobody has looked for interrupts since, and what comes next would be cancelled for nothing.
+                (&raw mut pg_sys::QueryCancelPending).write_volatile(0);
+                // SIGTERM may have asked for the same.
+                if is_cut_short() && IN_TRANSACTION.load(Ordering::Relaxed) {
+                    (&raw mut pg_sys::QueryCancelPending).write_volatile(1);
+                    (&raw mut pg_sys::InterruptPending).write_volatile(1);
+                }
+            }
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! What has happened and is not in the database yet, and how far the run has come: written in one transaction for all that
 //! has come in.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
@@ -202,9 +201,9 @@ impl Ledger {
         self.unlogged.forget_before(first, newest);
     }
 
-    /// What has been delivered, is not logged, and may be behind the cursor.
-    pub(super) fn unlogged(&self) -> HashSet<(DeliveryId, Xid8)> {
-        self.unlogged.all()
+    /// It has been delivered from the backlog, is not logged, and may be behind the cursor.
+    pub(super) fn has_claimed(&self, delivery: DeliveryId, xid: Xid8) -> bool {
+        self.unlogged.has_claimed(delivery, xid)
     }
 
     /// Events have been read, or the cursor is further than it has been worth writing.

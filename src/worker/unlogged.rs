@@ -13,6 +13,7 @@ use domain::snapshot::{Snapshot, Xid8};
 use domain::time::Timestamp;
 use domain::verdict::{Answer, Verdict};
 use transit::event::{Attempt, Origin, Settlement};
+use transit::window::RECOVERY;
 
 /// Deliveries that are kept in mind: some megabytes. What is delivered beyond that of windows that are not done, such as that
 /// of a transaction of a million rows, is logged.
@@ -24,6 +25,10 @@ pub(super) struct Unlogged {
     deliveries: BTreeMap<u64, Vec<Delivered>>,
     newest: u64,
     count: usize,
+    /// Those of the backlog, until all that was there before this run has been read and is settled: it may be read from the ring once
+    /// more.
+    claimed: HashSet<(DeliveryId, Xid8)>,
+    recovered: bool,
     /// The slots of the ring that are known, to those who list deliveries, to hold such.
     slots: BTreeSet<i16>,
 }
@@ -57,7 +62,12 @@ impl Unlogged {
         }
         let window = match settlement.origin {
             Origin::Ring { window, .. } => window,
-            Origin::Pending { .. } => self.newest,
+            Origin::Pending { .. } => {
+                if !self.recovered {
+                    self.claimed.insert((attempt.delivery, attempt.xid));
+                }
+                self.newest
+            }
         };
         self.count += 1;
         self.deliveries.entry(window).or_default().push(Delivered {
@@ -95,6 +105,10 @@ impl Unlogged {
     /// The cursor is past all windows before this one; `None`: past all. What has been read is in the `newest` at the latest.
     pub(super) fn forget_before(&mut self, window: Option<u64>, newest: u64) {
         self.newest = newest;
+        if !self.recovered && window != Some(RECOVERY) {
+            self.recovered = true;
+            self.claimed = HashSet::new();
+        }
         let first = self.deliveries.first_key_value().map(|(first, _)| *first);
         if first.is_none_or(|first| window.is_some_and(|window| window <= first)) {
             return;
@@ -107,12 +121,13 @@ impl Unlogged {
     /// They have been logged.
     pub(super) fn logged(&mut self) {
         self.deliveries.clear();
+        self.claimed.clear();
         self.count = 0;
     }
 
-    /// All of them, for whoever reads the ring again.
-    pub(super) fn all(&self) -> HashSet<(DeliveryId, Xid8)> {
-        self.deliveries.values().flatten().map(|it| (it.delivery, it.xid)).collect()
+    /// Whether it is one of these, for whoever reads what was there before this run. What has been read of that is not read again.
+    pub(super) fn has_claimed(&self, delivery: DeliveryId, xid: Xid8) -> bool {
+        self.claimed.contains(&(delivery, xid))
     }
 
     /// All of them, as they are logged.

@@ -147,9 +147,7 @@ impl Leader {
             self.reader.read(session, fresh, self.may_read_on(), skip, self.database.id())?;
         self.jobs.keep(page.events.iter_mut());
         if page.window == RECOVERY {
-            // From the backlog, in this run.
-            let delivered = self.ledger.unlogged();
-            page.events.retain(|event| !delivered.contains(&(event.id, event.xid)));
+            page.events.retain(|event| !self.ledger.has_claimed(event.id, event.xid));
         }
         Some(page)
     }
