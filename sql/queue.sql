@@ -228,7 +228,10 @@ CREATE TABLE webhook.walk (
     waiting_events bigint[] NOT NULL,
     waiting_bytes  bigint[] NOT NULL,
     dead_events    bigint[] NOT NULL,
-    dead_bytes     bigint[] NOT NULL
+    dead_bytes     bigint[] NOT NULL,
+    left_events    bigint[] NOT NULL,
+    -- As soonest, in microseconds since 2000.
+    left_since     bigint[] NOT NULL
 );
 COMMENT ON TABLE webhook.walk IS 'private: how far it has been looked for what is beyond its bounds';
 

@@ -181,7 +181,9 @@ CREATE TABLE webhook.health (
     expired         bigint NOT NULL DEFAULT 0,
     -- the last of these bounds, and when
     bound           text,
-    bound_at        timestamptz
+    bound_at        timestamptz,
+    -- It has been told that what waits has waited for longer than pg_webhook.backlog_alert_age.
+    overdue         boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE webhook.health IS 'private: how a webhook''s endpoint answers, written by the worker';
 

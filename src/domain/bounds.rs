@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::key::WebhookId;
+use super::overdue::Left;
 use super::time::Timestamp;
 
 /// A bound, and whether it is the webhook's own or that of the server's settings.
@@ -70,6 +71,8 @@ pub struct Counted {
     pub waiting: Tally,
     /// Dead letters.
     pub dead: Tally,
+    /// What goes on to wait.
+    pub left: Left,
 }
 
 /// One walk.
@@ -97,9 +100,15 @@ impl Walk {
         &self.counted
     }
 
-    /// Before this no row passes a bound of time, neither one that it has left nor one that has come since it began.
+    /// Before this no row passes a bound of time, neither one that it has left nor one that has come since it began, and there is nothing
+    /// else to be found.
     pub fn soonest(&self) -> Timestamp {
         self.soonest
+    }
+
+    /// There is something else for it to find at this time.
+    pub fn expect(&mut self, at: Timestamp) {
+        self.soonest = self.soonest.min(at);
     }
 
     /// The bounds are these from `now` on. What has been counted stays.
@@ -122,7 +131,11 @@ impl Walk {
         let counted = self.counted.entry(row.webhook).or_default();
         let tally = if row.dead { &mut counted.dead } else { &mut counted.waiting };
         tally.add(row);
-        bounds.exceeded(*tally, row.dead)
+        let reason = bounds.exceeded(*tally, row.dead);
+        if !row.dead && reason.is_none() {
+            counted.left.add(now.before(row.age));
+        }
+        reason
     }
 
     /// This one has become a dead letter.

@@ -26,6 +26,7 @@ pub mod key;
 pub mod level;
 pub mod names;
 pub mod on_error;
+pub mod overdue;
 pub mod processors;
 pub mod rate;
 pub mod redirect;

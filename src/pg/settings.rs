@@ -38,6 +38,9 @@ static MAX_BACKLOG_BYTES: GucSetting<i32> = GucSetting::<i32>::new(64 * 1024);
 static MAX_BACKLOG_AGE: GucSetting<i32> = GucSetting::<i32>::new(60 * 24 * 60 * 60);
 /// A quarter: whoever looks at dead letters once a month has seen each of them several times.
 static DEAD_LETTER_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(90 * 24 * 60 * 60);
+/// An hour: several attempts of the usual back-off have failed by then, and of three days in which they are repeated most are left.
+/// Shorter, and each endpoint that is away for some minutes is told of; longer, and less time is left to mend it.
+static BACKLOG_ALERT_AGE: GucSetting<i32> = GucSetting::<i32>::new(60 * 60);
 static SERVER: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 static LOG_LEVEL: GucSetting<LogLevel> = GucSetting::<LogLevel>::new(LogLevel::All);
 
@@ -152,6 +155,12 @@ pub fn max_backlog_age() -> Duration {
 /// How long dead letters are kept.
 pub fn dead_letter_retention() -> Duration {
     Duration::from_secs(DEAD_LETTER_RETENTION.get().unsigned_abs().into())
+}
+
+/// How long an event may wait before somebody is told of it; `None` for any time.
+pub fn backlog_alert_age() -> Option<Duration> {
+    let seconds = BACKLOG_ALERT_AGE.get().unsigned_abs();
+    (seconds > 0).then(|| Duration::from_secs(seconds.into()))
 }
 
 /// What this server is called, so that a copy of it is not taken for it.
@@ -373,6 +382,16 @@ pub fn define() {
         c"",
         &DEAD_LETTER_RETENTION,
         60,
+        i32::MAX,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"pg_webhook.backlog_alert_age",
+        c"How long an event of a webhook may wait before an operational event and the server's log tell of it.",
+        c"0 tells of none.",
+        &BACKLOG_ALERT_AGE,
+        0,
         i32::MAX,
         GucContext::Sighup,
         GucFlags::UNIT_S,

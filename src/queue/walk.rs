@@ -3,6 +3,7 @@
 use crate::pg::spi::{Session, arg, sql};
 use domain::bounds::{Counted, Tally, Walk};
 use domain::key::{DeliveryId, WebhookId};
+use domain::overdue::Left;
 use domain::time::Timestamp;
 
 /// Where it is.
@@ -30,10 +31,17 @@ pub fn take(session: &Session) -> Option<Place> {
         };
         events.into_iter().zip(bytes).map(tally).collect::<Vec<_>>()
     };
+    let (events, oldest): (Vec<i64>, Vec<i64>) =
+        (row.value("left_events"), row.value("left_since"));
+    let left = |(events, oldest): (i64, i64)| Left {
+        events: events.unsigned_abs(),
+        oldest: Timestamp(oldest),
+    };
     let counted = tallies("waiting_events", "waiting_bytes")
         .into_iter()
-        .zip(tallies("dead_events", "dead_bytes"));
-    let counted = counted.map(|(waiting, dead)| Counted { waiting, dead });
+        .zip(tallies("dead_events", "dead_bytes"))
+        .zip(events.into_iter().zip(oldest).map(left));
+    let counted = counted.map(|((waiting, dead), left)| Counted { waiting, dead, left });
     let walk = Walk::resumed(webhooks.into_iter().zip(counted).collect(), row.value("soonest"));
     Some(Place {
         before: row.value("before"),
@@ -60,6 +68,8 @@ pub fn leave(session: &Session, before: DeliveryId, again: bool, walk: &Walk, no
         numbers(|it| it.waiting.bytes),
         numbers(|it| it.dead.events),
         numbers(|it| it.dead.bytes),
+        numbers(|it| it.left.events),
+        arg(counted.iter().map(|it| it.left.oldest.0).collect::<Vec<_>>()),
     ];
     session.run(sql!("queue/leave_walk"), &args);
 }

@@ -1,6 +1,7 @@
 //! How endpoints answer: rows of `webhook.health`, and pausing those that are gone.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::pg::spi::{Row, Session, arg, sql};
 use domain::key::WebhookId;
@@ -62,6 +63,28 @@ pub fn reach(session: &Session, reached: &[Reached]) {
             arg(reached.iter().map(|it| it.bound.clone()).collect::<Vec<_>>()),
         ],
     );
+}
+
+/// Whether what waits of a webhook is overdue.
+pub struct Overdue {
+    /// Whose.
+    pub webhook: WebhookId,
+    /// It is, or it has been until now.
+    pub is: bool,
+    /// It has been otherwise before.
+    pub news: bool,
+}
+
+/// Writes down which ones are overdue of those of which something has waited for `limit` or longer, and which ones no longer are.
+pub fn overdue(session: &Session, waiting: Vec<WebhookId>, limit: Duration) -> Vec<Overdue> {
+    let args = [arg(waiting), arg(limit.as_secs_f64())];
+    let rows = session.run(sql!("registry/overdue"), &args);
+    let overdue = |row: Row<'_>| Overdue {
+        webhook: row.value("webhook"),
+        is: row.value("overdue"),
+        news: row.value("news"),
+    };
+    rows.iter().map(overdue).collect()
 }
 
 /// Pauses webhooks, each unless it has been changed since the request that was answered so. Returns the names of those that it

@@ -1,4 +1,5 @@
-//! What somebody is to be told of webhooks: that one fails or does so no more, that deliveries are dead, that one is paused.
+//! What somebody is to be told of webhooks: that one fails or does so no more, that deliveries are dead, that one is
+//! paused, that what waits has waited for too long.
 //!
 //! Of a kind at most one a minute for each webhook. What changes meanwhile is told as it is then; what is counted is counted on.
 
@@ -55,6 +56,19 @@ pub enum Notice {
     Paused(Option<String>, Option<String>),
     /// It has been disabled.
     Disabled,
+    /// So much of it waits, and has for longer than it should.
+    Overdue(Waiting),
+}
+
+/// What waits of a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// Events.
+    pub count: u64,
+    /// For how long the oldest has waited.
+    pub age: Duration,
+    /// For how long it may before this is told.
+    pub limit: Duration,
 }
 
 /// What there is at most one of a minute.
@@ -65,6 +79,7 @@ enum Kind {
     Dead,
     Paused,
     Disabled,
+    Overdue,
 }
 
 impl Notice {
@@ -75,6 +90,7 @@ impl Notice {
             Self::Dead(..) => Kind::Dead,
             Self::Paused(..) => Kind::Paused,
             Self::Disabled => Kind::Disabled,
+            Self::Overdue(_) => Kind::Overdue,
         }
     }
 }
@@ -86,6 +102,7 @@ struct State {
     dead: Option<(u64, Option<DeliveryId>, String)>,
     paused: Option<(Option<String>, Option<String>)>,
     disabled: bool,
+    overdue: Option<Waiting>,
     /// As it was told.
     told_failing: bool,
     /// A turn has been seen in this run.
@@ -105,7 +122,8 @@ impl State {
         let dead = self.dead.clone().map(|(count, last, reason)| Notice::Dead(count, last, reason));
         let paused = self.paused.clone().map(|(by, reason)| Notice::Paused(by, reason));
         let disabled = self.disabled.then_some(Notice::Disabled);
-        let notices = [turn, dead, paused, disabled].into_iter().flatten();
+        let overdue = self.overdue.map(Notice::Overdue);
+        let notices = [turn, dead, paused, disabled, overdue].into_iter().flatten();
         let free_at = |kind| self.told_at.get(&kind).map_or(now, |at| *at + EVERY);
         notices.map(|notice| (free_at(notice.kind()), notice)).collect()
     }
@@ -118,6 +136,7 @@ impl State {
             Notice::Dead(..) => self.dead = None,
             Notice::Paused(..) => self.paused = None,
             Notice::Disabled => self.disabled = false,
+            Notice::Overdue(_) => self.overdue = None,
         }
     }
 
@@ -185,6 +204,11 @@ impl Notices {
     /// It has been disabled.
     pub fn disabled(&mut self, webhook: WebhookId, now: Instant) {
         self.change(webhook, now, |state| state.disabled = true);
+    }
+
+    /// What waits of it has begun to be overdue, or is so no more.
+    pub fn waits(&mut self, webhook: WebhookId, overdue: Option<Waiting>, now: Instant) {
+        self.change(webhook, now, |state| state.overdue = overdue);
     }
 
     fn change(&mut self, webhook: WebhookId, now: Instant, change: impl FnOnce(&mut State)) {
@@ -335,6 +359,23 @@ mod tests {
         let begin = now;
         notices.disabled(HOOK, after(begin, 61));
         assert_eq!(notices.states.len(), 1);
+    }
+
+    #[test]
+    fn what_is_overdue_no_more_before_it_is_told_is_not_told() {
+        let begin = Instant::now();
+        let mut notices = Notices::default();
+        let limit = Duration::from_secs(3600);
+        let waiting = |count| Waiting { count, age: 2 * limit, limit };
+        notices.waits(HOOK, Some(waiting(1)), begin);
+        assert_eq!(notices.take(begin), [(HOOK, Notice::Overdue(waiting(1)))]);
+        notices.waits(HOOK, None, after(begin, 10));
+        notices.waits(HOOK, Some(waiting(2)), after(begin, 20));
+        assert_eq!(notices.take(after(begin, 20)), [], "within the same minute");
+        notices.waits(HOOK, None, after(begin, 30));
+        assert_eq!(notices.take(after(begin, 60)), []);
+        notices.waits(HOOK, Some(waiting(3)), after(begin, 70));
+        assert_eq!(notices.take(after(begin, 70)), [(HOOK, Notice::Overdue(waiting(3)))]);
     }
 
     #[test]

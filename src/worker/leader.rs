@@ -221,7 +221,15 @@ impl Leader {
         self.database.remind(now);
         let backlog = self.ledger.backlog_mut();
         self.upkeep.work(self.extension, now, &self.time, &self.schedule, backlog)?;
+        self.tell(now).map(drop)
+    }
+
+    /// Tells of what has been found of webhooks, if there is anything.
+    fn tell(&mut self, now: Instant) -> Result<bool, TxnError> {
         self.upkeep.reached().iter().for_each(|reached| self.notices.reach(reached, now));
+        for (webhook, overdue) in self.upkeep.overdue() {
+            self.notices.wait(webhook, overdue, now);
+        }
         self.notices.work(self.extension, now)
     }
 

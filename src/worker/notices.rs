@@ -1,6 +1,6 @@
 //! Who is told of what the worker finds: by a line in the server's log, and by operational events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
@@ -14,14 +14,19 @@ use crate::registry::health::{Halt, Reached};
 use domain::key::WebhookId;
 use domain::verdict::Verdict;
 use transit::event::Settlement;
-use transit::notice::{Notice, Notices as Pending};
+use transit::notice::{Notice, Notices as Pending, Waiting};
 
 /// What is to be told.
 #[derive(Default)]
 pub(super) struct Notices {
     pending: Pending,
-    /// Which webhooks are kept from sending, as of the last look.
-    halted: Option<HashMap<WebhookId, Halt>>,
+    /// Which webhooks there are, and which of them are kept from sending, as of the last look.
+    seen: Option<Seen>,
+}
+
+struct Seen {
+    all: HashSet<WebhookId>,
+    halted: HashMap<WebhookId, Halt>,
 }
 
 impl Notices {
@@ -45,16 +50,24 @@ impl Notices {
         }
     }
 
-    /// These are kept from sending now. What the first look of a run finds has been so before.
-    pub(super) fn look(&mut self, halted: HashMap<WebhookId, Halt>, now: Instant) {
-        let Some(before) = self.halted.replace(halted.clone()) else {
+    /// There are `all` these now, of which these are kept from sending. What the first look of a run finds has been so before, and what
+    /// has been made disabled has not become so.
+    pub(super) fn look(
+        &mut self,
+        all: HashSet<WebhookId>,
+        halted: HashMap<WebhookId, Halt>,
+        now: Instant,
+    ) {
+        let seen = Seen { all, halted: halted.clone() };
+        let Some(before) = self.seen.replace(seen) else {
             return;
         };
         for (webhook, halt) in halted {
-            if before.get(&webhook) == Some(&halt) {
+            if before.halted.get(&webhook) == Some(&halt) {
                 continue;
             }
             match halt {
+                Halt::Disabled if !before.all.contains(&webhook) => {}
                 Halt::Disabled => self.pending.disabled(webhook, now),
                 Halt::Paused { by, reason } => self.pending.paused(webhook, by, reason, now),
             }
@@ -69,16 +82,21 @@ impl Notices {
         }
     }
 
+    /// What waits of a webhook has begun to be overdue, or is so no more.
+    pub(super) fn wait(&mut self, webhook: WebhookId, overdue: Option<Waiting>, now: Instant) {
+        self.pending.waits(webhook, overdue, now);
+    }
+
     /// How long until something is to be told.
     pub(super) fn due_in(&self, now: Instant) -> Option<Duration> {
         self.pending.due_in(now)
     }
 
-    /// Tells what is due.
-    pub(super) fn work(&mut self, extension: Extension, now: Instant) -> Result<(), TxnError> {
+    /// Tells what is due, if anything is.
+    pub(super) fn work(&mut self, extension: Extension, now: Instant) -> Result<bool, TxnError> {
         let due = self.pending.take(now);
         if due.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let told = txn::tried(c"tells of webhooks", extension, |session| {
             let lines = due.iter().filter_map(|(webhook, notice)| tell(session, *webhook, notice));
@@ -90,7 +108,7 @@ impl Notices {
                 log!("pg_webhook: {} operational events could not be made: {message}", due.len());
             }
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -128,6 +146,18 @@ fn tell(session: &Session, webhook: WebhookId, notice: &Notice) -> Option<String
         Notice::Disabled => {
             let name = notice::tell(session, webhook, "pg_webhook.webhook.disabled", &[])?;
             Some(format!("webhook \"{name}\" has been disabled"))
+        }
+        Notice::Overdue(Waiting { count, age, limit }) => {
+            let (age, limit) = (age.as_secs(), limit.as_secs());
+            let about = [
+                ("count", Value::from(*count)),
+                ("oldest_seconds", age.into()),
+                ("limit_seconds", limit.into()),
+            ];
+            let name = notice::tell(session, webhook, "pg_webhook.backlog", &about)?;
+            Some(format!(
+                "webhook \"{name}\" has {count} events that wait, the oldest for {age} seconds (pg_webhook.backlog_alert_age is {limit})"
+            ))
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::adding::Adding;
 use super::backlog::Backlog;
+use super::overdue::News;
 use super::removing::Removing;
 use super::rotation::Rotating;
 use super::tidying::Tidying;
@@ -46,10 +47,10 @@ impl Upkeep {
         self.rotating.is_draining()
     }
 
-    /// Definitions have changed.
-    pub(super) fn ask(&mut self) {
+    /// Definitions have changed, or whether anything is sent.
+    pub(super) fn ask(&mut self, sends: bool) {
         self.removing.ask();
-        self.walking.ask();
+        self.walking.ask(sends);
     }
 
     /// Webhooks have ended with their owners.
@@ -112,6 +113,11 @@ impl Upkeep {
     /// Which bounds of what waits have been reached since this was last asked.
     pub(super) fn reached(&mut self) -> Vec<Reached> {
         self.walking.reached()
+    }
+
+    /// Of which webhooks what waits has begun to be overdue, or is so no more, since this was last asked.
+    pub(super) fn overdue(&mut self) -> Vec<News> {
+        self.walking.overdue()
     }
 
     /// What the walk has to make up for, because there was no worker.

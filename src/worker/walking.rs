@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use pgrx::prelude::*;
 
 use super::backlog::Backlog;
+use super::overdue::{Found, News, Overdue};
 use super::time::Time;
 use crate::host::txn::{self, TxnError};
 use crate::pg::identity::Extension;
@@ -68,6 +69,7 @@ pub(super) struct Walking {
     said: HashMap<WebhookId, Reminder>,
     /// What nobody has asked for yet.
     reached: Vec<Reached>,
+    overdue: Overdue,
     /// Of what keeps it from working.
     failing: Reminder,
 }
@@ -93,12 +95,14 @@ impl Walking {
             names: HashMap::new(),
             said: HashMap::new(),
             reached: Vec::new(),
+            overdue: Overdue::new(),
             failing: Reminder::default(),
         }
     }
 
-    /// Definitions or settings have changed: a bound may be lower now, or not be reached any more.
-    pub(super) fn ask(&mut self) {
+    /// Definitions or settings have changed: a bound may be lower now, or not be reached any more. `sends`: whether anything is sent.
+    pub(super) fn ask(&mut self, sends: bool) {
+        self.overdue.set_sending(sends, Instant::now());
         self.stale = true;
         if self.before.is_none() {
             self.due = self.due.min(self.earliest);
@@ -160,8 +164,11 @@ impl Walking {
         self.walked += took;
         match page {
             Ok(None) => backlog.keep(None),
-            Ok(Some((last, reached))) => {
+            Ok(Some((last, reached, overdue))) => {
                 self.before = last;
+                if let Some(overdue) = overdue {
+                    self.overdue.learn(overdue);
+                }
                 self.earliest = Instant::now() + took * SPACING;
                 self.due = match last {
                     Some(_) => self.earliest,
@@ -185,7 +192,7 @@ impl Walking {
         Ok(())
     }
 
-    /// Returns where the next page begins, if there is one, and which bounds have been reached.
+    /// Returns where the next page begins, if there is one, which bounds have been reached, and at the end of a walk what is overdue.
     fn page(
         &mut self,
         session: &Session,
@@ -193,7 +200,7 @@ impl Walking {
         timeline: &Timeline,
         schedule: &Schedule<Client>,
         before: DeliveryId,
-    ) -> (Option<DeliveryId>, Vec<Reached>) {
+    ) -> (Option<DeliveryId>, Vec<Reached>, Option<Found>) {
         if std::mem::take(&mut self.stale) {
             let (names, bounds) = bounds::limits(session);
             self.names = names;
@@ -248,7 +255,16 @@ impl Walking {
         bounds::expire(session, &forgotten);
         let reached: Vec<Reached> = reached.into_values().collect();
         health::reach(session, &reached);
-        (last, reached)
+        let at_end = last.is_none();
+        let overdue = &self.overdue;
+        let judge = || overdue.judge(session, &mut self.walk, clock, Instant::now());
+        let found = at_end.then(judge).flatten();
+        (last, reached, found)
+    }
+
+    /// Which webhooks have begun to be overdue, or are so no more, since this was last asked.
+    pub(super) fn overdue(&mut self) -> Vec<News> {
+        self.overdue.take_news()
     }
 
     /// Which bounds have been reached since this was last asked.

@@ -109,6 +109,23 @@ def test_what_people_do_is_told_of(items, receiver):
     assert f'webhook "hook" has been paused by role {items.owner}' in log and 'webhook "hook" has been disabled' in log
 
 
+def test_what_is_made_disabled_has_not_become_so(items, receiver):
+    """Whoever makes it."""
+    items.create("off", receiver.url("/off"), table_name="items", enabled=False)
+    applied = json.dumps({"webhooks": {"applied": {"url": receiver.url("/off"), "enabled": False}}})
+    assert items.value("SELECT action FROM webhook_apply(%s)", applied) == "created"
+    items.run("SELECT webhook_update('off', description => 'still'); SELECT webhook_update('hook', enabled => false)")
+    receiver.wait(1, "/told")
+    items.run("SELECT webhook_update('off', enabled => true)")
+    wait_until(lambda: len(items.rows("SELECT FROM webhook.webhooks WHERE name = 'off' AND health = 'healthy'")) == 1, "it is on")
+    time.sleep(0.5)
+    items.run("SELECT webhook_update('off', enabled => false)")
+    receiver.wait(2, "/told")
+    assert [(kind, data["webhook"]) for kind, data in told(receiver)] == [
+        ("pg_webhook.webhook.disabled", "hook"), ("pg_webhook.webhook.disabled", "off")
+    ]
+
+
 def test_a_receiver_can_refuse_a_delivery_for_good(items, receiver):
     receiver.on("/", reply(503, headers={"Webhook-Delivery": "Abort"}), reply(204, headers={"webhook-delivery": "abort"}))
     insert(items)

@@ -1,6 +1,8 @@
 -- The walk is behind id $1, at $4.
-INSERT INTO webhook.walk (before, again, soonest, at, webhooks, waiting_events, waiting_bytes, dead_events, dead_bytes)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO webhook.walk (
+    before, again, soonest, at, webhooks, waiting_events, waiting_bytes, dead_events, dead_bytes, left_events, left_since
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 -- A run that is ended while it leaves does so twice.
 ON CONFLICT (singleton) DO UPDATE SET
     before = excluded.before,
@@ -12,4 +14,6 @@ ON CONFLICT (singleton) DO UPDATE SET
     waiting_events = excluded.waiting_events,
     waiting_bytes = excluded.waiting_bytes,
     dead_events = excluded.dead_events,
-    dead_bytes = excluded.dead_bytes
+    dead_bytes = excluded.dead_bytes,
+    left_events = excluded.left_events,
+    left_since = excluded.left_since

@@ -10,4 +10,6 @@ RETURNING
     w.waiting_events,
     w.waiting_bytes,
     w.dead_events,
-    w.dead_bytes
+    w.dead_bytes,
+    w.left_events,
+    w.left_since

@@ -104,6 +104,7 @@ impl Leader {
             let backlog = self.ledger.backlog_mut();
             self.upkeep.catch_up(self.extension, &self.time, &self.schedule, backlog)?;
         }
+        let told = self.tell(Instant::now())?;
         self.save()?;
         let time = self.time.now();
         let rotation = txn::run(c"looks when the log is to be cut", self.extension, |session| {
@@ -116,7 +117,7 @@ impl Leader {
         let unfinished =
             self.pacing.is_behind() || !self.schedule.is_empty() || !self.reader.is_done();
         let on = self.database.is_switched_on();
-        if on && unfinished {
+        if on && (unfinished || told) {
             return Ok(Some(Duration::ZERO));
         }
         let sending = on.then(|| self.schedule.next_wake(now, clock)).flatten();

@@ -69,7 +69,6 @@ impl Leader {
     }
 
     fn read_definitions(&mut self, session: &Session) {
-        self.upkeep.ask();
         definitions::watch_owners(session);
         let buried = owner::bury(session);
         for name in &buried {
@@ -80,7 +79,9 @@ impl Leader {
         }
         let mut routes = endpoint::load(session, None);
         self.entry.set_state(self.database.read(session));
-        if !self.database.is_switched_on() || !self.database.sends() {
+        let sends = self.database.is_switched_on() && self.database.sends();
+        self.upkeep.ask(sends);
+        if !sends {
             routes.iter_mut().for_each(|route| route.sending = false);
         }
         debug!(
@@ -88,7 +89,8 @@ impl Leader {
             routes.len(),
             routes.iter().filter(|r| r.sending).count()
         );
-        self.notices.look(health::halted(session), Instant::now());
+        let all = routes.iter().map(|route| route.webhook).collect();
+        self.notices.look(all, health::halted(session), Instant::now());
         let recalled = self.schedule.set_routes(routes, self.sender.client(), Instant::now);
         self.ledger.spill(recalled);
         if let Some(slot) = ring::current_slot(session) {
