@@ -109,11 +109,14 @@ CREATE FUNCTION webhook_watch(
     events text[] DEFAULT NULL,
     columns text[] DEFAULT NULL,
     condition text DEFAULT NULL,
-    payload_columns text[] DEFAULT NULL
+    payload_columns text[] DEFAULT NULL,
+    if_exists text DEFAULT 'error'
 ) RETURNS void
     LANGUAGE c AS 'MODULE_PATHNAME', 'webhook_watch_wrapper';
 COMMENT ON FUNCTION webhook_watch IS
 $$watches one more table, with its own events, columns, condition and payload_columns.
+  if_exists: what becomes of a table that it watches already: error, skip, where it is watched as it is, or replace, where
+  it is watched as it would be if that began now.
 Example: SELECT webhook_watch('new-orders', 'order_items', '{INSERT,DELETE}')$$;
 
 CREATE FUNCTION webhook_unwatch(webhook text, table_name regclass, missing_ok boolean DEFAULT false) RETURNS void

@@ -51,7 +51,7 @@ pub fn bring(
         let making = match watched {
             None => Some(watch::add(session, caller, own, target.relation, &target.spec)?),
             Some(watched) => {
-                let given = differing(watched, target, before.is_sound(target.relation));
+                let given = differing(watched, &target.spec, before.is_sound(target.relation));
                 watch::mean(session, watched);
                 watch::change(session, caller, own, watched, given)?
             }
@@ -59,6 +59,23 @@ pub fn bring(
         makings.extend(making);
     }
     Ok(makings)
+}
+
+/// Brings what a locked webhook watches of one table to `wanted`. What is returned is still to be done.
+///
+/// # Errors
+///
+/// Those of [`watch::change`].
+pub fn rewatch(
+    session: &Session,
+    caller: &Caller,
+    own: &Webhook,
+    watched: &watch::Watched,
+    wanted: &watch::Spec,
+) -> Result<Option<Making>, Refusal> {
+    watch::mean(session, watched);
+    let given = differing(watched, wanted, watch::is_sound(session, watched));
+    watch::change(session, caller, own, watched, given)
 }
 
 /// How often it is looked again for a webhook that others make and delete meanwhile. Each time takes a commit of theirs just then.
@@ -121,8 +138,8 @@ pub fn end(session: &Session, caller: &Caller, own: &Webhook) -> Result<(), Refu
 }
 
 /// What has to be given to make of what is watched what is wanted, and of triggers that are not sound sound ones.
-fn differing(watched: &watch::Watched, target: &Target, sound: bool) -> watch::Given {
-    let (is, wanted) = (&watched.spec, &target.spec);
+fn differing(watched: &watch::Watched, wanted: &watch::Spec, sound: bool) -> watch::Given {
+    let is = &watched.spec;
     let condition = wanted.condition.clone().unwrap_or_default();
     watch::Given {
         events: Some(wanted.events.clone()).filter(|events| !sound || *events != is.events),

@@ -263,6 +263,17 @@ pub fn list(session: &Session, webhook: WebhookId) -> Vec<Watched> {
         .collect()
 }
 
+/// The one that is `relation`, if it is watched.
+pub fn find(session: &Session, webhook: WebhookId, relation: pg_sys::Oid) -> Option<Watched> {
+    list(session, webhook).into_iter().find(|watched| watched.relation == relation)
+}
+
+/// Whether its triggers are there, as they were made.
+pub fn is_sound(session: &Session, watched: &Watched) -> bool {
+    let made = trigger::of_watch(session, watched.id);
+    watched.spec.events.iter().all(|event| made.iter().any(|it| it.operation == *event && it.right))
+}
+
 /// As they are stored.
 pub(super) fn words(events: &[Operation]) -> Vec<&'static str> {
     events.iter().map(|event| event.as_str()).collect()
