@@ -12,10 +12,11 @@ use super::config::{self, Entry};
 use super::{elsewhere, generated_secret, on_behalf};
 use crate::pg::identity::Caller;
 use crate::pg::json::Json;
-use crate::pg::report;
 use crate::pg::spi::{self, Session};
+use crate::pg::{report, settings};
 use crate::registry::document::{self, Changes, Document, Wanted};
 use crate::registry::making::Making;
+use crate::registry::privilege::Patience;
 use crate::registry::{self, bringing, emitter, idle, managed, table, webhook};
 use domain::key::WebhookId;
 use domain::refusal::Refusal;
@@ -95,9 +96,9 @@ type Makings = Vec<(String, Making)>;
 
 /// What is to be done, by how things are.
 struct Plan {
-    /// In the order of names, so that two that do the same do not wait for each other in a circle.
+    /// In the order of names, in which all are locked, so that two do not wait for each other in a circle.
     steps: Vec<Step>,
-    /// Those that are to go.
+    /// Those that are to go, in the same order.
     surplus: Vec<Document>,
 }
 
@@ -149,9 +150,15 @@ impl Plan {
     }
 
     fn carry_out(self, session: &Session, caller: &Caller) -> Result<(Vec<Row>, Makings), Refusal> {
-        let urls = self.steps.iter().filter(|step| step.changes.contains_key("url"));
-        let urls: Vec<_> = urls.filter_map(|step| step.wanted.definition.url.clone()).collect();
-        elsewhere::judge_names(&urls, || self.write(session, caller))?;
+        let named = self.steps.iter().filter(|step| step.changes.contains_key("url"));
+        let named = named.filter_map(|step| Some((step, step.wanted.definition.url.as_ref()?)));
+        let mut named = named.filter(|_| settings::require_resolvable()).peekable();
+        if named.peek().is_some() {
+            elsewhere::rehearse(|| self.write(session, caller))?;
+        }
+        for (step, url) in named {
+            config::within(&config::of_webhook(&step.entry.name), || elsewhere::judge_name(url));
+        }
         let (rows, makings) = self.write(session, caller)?;
         if rows.iter().any(|row| row.action != "unchanged") {
             registry::changed();
@@ -161,14 +168,13 @@ impl Plan {
 
     fn write(&self, session: &Session, caller: &Caller) -> Result<(Vec<Row>, Makings), Refusal> {
         let (mut rows, mut makings) = (Vec::new(), Vec::new());
-        // Others wait for webhooks that are locked. Who changes levels is waited for before.
-        let changed = |step: &&Step| step.there && step.changes.contains_key("emitters");
-        for step in self.steps.iter().filter(changed) {
-            let emitters = step.wanted.definition.emitters.as_deref();
-            emitter::hold(session, step.id(session, caller)?, emitters.unwrap_or_default())?;
-        }
+        self.hold(session, caller)?;
+        let mut surplus = self.surplus.iter().peekable();
         for step in &self.steps {
             let name = step.entry.name.clone();
+            while let Some(gone) = surplus.next_if(|gone| gone.name < name) {
+                end(session, caller, gone);
+            }
             if step.there && step.changes.is_empty() {
                 rows.push(Row { name, action: "unchanged", changes: Changes::new() });
                 continue;
@@ -178,18 +184,45 @@ impl Plan {
             rows.push(row);
             makings.extend(made.into_iter().map(|making| (name.clone(), making)));
         }
-        for surplus in &self.surplus {
-            let uuid = uuid::Uuid::from_bytes(*surplus.uuid.as_bytes()).to_string();
-            match emitter::find(session, caller, Some(&uuid)) {
-                Ok(own) => bringing::end(session, caller, &own)?,
-                // Somebody else has deleted it.
-                Err(Refusal::UnknownWebhook(_)) => {}
-                Err(refusal) => return Err(refusal),
-            }
-            rows.push(deleted(surplus));
-        }
+        surplus.for_each(|gone| end(session, caller, gone));
+        rows.extend(self.surplus.iter().map(deleted));
+        // Tables are locked until the end as well.
+        makings.sort_by_key(|(_, making)| u32::from(making.relation()));
         Ok((rows, makings))
     }
+
+    /// Waits for whoever changes levels, if any step is going to, before anything else is locked: see [`emitter::hold`].
+    fn hold(&self, session: &Session, caller: &Caller) -> Result<(), Refusal> {
+        for step in &self.steps {
+            let emitters = step.wanted.definition.emitters.as_deref().unwrap_or_default();
+            match step.there {
+                // It may be the same migration that another session runs.
+                false => emitter::hold(session, None, emitters, Patience::Migration)?,
+                true if step.changes.contains_key("emitters") => {
+                    let id = managed::own_named(session, caller, &step.entry.name)?;
+                    emitter::hold(session, id, emitters, Patience::Caller)?;
+                }
+                true => {}
+            }
+        }
+        for gone in &self.surplus {
+            let id = managed::own_named(session, caller, &gone.name)?;
+            emitter::hold(session, id, &[], Patience::Caller)?;
+        }
+        Ok(())
+    }
+}
+
+/// Ends what no configuration has, unless somebody else has.
+fn end(session: &Session, caller: &Caller, surplus: &Document) {
+    config::within(&config::of_surplus(&surplus.name), || {
+        let uuid = uuid::Uuid::from_bytes(*surplus.uuid.as_bytes()).to_string();
+        match emitter::find(session, caller, Some(&uuid)) {
+            Ok(own) => bringing::end(session, caller, &own),
+            Err(Refusal::UnknownWebhook(_)) => Ok(()),
+            Err(refusal) => Err(refusal),
+        }
+    });
 }
 
 fn deleted(surplus: &Document) -> Row {
@@ -220,10 +253,6 @@ impl Step {
             }
         }
         Ok(())
-    }
-
-    fn id(&self, session: &Session, caller: &Caller) -> Result<Option<WebhookId>, Refusal> {
-        managed::own_named(session, caller, &self.entry.name)
     }
 
     /// Makes it, or brings it to what it is to be, as it is by now.

@@ -101,6 +101,11 @@ pub fn of_webhook(name: &str) -> String {
     format!("configuration, webhook \"{}\"", shown(name))
 }
 
+/// What it does not have.
+pub fn of_surplus(name: &str) -> String {
+    format!("webhook \"{}\", which the configuration does not have", shown(name))
+}
+
 fn of_key(name: &str, key: &str) -> String {
     format!("{}, key \"{}\"", of_webhook(name), shown(key))
 }

@@ -175,7 +175,7 @@ impl New {
     ) -> Result<Option<Vec<Making>>, Refusal> {
         if wanted.changes(&self.find(session, caller, id)?).contains_key("emitters") {
             let emitters = wanted.definition.emitters.as_deref();
-            emitter::hold(session, Some(id), emitters.unwrap_or_default())?;
+            emitter::hold(session, Some(id), emitters.unwrap_or_default(), Patience::Caller)?;
         }
         let own = managed::lock(session, caller, id, &self.name)?;
         let there = self.find(session, caller, id)?;

@@ -91,31 +91,45 @@ pub fn client() -> Client {
     Client::new(LOOKUPS.clone(), settings::address_policy(), trust)
 }
 
-/// Looks up the names in new URLs and judges their addresses, as every attempt will, where `pg_webhook.require_resolvable` asks for
-/// that. `rehearse` does what is to be done with them, and is undone, so that whatever else is refused is refused before, and nothing
-/// is locked while names are looked up, for seconds.
+/// Looks up the names in new URLs, as [`judge_name`] does, where `pg_webhook.require_resolvable` asks for that, after [`rehearse`].
 ///
 /// # Errors
 ///
-/// Those of `rehearse`, and [`Refusal::Url`].
+/// Those of either.
 pub fn judge_names<'a, R>(
     urls: impl IntoIterator<Item = &'a EndpointUrl>,
-    rehearse: impl FnOnce() -> Result<R, Refusal>,
+    work: impl FnOnce() -> Result<R, Refusal>,
 ) -> Result<(), Refusal> {
     let mut urls = urls.into_iter().filter(|_| settings::require_resolvable()).peekable();
     if urls.peek().is_none() {
         return Ok(());
     }
+    rehearse(work)?;
+    urls.try_for_each(judge_name)
+}
+
+/// Does what is to be done with URLs, and undoes it, so that whatever else is refused is refused before their names are looked up, and
+/// nothing is locked meanwhile, for seconds.
+///
+/// # Errors
+///
+/// Those of `work`.
+pub fn rehearse<R>(work: impl FnOnce() -> Result<R, Refusal>) -> Result<(), Refusal> {
     subtransaction::undone(|| {
         // What it says it says again when it is done.
         let _quietly = Local::set_alone(c"client_min_messages", c"error");
-        rehearse().map(drop)
-    })?;
-    let policy = Arc::new(settings::address_policy());
-    urls.try_for_each(|url| {
-        let host = url.host().to_owned();
-        let resolver = JudgingResolver::new(LOOKUPS.clone(), Arc::clone(&policy));
-        run(move || resolver.check(&host, LOOKUP))??;
-        Ok(())
+        work().map(drop)
     })
+}
+
+/// Looks up the name in a URL, and judges its addresses, as every attempt will.
+///
+/// # Errors
+///
+/// [`Refusal::Url`].
+pub fn judge_name(url: &EndpointUrl) -> Result<(), Refusal> {
+    let (host, policy) = (url.host().to_owned(), Arc::new(settings::address_policy()));
+    let resolver = JudgingResolver::new(LOOKUPS.clone(), policy);
+    run(move || resolver.check(&host, LOOKUP))??;
+    Ok(())
 }

@@ -10,6 +10,7 @@ use crate::pg::json::Json;
 use crate::pg::spi::Session;
 use crate::registry::definition::{Definition, HeaderChanges};
 use crate::registry::making::Making;
+use crate::registry::privilege::Patience;
 use crate::registry::reset::Reset;
 use crate::registry::{self, emitter, idle, managed, table, watch, webhook};
 use domain::header;
@@ -57,7 +58,7 @@ impl<'a> Change<'a> {
     /// Makes it. What is returned is still to be done.
     fn make(&self, session: &Session, caller: &Caller) -> Result<Option<Making>, Refusal> {
         if let Some(roles) = &self.definition.emitters {
-            emitter::hold(session, Some(self.id), roles)?;
+            emitter::hold(session, Some(self.id), roles, Patience::Caller)?;
         }
         // By then the name may be another one's.
         let own = managed::lock(session, caller, self.id, self.named)?;

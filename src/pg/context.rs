@@ -42,22 +42,47 @@ pub fn within<R>(line: &str, work: impl FnOnce() -> R) -> R {
     // SAFETY: a variable of the main thread.
     let before = unsafe { pg_sys::error_context_stack };
     PgTryBuilder::new(AssertUnwindSafe(work))
-        .catch_others(|caught| match caught {
-            CaughtError::PostgresError(error) | CaughtError::ErrorReport(error) => {
-                // SAFETY: as above: what was there, and still is, when `work` began.
-                unsafe { pg_sys::error_context_stack = before };
-                let message = error.message().to_owned();
-                let mut report =
-                    ErrorReport::new(error.sql_error_code(), message, function_name!());
-                if let Some(detail) = error.detail() {
-                    report = report.set_detail(detail);
-                }
-                if let Some(hint) = error.hint() {
-                    report = report.set_hint(hint);
-                }
-                raise(report, line)
+        .catch_others(|caught| {
+            // SAFETY: as above: what was there, and still is, when `work` began.
+            unsafe { pg_sys::error_context_stack = before };
+            again(caught, line)
+        })
+        .execute()
+}
+
+/// Raises it once more, with that line where it is an error.
+fn again(caught: CaughtError, line: &str) -> ! {
+    match caught {
+        CaughtError::PostgresError(error) | CaughtError::ErrorReport(error) => {
+            let message = error.message().to_owned();
+            let mut report = ErrorReport::new(error.sql_error_code(), message, function_name!());
+            if let Some(detail) = error.detail() {
+                report = report.set_detail(detail);
             }
-            other => other.rethrow(),
+            if let Some(hint) = error.hint() {
+                report = report.set_hint(hint);
+            }
+            raise(report, line)
+        }
+        other => other.rethrow(),
+    }
+}
+
+/// Runs `work`, which raises again what it has caught, by which the context is lost: where an error has been raised with a line, here or
+/// by [`within`], it is put there once more.
+pub fn kept<R>(work: impl FnOnce() -> R) -> R {
+    LINE.take();
+    // SAFETY: a variable of the main thread.
+    let before = unsafe { pg_sys::error_context_stack };
+    PgTryBuilder::new(AssertUnwindSafe(work))
+        .catch_others(|caught| {
+            let line = LINE.take();
+            // SAFETY: as in [`within`].
+            unsafe { pg_sys::error_context_stack = before };
+            if line.is_empty() {
+                caught.rethrow();
+            }
+            again(caught, &line.to_string_lossy())
         })
         .execute()
 }

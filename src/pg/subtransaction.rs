@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use pgrx::pg_sys::panic::{CaughtError, ErrorReportWithLevel};
 use pgrx::prelude::*;
 
-use super::reserve;
+use super::{context, reserve};
 
 /// Runs `work` in a subtransaction. Where it raises one of `tolerated`, that is undone and the result
 /// is `None`; any other error goes on its way.
@@ -37,12 +37,12 @@ pub fn attempt<R>(
 
 /// Runs `work` in a subtransaction that is undone, with its locks. What it returns holds nothing that goes with that.
 ///
-/// Any error goes on its way.
+/// Any error goes on its way, with the line of its context that is ours.
 pub fn undone<R>(work: impl FnOnce() -> R) -> R {
-    match run(work, End::Undone) {
+    context::kept(|| match run(work, End::Undone) {
         Ok(result) => result,
         Err(error) => error.rethrow(),
-    }
+    })
 }
 
 /// What becomes of a subtransaction in which no error was raised.

@@ -18,7 +18,7 @@ use domain::refusal::Refusal;
 pub fn find(session: &Session, caller: &Caller, webhook: Option<&str>) -> Result<Webhook, Refusal> {
     let webhook = webhook.ok_or(Refusal::Null("webhook"))?;
     let id = managed::name(session, caller, webhook)?;
-    hold(session, Some(id), &[])?;
+    hold(session, Some(id), &[], Patience::Caller)?;
     // By then the name may be another one's.
     managed::lock(session, caller, id, webhook)
 }
@@ -65,8 +65,8 @@ pub fn set(session: &Session, webhook: &Webhook, roles: &[pg_sys::Oid]) -> Resul
 }
 
 /// Waits for whoever changes levels, where `roles` are going to be the emitters of `webhook`, of one that is to be made
-/// where there is none. Before it is locked: others would wait for it meanwhile. Where nobody gets or loses anything,
-/// nobody is waited for.
+/// where there is none. Before any webhook, what stands for an owner, or a name is locked: others would wait for that meanwhile, and
+/// who has this lock and waits for that, for us. Where nobody gets or loses anything, nobody is waited for.
 ///
 /// # Errors
 ///
@@ -75,6 +75,7 @@ pub fn hold(
     session: &Session,
     webhook: Option<WebhookId>,
     roles: &[pg_sys::Oid],
+    patience: Patience,
 ) -> Result<(), Refusal> {
     let hears = |webhook| {
         let rows = session.run(sql!("registry/hears"), &[arg(webhook)]);
@@ -83,7 +84,7 @@ pub fn hold(
     if roles.is_empty() && !webhook.is_some_and(hears) {
         return Ok(());
     }
-    privilege::hold_levels(session, Patience::Caller)
+    privilege::hold_levels(session, patience)
 }
 
 /// Gives these roles what comes with being named, or takes it where no webhook names them any more. Under the lock of

@@ -65,6 +65,11 @@ impl Making {
         })
     }
 
+    /// The table that they are for.
+    pub fn relation(&self) -> pg_sys::Oid {
+        self.relation
+    }
+
     /// Makes them. To be called as the caller, with nothing of ours set: whatever runs in it is the caller's.
     ///
     /// Raises the server's error where the condition does not fit the table or the operation, or where the table cannot

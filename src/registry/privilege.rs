@@ -73,9 +73,14 @@ pub fn hold_owner(role: pg_sys::Oid, patience: Patience) -> Result<(), Refusal> 
         .ok_or_else(|| Refusal::OwnerInUse { role: identity::name_of(role), seconds: LOCK_SECONDS })
 }
 
+/// With [`Patience::Migration`] for as long as `lock_timeout` lets it.
 fn waiting(patience: Patience, work: impl FnOnce() -> usize) -> Result<(), Refusal> {
     let timeout = match patience {
-        Patience::Caller | Patience::Migration => LOCK_TIMEOUT,
+        Patience::Caller => LOCK_TIMEOUT,
+        Patience::Migration => {
+            work();
+            return Ok(());
+        }
         Patience::Worker => anchor::NO_PATIENCE,
     };
     within(timeout, work).map(drop).ok_or(Refusal::PrivilegesInUse(LOCK_SECONDS))

@@ -31,7 +31,7 @@ pub struct Created {
 }
 
 /// Makes a webhook of a complete definition, owned by the caller. Where another transaction makes one of the name, that is waited
-/// for, and where it makes the caller's first one, for as long as `patience` says.
+/// for, and where it makes the caller's first one or changes levels, for as long as `patience` says.
 ///
 /// # Errors
 ///
@@ -57,6 +57,9 @@ pub fn insert(
         }
     }
     definition.plain.check_needed()?;
+    if let Some(roles) = &definition.emitters {
+        emitter::hold(session, None, roles, patience)?;
+    }
     let args = [
         arg(name.as_str()),
         arg(url.as_str()),
@@ -72,10 +75,6 @@ pub fn insert(
     let Some(row) = rows.first() else {
         return Err(Refusal::DuplicateName(name));
     };
-    // Nobody but who makes one of the same name waits meanwhile.
-    if let Some(roles) = &definition.emitters {
-        emitter::hold(session, None, roles)?;
-    }
     let id = row.value("id");
     let webhook = Webhook { id, name, url, format, scheme, signature_header, own: true };
     let enabled = write(session, webhook.id, Special::default(), &definition.plain);

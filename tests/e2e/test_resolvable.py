@@ -1,5 +1,6 @@
 """To register a webhook nobody is asked for a name, unless the administrator wants that."""
 
+import json
 import time
 
 import psycopg
@@ -124,3 +125,24 @@ def test_what_is_said_is_said_once(strict, receiver):
     assert len(said) == 1 and "unlogged" in said[0][1]
     strict.db.run("INSERT INTO fleeting VALUES (1)")
     receiver.wait(1)
+
+
+def test_an_error_of_a_configuration_says_which_webhook_it_is_about(strict, receiver):
+    """Whether it is refused while that is rehearsed, or when its name is looked up."""
+    db, url = strict.db, strict.url(receiver)
+    strict.names.set(NAME, receiver.host)
+    fine = {"url": url, "tables": {"items": {}}}
+    for settings, state in [
+        ({"url": url, "tables": {"items": {"columns": ["nothing"]}}}, "42703"),
+        ({"url": url, "secret": "app.short", "signature": "none"}, "22023"),
+        ({"url": "http://nothing.invalid/"}, "22023"),
+    ]:
+        db.run("SET app.short = 'short'")
+        document = json.dumps({"webhooks": {"a": fine, "second": settings}})
+        with pytest.raises(psycopg.Error) as caught:
+            db.run("SELECT webhook_apply(%s)", document)
+        assert caught.value.sqlstate == state, caught.value
+        assert caught.value.diag.context.split("\n")[0].startswith('configuration, webhook "second"'), settings
+        assert db.rows("SELECT FROM webhook.webhooks") == []
+    document = json.dumps({"webhooks": {"a": fine, "second": {"url": url}}})
+    assert [action for _, action in db.rows("SELECT name, action FROM webhook_apply(%s)", document)] == ["created", "created"]
