@@ -157,6 +157,22 @@ def test_what_is_given_away_is_not_pruned(people, db):
     assert set(export(group)) == {"hook"} and export(ann) == {}
 
 
+def test_what_is_reassigned_goes_along_as_a_configuration_has_it(people, db):
+    """With the names of settings and what may be pruned; without what these settings hold."""
+    ann, bob = people("ann", "member"), people("bob", "member")
+    ann.run("SET app.token = 'Bearer x'")
+    document = {"hook": {"url": URL, "headers": {"Authorization": "app.token"}}}
+    actions(ann, document)
+    db.judge.run(f"REASSIGN OWNED BY {ann.role} TO {bob.role}")
+    assert export(ann) == {} and export(bob) == document
+    assert actions(bob, document) == {"hook": "unchanged"}
+    assert actions(bob, {}, prune=True, dry_run=True) == {"hook": "deleted"}
+    # As by webhook_update, nothing of that is left.
+    bob.run("SELECT webhook_update('hook', owner => %s::regrole)", bob.role)
+    assert export(bob)["hook"]["headers"] == {"Authorization": None}
+    assert actions(bob, {}, prune=True) == {}
+
+
 # --- secrets ---------------------------------------------------------------------------------------------
 
 
