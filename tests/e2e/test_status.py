@@ -14,7 +14,7 @@ from harness import wait_until
 from harness.certificates import authority, server_context
 from harness.cluster import Cluster, Database
 from harness.names import Names
-from harness.receiver import reply
+from harness.receiver import after, reply
 from harness.status import check, explains, health, is_well, shows, why
 
 #: Tables in the plan of a look at webhook.webhooks, of which webhook.problem has some. With these ten webhooks take 15 ms, planning
@@ -211,13 +211,41 @@ def test_a_transform_that_drops_the_event(items):
     assert health(items) == ("healthy", None)
 
 
-@pytest.mark.parametrize("status", [404, 422, 500, 503])
+@pytest.mark.parametrize("status", [404, 422, 429, 500, 503])
 def test_an_endpoint_that_answers_otherwise(items, receiver, status):
     receiver.on("/", reply(status))
     since = time.monotonic()
     items.run("INSERT INTO items VALUES (2)")
     shows(items, "failing", "requests fail, 1 in a row, the last at 20", "tried again", since=since)
     assert f"http_status: status {status}" in health(items)[1]
+
+
+def test_an_endpoint_that_points_elsewhere(items, receiver):
+    receiver.on("/", reply(302, headers={"Location": "https://example.com/"}))
+    since = time.monotonic()
+    items.run("INSERT INTO items VALUES (2)")
+    shows(items, "failing", "requests fail, 1 in a row, the last at 20", "tried again", since=since)
+    assert ": redirect: " in health(items)[1]
+    assert "Redirects are not followed" in hint_of_failure(items, "hook")
+
+
+def test_an_endpoint_that_takes_too_long(items, receiver):
+    items.run("SELECT webhook_update('hook', timeout_seconds => 1)")
+    receiver.on("/", after(3, reply(200)))
+    items.run("INSERT INTO items VALUES (2)")
+    since = time.monotonic() + 1
+    shows(items, "failing", "requests fail, 1 in a row, the last at 20", "tried again", since=since)
+    assert ": timeout: " in health(items)[1]
+    assert "timeout_seconds" in hint_of_failure(items, "hook")
+
+
+def test_an_endpoint_that_speaks_something_else(items, make_receiver, tmp_path):
+    """TLS, say, where http is asked for."""
+    tls = server_context(tmp_path, authority("nobody"), "strange", [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    items.run("SELECT webhook_update('hook', url => %s)", make_receiver(tls=tls).url("/").replace("https:", "http:"))
+    since = time.monotonic()
+    items.run("INSERT INTO items VALUES (2)")
+    shows(items, "failing", "requests fail", "tried again", since=since)
 
 
 def test_an_endpoint_that_does_not_answer(items, receiver):
