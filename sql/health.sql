@@ -63,7 +63,7 @@ JOIN (
             'A minute after one has failed at the latest the next one is started. The server''s log says why it has ended.'
         ),
         (
-            'certificates', 'warning', 'pg_webhook.ca_file: %1$s',
+            'certificates', 'warning', 'the certificates of pg_webhook.ca_file are not read: %1$s',
             'Endpoints whose certificates need it fail. Correct the file or the setting, and SELECT pg_reload_conf().'
         ),
         (

@@ -316,6 +316,20 @@ mod tests {
     }
 
     #[test]
+    fn knows_what_is_left_and_since_when_it_waits() {
+        let mut walk = walk(2, 10_000);
+        let since = |hours: u32| Row { age: hours * HOUR, ..waiting(1) };
+        // Of these the third is beyond a bound, and the fourth too old.
+        for row in [since(1), since(3), since(2), since(49), dead(1)] {
+            walk.judge(row, NOW);
+        }
+        let left = walk.counted()[&WebhookId(1)].left;
+        assert_eq!((left.events, left.age(NOW)), (2, 3 * HOUR));
+        walk.judge(dead(2), NOW);
+        assert_eq!(walk.counted()[&WebhookId(2)].left, Left::default());
+    }
+
+    #[test]
     fn knows_when_the_first_row_is_too_old() {
         assert_eq!(Walk::default().soonest(), Timestamp::INFINITY);
         let mut walk = walk(10, 10_000);

@@ -60,7 +60,7 @@ def test_certificates_that_cannot_be_read(own, receiver):
             file.write_text("")
             file.chmod(0o644)
         own.cluster.reload(pg_webhook__ca_file=f"'{file}'")
-        words = f'pg_webhook.ca_file: could not read certificates from "{file}": {reason}'
+        words = f'the certificates of pg_webhook.ca_file are not read: could not read certificates from "{file}": {reason}'
         told = lambda: [row for row in own.rows("SELECT severity, problem FROM webhook_check()") if row[1].startswith(words)]
         wait_until(lambda: [severity for severity, _ in told()] == ["warning"], told, 5)
     own.run("INSERT INTO items VALUES (1)")

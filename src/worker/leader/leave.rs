@@ -99,12 +99,13 @@ impl Leader {
     /// Returns how long until there is something to do.
     fn settle(&mut self, grace: Duration) -> Result<Option<Duration>, TxnError> {
         self.wind_up(grace)?;
+        let mut told = false;
         // Who gives requests a moment is in haste beyond that.
         if grace.is_zero() {
             let backlog = self.ledger.backlog_mut();
             self.upkeep.catch_up(self.extension, &self.time, &self.schedule, backlog)?;
+            told = self.tell(Instant::now())?;
         }
-        let told = self.tell(Instant::now())?;
         self.save()?;
         let time = self.time.now();
         let rotation = txn::run(c"looks when the log is to be cut", self.extension, |session| {
@@ -117,6 +118,7 @@ impl Leader {
         let unfinished =
             self.pacing.is_behind() || !self.schedule.is_empty() || !self.reader.is_done();
         let on = self.database.is_switched_on();
+        // What it has told is to be sent.
         if on && (unfinished || told) {
             return Ok(Some(Duration::ZERO));
         }
