@@ -16,7 +16,11 @@ fn webhook_cancel(delivery_id: Option<i64>) -> Result<bool, ErrorReport> {
                 // What has not been delivered is cancelled with the webhook.
                 return Ok(false);
             }
-            let closed = session.run(sql!("api/cancel"), &[arg(own.id), arg(own.transaction)]);
+            let cancel = match own.waits {
+                true => sql!("api/cancel_waiting"),
+                false => sql!("api/cancel"),
+            };
+            let closed = session.run_generic(cancel, &[arg(own.id), arg(own.transaction)]);
             wake::cancelled_at_commit();
             Ok(closed.count() > 0)
         })

@@ -49,7 +49,11 @@ fn webhook_replay(delivery_id: Option<i64>) -> Result<Option<i64>, ErrorReport> 
                 return Err(Refusal::ReplayOfTest(original.id));
             }
             let (id, transaction) = (original.id, original.transaction);
-            if let Some(replay) = Transformation::find(session, caller, id, transaction) {
+            let failed = match original.transformed {
+                true => None,
+                false => Transformation::find(session, caller, id, transaction),
+            };
+            if let Some(replay) = failed {
                 if !replay.may_run {
                     let (part, webhook) = ("transform's input", original.webhook);
                     return Err(Refusal::MayNotBring { part, webhook });
@@ -61,9 +65,9 @@ fn webhook_replay(delivery_id: Option<i64>) -> Result<Option<i64>, ErrorReport> 
             }
             installation::note_arrival(session);
             let args = [arg(original.id), arg(original.transaction)];
-            let copied = session.run(sql!("api/replay"), &args);
+            let copied = session.run_generic(sql!("api/replay"), &args);
             let copy = copied.first().ok_or(Refusal::PayloadGone(original.id))?;
-            session.run(sql!("api/close_dead"), &args);
+            session.run_generic(sql!("api/close_dead"), &args);
             wake::worker_at_commit();
             Ok(copy.get("id"))
         })

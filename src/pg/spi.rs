@@ -121,6 +121,11 @@ impl Session {
         self.execute(sql, args, false, Planning::Server)
     }
 
+    /// As [`Session::run`], for what takes longer to plan than to run: it is planned once in a session, and not for these arguments.
+    pub fn run_generic(&self, sql: Sql, args: &[Arg]) -> Rows<'_> {
+        self.execute(sql, args, false, Planning::Once)
+    }
+
     /// Runs a statement that only reads, in the active snapshot: it sees nothing that happened after
     /// that was taken, not even in this transaction.
     pub fn read(&self, sql: Sql, args: &[Arg]) -> Rows<'_> {

@@ -1,10 +1,11 @@
--- Closes delivery $1, whose event transaction $2 wrote, unless it is finished or closed. A dead letter
--- is not finished: it waits for somebody.
+-- As cancel_waiting.sql, where it is in the backlog or in the ring alone. Nothing else is unfinished.
 INSERT INTO webhook.closed (delivery, xid, how, settled)
 SELECT d.id, d.xid, 'cancelled', false
-FROM webhook.delivery AS d
-WHERE d.id = $1
-  AND d.xid = $2::text::xid8
-  AND d.status IN ('pending', 'retrying', 'dead')
+FROM (
+    SELECT p.id, p.xid, p.status, p.event_type FROM webhook.waiting AS p WHERE p.id = $1 AND p.xid = $2::text::xid8
+    UNION ALL
+    SELECT f.id, f.xid, f.status, f.event_type FROM webhook.fresh AS f WHERE f.id = $1 AND f.xid = $2::text::xid8
+) AS d
+WHERE d.status IN ('pending', 'retrying', 'dead')
   AND d.event_type <> 'TEST'
 ON CONFLICT DO NOTHING
