@@ -355,26 +355,23 @@ SELECT
     coalesce(h.expired, 0) - coalesce(r.expired, 0) AS expired,
     coalesce(m.request_us, 0) - coalesce(r.request_us, 0) AS request_us,
     coalesce(m.delivery_us, 0) - coalesce(r.delivery_us, 0) AS delivery_us,
-    ARRAY(
-        SELECT coalesce(t.counted, 0) - coalesce(t.before, 0)
-        FROM ROWS FROM (
-            pg_catalog.unnest(webhook.bounds()), pg_catalog.unnest(m.request_counts), pg_catalog.unnest(r.request_counts)
-        ) WITH ORDINALITY AS t (bound, counted, before, place)
-        ORDER BY t.place
-    ) AS request_counts,
-    ARRAY(
-        SELECT coalesce(t.counted, 0) - coalesce(t.before, 0)
-        FROM ROWS FROM (
-            pg_catalog.unnest(webhook.bounds()), pg_catalog.unnest(m.delivery_counts), pg_catalog.unnest(r.delivery_counts)
-        ) WITH ORDINALITY AS t (bound, counted, before, place)
-        ORDER BY t.place
-    ) AS delivery_counts
+    c.request_counts,
+    c.delivery_counts
 FROM webhook.webhook AS w
 LEFT JOIN webhook.metric AS m ON m.webhook = w.id
 LEFT JOIN webhook.health AS h ON h.webhook = w.id
 LEFT JOIN LATERAL (
     SELECT s.* FROM webhook.metric_reset AS s WHERE s.webhook = w.id ORDER BY s.reset_at DESC LIMIT 1
-) AS r ON true;
+) AS r ON true
+CROSS JOIN LATERAL (
+    SELECT
+        pg_catalog.array_agg(coalesce(t.requests, 0) - coalesce(t.old_requests, 0) ORDER BY t.place) AS request_counts,
+        pg_catalog.array_agg(coalesce(t.deliveries, 0) - coalesce(t.old_deliveries, 0) ORDER BY t.place) AS delivery_counts
+    FROM ROWS FROM (
+        pg_catalog.unnest(webhook.bounds()), pg_catalog.unnest(m.request_counts), pg_catalog.unnest(r.request_counts),
+        pg_catalog.unnest(m.delivery_counts), pg_catalog.unnest(r.delivery_counts)
+    ) WITH ORDINALITY AS t (bound, requests, old_requests, deliveries, old_deliveries, place)
+) AS c;
 COMMENT ON VIEW webhook.counted IS 'private: what has been counted of webhooks since it was last reset';
 
 -- What is not finished: as webhook_backlog_export returns it, which is a promise.
