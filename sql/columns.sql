@@ -149,4 +149,4 @@ COMMENT ON COLUMN webhook.jobs.done IS 'for how many it has done something';
 COMMENT ON COLUMN webhook.jobs.skipped IS 'how many it has left out';
 COMMENT ON COLUMN webhook.jobs.began_at IS 'when the worker began';
 COMMENT ON COLUMN webhook.jobs.ended_at IS 'when it ended';
-COMMENT ON COLUMN webhook.jobs.error IS 'why it has failed';
+COMMENT ON COLUMN webhook.jobs.error IS 'why it has failed, or which table it waits for that somebody has locked';

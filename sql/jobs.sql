@@ -27,8 +27,10 @@ CREATE TABLE webhook.job (
     ended_at   timestamptz,
     -- how it has ended: NULL before that
     result     text CHECK (result OPERATOR(pg_catalog.=) ANY (ARRAY['done', 'stopped', 'failed'])),
+    -- or, before that, what it waits for
     error      text,
-    -- How far it is: at which step (see src/domain/job.rs), at which of its webhooks, and behind which transaction and id there.
+    -- How far it is: at which step (see src/queue/jobs.rs), at which of its webhooks, or 0 for all at once, and behind which
+    -- transaction and id there.
     step       integer NOT NULL DEFAULT 1,
     position   integer NOT NULL DEFAULT 1,
     place_xid  xid8 NOT NULL DEFAULT '0',
@@ -45,6 +47,18 @@ CREATE TABLE webhook.stopped (
     role oid NOT NULL
 );
 COMMENT ON TABLE webhook.stopped IS 'private: jobs that somebody has stopped';
+
+-- Where it goes on when it has come to the end: with webhooks that nothing more could be replayed for.
+CREATE TABLE webhook.job_aside (
+    job       bigint NOT NULL,
+    -- as in webhook.job
+    step      integer NOT NULL,
+    position  integer NOT NULL,
+    place_xid xid8 NOT NULL,
+    place     bigint NOT NULL,
+    PRIMARY KEY (job, step, position)
+);
+COMMENT ON TABLE webhook.job_aside IS 'private: what jobs that have not ended have left aside, because its webhook has no room';
 
 -- Apart from it, so that logical decoding does not see it: it may be what is to be forgotten.
 CREATE TABLE webhook.job_path (

@@ -4,6 +4,7 @@
 //! administrator has added. Logical decoding sees nothing of the rows: there are bodies and secrets in them, and a
 //! subscriber has no use for the rows of another database's queue.
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, c_char, c_int};
 use std::ptr;
 
@@ -87,7 +88,10 @@ pub fn insert<const COLUMNS: usize>(relation: pg_sys::Oid, row: Columns<COLUMNS>
 pub fn insert_row(relation: pg_sys::Oid, row: &Row<'_>, but_for: Option<&str>) {
     with_relation(relation, |relation| {
         // SAFETY: in a transaction, with an open table, for whose descriptor the row is formed.
-        unsafe { insert_into(relation, &mut form_of(relation, row, but_for)) }
+        unsafe {
+            let columns = Matching::new(relation, row.attributes(), but_for);
+            insert_into(relation, &mut columns.form(relation, row));
+        }
     });
 }
 
@@ -123,6 +127,35 @@ pub fn replace<const COLUMNS: usize>(
 pub fn remove(relation: pg_sys::Oid, position: pg_sys::ItemPointerData) {
     // SAFETY: in a transaction, with an open table.
     with_relation(relation, |relation| unsafe { delete(relation, position) });
+}
+
+/// A row that is to be written, whose columns are found by name.
+pub struct Put<'a> {
+    /// Into this table.
+    pub relation: pg_sys::Oid,
+    /// Into the place of the one at this position, which nobody else changes.
+    pub before: Option<pg_sys::ItemPointerData>,
+    /// With these values.
+    pub row: Row<'a>,
+}
+
+/// Writes rows, those of a table all of one kind, as [`insert_all`] does. Logical decoding sees of those that were there before no
+/// more than their key.
+///
+/// Raises an error where a table does not have each of the columns, or has others that must not be NULL, or a row is not there.
+pub fn put_all<'a>(rows: impl Iterator<Item = Put<'a>>) {
+    let mut tables: BTreeMap<u32, Vec<Put<'a>>> = BTreeMap::new();
+    rows.for_each(|put| tables.entry(put.relation.to_u32()).or_default().push(put));
+    for (table, rows) in tables {
+        // SAFETY: in a transaction, with an open table, for whose descriptor the rows are formed.
+        with_relation(table.into(), |relation| unsafe {
+            let before = rows.iter().filter_map(|put| put.before);
+            before.for_each(|position| delete(relation, position));
+            let columns = Matching::new(relation, rows[0].row.attributes(), None);
+            let tuples = rows.iter().map(|put| columns.form(relation, &put.row).tuple());
+            insert_all_into(relation, tuples.collect());
+        });
+    }
 }
 
 /// # Safety
@@ -223,35 +256,55 @@ unsafe fn form<const COLUMNS: usize>(relation: pg_sys::Relation, row: &Columns<C
     unsafe { Formed::new((*relation).rd_att, values, nulls) }
 }
 
-/// # Safety
-///
-/// The relation is open.
-unsafe fn form_of(relation: pg_sys::Relation, row: &Row<'_>, but_for: Option<&str>) -> Formed {
-    // SAFETY: the caller's.
-    let attributes = unsafe { compat::attributes((*relation).rd_att) };
-    let mut values = vec![pg_sys::Datum::null(); attributes.len()];
-    let mut nulls = vec![true; attributes.len()];
-    let mut found = 0;
-    for (at, attribute) in attributes.iter().enumerate().filter(|(_, a)| !a.attisdropped) {
-        let is_it = |other: &pg_sys::FormData_pg_attribute| {
-            other.attname.data == attribute.attname.data && other.atttypid == attribute.atttypid
+/// For each column of a relation, which one of rows of some kind it is; `None` for one that is to be NULL.
+struct Matching(Vec<Option<usize>>);
+
+impl Matching {
+    /// # Safety
+    ///
+    /// The relation is open.
+    unsafe fn new(
+        relation: pg_sys::Relation,
+        given: &[pg_sys::FormData_pg_attribute],
+        but_for: Option<&str>,
+    ) -> Self {
+        // SAFETY: the caller's.
+        let attributes = unsafe { compat::attributes((*relation).rd_att) };
+        let find = |attribute: &pg_sys::FormData_pg_attribute| {
+            let is_it = |other: &pg_sys::FormData_pg_attribute| {
+                other.attname.data == attribute.attname.data && other.atttypid == attribute.atttypid
+            };
+            given.iter().position(is_it).filter(|_| !attribute.attisdropped)
         };
-        let index = row.attributes().iter().position(is_it);
-        found += usize::from(index.is_some());
-        match index.and_then(|index| row.value(index)) {
-            Some(datum) => (values[at], nulls[at]) = (datum, false),
-            None if attribute.attnotnull => {
-                refuse(relation, "has other columns than a row that is to be written");
-            }
-            None => {}
+        let found: Vec<_> = attributes.iter().map(find).collect();
+        let wanted =
+            |a: &&pg_sys::FormData_pg_attribute| !but_for.is_some_and(|it| is_named(a, it));
+        if found.iter().flatten().count() < given.iter().filter(wanted).count() {
+            refuse(relation, "lacks a column of a row that is to be written");
         }
+        Self(found)
     }
-    let wanted = |a: &&pg_sys::FormData_pg_attribute| !but_for.is_some_and(|it| is_named(a, it));
-    if found < row.attributes().iter().filter(wanted).count() {
-        refuse(relation, "lacks a column of a row that is to be written");
+
+    /// # Safety
+    ///
+    /// The relation is the open one that it was made for, and the row of the kind.
+    unsafe fn form(&self, relation: pg_sys::Relation, row: &Row<'_>) -> Formed {
+        // SAFETY: the caller's.
+        let attributes = unsafe { compat::attributes((*relation).rd_att) };
+        let mut values = vec![pg_sys::Datum::null(); attributes.len()];
+        let mut nulls = vec![true; attributes.len()];
+        for (at, attribute) in attributes.iter().enumerate() {
+            match self.0[at].and_then(|index| row.value(index)) {
+                Some(datum) => (values[at], nulls[at]) = (datum, false),
+                None if attribute.attnotnull && !attribute.attisdropped => {
+                    refuse(relation, "has other columns than a row that is to be written");
+                }
+                None => {}
+            }
+        }
+        // SAFETY: a value of its type, or NULL, for each column, as has just been seen.
+        unsafe { Formed::new((*relation).rd_att, values, nulls) }
     }
-    // SAFETY: a value of its type, or NULL, for each column, as has just been seen.
-    unsafe { Formed::new((*relation).rd_att, values, nulls) }
 }
 
 /// What a row has for the column at this place, where it mostly is.

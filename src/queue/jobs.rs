@@ -1,8 +1,10 @@
-//! Jobs as rows: what is asked for, and pages of what is done. When that happens is `worker/jobs.rs`'s.
+//! Jobs as rows: what is asked for, how far it is, and pages of what is done. When that happens is `worker/jobs.rs`'s.
 
-use crate::pg::heap;
+mod page;
+
 use crate::pg::identity::Caller;
-use crate::pg::spi::{Row, Rows, Session, arg, sql};
+use crate::pg::spi::{Row, Session, arg, sql};
+use crate::pg::table;
 use domain::ids;
 use domain::job::{Kind, Scope};
 use domain::key::{DeliveryId, WebhookId};
@@ -10,36 +12,13 @@ use domain::refusal::Refusal;
 use domain::snapshot::Xid8;
 use domain::status::Status;
 use domain::time::Timestamp;
+pub use page::{Mode, Portion};
 
 /// Jobs of one role that have not ended. Each delivery that is read is compared with those of its webhook.
 const MOST: i64 = 100;
 
 /// Jobs that have ended and are shown.
 const ENDED: i64 = 1_000;
-
-/// Deliveries that a page looks at: some milliseconds. The transaction that it is in ends with the page in which its time is over.
-const PAGE: i64 = 250;
-
-/// A page ends with the body that goes beyond so many bytes. With more, others wait longer for a page of large ones.
-const PAGE_BYTES: i64 = 1024 * 1024;
-
-/// The same of events of the ring, of which most are passed over.
-const RING_PAGE: i64 = 1_000;
-
-/// Of these so many are looked into and erased at once: writing each anew, with its attempts, takes longer than all else of a job.
-const ERASED: i64 = 50;
-
-/// Stages of deliveries in the backlog, see `sql/queue.sql`, that are one of these statuses.
-fn stages(status: Option<Status>) -> Vec<i16> {
-    match status {
-        None => vec![0, 1, 2],
-        Some(Status::Pending) => vec![0],
-        Some(Status::Retrying) => vec![1],
-        Some(Status::Dead) => vec![2],
-        Some(Status::Cancelled) => vec![3],
-        Some(Status::Delivered) => Vec::new(),
-    }
-}
 
 /// What is asked for.
 pub struct Request {
@@ -100,6 +79,8 @@ pub struct Job {
     pub scope: Scope,
     /// How far it is.
     pub place: Place,
+    /// Where it goes on later, each of them with one webhook.
+    pub aside: Vec<Place>,
     /// Somebody has stopped it.
     pub stopped: bool,
 }
@@ -118,35 +99,36 @@ enum Step {
 /// How far a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// At which of its steps.
+    /// At which of its steps; behind the last one where it is over.
     step: usize,
-    /// At which of its webhooks.
-    webhook: usize,
+    /// With which of its webhooks; `None` for all at once.
+    webhook: Option<usize>,
     /// Behind this transaction.
     xid: Xid8,
     /// Behind this delivery.
     after: DeliveryId,
 }
 
-/// What is done with a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// What is to be done with it.
-    Do,
-    /// Nothing: it is left out.
-    LeaveOut,
-    /// It is looked whether there would be something to do.
-    Look,
-}
+impl Place {
+    /// As rows have it.
+    fn new(step: i32, position: i32, xid: Xid8, after: DeliveryId) -> Option<Self> {
+        let webhook = usize::try_from(position).ok()?.checked_sub(1);
+        Some(Self { step: usize::try_from(step - 1).ok()?, webhook, xid, after })
+    }
 
-/// What came of a page.
-pub struct Page {
-    /// Where the next one begins; `None` where this was the last one.
-    pub next: Option<Place>,
-    /// What has been done, or with [`Mode::Look`] would be.
-    pub progress: Progress,
-    /// The webhook that the next delivery is of, which is none of those that were named.
-    pub wanted: Option<WebhookId>,
+    fn step(self) -> i32 {
+        self.step as i32 + 1
+    }
+
+    /// 0 for all.
+    fn position(self) -> i32 {
+        self.webhook.map_or(0, |webhook| webhook as i32 + 1)
+    }
+
+    /// Of which webhook it is, and at which step: those that are left aside have one of each.
+    fn is_of(self, step: usize, webhook: Option<usize>) -> bool {
+        (self.step, self.webhook) == (step, webhook)
+    }
 }
 
 /// What has been done at once.
@@ -182,25 +164,6 @@ pub enum End {
     Failed,
 }
 
-impl Mode {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Do => "do",
-            Self::LeaveOut => "leave out",
-            Self::Look => "look",
-        }
-    }
-}
-
-impl Page {
-    /// There is nothing any more.
-    const LAST: Self = Self {
-        next: None,
-        progress: Progress { seen: 0, done: 0, bytes: 0, skipped: 0 },
-        wanted: None,
-    };
-}
-
 impl Job {
     fn steps(&self) -> &'static [Step] {
         match (self.kind, self.status) {
@@ -212,141 +175,81 @@ impl Job {
 
     /// Where it begins.
     pub fn beginning(&self) -> Place {
-        self.beginning_of(0, 0)
+        self.beginning_of(0)
     }
 
-    fn beginning_of(&self, step: usize, webhook: usize) -> Place {
-        let (xid, after) = match self.steps().get(step) {
-            Some(Step::Ring) => (Xid8(0), DeliveryId::FIRST),
-            _ => (Xid8(0), DeliveryId(self.scope.first.0 - 1)),
-        };
-        Place { step, webhook, xid, after }
+    fn beginning_of(&self, step: usize) -> Place {
+        match self.steps().get(step) {
+            Some(Step::Ring) => {
+                Place { step, webhook: None, xid: Xid8(0), after: DeliveryId::FIRST }
+            }
+            _ => self.beginning_with(step, 0),
+        }
+    }
+
+    fn beginning_with(&self, step: usize, webhook: usize) -> Place {
+        let after = DeliveryId(self.scope.first.0 - 1);
+        Place { step, webhook: Some(webhook), xid: Xid8(0), after }
+    }
+
+    /// Where it looks at `place`; `None` where it is over.
+    fn step_at(&self, place: Place) -> Option<Step> {
+        let step = self.steps().get(place.step).copied()?;
+        (step == Step::Ring || place.webhook? < self.webhooks.len()).then_some(step)
+    }
+
+    /// Nothing comes any more.
+    pub fn is_over(&self, place: Place) -> bool {
+        self.webhooks.is_empty() || self.step_at(place).is_none()
     }
 
     /// The webhook at `place`, where it goes by webhooks there.
     pub fn webhook_at(&self, place: Place) -> Option<WebhookId> {
-        let by_webhooks = *self.steps().get(place.step)? != Step::Ring;
-        self.webhooks.get(place.webhook).copied().filter(|_| by_webhooks)
+        let by_webhooks = self.step_at(place)? != Step::Ring;
+        self.webhooks.get(place.webhook?).copied().filter(|_| by_webhooks)
+    }
+
+    /// The one that has been left aside there.
+    pub fn webhook_of(&self, aside: Place) -> Option<WebhookId> {
+        self.webhooks.get(aside.webhook?).copied()
     }
 
     /// What comes behind all that there is at `place`.
-    fn leave(&self, place: Place) -> Option<Place> {
-        let more = self.webhook_at(place).is_some() && place.webhook + 1 < self.webhooks.len();
-        let next = match more {
-            true => self.beginning_of(place.step, place.webhook + 1),
-            false => self.beginning_of(place.step + 1, 0),
-        };
-        (next.step < self.steps().len()).then_some(next)
-    }
-
-    /// Sees to the page at `place`, at `now`, of so many deliveries at most. In the ring, up to the first one that is of none of
-    /// `webhooks`.
-    pub fn page(
-        &self,
-        session: &Session,
-        place: Place,
-        most: i64,
-        mode: Mode,
-        webhooks: Vec<WebhookId>,
-        now: Timestamp,
-    ) -> Page {
-        let rows = match self.kind {
-            _ if self.webhooks.is_empty() => None,
-            Kind::Cancel => self.cancel(session, place, most, now),
-            Kind::Replay => self.replay(session, place, most, mode, webhooks),
-            Kind::Erase => Some(self.erase(session, place, most, now)),
-        };
-        let Some(rows) = rows else {
-            return Page::LAST;
-        };
-        let row = rows.first().expect("one row");
-        let wanted = row.get("wanted");
-        let next = match row.get("place") {
-            Some(after) => {
-                Some(Place { xid: row.get("place_xid").unwrap_or(place.xid), after, ..place })
-            }
-            None if wanted.is_some() => Some(place),
-            None => self.leave(place),
-        };
-        let progress = Progress {
-            seen: row.value("seen_rows"),
-            done: row.value("done"),
-            bytes: row.value("bytes"),
-            skipped: row.value("skipped"),
-        };
-        Page { next, progress, wanted }
-    }
-
-    fn cancel<'s>(
-        &self,
-        session: &'s Session,
-        place: Place,
-        most: i64,
-        now: Timestamp,
-    ) -> Option<Rows<'s>> {
-        let webhook = self.webhook_at(place)?;
-        let (most, bytes) = (arg(most.clamp(1, PAGE)), arg(PAGE_BYTES));
-        let stages = arg(stages(self.status));
-        let args = [arg(self.id), arg(webhook), most, arg(place.after), bytes, stages, arg(now)];
-        Some(session.run(sql!("queue/cancel_page"), &args))
-    }
-
-    fn replay<'s>(
-        &self,
-        session: &'s Session,
-        place: Place,
-        most: i64,
-        mode: Mode,
-        webhooks: Vec<WebhookId>,
-    ) -> Option<Rows<'s>> {
-        let (most, bytes) = (arg(most.clamp(1, PAGE)), arg(PAGE_BYTES));
-        let (id, after) = (arg(self.id), arg(place.after));
-        let sql = match self.steps()[place.step] {
-            Step::Ring => {
-                let args = [id, arg(webhooks), most, after, bytes, arg(place.xid)];
-                return Some(session.run(sql!("queue/replay_ring_page"), &args));
-            }
-            Step::Log => sql!("queue/replay_log_page"),
-            Step::Backlog => sql!("queue/replay_backlog_page"),
-        };
-        let webhook = arg(self.webhook_at(place)?);
-        let (status, mode) = (arg(self.status.map(Status::name)), arg(mode.name()));
-        Some(session.run(sql, &[id, webhook, most, after, bytes, status, mode]))
-    }
-
-    fn erase<'s>(&self, session: &'s Session, place: Place, most: i64, now: Timestamp) -> Rows<'s> {
-        let (id, after, bytes) = (arg(self.id), arg(place.after), arg(PAGE_BYTES));
-        let rows = match self.webhook_at(place) {
-            Some(webhook) => {
-                let most = arg(most.clamp(1, ERASED));
-                let args = [id, arg(webhook), most, after, bytes, arg(now)];
-                session.run(sql!("queue/erase_backlog_page"), &args)
-            }
-            None => {
-                let most = arg(most.clamp(1, RING_PAGE));
-                let args = [id, most, after, bytes, arg(place.xid), arg(ERASED)];
-                session.run(sql!("queue/erase_ring_page"), &args)
-            }
-        };
-        let row = rows.first().expect("one row");
-        let (ids, xids): (Vec<DeliveryId>, Vec<i64>) = (row.value("ids"), row.value("xids"));
-        if !ids.is_empty() {
-            for erase in [sql!("queue/erase_events"), sql!("queue/erase_attempts")] {
-                let before = session.run(erase, &[arg(ids.clone()), arg(xids.clone())]);
-                before
-                    .iter()
-                    .for_each(|row| heap::remove(row.value("relation"), row.value("position")));
-            }
+    pub fn leave(&self, place: Place) -> Place {
+        let next = place.webhook.map(|webhook| webhook + 1);
+        match next.filter(|next| self.webhook_at(place).is_some() && *next < self.webhooks.len()) {
+            Some(next) => self.beginning_with(place.step, next),
+            None => self.beginning_of(place.step + 1),
         }
-        rows
     }
 
-    /// Writes down that it is at `place`, at `now`, and what has been done since that was written last.
-    pub fn save(&self, session: &Session, place: Place, now: Timestamp, progress: Progress) {
+    /// Leaves `webhook` at its place aside, to go on with the others. In the ring these are all that are not left aside there.
+    pub fn set_aside(&mut self, webhook: WebhookId) {
+        let number = self.webhooks.iter().position(|of| *of == webhook);
+        self.aside.push(Place { webhook: number, ..self.place });
+        if self.webhook_at(self.place).is_some() {
+            self.place = self.leave(self.place);
+        }
+    }
+
+    /// Those that it looks for in the ring at `place`.
+    fn sought(&self, place: Place) -> Vec<WebhookId> {
+        let is_aside = |number| self.aside.iter().any(|it| it.is_of(place.step, Some(number)));
+        let is_sought = |number| match place.webhook {
+            Some(only) => only == number,
+            None => !is_aside(number),
+        };
+        let numbered = self.webhooks.iter().enumerate();
+        numbered.filter(|(number, _)| is_sought(*number)).map(|(_, webhook)| *webhook).collect()
+    }
+
+    /// Writes down where it is at `now`, what has been done since that was written last, and what is left aside, which was `before`.
+    pub fn save(&self, session: &Session, before: &[Place], now: Timestamp, progress: Progress) {
+        let place = self.place;
         let args = [
             arg(self.id),
-            arg(place.step as i32 + 1),
-            arg(place.webhook as i32 + 1),
+            arg(place.step()),
+            arg(place.position()),
             arg(place.xid),
             arg(place.after),
             arg(progress.seen),
@@ -355,6 +258,26 @@ impl Job {
             arg(now),
         ];
         session.run(sql!("queue/advance_job"), &args);
+        for place in self.aside.iter().filter(|place| !before.contains(place)) {
+            let args = [
+                arg(self.id),
+                arg(place.step()),
+                arg(place.position()),
+                arg(place.xid),
+                arg(place.after),
+            ];
+            session.run(sql!("queue/set_aside"), &args);
+        }
+        let is_there = |gone: &Place| self.aside.iter().any(|it| it.is_of(gone.step, gone.webhook));
+        for gone in before.iter().filter(|place| !is_there(place)) {
+            let args = [arg(self.id), arg(gone.step()), arg(gone.position())];
+            session.run(sql!("queue/take_up"), &args);
+        }
+    }
+
+    /// It waits because of `error`, until it is saved the next time.
+    pub fn wait(&self, session: &Session, error: &str) {
+        session.run(sql!("queue/job_waits"), &[arg(self.id), arg(error)]);
     }
 
     /// It has ended at `now`, because of `error` where there is one.
@@ -366,6 +289,7 @@ impl Job {
         };
         let args = [arg(self.id), arg(result), arg(error), arg(now), arg(ENDED - 1)];
         session.run(sql!("queue/end_job"), &args);
+        session.run(sql!("queue/forget_aside"), &[arg(self.id)]);
         if self.kind == Kind::Erase {
             session.run(sql!("queue/forget_path"), &[arg(self.id)]);
         }
@@ -375,7 +299,20 @@ impl Job {
 /// The jobs that have not ended, the oldest first.
 pub fn unfinished(session: &Session) -> Vec<Job> {
     let rows = session.run(sql!("queue/jobs"), &[]);
-    rows.iter().filter_map(job).collect()
+    let mut jobs: Vec<Job> = rows.iter().filter_map(job).collect();
+    for row in session.run(sql!("queue/aside"), &[]).iter() {
+        let id: DeliveryId = row.value("job");
+        let job = jobs.iter_mut().find(|job| job.id == id);
+        if let Some((job, place)) = job.zip(place(row)) {
+            job.aside.push(place);
+        }
+    }
+    jobs
+}
+
+fn place(row: Row<'_>) -> Option<Place> {
+    let (step, position) = (row.value("step"), row.value("position"));
+    Place::new(step, position, row.value("place_xid"), row.value("place"))
 }
 
 /// `None` for one that an administrator has written.
@@ -392,14 +329,18 @@ fn job(row: Row<'_>) -> Option<Job> {
         webhooks: row.value("webhooks"),
         status: row.get::<String>("status").and_then(|status| status.parse().ok()),
         scope,
-        place: Place {
-            step: usize::try_from(row.value::<i32>("step") - 1).ok()?,
-            webhook: usize::try_from(row.value::<i32>("position") - 1).ok()?,
-            xid: row.value("place_xid"),
-            after: row.value("place"),
-        },
+        place: place(row)?,
+        aside: Vec::new(),
         stopped: row.value("stopped"),
     })
+}
+
+/// The first of our tables that somebody keeps others from writing to, if there is one. Those before it are locked until the
+/// transaction ends.
+pub fn locked(session: &Session) -> Option<String> {
+    let tables = session.read(sql!("queue/own_tables"), &[]);
+    let locked = tables.iter().find(|row| !table::lock_at_once(row.value("oid")));
+    locked.map(|row| row.value("name"))
 }
 
 /// What has been counted of the backlog of a webhook.

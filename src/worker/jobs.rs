@@ -8,9 +8,11 @@
 //!    what is read or claimed is not sent. That is so until all of it has been read and is in the backlog, where the job finds it, or
 //!    has ended.
 //! 3. What is done about deliveries, and how far the job is by that, are written in one transaction: a crash repeats nothing.
-//! 4. Jobs take turns, a few milliseconds each, and rest as long.
+//! 4. Jobs take turns, a few milliseconds each, and rest between them.
+//! 5. What keeps a job from going on keeps nobody else from it, nor the job from what else there is to do.
 
 mod room;
+mod task;
 
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -22,31 +24,22 @@ use super::backlog::Backlog;
 use super::obstacle;
 use super::reader::Reader;
 use crate::host::txn::{self, TxnError};
-use crate::host::wake;
 use crate::pg::debug::debug;
 use crate::pg::guc::Local;
 use crate::pg::identity::Extension;
 use crate::pg::interrupt;
 use crate::pg::spi::Session;
-use crate::queue::jobs::{self, End, Job, Mode, Place, Progress};
-use domain::job::{Kind, Scope, has_status};
+use crate::queue::jobs::{self, End};
+use domain::job::{Kind, Scope};
 use domain::key::{DeliveryId, WebhookId};
 use domain::snapshot::Snapshot;
-use domain::status::Status;
 use domain::time::Timestamp;
-use room::{Counted, Rooms};
+use task::{AGAIN, Step, Task};
 use transit::event::{Candidate, Event};
 
-/// The time of a transaction is over after this, but for the page that has begun. Longer, and new events wait for as long; shorter,
-/// and each page costs a commit.
-const TIME: Duration = Duration::from_millis(8);
-
-/// So many times as long as a transaction has taken passes before the next one. With less, events of others wait for the
+/// So much of the time that a transaction has taken passes before the next one: a half. With less, events of others wait for the
 /// processor; with more, jobs take longer.
-const SPACING: u32 = 1;
-
-/// How often it is looked whether what a job covers has been read, and what of it was under way is back.
-const AGAIN: Duration = Duration::from_millis(50);
+const SPACING: (u32, u32) = (1, 2);
 
 /// How long it pauses after an error, times the number of those in a row.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -54,20 +47,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// After so many errors in a row a job has failed: a minute or so.
 const MOST_ERRORS: u32 = 10;
 
-/// How long a replay pauses where half of what may wait does, or in a copy that nobody has armed. Shorter, and what waits is counted
-/// more often; longer, and an endpoint that takes much waits for more.
-const FULL: Duration = Duration::from_secs(2);
+/// How long one pauses in a copy that nobody has armed. Arming it wakes the worker, so this is only for when nobody tells.
+const UNARMED: Duration = Duration::from_secs(60);
 
 /// How long a replay waits for somebody who replays or cancels the same delivery. Everything else waits as long.
 const PATIENCE: &CStr = c"10ms";
-
-/// Deliveries that are replayed one by one before and after one that is in somebody's hands. With more it takes longer; with fewer a
-/// page that holds several such has to be tried more often.
-const CAREFUL: u32 = 50;
-
-/// How long a page of bodies may be looked into, and one alone. What users write as a path can take for ever; with less a path that is
-/// good for all but one body fails on a busy machine.
-const LOOKING: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(300));
 
 /// Why a job fails whose path takes longer.
 const TOO_LONG: &str =
@@ -95,58 +79,6 @@ pub(super) struct Jobs {
     left: Vec<WebhookId>,
 }
 
-/// A job at work.
-struct Task {
-    job: Job,
-    /// At its end there is nothing more to be done: all that it covers was in the backlog, or had ended, when this pass began.
-    complete: bool,
-    /// The pass has come to its end.
-    waits: bool,
-    rooms: Rooms,
-    care: Care,
-    errors: u32,
-    /// Not before.
-    due: Instant,
-}
-
-/// Of deliveries that somebody else may be replaying or cancelling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Care {
-    /// None: so far nobody has.
-    None,
-    /// One by one, so many.
-    Single(u32),
-    /// The next one is left to whoever has it.
-    LeaveOut,
-}
-
-impl Care {
-    /// What comes after a page.
-    fn after(self) -> Self {
-        match self {
-            Self::None | Self::Single(0) => Self::None,
-            Self::Single(left) => Self::Single(left - 1),
-            Self::LeaveOut => Self::Single(CAREFUL),
-        }
-    }
-}
-
-impl Task {
-    fn new(job: Job, now: Instant) -> Self {
-        let (rooms, care) = (Rooms::default(), Care::None);
-        Self { job, complete: false, waits: false, rooms, care, errors: 0, due: now }
-    }
-
-    /// It keeps deliveries from being sent.
-    fn guards(&self) -> bool {
-        self.job.kind.guards() && self.job.status != Some(Status::Dead)
-    }
-
-    fn covers(&self, it: Candidate) -> bool {
-        has_status(self.job.status, it.tried) && self.job.scope.covers(it.id, it.written)
-    }
-}
-
 impl Jobs {
     /// There may be some from an earlier run.
     pub(super) fn new(now: Instant) -> Self {
@@ -165,9 +97,9 @@ impl Jobs {
         self.asked = true;
     }
 
-    /// None is to be done, as far as is known.
-    pub(super) fn is_empty(&self) -> bool {
-        self.tasks.is_empty()
+    /// Nothing is to be done for any at the moment, as far as is known.
+    pub(super) fn are_idle(&self, now: Instant) -> bool {
+        self.tasks.iter().all(|task| task.is_idle(now))
     }
 
     /// Looks for new ones, if there may be some. Returns whether what is in memory is to be compared with them.
@@ -180,10 +112,7 @@ impl Jobs {
         let mut new = false;
         for job in jobs::unfinished(session) {
             let task = match known.remove(&job.id) {
-                Some(task) => {
-                    let due = if job.stopped { now } else { task.due };
-                    Task { job: Job { place: task.job.place, ..job }, due, ..task }
-                }
+                Some(task) => task.renewed(job, now),
                 None => {
                     new = true;
                     debug!(
@@ -305,7 +234,7 @@ impl Jobs {
         if begins {
             task.complete = ready || !task.job.kind.guards();
         }
-        let before = task.job.place;
+        let before = (task.job.place, task.job.aside.clone());
         let done = txn::tried(c"does a job for many deliveries", extension, |session| {
             let free = task.job.stopped || backlog.lock();
             let _impatient = match task.job.kind {
@@ -317,14 +246,21 @@ impl Jobs {
             free.then(|| task.step(session, clock, began, in_memory))
         })?;
         let took = began.elapsed();
-        self.due = Instant::now() + took * SPACING;
+        self.due = Instant::now() + took * SPACING.0 / SPACING.1;
         if !matches!(done, Ok(Some(_))) {
-            task.job.place = before;
+            // What has been counted of a transaction that was rolled back is none.
+            task.rooms.forget();
+            (task.job.place, task.job.aside) = before;
+            task.aside = None;
         }
         match done {
-            Ok(None) => backlog.keep(None),
+            Ok(None) => {
+                backlog.keep(None);
+                task.waits_for_table(extension)?;
+            }
             Ok(Some(Step::Ended(end))) => self.drop(at, end),
-            Ok(Some(step)) => task.went(step, began),
+            Ok(Some(step)) => task.went(step, began, took),
+            Err(message) if obstacle::is_lock(&message) && task.waits_for_table(extension)? => {}
             Err(message) if task.takes_care(&message) => {}
             Err(message) => self.fail(extension, at, &message, clock)?,
         }
@@ -335,7 +271,7 @@ impl Jobs {
     pub(super) fn rest(&mut self, at: usize) {
         let task = &mut self.tasks[at];
         self.last = task.job.id;
-        task.due = Instant::now() + FULL;
+        task.rests(Instant::now() + UNARMED);
     }
 
     /// Whether this one writes what is to be sent, and has not been stopped.
@@ -363,8 +299,6 @@ impl Jobs {
         let task = &mut self.tasks[at];
         let too_long = task.job.kind == Kind::Erase && obstacle::is_lock(message);
         let message = if too_long { TOO_LONG } else { message };
-        // What has been counted of a transaction that was rolled back is none.
-        task.rooms.forget();
         task.errors += 1;
         if task.errors == 1 {
             log!("pg_webhook: job {} waits: {message}; trying again", task.job.id);
@@ -379,139 +313,5 @@ impl Jobs {
             self.drop(at, End::Failed);
         }
         Ok(())
-    }
-}
-
-/// What came of a transaction.
-enum Step {
-    /// It goes on there.
-    Goes(Place),
-    /// The same, when something has been read.
-    Asks(Place),
-    /// The same, when less waits.
-    Full(Place),
-    /// It begins again, when all that it covers is in the backlog.
-    Waits,
-    Ended(End),
-}
-
-impl Task {
-    fn went(&mut self, step: Step, began: Instant) {
-        self.errors = 0;
-        let (place, pause) = match step {
-            Step::Goes(place) => (place, Duration::ZERO),
-            Step::Asks(place) => (place, AGAIN),
-            Step::Full(place) => (place, FULL),
-            Step::Waits => {
-                self.waits = true;
-                (self.job.beginning(), AGAIN)
-            }
-            Step::Ended(_) => return,
-        };
-        self.job.place = place;
-        self.due = began + pause;
-    }
-
-    /// Whether the error is that somebody else has a delivery: then it is found out which, and that one is left out.
-    fn takes_care(&mut self, error: &str) -> bool {
-        if !obstacle::is_lock(error) {
-            return false;
-        }
-        self.care = match (self.job.kind, self.care) {
-            (Kind::Replay | Kind::Erase, Care::None) => Care::Single(CAREFUL),
-            (Kind::Replay, Care::Single(_)) => Care::LeaveOut,
-            _ => return false,
-        };
-        self.rooms.forget();
-        true
-    }
-
-    /// How long a transaction may take that looks into bodies.
-    fn limit(&self) -> Duration {
-        if self.care == Care::None { TIME + LOOKING.0 } else { LOOKING.1 }
-    }
-
-    fn step(
-        &mut self,
-        session: &Session,
-        clock: Timestamp,
-        began: Instant,
-        in_memory: i64,
-    ) -> Step {
-        if self.job.stopped {
-            self.job.end(session, End::Stopped, None, clock);
-            return Step::Ended(End::Stopped);
-        }
-        let mut progress = Progress::default();
-        let step = loop {
-            match self.page(session, clock, in_memory, &mut progress) {
-                Step::Goes(place) if began.elapsed() < TIME && self.care == Care::None => {
-                    self.job.place = place;
-                }
-                step => break step,
-            }
-        };
-        let place = match step {
-            Step::Goes(place) | Step::Asks(place) | Step::Full(place) => place,
-            Step::Waits => self.job.beginning(),
-            Step::Ended(_) => self.job.place,
-        };
-        if self.job.kind == Kind::Replay && progress.done > 0 {
-            wake::worker_at_commit();
-        }
-        self.job.save(session, place, clock, progress);
-        if let Step::Ended(end) = step {
-            self.job.end(session, end, None, clock);
-        }
-        step
-    }
-
-    /// Sees to the next page, or to what has to be known before it.
-    fn page(
-        &mut self,
-        session: &Session,
-        clock: Timestamp,
-        in_memory: i64,
-        progress: &mut Progress,
-    ) -> Step {
-        let (job, place) = (&self.job, self.job.place);
-        if self.rooms.counting().is_some() {
-            return match self.rooms.count(session, in_memory) {
-                Counted::Partly | Counted::Room => Step::Goes(place),
-                Counted::Full => Step::Full(place),
-            };
-        }
-        let webhook = job.webhook_at(place).filter(|_| job.kind == Kind::Replay);
-        let (most, mode) = match (self.care, webhook, job.kind) {
-            (Care::None, _, Kind::Erase) | (_, _, Kind::Cancel) => (i64::MAX, Mode::Do),
-            (_, _, Kind::Erase) => (1, Mode::Do),
-            (_, None, Kind::Replay) => (self.rooms.least(), Mode::Do),
-            (care, Some(webhook), Kind::Replay) => match (self.rooms.of(webhook), care) {
-                (None, _) => (i64::MAX, Mode::Look),
-                (Some(left), Care::None) => (left, Mode::Do),
-                (_, Care::Single(_)) => (1, Mode::Do),
-                (_, Care::LeaveOut) => (1, Mode::LeaveOut),
-            },
-        };
-        let page = job.page(session, place, most, mode, self.rooms.known(), clock);
-        let wanted = webhook.filter(|_| mode == Mode::Look && page.progress.done > 0);
-        if let Some(webhook) = wanted {
-            self.rooms.want(webhook);
-            return Step::Asks(place);
-        }
-        self.rooms.take(webhook, page.progress.done, page.progress.bytes);
-        if mode != Mode::Look {
-            self.care = self.care.after();
-        }
-        *progress += page.progress;
-        match (page.wanted, page.next) {
-            (Some(webhook), next) => {
-                self.rooms.want(webhook);
-                Step::Asks(next.unwrap_or(place))
-            }
-            (None, Some(next)) => Step::Goes(next),
-            (None, None) if self.complete => Step::Ended(End::Done),
-            (None, None) => Step::Waits,
-        }
     }
 }

@@ -1,7 +1,7 @@
 -- The next $3 deliveries in the backlog of webhook $2 behind id $4, fewer where their bodies are more than $5 bytes: those that job
--- $1 covers, at stages $6, are never due again, which they are at $7. Not by UPDATE, which shows bodies to logical decoding. Those
--- that somebody has cancelled are left to what settles them. Returns how many it has looked at, the last of them, and how many it
--- has cancelled.
+-- $1 covers, at stages $6, are taken out. Not by UPDATE, which shows bodies to logical decoding. Those that somebody has cancelled are
+-- left to what settles them. Returns how many it has looked at, the last of them, and for each that it has taken out, if there is one,
+-- what is to be there: never due again, which it is at $7.
 WITH page AS (
     SELECT p.id, p.xid, p.stage, coalesce(p.imported, p.xid) AS written
     FROM (
@@ -9,16 +9,19 @@ WITH page AS (
         FROM (
             SELECT r.id, r.xid, r.imported, r.stage, r.payload
             FROM webhook.pending AS r
-            WHERE r.webhook_id = (SELECT w.uuid FROM webhook.webhook AS w WHERE w.id = $2)
-              AND r.id > $4
-              AND r.id < (SELECT j."end" FROM webhook.job AS j WHERE j.id = $1)
-            ORDER BY r.id
+            -- By rows, so that no index is of use but that of webhooks.
+            WHERE (r.webhook_id, r.id) > ((SELECT w.uuid FROM webhook.webhook AS w WHERE w.id = $2), $4)
+              AND (r.webhook_id, r.id) < (
+                    (SELECT w.uuid FROM webhook.webhook AS w WHERE w.id = $2),
+                    (SELECT j."end" FROM webhook.job AS j WHERE j.id = $1)
+                )
+            ORDER BY r.webhook_id, r.id
             LIMIT $3
         ) AS q
     ) AS p
     WHERE p.before < $5
 ), covered AS (
-    SELECT p.id, p.xid
+    SELECT p.id, p.xid, p.stage
     FROM page AS p
     CROSS JOIN webhook.job AS j
     WHERE j.id = $1
@@ -31,21 +34,20 @@ WITH page AS (
     WHERE p.id = u.id AND p.xid = u.xid
     RETURNING
         p.webhook, p.webhook_id, 'infinity'::timestamptz AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts,
-        p.stage AS was, 3::smallint AS stage,
+        3::smallint AS stage,
         p.status_code, p.duration_us, p.error, p.error_class, p.response_body,
         p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key, p.imported,
         $7 AS dead_at
-), put AS MATERIALIZED (
-    SELECT shelved.webhook, shelved.was, shelved.stage, webhook.put('pending', shelved, 'was') FROM shelved
 ), counted AS (
     INSERT INTO webhook.movement (webhook, was, stage, count)
-    SELECT p.webhook, p.was, p.stage, count(*) FROM put AS p WHERE p.was <> p.stage GROUP BY p.webhook, p.was, p.stage
+    SELECT s.webhook, u.stage, s.stage, count(*)
+    FROM shelved AS s
+    JOIN covered AS u ON u.id = s.id
+    WHERE u.stage <> s.stage
+    GROUP BY s.webhook, u.stage, s.stage
 )
 SELECT
-    (SELECT count(*) FROM page) AS seen_rows,
-    NULL::xid8 AS place_xid,
-    (SELECT max(p.id) FROM page AS p) AS place,
-    NULL::integer AS wanted,
-    (SELECT count(*) FROM put) AS done,
-    0::bigint AS bytes,
-    0::bigint AS skipped
+    s.seen_rows, s.place, 0::bigint AS skipped,
+    'webhook.pending'::regclass::oid AS relation, NULL::tid AS position, t AS row
+FROM (SELECT count(*) AS seen_rows, max(p.id) AS place FROM page AS p) AS s
+LEFT JOIN shelved AS t ON true

@@ -8,8 +8,9 @@ SELECT
 FROM (
     SELECT r.id, r.stage, r.payload
     FROM webhook.pending AS r
-    WHERE r.webhook_id = (SELECT w.uuid FROM webhook.webhook AS w WHERE w.id = $1)
-      AND r.id > $3
-    ORDER BY r.id
+    -- By rows, so that no index is of use but that of webhooks.
+    WHERE (r.webhook_id, r.id) > ((SELECT w.uuid FROM webhook.webhook AS w WHERE w.id = $1), $3)
+      AND (r.webhook_id, r.id) <= ((SELECT w.uuid FROM webhook.webhook AS w WHERE w.id = $1), 9223372036854775807)
+    ORDER BY r.webhook_id, r.id
     LIMIT $2
 ) AS p

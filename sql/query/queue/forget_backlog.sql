@@ -13,6 +13,8 @@ WITH pending AS (
     DELETE FROM webhook.job AS j WHERE j.caller < $1 AND j.result IS NULL RETURNING j.id
 ), job_path AS (
     DELETE FROM webhook.job_path AS p USING job AS j WHERE p.job = j.id
+), job_aside AS (
+    DELETE FROM webhook.job_aside AS a USING job AS j WHERE a.job = j.id
 ), stopped AS (
     DELETE FROM webhook.stopped AS s USING job AS j WHERE s.job = j.id
 )

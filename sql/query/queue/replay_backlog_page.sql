@@ -1,8 +1,8 @@
 -- The next $3 deliveries in the backlog of webhook $2, unless that has been deleted, behind id $4, fewer where their bodies are more
--- than $5 bytes: those that job $1 covers, with status $6 ('dead' or 'cancelled'), are written into the ring once more, as replay.sql
--- does. A dead letter is replayed once. Not those whose transform has failed; none where $7 is 'leave out', and where it is 'look'
--- nothing is done. Returns how many it has looked at, the last of them, how many it has replayed, or would have, with how many bytes,
--- and how many it has left out.
+-- than $5 bytes: of those that job $1 covers, with status $6 ('dead' or 'cancelled'), dead letters are closed, because each is replayed
+-- once. Not those whose transform has failed; none where $7 is 'leave out' or 'look'. Returns how many it has looked at, the last of
+-- them, and how many it has left out; and which ones are to be replayed, if any are, or with 'look' would be, each with the bytes of
+-- its body.
 WITH page AS (
     SELECT p.id, p.xid, p.stage, p.written, p.failed, p.bytes
     FROM (
@@ -13,10 +13,13 @@ WITH page AS (
         FROM (
             SELECT r.id, r.xid, r.imported, r.stage, r.failure, r.payload
             FROM webhook.pending AS r
-            WHERE r.webhook_id = (SELECT w.uuid FROM webhook.webhook AS w WHERE w.id = $2 AND w.deleted_at IS NULL)
-              AND r.id > $4
-              AND r.id < (SELECT j."end" FROM webhook.job AS j WHERE j.id = $1)
-            ORDER BY r.id
+            -- By rows, so that no index is of use but that of webhooks.
+            WHERE (r.webhook_id, r.id) > ((SELECT w.uuid FROM webhook.webhook AS w WHERE w.id = $2 AND w.deleted_at IS NULL), $4)
+              AND (r.webhook_id, r.id) < (
+                    (SELECT w.uuid FROM webhook.webhook AS w WHERE w.id = $2 AND w.deleted_at IS NULL),
+                    (SELECT j."end" FROM webhook.job AS j WHERE j.id = $1)
+                )
+            ORDER BY r.webhook_id, r.id
             LIMIT $3
         ) AS q
     ) AS p
@@ -40,33 +43,16 @@ WITH page AS (
     SELECT c.id, c.xid, 'replayed', true FROM covered AS c WHERE $6 = 'dead' AND $7 = 'do' AND NOT c.left_out
     ON CONFLICT DO NOTHING
     RETURNING delivery, xid
-), replay AS (
-    SELECT
-        pg_current_xact_id() AS xid, webhook.next_id() AS id, clock_timestamp() AS created_at, o.webhook, r.slot,
-        o.event_type, o.schema_name, o.table_name, coalesce(o.event_id, format('evt_%s_%s', i.id, o.id)) AS event_id, o.payload
-    FROM (
-        SELECT p.id, p.webhook, p.event_type, p.schema_name, p.table_name, p.event_id, p.payload
-        FROM covered AS c
-        JOIN webhook.pending AS p ON p.id = c.id AND p.xid = c.xid
-        WHERE $7 = 'do'
-          AND NOT c.left_out
-          AND ($6 <> 'dead' OR EXISTS (SELECT FROM closed AS k WHERE k.delivery = c.id AND k.xid = c.xid))
-        ORDER BY c.id
-    ) AS o
-    CROSS JOIN webhook.ring AS r
-    CROSS JOIN webhook.installation AS i
-), put AS MATERIALIZED (
-    SELECT webhook.put('event_' || replay.slot, replay), octet_length(replay.payload) AS bytes FROM replay
-), found AS (
-    SELECT c.bytes FROM covered AS c WHERE $7 = 'look' AND NOT c.left_out
-    UNION ALL
-    SELECT p.bytes FROM put AS p
+), chosen AS (
+    SELECT c.id, c.xid, c.bytes
+    FROM covered AS c
+    WHERE NOT c.left_out
+      AND ($6 <> 'dead' OR $7 <> 'do' OR EXISTS (SELECT FROM closed AS k WHERE k.delivery = c.id AND k.xid = c.xid))
 )
 SELECT
-    (SELECT count(*) FROM page) AS seen_rows,
-    NULL::xid8 AS place_xid,
-    (SELECT max(p.id) FROM page AS p) AS place,
-    NULL::integer AS wanted,
-    (SELECT count(*) FROM found) AS done,
-    coalesce((SELECT sum(f.bytes) FROM found AS f), 0)::bigint AS bytes,
-    (SELECT count(*) FROM covered AS c WHERE c.left_out) AS skipped
+    s.seen_rows, NULL::xid8 AS place_xid, s.place, NULL::integer AS wanted,
+    (SELECT count(*) FROM covered AS c WHERE c.left_out) AS skipped,
+    t.id, t.xid, NULL::smallint AS slot, t.bytes
+FROM (SELECT count(*) AS seen_rows, max(p.id) AS place FROM page AS p) AS s
+LEFT JOIN chosen AS t ON true
+ORDER BY t.id

@@ -1,7 +1,6 @@
 -- The next $3 deliveries of webhook $2, unless that has been deleted, behind id $4 that the log has as delivered, fewer where their
--- bodies are more than $5 bytes: those that job $1 covers are written into the ring once more, as replay.sql does, unless the ring has
--- forgotten their events. $7 and what it returns as in replay_backlog_page.sql. By rows, so that no index is of use but that of
--- webhooks.
+-- bodies are more than $5 bytes: those that job $1 covers are to be replayed, unless the ring has forgotten their events; none where
+-- $6 is 'leave out'. Returns what replay_backlog_page.sql does. By rows, so that no index is of use but that of webhooks.
 WITH page AS (
     SELECT p.id, p.xid, p.slot, p.webhook, p.bytes
     FROM (
@@ -40,31 +39,11 @@ WITH page AS (
       -- one that has been erased
       AND p.bytes > 0
       AND (pg_visible_in_snapshot(p.xid, j.seen) OR p.xid = j.caller)
-), replay AS (
-    SELECT
-        pg_current_xact_id() AS xid, webhook.next_id() AS id, clock_timestamp() AS created_at, o.webhook, r.slot,
-        o.event_type, o.schema_name, o.table_name, coalesce(o.event_id, format('evt_%s_%s', i.id, o.id)) AS event_id, o.payload
-    FROM (
-        SELECT e.id, e.webhook, e.event_type, e.schema_name, e.table_name, e.event_id, e.payload
-        FROM covered AS c
-        JOIN webhook.event AS e ON e.slot = c.slot AND e.xid = c.xid AND e.id = c.id
-        WHERE $7 = 'do'
-        ORDER BY c.id
-    ) AS o
-    CROSS JOIN webhook.ring AS r
-    CROSS JOIN webhook.installation AS i
-), put AS MATERIALIZED (
-    SELECT webhook.put('event_' || replay.slot, replay), octet_length(replay.payload) AS bytes FROM replay
-), found AS (
-    SELECT c.bytes FROM covered AS c WHERE $7 = 'look'
-    UNION ALL
-    SELECT p.bytes FROM put AS p
 )
 SELECT
-    (SELECT count(*) FROM page) AS seen_rows,
-    NULL::xid8 AS place_xid,
-    (SELECT max(p.id) FROM page AS p) AS place,
-    NULL::integer AS wanted,
-    (SELECT count(*) FROM found) AS done,
-    coalesce((SELECT sum(f.bytes) FROM found AS f), 0)::bigint AS bytes,
-    (SELECT count(*) FROM covered AS c WHERE $7 = 'leave out') AS skipped
+    s.seen_rows, NULL::xid8 AS place_xid, s.place, NULL::integer AS wanted,
+    (SELECT count(*) FROM covered AS c WHERE $6 = 'leave out') AS skipped,
+    t.id, t.xid, t.slot, t.bytes
+FROM (SELECT count(*) AS seen_rows, max(p.id) AS place FROM page AS p) AS s
+LEFT JOIN covered AS t ON $6 <> 'leave out'
+ORDER BY t.id

@@ -1,6 +1,6 @@
 -- The next $3 events of the slots that hold what has been delivered and is not in the log, behind transaction $6 and id $4, fewer where
--- their bodies are more than $5 bytes: those that job $1 covers and that are such are written into the ring once more, as replay.sql
--- does, up to the first one that is of none of webhooks $2. Returns which webhook that is of, and else what replay_backlog_page.sql does.
+-- their bodies are more than $5 bytes: those of webhooks $7 that job $1 covers, and that are such, are to be replayed, up to the first
+-- one that is of none of webhooks $2. Returns which webhook that is of, and else what replay_backlog_page.sql does.
 WITH page AS (
     SELECT p.*, row_number() OVER (ORDER BY p.xid, p.id) AS number
     FROM (
@@ -29,7 +29,7 @@ WITH page AS (
     CROSS JOIN webhook.job AS j
     JOIN webhook.webhook AS w ON w.id = p.webhook AND w.deleted_at IS NULL
     WHERE j.id = $1
-      AND p.webhook = ANY (j.webhooks)
+      AND p.webhook = ANY ($7)
       AND p.id >= j.first
       AND p.id < j."end"
       AND (pg_visible_in_snapshot(p.xid, j.seen) OR p.xid = j.caller)
@@ -47,27 +47,16 @@ WITH page AS (
     SELECT c.webhook, c.number FROM covered AS c WHERE c.webhook <> ALL ($2) ORDER BY c.number LIMIT 1
 ), passed AS (
     SELECT p.id, p.xid, p.number FROM page AS p WHERE p.number < coalesce((SELECT w.number FROM wanted AS w), 9223372036854775807)
-), replay AS (
-    SELECT
-        pg_current_xact_id() AS xid, webhook.next_id() AS id, clock_timestamp() AS created_at, o.webhook, r.slot,
-        o.event_type, o.schema_name, o.table_name, coalesce(o.event_id, format('evt_%s_%s', i.id, o.id)) AS event_id, o.payload
-    FROM (
-        SELECT e.id, e.webhook, e.event_type, e.schema_name, e.table_name, e.event_id, e.payload
-        FROM covered AS c
-        JOIN webhook.event AS e ON e.slot = c.slot AND e.xid = c.xid AND e.id = c.id
-        WHERE c.number < coalesce((SELECT w.number FROM wanted AS w), 9223372036854775807)
-        ORDER BY c.number
-    ) AS o
-    CROSS JOIN webhook.ring AS r
-    CROSS JOIN webhook.installation AS i
-), put AS MATERIALIZED (
-    SELECT webhook.put('event_' || replay.slot, replay), octet_length(replay.payload) AS bytes FROM replay
 )
 SELECT
     (SELECT count(*) FROM passed) AS seen_rows,
-    (SELECT p.xid FROM passed AS p ORDER BY p.number DESC LIMIT 1) AS place_xid,
-    (SELECT p.id FROM passed AS p ORDER BY p.number DESC LIMIT 1) AS place,
+    l.xid AS place_xid, l.id AS place,
     (SELECT w.webhook FROM wanted AS w) AS wanted,
-    (SELECT count(*) FROM put) AS done,
-    coalesce((SELECT sum(p.bytes) FROM put AS p), 0)::bigint AS bytes,
-    0::bigint AS skipped
+    0::bigint AS skipped,
+    t.id, t.xid, t.slot, t.bytes
+FROM (SELECT true) AS one
+LEFT JOIN (SELECT p.xid, p.id FROM passed AS p ORDER BY p.number DESC LIMIT 1) AS l ON true
+LEFT JOIN (
+    SELECT c.* FROM covered AS c WHERE c.number < coalesce((SELECT w.number FROM wanted AS w), 9223372036854775807)
+) AS t ON true
+ORDER BY t.number

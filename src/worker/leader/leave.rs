@@ -35,7 +35,7 @@ impl Leader {
         self.ledger.is_empty()
             && !self.pacing.is_behind()
             && !self.has_work()
-            && self.jobs.is_empty()
+            && self.jobs.are_idle(Instant::now())
             && !self.entry.is_woken()
             && !self.entry.is_asked()
             && !self.sender.has_outcomes()
@@ -111,9 +111,6 @@ impl Leader {
         let rotation = txn::run(c"looks when the log is to be cut", self.extension, |session| {
             retention::due_in(session, time)
         })?;
-        if !self.jobs.is_empty() {
-            return Ok(Some(Duration::ZERO));
-        }
         let (now, clock) = (Instant::now(), self.time.now());
         let unfinished =
             self.pacing.is_behind() || !self.schedule.is_empty() || !self.reader.is_done();
@@ -123,7 +120,8 @@ impl Leader {
             return Ok(Some(Duration::ZERO));
         }
         let sending = on.then(|| self.schedule.next_wake(now, clock)).flatten();
-        let times = [Some(rotation), sending, self.upkeep.due_at_rest(now, clock)];
+        let jobs = self.jobs.due_in(now, self.ledger.backlog());
+        let times = [Some(rotation), sending, self.upkeep.due_at_rest(now, clock), jobs];
         Ok(times.into_iter().flatten().min())
     }
 }
