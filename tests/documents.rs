@@ -102,6 +102,20 @@ fn is_as_the_code_has_it(cell: &str) -> bool {
     read(file.trim_matches('`')).lines().any(defined)
 }
 
+/// Commands are copied from a terminal's width, and read in one.
+#[test]
+fn commands_for_operators_fit_a_terminal() {
+    for page in ["docs/operations.md", "docs/migrating.md"] {
+        let text = read(page);
+        let code = text.split("```").skip(1).step_by(2);
+        let lines: Vec<&str> = code.flat_map(str::lines).collect();
+        assert!(lines.len() > 20, "{page}");
+        for line in lines {
+            assert!(line.chars().count() <= 80, "{page}: {line}");
+        }
+    }
+}
+
 #[test]
 fn every_wait_is_as_the_code_has_it() {
     let waits = read("docs/waiting.md");

@@ -35,12 +35,19 @@ class Shop:
         self.db = Database(server, "shop", extension=False)
 
     def prepare(self):
-        self.db.run("CREATE EXTENSION pg_webhook; CREATE TABLE orders (id bigserial PRIMARY KEY, customer text, total numeric)")
+        """As section "Install" leaves it: no session finds the functions without their schema."""
+        self.db.run("CREATE SCHEMA hooks; CREATE EXTENSION pg_webhook SCHEMA hooks")
+        self.db.run("CREATE TABLE orders (id bigserial PRIMARY KEY, customer text, total numeric)")
         self.db.wait_for_worker()
-        self.db.create("new-orders", self.receiver.url("/"), table_name="orders", retry_backoff_seconds=3600)
+        self.create("new-orders", "/", retry_backoff_seconds=3600)
         self.receiver.on("/", reply(500, b"out of order"))
         self.db.run("INSERT INTO orders (customer, total) VALUES ('Ada', 42)")
         self.db.wait_for_status(1, "retrying")
+
+    def create(self, name, path, **settings):
+        self.db.run("SET search_path = public, hooks")
+        self.db.create(name, self.receiver.url(path), table_name="orders", **settings)
+        self.db.run("RESET search_path")
 
     def run(self, section):
         """Returns what each statement and each command has said."""
@@ -117,10 +124,10 @@ def test_monitor(shop):
         assert len(buckets) == 2 * 64 and max(total for *_, total in buckets) == 0, "nothing is delivered"
         assert prometheus.execute("SELECT count(*) FROM webhook.workers").fetchone() == (1,)
     with shop.server.connect("shop", user="oncall") as oncall:
-        assert oncall.execute("SELECT status, payload FROM webhook_log('new-orders')").fetchall() == [("retrying", None)]
+        assert oncall.execute("SELECT status, payload FROM hooks.webhook_log('new-orders')").fetchall() == [("retrying", None)]
     # What the admin's webhook hears of.
     shop.receiver.on("/broken", reply(410))
-    shop.db.create("broken", shop.receiver.url("/broken"), table_name="orders")
+    shop.create("broken", "/broken")
     shop.db.run("INSERT INTO orders (customer, total) VALUES ('Eve', 1)")
     shop.receiver.wait(1, "/alerts")
 
