@@ -39,9 +39,9 @@ CREATE FUNCTION webhook_create(
 COMMENT ON FUNCTION webhook_create IS
 $$registers a webhook and installs the row triggers it needs. The secret is shown here and never again.
   events: any of INSERT, UPDATE, DELETE (all three where left out) and TRUNCATE, and types of emitted events (invoice.*).
-  payload_columns: what is sent of a row. transform: a function (jsonb) of jsonb that makes the body, or NULL for no event,
-  which nothing counts; on_transform_error: dead, where the event is a dead letter if that fails, or fail, where the
-  statement fails.
+  payload_columns: what is sent of a row. transform: a function (jsonb) of jsonb, named as in 'shape(jsonb)', that makes the
+  body, or NULL for no event, which nothing counts; on_transform_error: dead, where the event is a dead letter if that
+  fails, or fail, where the statement fails.
   emitters: roles whose events it hears beside those of its owner and of members of it.
   format: default, truss, fluxbase, trst, trulayer, hasura, supabase, standard or cloudevents; it brings its signature:
   standard, sha256, hex, timestamped or none. columns: UPDATE counts only where one of them changes.
@@ -230,13 +230,15 @@ COMMENT ON FUNCTION webhook_verify(text, jsonb, text, interval, text) IS
 $$whether the headers of a request hold a good signature of its body; where it is dated, not older than the tolerance, of
   any age where that is null. signature: the scheme that counts, any where left out; name it for timestamped, because
   whoever has recorded a request could send it again as one of a scheme without a date. Compares in constant time.
+  A literal is given as headers => '{..}' or '{..}'::jsonb: without name and type it is a text, and so one signature.
 Example: SELECT webhook_verify(body, headers, 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw', signature => 'standard') FROM inbox$$;
 
 CREATE FUNCTION webhook_verify(payload text, signature text, secret text, tolerance interval DEFAULT '5 minutes')
     RETURNS boolean
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_verify_signature_wrapper';
 COMMENT ON FUNCTION webhook_verify(text, text, text, interval) IS
-$$whether the signature, of a scheme other than standard, is good for the payload.
+$$whether the signature, the value of one header and of a scheme other than standard, is good for the payload. All
+  headers of a request are jsonb; a text that is a JSON object is an error.
 Example: SELECT webhook_verify('{"a": 1}', 'sha256=00', 'a secret of 16 or more')$$;
 
 CREATE FUNCTION webhook_preview(
@@ -265,7 +267,7 @@ COMMENT ON FUNCTION webhook_why IS
 $$why a change would not arrive, or has not: one row for each thing that is in the way, in the order in which an event meets
   them, and what to do about it. The first row is what stops it; of this session's settings, too. Arguments as those of
   webhook_preview. verdict: no event, the statement fails, dead letter, waits, tried again; not known where what it calls
-  cannot be tried; sent where nothing is in the way.
+  cannot be tried; sent where nothing is in the way. A key of a row that is no column of the table is an error.
 Example: SELECT * FROM webhook_why('new-orders', 'INSERT', '{"id": 1, "total": 200}')$$;
 
 CREATE FUNCTION webhook_check(webhook text DEFAULT NULL)

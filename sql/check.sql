@@ -128,6 +128,8 @@ SELECT
     v.webhook,
     -- columns of whole rows that are left out
     x.hidden,
+    -- one of payload_columns that has been dropped
+    y.gone,
     -- why nothing is captured
     CASE
         WHEN w.role IS NULL THEN 'the role that the webhook belonged to is gone'
@@ -270,7 +272,7 @@ WITH RECURSIVE f AS MATERIALIZED (
 ), replaced AS MATERIALIZED (
     SELECT r.* FROM webhook.replaced_table AS r
 ), rights AS MATERIALIZED (
-    SELECT q.watch, q.webhook, q.hidden, q.bar FROM webhook.watch_right AS q
+    SELECT q.watch, q.webhook, q.hidden, q.gone, q.bar FROM webhook.watch_right AS q
 ), renamed AS MATERIALIZED (
     -- triggers of watches under another name
     SELECT s.watch, s.webhook, s.table_name, s.operation, s.name, t.name AS renamed
@@ -429,8 +431,16 @@ FROM (
         'capture',
         q.bar,
         pg_catalog.format(
-            'Nothing of the table is captured. Give the webhook''s owner the right, or the webhook to another role with'
-            ' %1$s.webhook_update(.., owner => ..), or name other payload_columns, or end this with %1$s.webhook_unwatch.',
+            CASE
+                WHEN q.bar = 'the role that the webhook belonged to is gone' THEN
+                    'The worker deletes such webhooks; %1$s.webhook_delete does it at once.'
+                WHEN q.gone IS NOT NULL THEN
+                    'Nothing of the table is captured. Name other columns with %1$s.webhook_update(.., payload_columns => ..), or end'
+                    ' this with %1$s.webhook_unwatch.'
+                ELSE
+                    'Nothing of the table is captured. Give the webhook''s owner the right, or the webhook to another role with'
+                    ' %1$s.webhook_update(.., owner => ..), or name other payload_columns, or end this with %1$s.webhook_unwatch.'
+            END,
             f.name
         )
     FROM rights AS q

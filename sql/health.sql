@@ -22,8 +22,8 @@ JOIN (
             ' What is captured meanwhile waits.'
         ),
         (
-            'standby', 'error', 'the server is a standby, which sends nothing',
-            'The primary sends. This one does when it is promoted: SELECT pg_promote().'
+            'standby', 'notice', 'the server is a standby, which sends nothing',
+            'Nothing is to be done: the primary sends, and this server does when it has been promoted.'
         ),
         (
             'not preloaded', 'error', 'pg_webhook is not in shared_preload_libraries, so there is no worker',
@@ -142,25 +142,51 @@ CROSS JOIN LATERAL (
             'requests fail, %s in a row, the last at %s: %s',
             k.fail_count, pg_catalog.date_trunc('second', k.last_failure_at), k.last_error
         ),
-        CASE pg_catalog.split_part(k.last_error, ':', 1)
-            WHEN 'dns' THEN
-                'The database server cannot resolve the name in the URL. Correct the name, or the URL with %1$s.webhook_update.'
-            WHEN 'blocked_address' THEN
-                'The URL, or an address of its name, is not allowed. pg_webhook.allowed_networks lists exceptions,'
-                ' pg_webhook.allow_http allows http.'
-            WHEN 'connect' THEN
-                'Nothing takes connections there, or something in between refuses them. Events are sent again until retry_for is over.'
-            WHEN 'tls' THEN
-                'The certificate is not good for that name, or nobody that is trusted has signed it: pg_webhook.ca_file adds whom to trust.'
-            WHEN 'timeout' THEN
-                'There was no answer within timeout_seconds. Events are sent again until retry_for is over.'
-            WHEN 'http_status' THEN
-                'The receiver refuses what it gets: webhook.attempts has its answers. Events are sent again until retry_for is over.'
-            WHEN 'redirect' THEN
-                'Redirects are not followed. %1$s.webhook_update gives the webhook the URL that it points to.'
-            ELSE
-                'See webhook.attempts for each of them. Events are sent again until retry_for is over.'
-        END
+        pg_catalog.concat(
+            CASE pg_catalog.split_part(k.last_error, ':', 1)
+                WHEN 'dns' THEN
+                    'The database server cannot resolve the name in the URL. Correct the name, or the URL with %1$s.webhook_update.'
+                WHEN 'blocked_address' THEN
+                    'The URL, or an address of its name, is not allowed. pg_webhook.allowed_networks lists exceptions,'
+                    ' pg_webhook.allow_http allows http.'
+                WHEN 'connect' THEN
+                    'Nothing takes connections there, or something in between refuses them.'
+                WHEN 'tls' THEN CASE
+                    WHEN k.last_error LIKE '%invalid peer certificate%' THEN
+                        'The certificate is not good for that name, or nobody that is trusted has signed it: pg_webhook.ca_file adds whom to trust.'
+                    WHEN k.last_error LIKE '%is it http%' THEN
+                        'The port of the URL does not speak TLS. Correct the port with %1$s.webhook_update, or have the receiver speak https there.'
+                    WHEN k.last_error LIKE '%needs https%' THEN
+                        'The port of the URL speaks TLS. Give the webhook a URL with https, with %1$s.webhook_update.'
+                    ELSE
+                        'The receiver and this server do not come to a connection with TLS: see what of TLS the receiver asks for.'
+                END
+                WHEN 'timeout' THEN
+                    'There was no answer within timeout_seconds.'
+                WHEN 'http_status' THEN pg_catalog.concat(
+                    CASE
+                        WHEN k.last_error ~ '^http_status: status (5..|408|429)' THEN 'The receiver is not well, or has too much to do'
+                        WHEN k.last_error LIKE 'http_status: status 410%' THEN 'The receiver wants no more of these'
+                        ELSE 'The receiver refuses what it gets'
+                    END,
+                    ': webhook.attempts has its answers.'
+                )
+                WHEN 'redirect' THEN
+                    'Redirects are not followed. %1$s.webhook_update gives the webhook the URL that it points to.'
+                ELSE
+                    'See webhook.attempts for each of them.'
+            END,
+            CASE
+                WHEN w.paused THEN ' Nothing is sent again before the webhook is resumed.'
+                WHEN w.max_retries = 0 THEN ' No event is sent again (max_retries): what fails is a dead letter.'
+                WHEN w.retry_for = '0' THEN ' No event is sent again (retry_for): what fails is a dead letter.'
+                ELSE pg_catalog.concat(
+                    ' An event that fails is sent again until retry_for is over',
+                    ', ' || w.max_retries || ' times at most (max_retries)',
+                    ', unless the answer forbids it; then it is a dead letter.'
+                )
+            END
+        )
     WHERE k.fail_count > 0 AND e.webhook IS NULL
     UNION ALL
     SELECT

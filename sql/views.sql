@@ -152,7 +152,7 @@ LEFT JOIN LATERAL (
 ) AS t ON true
 LEFT JOIN webhook.told AS x ON x.webhook = w.id
 CROSS JOIN (
-    SELECT pg_catalog.string_agg(p.problem, '; ' ORDER BY p.problem) AS reason FROM webhook.standstill AS p WHERE p.severity = 'error'
+    SELECT pg_catalog.string_agg(p.problem, '; ' ORDER BY p.problem) AS reason FROM webhook.standstill AS p WHERE p.severity <> 'warning'
 ) AS z
 LEFT JOIN webhook.backlog AS b ON b.webhook = w.id
 WHERE w.deleted_at IS NULL;
@@ -242,7 +242,7 @@ SELECT d.datname::text AS database, s.pid, s.state, s.since, s.next_due, s.last_
 FROM webhook.workers_status() AS s
 JOIN pg_catalog.pg_database AS d ON d.oid = s.database;
 COMMENT ON VIEW webhook.workers IS
-    'the worker of each database of the server that has the extension, for admins and pg_monitor; of errors the code alone';
+    'the worker of each database of the server that has the extension, for admins and pg_monitor; of errors the code alone; no rows where the library is not preloaded';
 
 CREATE VIEW webhook.jobs WITH (security_barrier) AS
 SELECT

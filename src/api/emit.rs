@@ -22,7 +22,9 @@ use domain::refusal::Refusal;
 fn webhook_emit(event_type: Option<&str>, data: Option<Json>) -> Result<i32, ErrorReport> {
     let data = data.map(|Json(text)| text);
     for_anybody(|caller| {
-        let event_type = event::check_type(event_type.ok_or(Refusal::Null("event_type"))?)?;
+        let event_type = event_type.ok_or(Refusal::Null("event_type"))?;
+        let event_type = event::check_type(event_type)
+            .map_err(|unknown| Refusal::NotAType(unknown.word().to_owned()))?;
         if event_type.contains('*') {
             return Err(Refusal::Pattern(event_type.to_owned()));
         }

@@ -26,6 +26,7 @@ mod obstacles;
 mod preview;
 mod prospect;
 mod replay;
+mod rows;
 mod secret;
 mod status;
 mod stop;

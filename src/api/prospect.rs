@@ -4,13 +4,16 @@
 //! It is tried as the trigger would do it, without writing anything, and goes on behind the first obstacle as far as it can.
 
 use std::borrow::Cow;
+use std::cell::Cell;
+use std::rc::Rc;
 
 use pgrx::prelude::*;
 
+use super::rows::Sides;
 use crate::capture::fired::{self, Fired};
 use crate::capture::source::Source;
 use crate::compose::recipient::{Draft, Extent, Recipient};
-use crate::compose::transform::Transform;
+use crate::compose::transform::{self, Transform};
 use crate::pg::composite::Record;
 use crate::pg::condition::Condition;
 use crate::pg::identity::{self, qualified};
@@ -144,6 +147,13 @@ struct Images {
     keys: Pair,
 }
 
+/// Why nothing could be done with the rows of a change.
+struct Failure {
+    /// What was given makes no rows of the table: nothing has been done with them yet.
+    of_rows: bool,
+    message: String,
+}
+
 /// What has come of writing the rows of a change.
 struct Written {
     distinct: bool,
@@ -164,7 +174,36 @@ impl Question<'_> {
             Ok(operation) => self.change(&mut prospect, operation, table)?,
             Err(_) => self.event(&mut prospect, op)?,
         }
+        if op != TEST {
+            self.transform_bar(&mut prospect);
+        }
         Ok(prospect)
+    }
+
+    /// A transform that cannot be called is in the way of each event, also of one that does not come as far.
+    fn transform_bar(&self, prospect: &mut Prospect) {
+        let is_told = prospect.obstacles.iter().any(|obstacle| obstacle.step == Step::Transform);
+        let bar = self.recipient.transform().and_then(Transform::bar);
+        if let Some(failure) = bar.filter(|_| !is_told) {
+            self.transform_fails(prospect, failure);
+        }
+    }
+
+    fn transform_fails(&self, prospect: &mut Prospect, failure: &transform::Failure) {
+        let fails = self.recipient.transform().is_some_and(Transform::fails_the_statement);
+        let (fate, hint) = if fails {
+            let hint = "Nothing is left of the statement. Mend the function, or have such events become dead letters with \
+                        webhook_update(.., on_transform_error => 'dead').";
+            (Fate::Fails, qualified(hint))
+        } else {
+            let hint = format!(
+                "{} FROM webhook.dead_letters WHERE webhook_id = '{}' transforms and sends what has become dead letters.",
+                qualified("When it is mended, SELECT webhook_replay(id)"),
+                self.recipient.uuid()
+            );
+            (Fate::Dead, hint)
+        };
+        prospect.meets(Step::Transform, fate, failure.describe(), hint);
     }
 
     fn is_enabled(&self, prospect: &mut Prospect) {
@@ -204,11 +243,25 @@ impl Question<'_> {
             prospect.meets(Step::Capture, Fate::None, problem, "");
             return Ok(());
         };
+        let sides = Sides::of(operation, self.new.as_deref(), self.old.as_deref());
+        sides.check(self.session, &table, &watched.table, operation)?;
         let Some(made) = self.fires(prospect, &watched, &table, operation) else {
+            self.bar(prospect, &watched);
             return Ok(());
         };
-        let Some(source) = source(prospect, &watched, &table, &made, operation) else {
-            return Ok(());
+        let source = match source(&watched, &table, &made, operation) {
+            Ok(source) => source,
+            Err(bar) => {
+                let on = &watched.table;
+                let replaced =
+                    || format!("the trigger for {name} on {on} is not the one that was made");
+                let is_replaced = bar.is_none();
+                prospect.meets(Step::Capture, Fate::None, bar.unwrap_or_else(replaced), "");
+                if is_replaced {
+                    self.bar(prospect, &watched);
+                }
+                return Ok(());
+            }
         };
         if let Some(refusal) = &self.recipient.unconfirmed {
             prospect.meets(Step::Transform, Fate::Unknown, refusal.to_string(), "");
@@ -221,18 +274,26 @@ impl Question<'_> {
             return Ok(());
         }
         let _canonical = Canonical::begin();
-        let holds = match self.holds(&table, operation, made.condition.as_ref()) {
+        let holds = match self.holds(&table, sides, made.condition.as_ref()) {
             Ok(holds) => holds,
-            Err(message) => {
-                let hint = "So does each statement that writes such a row: PostgreSQL evaluates the condition first of all, where the \
-                            trigger fires.";
+            Err(failure) => {
+                let hint = match failure.of_rows {
+                    true => {
+                        "No statement can write such a row, whoever watches the table: its values do not fit the columns."
+                    }
+                    false => {
+                        "So does each statement that writes such a row: PostgreSQL evaluates the condition first of all, where the \
+                         trigger fires."
+                    }
+                };
+                let first = failure.of_rows || made.enabled.is_now();
                 let failure = Obstacle {
                     step: Step::Row,
                     fate: Fate::Fails,
-                    problem: message,
+                    problem: failure.message,
                     hint: hint.to_owned(),
                 };
-                let at = if made.enabled.is_now() { 0 } else { prospect.obstacles.len() };
+                let at = if first { 0 } else { prospect.obstacles.len() };
                 prospect.obstacles.insert(at, failure);
                 return Ok(());
             }
@@ -244,11 +305,11 @@ impl Question<'_> {
             );
             prospect.meets(Step::Row, Fate::None, problem, hint);
         }
-        let written = match self.written(&table, operation, &source, holds) {
+        let written = match self.written(&table, (operation, sides), &source, holds) {
             Ok(written) => written,
-            Err(message) => {
+            Err(failure) => {
                 let hint = "So does each statement that writes such a row, because it cannot be written as JSON.";
-                prospect.meets(Step::Row, Fate::Fails, message, hint);
+                prospect.meets(Step::Row, Fate::Fails, failure.message, hint);
                 return Ok(());
             }
         };
@@ -293,7 +354,8 @@ impl Question<'_> {
             !watched.dropped && table.is_none_or(|table| watched.relation == table)
         });
         match (tables.pop(), tables.len(), dropped) {
-            (Some(only), 0, _) => return Ok(Some(only)),
+            (Some(only), 0, _) if table.is_some() => return Ok(Some(only)),
+            (Some(only), 0, _) => return Ok(self.meant(prospect, only)),
             (Some(_), others, _) => {
                 return Err(Refusal::WhichTable(self.own.name.clone(), others + 1));
             }
@@ -309,6 +371,34 @@ impl Question<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// What is watched, where no table is named and it is the one that is meant: not where another one has its name by now, which is
+    /// then what statements with that name write.
+    fn meant(&self, prospect: &mut Prospect, only: Watched) -> Option<Watched> {
+        let args = [arg(only.id)];
+        let rows = snapshot::with_latest(|| self.session.look_up(sql!("api/name_taken"), &args));
+        let Some(row) = rows.first() else { return Some(only) };
+        let (was, is): (String, String) = (row.value("old_name"), row.value("new_name"));
+        if !row.value::<bool>("likely") {
+            notice!(
+                "what becomes of a row of {is} is shown, which was called {was} when it was watched"
+            );
+            return Some(only);
+        }
+        let problem = format!("table {was} is called {is} now, and another one has its name");
+        let hint = "table_name says that the one is meant that is watched.";
+        prospect.meets(Step::Capture, Fate::None, problem, hint);
+        None
+    }
+
+    /// Why nothing of the table would be captured with a trigger, either.
+    fn bar(&self, prospect: &mut Prospect, watched: &Watched) {
+        let args = [arg(watched.id)];
+        let rows = snapshot::with_latest(|| self.session.look_up(sql!("api/bar"), &args));
+        if let Some(bar) = rows.first().and_then(|row| row.get::<String>("bar")) {
+            prospect.meets(Step::Capture, Fate::None, bar, "");
+        }
     }
 
     /// The trigger that fires for it, or that there is and does not.
@@ -363,19 +453,15 @@ impl Question<'_> {
     ///
     /// # Errors
     ///
-    /// What an error of it says.
+    /// What an error of it says, or of what makes the rows.
     fn with_rows<R>(
         &self,
         table: &Table,
-        operation: Operation,
+        sides: Sides<'_>,
         work: impl FnOnce(Rows<'_>) -> R,
-    ) -> Result<R, String> {
-        let (new, old) = match operation {
-            Operation::Insert => (self.new.as_deref(), None),
-            Operation::Update => (self.new.as_deref(), self.old.as_deref()),
-            Operation::Delete => (None, self.old.as_deref().or(self.new.as_deref())),
-            Operation::Truncate => (None, None),
-        };
+    ) -> Result<R, Failure> {
+        let (new, old) = sides.rows();
+        let of_rows = Cell::new(true);
         let rows = self.session.run(sql!("api/preview"), &[arg(table.oid())]);
         let statement: Option<String> = rows.first().map(|row| row.value("statement"));
         let done = foreign::run_judged(self.recipient.owner, || {
@@ -385,9 +471,13 @@ impl Question<'_> {
             };
             let (new, old) = (made(new), made(old));
             let (new, old) = (row(table, new.as_ref()), row(table, old.as_ref()));
+            of_rows.set(false);
             work(Rows { new: new.as_ref(), old: old.as_ref(), nulls: &table.nulls() })
         });
-        done.map_err(|error| error.message().to_owned())
+        done.map_err(|error| Failure {
+            of_rows: of_rows.get(),
+            message: error.message().to_owned(),
+        })
     }
 
     /// Whether the condition holds.
@@ -398,10 +488,10 @@ impl Question<'_> {
     fn holds(
         &self,
         table: &Table,
-        operation: Operation,
+        sides: Sides<'_>,
         condition: Option<&Condition>,
-    ) -> Result<bool, String> {
-        self.with_rows(table, operation, |rows| {
+    ) -> Result<bool, Failure> {
+        self.with_rows(table, sides, |rows| {
             let (new, old) = rows.both();
             // SAFETY: both are rows of the table: `row` gives no others, and `nulls` makes one of it.
             condition.is_none_or(|tree| unsafe { tree.holds(table, old, new) })
@@ -416,11 +506,11 @@ impl Question<'_> {
     fn written(
         &self,
         table: &Table,
-        operation: Operation,
+        (operation, sides): (Operation, Sides<'_>),
         source: &Source,
         holds: bool,
-    ) -> Result<Written, String> {
-        self.with_rows(table, operation, |rows| {
+    ) -> Result<Written, Failure> {
+        self.with_rows(table, sides, |rows| {
             let (new, old) = rows.both();
             let is_update = operation == Operation::Update;
             let distinct = !is_update || source.is_distinct(old, new);
@@ -527,14 +617,7 @@ impl Question<'_> {
                 let hint = "It has returned NULL for this body, which drops the event.";
                 return prospect.meets(Step::Transform, Fate::None, "the transform drops it", hint);
             }
-            Err(failure) => {
-                let fails = self.recipient.transform().is_some_and(Transform::fails_the_statement);
-                let fate = if fails { Fate::Fails } else { Fate::Dead };
-                let hint = qualified(
-                    "When it is mended, webhook_replay_all transforms and sends what has become dead letters.",
-                );
-                return prospect.meets(Step::Transform, fate, failure.describe(), hint);
-            }
+            Err(failure) => return self.transform_fails(prospect, &failure),
         };
         if prospect.obstacles.is_empty() {
             prospect.body = Some((draft, made.unwrap_or(body)));
@@ -542,14 +625,17 @@ impl Question<'_> {
     }
 }
 
-/// What a trigger is for; `None` where it is for nothing.
+/// What a trigger is for.
+///
+/// # Errors
+///
+/// It is for nothing: why, where it was made by pg_webhook.
 fn source(
-    prospect: &mut Prospect,
     watched: &Watched,
     table: &Table,
     made: &catalog::Trigger,
     operation: Operation,
-) -> Option<std::rc::Rc<Source>> {
+) -> Result<Rc<Source>, Option<String>> {
     let own = match made.arguments.as_slice() {
         [argument] => Some(Fired {
             oid: made.oid,
@@ -562,16 +648,7 @@ fn source(
         }),
         _ => None,
     };
-    match own.map_or(Err(None), |own| fired::of(table, &own)) {
-        Ok(source) => Some(source),
-        Err(bar) => {
-            let (name, on) = (operation.as_str(), &watched.table);
-            let replaced =
-                || format!("the trigger for {name} on {on} is not the one that was made");
-            prospect.meets(Step::Capture, Fate::None, bar.unwrap_or_else(replaced), "");
-            None
-        }
-    }
+    own.map_or(Err(None), |own| fired::of(table, &own))
 }
 
 /// The one row that was made, if it is of the table.

@@ -114,6 +114,9 @@ fn webhook_verify_signature(
     report::answer(|| {
         let given = given(payload, secret)?;
         let signature = signature.ok_or(Refusal::Null("signature"))?;
+        if verification::is_object(signature) {
+            return Err(Refusal::HeadersAsSignature);
+        }
         Ok(given.is_some_and(|(payload, secret)| {
             verification::by_signature(payload, signature, &secret, clock(tolerance))
         }))

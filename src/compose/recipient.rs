@@ -142,6 +142,11 @@ impl Recipient {
         })
     }
 
+    /// The webhook's public id.
+    pub fn uuid(&self) -> &str {
+        &self.uuid
+    }
+
     /// The role as which what a user has written may run, if any.
     pub fn runs_as(&self) -> Option<pg_sys::Oid> {
         self.unconfirmed.is_none().then_some(self.owner)

@@ -64,6 +64,11 @@ impl Transform {
         Self { function: Err(Failure::of(refusal)), ..self.never_failing() }
     }
 
+    /// Why there is no function that may be called, if so.
+    pub fn bar(&self) -> Option<&Failure> {
+        self.function.as_ref().err()
+    }
+
     /// Whether an error of it is one of the statement, and not of the event alone.
     pub fn fails_the_statement(&self) -> bool {
         self.fails

@@ -20,6 +20,13 @@ pub enum Operation {
 #[error("\"{0}\" is not an event")]
 pub struct UnknownEvent(String);
 
+impl UnknownEvent {
+    /// As far as it is told: its first 100 characters.
+    pub fn word(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The event type of `webhook_test`, in the log.
 pub const TEST: &str = "TEST";
 

@@ -110,7 +110,22 @@ pub enum Refusal {
     /// The secret.
     #[error("invalid secret")]
     Secret(#[from] SecretError),
-    /// A value of a configuration that is of another kind.
+    /// The secret that the webhook has, where another signature is chosen and no other secret.
+    #[error("the secret of webhook \"{webhook}\" does not fit signature \"{signature}\"")]
+    KeptSecret {
+        /// The webhook.
+        webhook: String,
+        /// The signature that was chosen, or that a format has brought.
+        signature: &'static str,
+        /// The one that it has, which goes with the secret.
+        before: &'static str,
+        /// Why it does not fit.
+        why: SecretError,
+    },
+    /// All headers of a request, where one signature is asked for: an untyped literal is taken for a text.
+    #[error("signature is a JSON object, which no signature is")]
+    HeadersAsSignature,
+    /// A value of a configuration, or a row of a change, that is of another kind.
     #[error("\"{key}\" must be {kind}")]
     NotOfKind {
         /// Its key.
@@ -155,6 +170,9 @@ pub enum Refusal {
     /// The list of events.
     #[error(transparent)]
     Event(#[from] UnknownEvent),
+    /// A word that cannot be the type of an emitted event.
+    #[error("\"{0}\" cannot be the type of an emitted event")]
+    NotAType(String),
     /// An event has one type.
     #[error("\"{0}\" is a pattern; an event has one type")]
     Pattern(String),
@@ -312,6 +330,16 @@ pub enum Refusal {
     UnknownColumn {
         /// The column.
         column: String,
+        /// The table.
+        table: String,
+    },
+    /// A key of a row that is asked about.
+    #[error("{argument} has the key \"{key}\", which is no column of table {table}")]
+    NoColumnOfRow {
+        /// The row.
+        argument: &'static str,
+        /// The key.
+        key: String,
         /// The table.
         table: String,
     },

@@ -91,6 +91,12 @@ pub fn by_signature(body: &str, signature: &str, secret: &Secret, clock: Clock) 
     is_good(&[body], signature.strip_prefix("sha256=").unwrap_or(signature))
 }
 
+/// Whether it is a JSON object by its ends, and so a signature of no scheme: headers that are given as one text.
+pub fn is_object(signature: &str) -> bool {
+    let text = signature.trim();
+    text.starts_with('{') && text.ends_with('}')
+}
+
 fn standard(
     body: &str,
     id: &str,
@@ -199,6 +205,15 @@ mod tests {
             let any = Clock { tolerance: None, ..late };
             assert!(by_headers(BODY, &headers, &secret('w'), any, None));
         }
+    }
+
+    #[test]
+    fn headers_are_told_from_a_signature() {
+        for scheme in Scheme::ALL {
+            assert!(!signed(scheme).values().any(|value| is_object(value)), "{scheme:?}");
+        }
+        assert!(is_object(" {\"webhook-id\": \"evt_1\"}\n") && is_object("{}"));
+        assert!(!is_object("{") && !is_object("}") && !is_object(""));
     }
 
     #[test]

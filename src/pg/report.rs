@@ -57,6 +57,8 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::Name(_)
         | Refusal::Url(_)
         | Refusal::Secret(_)
+        | Refusal::KeptSecret { .. }
+        | Refusal::HeadersAsSignature
         | Refusal::SameSecret
         | Refusal::NotOfKind { .. }
         | Refusal::UnknownKey { .. }
@@ -68,6 +70,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::Format(_)
         | Refusal::OnTransformError(_)
         | Refusal::IfExists(_)
+        | Refusal::NotAType(_)
         | Refusal::Pattern(_)
         | Refusal::NoOperations
         | Refusal::Level(_)
@@ -130,7 +133,9 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::MayNotAdminister(_)
         | Refusal::ByForeignCode => ERRCODE_INSUFFICIENT_PRIVILEGE,
         Refusal::PrivilegesInUse(_) | Refusal::OwnerInUse { .. } => ERRCODE_LOCK_NOT_AVAILABLE,
-        Refusal::UnknownColumn { .. } | Refusal::NotOfABacklog { .. } => ERRCODE_UNDEFINED_COLUMN,
+        Refusal::UnknownColumn { .. }
+        | Refusal::NoColumnOfRow { .. }
+        | Refusal::NotOfABacklog { .. } => ERRCODE_UNDEFINED_COLUMN,
         Refusal::NoThread(_) | Refusal::NoRandomBytes => ERRCODE_INSUFFICIENT_RESOURCES,
     }
 }
@@ -139,7 +144,9 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
 pub fn detail(refusal: &Refusal) -> Option<String> {
     match refusal {
         Refusal::Url(error) => Some(format!("{}: {error}", error.key())),
-        Refusal::Secret(error) => Some(sentence(&error.to_string())),
+        Refusal::Secret(error) | Refusal::KeptSecret { why: error, .. } => {
+            Some(sentence(&error.to_string()))
+        }
         Refusal::Header(error) => Some(sentence(&error.to_string())),
         Refusal::Overlap { other, table, .. } => Some(format!(
             "One of {other} and {table} is a partition of the other, so a change would be two events."
@@ -174,6 +181,19 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
         Refusal::Secret(SecretError::NotBase64) => {
             "Leave secret out to have one generated, or choose signature => 'sha256'."
         }
+        Refusal::KeptSecret { before, .. } => {
+            return Some(identity::qualified(&format!(
+                "Give it another secret with secret => '..', or call webhook_rotate_secret first, which makes one that fits any \
+                 signature; or keep the signature that it has, with signature => '{before}'."
+            )));
+        }
+        Refusal::HeadersAsSignature => {
+            "The headers of a request are given with their type or name: '{..}'::jsonb, or headers => '{..}'."
+        }
+        Refusal::NotAType(_) => {
+            "A type such as invoice.paid has 1 to 200 characters and no white space. It is neither an operation on rows, such as INSERT, nor another word of capitals alone."
+        }
+        Refusal::NoColumnOfRow { .. } => "The keys of a row are the names of its table's columns.",
         Refusal::UnknownKey { known, .. } => return Some(one_of_list(known)),
         Refusal::NotASetting(_) => {
             "Secrets are not written in a configuration. It has the name of a setting that holds one when it is applied, such as app.secret."

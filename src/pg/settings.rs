@@ -458,7 +458,7 @@ unsafe extern "C-unwind" fn check_json(
     _source: pg_sys::GucSource::Type,
 ) -> bool {
     // SAFETY: what PostgreSQL passes to a check hook.
-    unsafe { check(new, json::<IgnoredAny>) }
+    unsafe { check(new, |text| json::<IgnoredAny>(text, "JSON")) }
 }
 
 #[pg_guard]
@@ -468,14 +468,17 @@ unsafe extern "C-unwind" fn check_object(
     _source: pg_sys::GucSource::Type,
 ) -> bool {
     // SAFETY: what PostgreSQL passes to a check hook.
-    unsafe { check(new, json::<HashMap<String, IgnoredAny>>) }
+    unsafe { check(new, |text| json::<HashMap<String, IgnoredAny>>(text, "a JSON object")) }
 }
 
-fn json<T: for<'a> Deserialize<'a>>(text: &str) -> Result<(), String> {
+/// Passes `text` that reads as `T`, which is called `kind`, and the empty one.
+fn json<T: for<'a> Deserialize<'a>>(text: &str, kind: &str) -> Result<(), String> {
     if text.is_empty() {
         return Ok(());
     }
-    serde_json::from_str::<T>(text).map(drop).map_err(|error| error.to_string())
+    serde_json::from_str::<T>(text)
+        .map(drop)
+        .map_err(|error| format!("It must be {kind}: {error}."))
 }
 
 /// # Safety

@@ -117,7 +117,7 @@ const SERVERS: &str = "0 (the server's setting)";
 const KEPT: Kind = Kind::Interval(
     Duration::from_secs(1),
     LONGEST_KEPT,
-    ["1 second, or 0 (the server's setting)", "10 years"],
+    ["1 second", "10 years, or 0 (the server's setting)"],
 );
 
 /// The plain settings, in the order of the parameters of `sql/query/registry/update.sql`.
@@ -160,7 +160,7 @@ const PLAIN: [Setting; 14] = [
         Kind::Interval(
             Duration::from_secs(1),
             LONGEST_KEPT,
-            ["1 second, or 0 (never)", "10 years"],
+            ["1 second", "10 years, or 0 (never)"],
         ),
         NO_INTERVAL,
     ),

@@ -59,8 +59,11 @@ pub fn check(
     );
     let missing = match (owner, trigger, select.unwrap_or(true)) {
         (true, _, _) => None,
-        (_, false, _) => Some("it needs ownership, or the TRIGGER privilege, on the table"),
-        (_, _, false) => Some("it needs the SELECT privilege on every column that is sent"),
+        (_, false, false) => Some(
+            "it needs ownership, or the TRIGGER privilege on the table and the SELECT privilege on every column that is sent",
+        ),
+        (_, false, true) => Some("it needs ownership, or the TRIGGER privilege, on the table"),
+        (_, true, false) => Some("it needs the SELECT privilege on every column that is sent"),
         _ if row_security => {
             Some("the table has row-level security, which only its owner may pass by")
         }

@@ -224,7 +224,12 @@ fn check_secret(
     }
     let rows = session.run(sql!("registry/signing_key"), &[arg(webhook.id)]);
     if let Some(key) = rows.first().and_then(|row| row.get::<String>("signing_key")) {
-        Signer::check(scheme, &Secret::parse(&key)?)?;
+        Signer::check(scheme, &Secret::parse(&key)?).map_err(|why| Refusal::KeptSecret {
+            webhook: webhook.name.clone(),
+            signature: scheme.name(),
+            before: webhook.scheme.name(),
+            why,
+        })?;
     }
     Ok(())
 }

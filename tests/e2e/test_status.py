@@ -103,7 +103,7 @@ def test_broken(items, cause):
 
 def test_an_owner_without_rights(db, people, receiver):
     lender, owner = people("len"), people("own", "member")
-    lender.run(f"CREATE TABLE things (id int); GRANT ALL ON things TO {owner.role}")
+    lender.run(f"CREATE TABLE things (id int, note text); GRANT ALL ON things TO {owner.role}")
     owner.run("SELECT webhook_create('hook', %s, %s::text::regclass)", receiver.url("/"), f"{lender.role}.things")
     is_well(owner)
     lender.run(f"REVOKE SELECT ON things FROM {owner.role}")
