@@ -63,8 +63,9 @@ JOIN (
             'A minute after one has failed at the latest the next one is started. The server''s log says why it has ended.'
         ),
         (
-            'certificates', 'warning', 'the certificates of pg_webhook.ca_file are not read: %1$s',
-            'Endpoints whose certificates need it fail. Correct the file or the setting, and SELECT pg_reload_conf().'
+            'certificates', 'warning', 'the certificates of pg_webhook.ca_file cannot be read',
+            'The server''s log says why. Endpoints that need them fail, unless they have been read before. Correct the file or the'
+            ' setting, and SELECT pg_reload_conf().'
         ),
         (
             'hampered', 'warning', 'the worker is held up: %1$s',

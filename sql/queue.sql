@@ -95,6 +95,8 @@ CREATE TABLE webhook.movement (
     stage   smallint,
     count   bigint NOT NULL
 ) WITH (
+    -- It grows and shrinks, and a standby's readers are in the way of a truncation.
+    vacuum_truncate = off,
     autovacuum_vacuum_scale_factor = 0,
     autovacuum_vacuum_threshold = 2000,
     autovacuum_vacuum_cost_delay = 0

@@ -17,6 +17,7 @@ use crate::pg::{report, settings};
 use crate::registry::document::{self, Changes, Document, Wanted};
 use crate::registry::making::Making;
 use crate::registry::privilege::Patience;
+use crate::registry::trigger::LockWait;
 use crate::registry::{self, bringing, emitter, idle, managed, table, webhook};
 use domain::key::WebhookId;
 use domain::refusal::Refusal;
@@ -57,8 +58,10 @@ fn webhook_apply(
         })
     })?;
     // As the caller, which makes its triggers itself.
+    let mut wait = LockWait::First;
     for (name, making) in makings {
-        config::within(&config::of_webhook(&name), || making.carry_out());
+        config::within(&config::of_webhook(&name), || making.carry_out(wait));
+        wait = LockWait::Further;
         on_behalf(|_| spi::connect(|session| making.record(session)))?;
     }
     let row = |done: Row| (done.name, done.action.to_owned(), JsonB(object(done.changes)));

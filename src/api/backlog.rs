@@ -82,7 +82,7 @@ fn webhook_backlog_import(row: Option<Record<'_>>) -> Result<bool, ErrorReport> 
                 return Err(Refusal::UnknownWebhook(webhook.value("uuid")));
             }
             installation::note_arrival(session);
-            let imported = session.run(sql!("api/import"), &args).count() > 0;
+            let imported = session.run_generic(sql!("api/import"), &args).count() > 0;
             // The worker sends from the backlog what is visible, so that must not be before it is on disk.
             wal::commit_durably();
             registry::changed();

@@ -46,6 +46,7 @@ use crate::pg::spi::{self, Session};
 use crate::pg::{foreign, random, report, reserve, rights};
 use crate::registry::definition::bounded;
 use crate::registry::making::Making;
+use crate::registry::trigger::LockWait;
 use crate::registry::watch::Given;
 use domain::event::{Events, Operation};
 use domain::refusal::Refusal;
@@ -101,8 +102,10 @@ fn with_triggers<R, M: IntoIterator<Item = Making>>(
     body: impl FnOnce(&Caller, &Session) -> Result<(R, M), Refusal>,
 ) -> Result<R, ErrorReport> {
     let (result, makings) = on_behalf(|caller| spi::connect(|session| body(caller, session)))?;
+    let mut wait = LockWait::First;
     for making in makings {
-        making.carry_out().map_err(report::of)?;
+        making.carry_out(wait).map_err(report::of)?;
+        wait = LockWait::Further;
         on_behalf(|_| spi::connect(|session| making.record(session)))?;
     }
     Ok(result)

@@ -10,7 +10,6 @@ use super::status;
 use crate::host::board::{self, Entry};
 use crate::host::state::State;
 use crate::pg::{rights, server, settings};
-use delivery::trust::Trust;
 use domain::time::Timestamp;
 use domain::version;
 
@@ -38,8 +37,8 @@ fn webhook_obstacles() -> TableIterator<
     if server::is_in_recovery() {
         found.push(("standby", None, None));
     }
-    if let Some(error) = settings::ca_file().and_then(|file| Trust::check(&file).err()) {
-        found.push(("certificates", Some(error.to_string()), None));
+    if board::find(server::database()).is_some_and(Entry::lacks_certificates) {
+        found.push(("certificates", None, None));
     }
     if !board::preloaded() {
         found.push(("not preloaded", None, None));

@@ -45,15 +45,6 @@ impl Trust {
         Ok(Self::new(system_roots(), pinned))
     }
 
-    /// Passes a `ca_file` that [`Self::load`] would take.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn check(ca_file: &Path) -> Result<(), TrustError> {
-        certificates(ca_file).map(drop)
-    }
-
     fn new(system: Vec<CertificateDer<'static>>, pinned: Vec<CertificateDer<'static>>) -> Self {
         let provider = Arc::new(crypto::ring::default_provider());
         let verifier = Arc::new(Verifier::new(system, pinned, Arc::clone(&provider)));

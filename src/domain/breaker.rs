@@ -79,11 +79,14 @@ impl Breaker {
         }
     }
 
-    /// Where nothing goes out before a time, a probe may go at `now`: somebody has changed something about the endpoint.
-    pub fn try_now(&mut self, now: Instant) {
-        if let State::Open { next_probe, .. } = &mut self.state {
-            *next_probe = now.min(*next_probe);
-        }
+    /// Where nothing goes out before a time, a probe may go at `at` already: somebody has changed something about the endpoint. Returns
+    /// whether that is so.
+    pub fn try_at(&mut self, at: Instant) -> bool {
+        let State::Open { next_probe, .. } = &mut self.state else {
+            return false;
+        };
+        *next_probe = at.min(*next_probe);
+        true
     }
 
     /// `delivery` was sent as the probe.
@@ -194,15 +197,15 @@ mod tests {
     fn what_somebody_changes_is_tried_at_once() {
         let now = Instant::now();
         let mut breaker = tripped(now);
-        breaker.try_now(now);
+        assert!(breaker.try_at(now));
         assert_eq!(breaker.allows(now), Allowance::Probe);
         breaker.probe_sent(DeliveryId(1));
-        breaker.try_now(now);
+        assert!(!breaker.try_at(now));
         assert_eq!(breaker.allows(now), Allowance::NoneWhileProbing, "one at a time");
         breaker.failed(DeliveryId(1), now, BASE, 0.0);
         assert_eq!(breaker.allows(now), Allowance::NoneBefore(now + 2 * BASE));
         let mut closed = Breaker::default();
-        closed.try_now(now);
+        assert!(!closed.try_at(now));
         assert_eq!(closed.allows(now), Allowance::Any);
     }
 

@@ -139,7 +139,7 @@ pub struct Put<'a> {
     pub row: Row<'a>,
 }
 
-/// Writes rows, those of a table all of one kind, as [`insert_all`] does. Logical decoding sees of those that were there before no
+/// Writes rows, best those of a table all of one type, as [`insert_all`] does. Logical decoding sees of those that were there before no
 /// more than their key.
 ///
 /// Raises an error where a table does not have each of the columns, or has others that must not be NULL, or a row is not there.
@@ -151,8 +151,14 @@ pub fn put_all<'a>(rows: impl Iterator<Item = Put<'a>>) {
         with_relation(table.into(), |relation| unsafe {
             let before = rows.iter().filter_map(|put| put.before);
             before.for_each(|position| delete(relation, position));
-            let columns = Matching::new(relation, rows[0].row.attributes(), None);
-            let tuples = rows.iter().map(|put| columns.form(relation, &put.row).tuple());
+            let mut columns: Option<(Kind, Matching)> = None;
+            let tuples = rows.iter().map(|put| {
+                let kind = kind_of(&put.row);
+                let known = columns.take().filter(|(known, _)| *known == kind);
+                let made = || (kind, Matching::new(relation, put.row.attributes(), None));
+                let (_, columns) = columns.insert(known.unwrap_or_else(made));
+                columns.form(relation, &put.row).tuple()
+            });
             insert_all_into(relation, tuples.collect());
         });
     }
@@ -254,6 +260,14 @@ unsafe fn form<const COLUMNS: usize>(relation: pg_sys::Relation, row: &Columns<C
     }
     // SAFETY: a value of its type, or NULL, for each column, as has just been seen.
     unsafe { Formed::new((*relation).rd_att, values, nulls) }
+}
+
+/// What says of which type a row is.
+type Kind = (pg_sys::Oid, i32);
+
+fn kind_of(row: &Row<'_>) -> Kind {
+    // SAFETY: a row has a descriptor for as long as it is there.
+    unsafe { ((*row.descriptor()).tdtypeid, (*row.descriptor()).tdtypmod) }
 }
 
 /// For each column of a relation, which one of rows of some kind it is; `None` for one that is to be NULL.

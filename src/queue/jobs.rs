@@ -2,8 +2,10 @@
 
 mod page;
 
+use std::collections::HashSet;
+
 use crate::pg::identity::Caller;
-use crate::pg::spi::{Row, Session, arg, sql};
+use crate::pg::spi::{Arg, Row, Session, arg, sql};
 use crate::pg::table;
 use domain::ids;
 use domain::job::{Kind, Scope};
@@ -86,7 +88,7 @@ pub struct Job {
 }
 
 /// Where deliveries are looked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Step {
     /// In the backlog, of one webhook after the other.
     Backlog,
@@ -97,7 +99,7 @@ enum Step {
 }
 
 /// How far a job is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Place {
     /// At which of its steps; behind the last one where it is over.
     step: usize,
@@ -125,9 +127,10 @@ impl Place {
         self.webhook.map_or(0, |webhook| webhook as i32 + 1)
     }
 
-    /// Of which webhook it is, and at which step: those that are left aside have one of each.
-    fn is_of(self, step: usize, webhook: Option<usize>) -> bool {
-        (self.step, self.webhook) == (step, webhook)
+    /// As arguments of a statement about `job`.
+    fn args(self, job: DeliveryId) -> Vec<Arg> {
+        let (step, position) = (arg(self.step()), arg(self.position()));
+        vec![arg(job), step, position, arg(self.xid), arg(self.after)]
     }
 }
 
@@ -234,10 +237,11 @@ impl Job {
 
     /// Those that it looks for in the ring at `place`.
     fn sought(&self, place: Place) -> Vec<WebhookId> {
-        let is_aside = |number| self.aside.iter().any(|it| it.is_of(place.step, Some(number)));
+        let here = self.aside.iter().filter(|it| it.step == place.step);
+        let aside: HashSet<usize> = here.filter_map(|it| it.webhook).collect();
         let is_sought = |number| match place.webhook {
             Some(only) => only == number,
-            None => !is_aside(number),
+            None => !aside.contains(&number),
         };
         let numbered = self.webhooks.iter().enumerate();
         numbered.filter(|(number, _)| is_sought(*number)).map(|(_, webhook)| *webhook).collect()
@@ -245,31 +249,19 @@ impl Job {
 
     /// Writes down where it is at `now`, what has been done since that was written last, and what is left aside, which was `before`.
     pub fn save(&self, session: &Session, before: &[Place], now: Timestamp, progress: Progress) {
-        let place = self.place;
-        let args = [
-            arg(self.id),
-            arg(place.step()),
-            arg(place.position()),
-            arg(place.xid),
-            arg(place.after),
-            arg(progress.seen),
-            arg(progress.done),
-            arg(progress.skipped),
-            arg(now),
-        ];
+        let mut args = self.place.args(self.id);
+        let Progress { seen, done, skipped, .. } = progress;
+        args.extend([arg(seen), arg(done), arg(skipped), arg(now)]);
         session.run(sql!("queue/advance_job"), &args);
-        for place in self.aside.iter().filter(|place| !before.contains(place)) {
-            let args = [
-                arg(self.id),
-                arg(place.step()),
-                arg(place.position()),
-                arg(place.xid),
-                arg(place.after),
-            ];
-            session.run(sql!("queue/set_aside"), &args);
+        if self.aside == before {
+            return;
         }
-        let is_there = |gone: &Place| self.aside.iter().any(|it| it.is_of(gone.step, gone.webhook));
-        for gone in before.iter().filter(|place| !is_there(place)) {
+        let was: HashSet<&Place> = before.iter().collect();
+        for place in self.aside.iter().filter(|place| !was.contains(place)) {
+            session.run(sql!("queue/set_aside"), &place.args(self.id));
+        }
+        let there: HashSet<_> = self.aside.iter().map(|it| (it.step, it.webhook)).collect();
+        for gone in before.iter().filter(|it| !there.contains(&(it.step, it.webhook))) {
             let args = [arg(self.id), arg(gone.step()), arg(gone.position())];
             session.run(sql!("queue/take_up"), &args);
         }
@@ -335,7 +327,10 @@ fn job(row: Row<'_>) -> Option<Job> {
     })
 }
 
-/// The first of our tables that somebody keeps others from writing to, if there is one. Those before it are locked until the
+/// The table of jobs.
+pub const TABLE: &str = "webhook.job";
+
+/// The first of the tables that jobs write to that somebody keeps others from writing to, if there is one. Those before it are locked until the
 /// transaction ends.
 pub fn locked(session: &Session) -> Option<String> {
     let tables = session.read(sql!("queue/own_tables"), &[]);

@@ -51,7 +51,7 @@
 //!    other: the one that is read later is *renewed*, written once more under another id, and a row in
 //!    `webhook.closed` says so of what it was.
 //! 10. A statement that changes the stage of rows of `webhook.pending`, or how many there are, says so in `webhook.movement`
-//!     ([`movement`]).
+//!     ([`movement`]). None but the leader takes rows away there.
 //!
 //! What is in the ring and in the log is written once and not changed, but for erasing ([`jobs`]): then a row without body or answer
 //! takes the place of the one before. An empty body is one that has been erased.

@@ -36,7 +36,8 @@ pub fn claim(
         claims.iter().map(|claim| claim.after.unwrap_or((BEGINNING, DeliveryId::FIRST)));
     let (times, ids): (Vec<Timestamp>, Vec<DeliveryId>) = positions.unzip();
     let limits: Vec<i64> = claims.iter().map(|claim| claim.limit).collect();
-    let args = [arg(webhooks), arg(times), arg(ids), arg(limits), arg(now)];
+    let any: Vec<bool> = claims.iter().map(|claim| claim.any).collect();
+    let args = [arg(webhooks), arg(times), arg(ids), arg(limits), arg(now), arg(any)];
     let rows = session.read(sql!("queue/claim"), &args);
     let indexes: HashMap<WebhookId, usize> =
         claims.iter().enumerate().map(|(at, claim)| (claim.webhook, at)).collect();
@@ -111,9 +112,12 @@ pub enum Locked {
     Any,
 }
 
-/// Who keeps others from writing there, if anybody does.
-pub fn holders(session: &Session, locked: Locked) -> Option<String> {
-    session.read(sql!("queue/holders"), &[arg(locked == Locked::Any)]).first()?.get("holders")
+/// Who keeps others from writing there, if anybody does, and a table that they have locked: that of the backlog, if it is one of
+/// them.
+pub fn holders(session: &Session, locked: Locked) -> Option<(String, Option<String>)> {
+    let rows = session.read(sql!("queue/holders"), &[arg(locked == Locked::Any)]);
+    let row = rows.first()?;
+    Some((row.get("holders")?, row.get("name")))
 }
 
 /// Moves events of the ring, each from its slot and transaction, to the backlog. Returns how many

@@ -274,7 +274,9 @@ impl Document {
     /// The value of a header, whose name is the same in any case of its letters.
     pub fn header(&self, name: &str) -> Option<&Value> {
         let headers = self.headers.as_object()?;
-        headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        let found = headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        // One that is lost is none.
+        found.map(|(_, value)| value).filter(|value| !value.is_null())
     }
 
     /// Without what has its default.

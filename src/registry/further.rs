@@ -5,7 +5,7 @@ use std::ffi::CString;
 use pgrx::datum::Uuid;
 use pgrx::prelude::*;
 
-use super::trigger::{self, Made};
+use super::trigger::{self, LockWait, Made};
 use crate::pg::condition::Condition;
 use crate::pg::spi::{Session, sql};
 use crate::pg::table::{Lock, Table};
@@ -31,7 +31,7 @@ pub fn make(
         return Ok(());
     };
     // Locked as the first of them will lock it, so that it is there until the last one is recorded.
-    let there = trigger::explained(table, *first, || {
+    let there = trigger::explained(table, *first, LockWait::First, || {
         let open = Table::open(relation, Lock::Trigger).ok_or_else(|| Refusal::gone(table))?;
         Ok::<_, Refusal>(catalog::all_of(&open))
     })?;
@@ -57,7 +57,7 @@ pub fn make(
             condition: condition.as_ref(),
             firing: replaced.and_then(|made| made.firing).unwrap_or(common),
         };
-        trigger::explained(table, *operation, || {
+        trigger::explained(table, *operation, LockWait::First, || {
             catalog::create(&new);
         });
         let versions = trigger::versions(before);

@@ -122,7 +122,7 @@ pub enum Halt {
 
 /// The webhooks that somebody keeps from sending.
 pub fn halted(session: &Session) -> HashMap<WebhookId, Halt> {
-    let rows = session.read(sql!("registry/halted"), &[]);
+    let rows = session.run(sql!("registry/halted"), &[]);
     let halt = |row: Row<'_>| match row.value("enabled") {
         false => Halt::Disabled,
         true => Halt::Paused { by: row.get("paused_by"), reason: row.get("paused_because") },

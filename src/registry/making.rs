@@ -8,7 +8,7 @@ use pgrx::datum::Uuid;
 use pgrx::prelude::*;
 
 use super::condition;
-use super::trigger::{self, Made};
+use super::trigger::{self, LockWait, Made};
 use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::trigger::{self as catalog, Firing};
 use domain::event::Operation;
@@ -78,12 +78,12 @@ impl Making {
     /// # Errors
     ///
     /// The condition is not a single expression, under settings that its own evaluation has changed.
-    pub fn carry_out(&self) -> Result<(), Refusal> {
+    pub fn carry_out(&self, wait: LockWait) -> Result<(), Refusal> {
         for (operation, statement) in &self.statements {
             if let Some(text) = &self.condition {
                 condition::check(text)?;
             }
-            trigger::explained(&self.table, *operation, || {
+            trigger::explained(&self.table, *operation, wait, || {
                 spi::connect(|session| session.define(statement));
             });
         }

@@ -26,6 +26,36 @@ pub const LOCK_TIMEOUT: &CStr = c"2s";
 /// The same in seconds, for messages.
 pub const LOCK_SECONDS: u32 = 2;
 
+/// A table is waited for so long by a call that has locked another one already: a transaction that has written to this one and waits for
+/// that one is in a deadlock with it. Longer than `deadlock_timeout`, a second unless it is set, and it may be the writer that the
+/// server ends; shorter, and the call fails more often beside short transactions.
+const FURTHER_TIMEOUT: &CStr = c"200ms";
+
+/// How long a table is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockWait {
+    /// For two seconds.
+    First,
+    /// For a fifth of one, because another table is locked already.
+    Further,
+}
+
+impl LockWait {
+    fn setting(self) -> &'static CStr {
+        match self {
+            Self::First => LOCK_TIMEOUT,
+            Self::Further => FURTHER_TIMEOUT,
+        }
+    }
+
+    fn words(self) -> String {
+        match self {
+            Self::First => format!("{LOCK_SECONDS} seconds"),
+            Self::Further => "200 milliseconds, with another table locked".to_owned(),
+        }
+    }
+}
+
 /// A trigger that a watch should have.
 pub struct Made {
     /// The operation that it is for.
@@ -88,7 +118,7 @@ pub fn columns_changed(
     session: &Session,
     (watch, relation, table): (Uuid, pg_sys::Oid, &str),
 ) -> Result<(), Refusal> {
-    explained(table, Operation::Update, || {
+    explained(table, Operation::Update, LockWait::First, || {
         let _open = Table::open(relation, Lock::Read).ok_or_else(|| Refusal::gone(table))?;
         let rows = session.run(sql!("registry/rewatch_columns"), &[arg(watch)]);
         rows.iter().for_each(|row| tie(relation, row));
@@ -139,13 +169,19 @@ pub(super) fn firing(session: &Session, triggers: Vec<pg_sys::Oid>) -> Vec<(pg_s
 }
 
 /// Runs data definition with the short lock timeout; an error says what was being done.
-pub(super) fn explained<R>(table: &str, operation: Operation, work: impl FnOnce() -> R) -> R {
-    let _timeout = Local::set_alone(c"lock_timeout", LOCK_TIMEOUT);
+pub(super) fn explained<R>(
+    table: &str,
+    operation: Operation,
+    wait: LockWait,
+    work: impl FnOnce() -> R,
+) -> R {
+    let _timeout = Local::set_alone(c"lock_timeout", wait.setting());
     PgTryBuilder::new(AssertUnwindSafe(work))
         .catch_others(|caught| match caught {
             CaughtError::PostgresError(error) => {
                 let code = error.sql_error_code();
-                explain(table, operation, code, error.message(), error.detail(), error.hint())
+                let of = (table, operation, wait);
+                explain(of, code, error.message(), error.detail(), error.hint())
                     .report(PgLogLevel::ERROR);
                 unreachable!()
             }
@@ -155,15 +191,14 @@ pub(super) fn explained<R>(table: &str, operation: Operation, work: impl FnOnce(
 }
 
 fn explain(
-    table: &str,
-    operation: Operation,
+    (table, operation, wait): (&str, Operation, LockWait),
     code: PgSqlErrorCode,
     message: &str,
     detail: Option<&str>,
     hint: Option<&str>,
 ) -> ErrorReport {
     if code == PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE {
-        let message = format!("could not lock table {table} within {LOCK_SECONDS} seconds");
+        let message = format!("could not lock table {table} within {}", wait.words());
         return ErrorReport::new(code, message, function_name!())
             .set_hint("Other transactions are using the table. Try again when they have ended.");
     }

@@ -37,6 +37,10 @@ const AHEAD: (usize, usize) = (256, 2048);
 /// comes meanwhile.
 const ENOUGH: Duration = Duration::from_millis(100);
 
+/// An endpoint whose breaker is open is tried once in this time, however often somebody changes something about it. Shorter, and who does so
+/// in a loop does to it what the breaker is there to prevent.
+const HURRY: Duration = Duration::from_secs(1);
+
 // A full queue is not behind yet, and the least claim does not fill one.
 const _: () = assert!(FULL.0 < MOST && FULL.1.as_millis() < BEHIND.as_millis());
 const _: () = assert!(AHEAD.0 <= AHEAD.1 && AHEAD.0 < FULL.0);
@@ -63,6 +67,8 @@ pub struct Claim {
     pub goes_on: bool,
     /// Up to this `next_at`.
     pub until: Timestamp,
+    /// Whatever waits, though it is not due.
+    pub any: bool,
     /// Rows to read.
     pub limit: i64,
     /// Of bodies, after which it ends.
@@ -102,6 +108,10 @@ pub(super) struct Track<Q: Queues> {
     pub(super) claimed_until: Option<Timestamp>,
     /// The earliest row that is not due yet, if known.
     pub(super) next_due: Option<Timestamp>,
+    /// Somebody has changed something about it, or let it go on, while its breaker was open: it is tried with whatever waits, due or not.
+    hurried: bool,
+    /// When that was last so, or will be.
+    hurried_at: Option<Instant>,
     /// Deleted, and kept only for what is under way.
     pub(super) removed: bool,
     pub(super) health: Record,
@@ -131,6 +141,8 @@ impl<Q: Queues> Track<Q> {
             position: None,
             claimed_until: None,
             next_due: None,
+            hurried: false,
+            hurried_at: None,
             removed: false,
         }
     }
@@ -170,7 +182,9 @@ impl<Q: Queues> Track<Q> {
             // By then nobody is given the one before any more.
             self.since = clock();
             self.health.begin_anew();
-            self.breaker.try_now(self.since);
+            let at = self.hurried_at.map_or(self.since, |before| self.since.max(before + HURRY));
+            self.hurried = self.breaker.try_at(at);
+            self.hurried_at = Some(at);
         }
         self.route = route;
         self.removed = false;
@@ -279,11 +293,13 @@ impl<Q: Queues> Track<Q> {
         let after = self.position.or_else(|| Some((self.claimed_until?, DeliveryId::FIRST)));
         // From the beginning, the rows that are in memory already come first.
         let known = if after.is_none() { self.loaded_pending } else { 0 };
+        let any = self.hurried && self.breaker.allows(now) == Allowance::Probe;
         (want > 0).then_some(Claim {
             webhook: self.route.webhook,
             after,
             goes_on: self.position.is_some(),
             until: clock,
+            any,
             limit: (want + known) as i64,
             bytes: usize::MAX,
             room: want,
@@ -298,6 +314,13 @@ impl<Q: Queues> Track<Q> {
         last: Option<(Timestamp, DeliveryId)>,
         found: usize,
     ) -> bool {
+        if claim.any {
+            // What it has found says nothing of what is due.
+            self.hurried = false;
+            self.rewind();
+            self.backlog = Backlog::Possible;
+            return false;
+        }
         let short = (found as i64) < claim.limit;
         self.position = last.or(self.position).filter(|_| !short);
         self.backlog = match (short, claim.goes_on) {

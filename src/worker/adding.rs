@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use pgrx::prelude::*;
 
 use super::backlog::Backlog;
+use super::obstacle;
 use crate::host::txn::{self, TxnError};
 use crate::pg::identity::Extension;
 use crate::queue::movement;
@@ -16,8 +17,9 @@ const MANY: usize = 256;
 /// It is added up so often at most. More often, and there are more dead rows for autovacuum; less often, and more to be read.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// So many times as long as it has taken passes before the next time: where an old snapshot keeps dead rows, each time reads them.
-const SPACING: u32 = 30;
+/// So many times as long as it has taken passes before the next time: where an old snapshot keeps dead rows, each time reads them, and
+/// everything else waits for that.
+const SPACING: u32 = 100;
 
 /// How long it pauses after an error. What is read is true without it.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -34,6 +36,11 @@ impl Adding {
     /// Begins with a count.
     pub(super) fn new(now: Instant) -> Self {
         Self { rows: 0, anew: true, earliest: now }
+    }
+
+    /// Many may have been written, nobody knows how many.
+    pub(super) fn ask(&mut self) {
+        self.note(MANY);
     }
 
     /// So many more rows may have been written.
@@ -58,21 +65,24 @@ impl Adding {
         }
         let (began, anew) = (Instant::now(), self.anew);
         let added = txn::tried(c"adds up what waits", extension, |session| {
-            if !anew {
-                movement::fold(session);
-                return true;
+            // Whoever makes triggers on several tables of ours may have one of them and wait for another.
+            let _impatient = backlog.impatient();
+            // Rows of the backlog are read, which somebody may have locked.
+            if anew && !backlog.lock() {
+                return false;
             }
-            // Rows are read, which somebody may have locked.
-            let locked = backlog.lock();
-            if locked {
+            if anew {
                 movement::recount(session);
             }
-            locked
+            movement::fold(session);
+            true
         })?;
         self.earliest = Instant::now() + (began.elapsed() * SPACING).max(EVERY);
         match added {
             Ok(true) => (self.rows, self.anew) = (0, false),
             Ok(false) => backlog.keep(None),
+            // There is no hurry.
+            Err(message) if obstacle::is_lock(&message) => {}
             Err(message) => {
                 log!("pg_webhook: what waits is not added up: {message}");
                 self.earliest = Instant::now() + PAUSE;

@@ -303,7 +303,7 @@ impl Jobs {
         if task.errors == 1 {
             log!("pg_webhook: job {} waits: {message}; trying again", task.job.id);
         }
-        task.due = Instant::now() + PAUSE * task.errors;
+        task.due = Instant::now() + PAUSE * task.errors.min(MOST_ERRORS);
         if task.errors < MOST_ERRORS {
             return Ok(());
         }

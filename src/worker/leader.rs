@@ -101,6 +101,7 @@ impl Leader {
         schedule.set_single(cautious);
         entry.set_state(database.state());
         entry.set_error("");
+        entry.set_lacks_certificates(sender.lacks_certificates());
         Ok(Self {
             extension,
             entry,
@@ -164,12 +165,15 @@ impl Leader {
     fn take_changes(&mut self, now: Instant) {
         if interrupt::reload_if_asked() {
             self.sender.reconfigure();
+            self.entry.set_lacks_certificates(self.sender.lacks_certificates());
             definitions::set_changed();
             self.entry.wake();
             self.pacing.hurry();
             self.upkeep.repeat_walk();
         }
-        if self.sender.renew_trust(now) {
+        let renewed = self.sender.renew_trust(now);
+        self.entry.set_lacks_certificates(self.sender.lacks_certificates());
+        if renewed {
             definitions::set_changed();
             self.entry.wake();
         }
@@ -178,6 +182,7 @@ impl Leader {
             self.pacing.hurry();
             // Somebody may have imported what waits.
             self.ledger.mark_soon();
+            self.upkeep.ask_to_add();
             self.upkeep.repeat_walk();
         }
     }
@@ -356,7 +361,8 @@ impl Leader {
         }
         let clock = self.time.now();
         self.jobs.work(at, found, self.extension, clock, self.ledger.backlog_mut())?;
-        self.upkeep.note_moved(1);
+        // A page writes a row or two.
+        self.upkeep.note_moved(2);
         for webhook in self.jobs.take_left() {
             self.schedule.look_again(webhook);
         }

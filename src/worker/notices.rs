@@ -106,6 +106,12 @@ impl Notices {
             Ok(lines) => lines.iter().for_each(|line| log!("pg_webhook: {line}")),
             Err(message) => {
                 log!("pg_webhook: {} operational events could not be made: {message}", due.len());
+                // It begins only once, and nobody would hear of it again.
+                for (webhook, notice) in due {
+                    if let Notice::Overdue(waiting) = notice {
+                        self.pending.waits(webhook, Some(waiting), now);
+                    }
+                }
             }
         }
         Ok(true)

@@ -17,18 +17,22 @@ pub(super) fn is_lock(error: &str) -> bool {
 /// An error of a transaction, after who is in the way where it is about that. Its code stays last, where it is looked for.
 pub(super) fn explained(error: &str) -> String {
     match is_lock(error).then(|| holders(Locked::Any)).flatten() {
-        Some(by) => format!("schema webhook is locked by {by}: {WAY_OUT}: {error}"),
+        Some((by, _)) => format!("schema webhook is locked by {by}: {WAY_OUT}: {error}"),
         None => error.to_owned(),
     }
 }
 
 /// That the backlog is locked.
 pub(super) fn of_backlog() -> String {
-    let by = holders(Locked::Backlog).map_or_else(String::new, |by| format!(" by {by}"));
-    format!("webhook.pending is locked{by}: {WAY_OUT}")
+    let (by, table) = match holders(Locked::Backlog) {
+        Some((by, table)) => (format!(" by {by}"), table),
+        None => (String::new(), None),
+    };
+    let table = table.as_deref().unwrap_or("webhook.pending");
+    format!("{table} is locked{by}: {WAY_OUT}")
 }
 
 /// Without waiting for them.
-fn holders(locked: Locked) -> Option<String> {
+fn holders(locked: Locked) -> Option<(String, Option<String>)> {
     txn::unheld(|session| pending::holders(session, locked)).ok().flatten()
 }

@@ -30,6 +30,8 @@ pub(super) struct Sender {
     trusted: Instant,
     /// Of a file of certificates that cannot be read then.
     unread: Reminder,
+    /// The file could not be read when that was last tried.
+    lacks_certificates: bool,
 }
 
 impl Sender {
@@ -40,9 +42,10 @@ impl Sender {
     /// The operating system's limit on file descriptors.
     pub(super) fn new(now: Instant) -> io::Result<Self> {
         let lookups = Lookups::default();
-        let client = client(&lookups, None, complain);
+        let (client, lacks_certificates) = client(&lookups, None, complain);
         let pool = Pool::new(permits())?;
-        Ok(Self { lookups, client, pool, trusted: now, unread: Reminder::default() })
+        let unread = Reminder::default();
+        Ok(Self { lookups, client, pool, trusted: now, unread, lacks_certificates })
     }
 
     /// What makes the queues of endpoints.
@@ -84,6 +87,11 @@ impl Sender {
         self.pool.is_broken()
     }
 
+    /// Whether the file of certificates could not be read when that was last tried.
+    pub(super) fn lacks_certificates(&self) -> bool {
+        self.lacks_certificates
+    }
+
     /// Threads, and requests under way.
     pub(super) fn load(&self) -> (usize, usize) {
         self.pool.load()
@@ -97,7 +105,8 @@ impl Sender {
     /// Settings have changed.
     pub(super) fn reconfigure(&mut self) {
         self.pool.resize(permits());
-        let renewed = client(&self.lookups, Some(&self.client), complain);
+        let (renewed, lacks) = client(&self.lookups, Some(&self.client), complain);
+        self.lacks_certificates = lacks;
         // A new client ends the connections that are kept, and some servers reload their settings each minute.
         if !self.client.does_as(&renewed) {
             self.client = renewed;
@@ -111,11 +120,12 @@ impl Sender {
             return false;
         }
         self.trusted = now;
-        let renewed = client(&self.lookups, Some(&self.client), |error| {
+        let (renewed, lacks) = client(&self.lookups, Some(&self.client), |error| {
             if self.unread.fall_due(now) {
                 log!("pg_webhook: {error}");
             }
         });
+        self.lacks_certificates = lacks;
         let is_another = !self.client.trust().still_is(renewed.trust());
         if is_another {
             self.client = renewed;
@@ -140,10 +150,16 @@ fn complain(error: &str) {
     log!("pg_webhook: {error}");
 }
 
-/// The HTTP client as the settings want it. A file of certificates that cannot be read changes nothing.
-fn client(lookups: &Lookups, before: Option<&Client>, complain: impl FnOnce(&str)) -> Client {
+/// The HTTP client as the settings want it. A file of certificates that cannot be read changes nothing; returns whether there is one.
+fn client(
+    lookups: &Lookups,
+    before: Option<&Client>,
+    complain: impl FnOnce(&str),
+) -> (Client, bool) {
+    let mut lacks = false;
     let trust = Trust::load(settings::ca_file().as_deref()).unwrap_or_else(|error| {
         complain(&error.to_string());
+        lacks = true;
         match before {
             Some(client) => client.trust().clone(),
             None => Trust::load(None).expect("without a file nothing can fail"),
@@ -155,5 +171,5 @@ fn client(lookups: &Lookups, before: Option<&Client>, complain: impl FnOnce(&str
             "pg_webhook: the operating system has no root certificates that the server can read: only certificates in pg_webhook.ca_file are trusted"
         );
     }
-    Client::new(lookups.clone(), settings::address_policy(), trust)
+    (Client::new(lookups.clone(), settings::address_policy(), trust), lacks)
 }

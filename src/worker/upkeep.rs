@@ -68,6 +68,11 @@ impl Upkeep {
         self.adding.note(rows);
     }
 
+    /// Somebody may have brought many at once.
+    pub(super) fn ask_to_add(&mut self) {
+        self.adding.ask();
+    }
+
     /// Rotates the ring when it is time.
     pub(super) fn rotate(
         &mut self,
@@ -85,6 +90,7 @@ impl Upkeep {
         if matches!(rotation, Some(Rotation::Rotated(_))) {
             // Dead letters may go that the ring has held.
             self.walking.repeat();
+            self.adding.ask();
         }
         Ok(rotation)
     }
@@ -103,6 +109,7 @@ impl Upkeep {
         let is_due = self.walking.due_in(Instant::now()).is_zero();
         if is_due && backlog.again_in(now).is_zero() {
             self.walking.step(extension, time, schedule, backlog)?;
+            self.adding.note(1);
         }
         if backlog.again_in(now).is_zero() {
             self.adding.work(extension, Instant::now(), backlog)?;

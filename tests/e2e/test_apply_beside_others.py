@@ -6,6 +6,7 @@ import threading
 import psycopg
 import pytest
 
+from harness import wait_until
 from test_if_exists import ann, twin  # noqa: F401
 
 URL = "http://127.0.0.1:9/"
@@ -84,3 +85,29 @@ def test_tables_are_locked_in_one_order(ann, twin):
         second: {"tables": {tables[1 - back]: {"events": ["INSERT"], "condition": f"NEW.id > {turn}"}}},
     }
     assert beside((ann, [applying(watching("a", "b", 0))]), (twin, [applying(watching("c", "d", 1))])) == []
+
+
+def test_a_writer_of_several_tables_is_not_the_one_that_fails(ann, twin):
+    """It has written to one of them, and waits for the other, which is locked for a trigger."""
+    ann.run("CREATE TABLE one (id int); CREATE TABLE two (id int)")
+    tables = {f"{ann.role}.{name}": {"events": ["INSERT"]} for name in ("one", "two")}
+    document = json.dumps({"webhooks": {"hook": {"url": URL, "tables": tables}}})
+    twin.run("BEGIN; INSERT INTO two VALUES (1)")
+    failed = []
+
+    def apply():
+        try:
+            ann.run("SELECT webhook_apply(%s)", document)
+        except psycopg.Error as error:
+            failed.append((error.sqlstate, error.diag.message_primary))
+
+    thread = threading.Thread(target=apply)
+    thread.start()
+    locked = "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'one'::regclass AND mode = 'ShareRowExclusiveLock' AND granted)"
+    wait_until(lambda: twin.value(locked) or failed, "the first table to be locked")
+    # Which waits for it now, as it waits for this one.
+    twin.run("INSERT INTO one VALUES (1)")
+    twin.run("COMMIT")
+    thread.join(60)
+    assert failed == [("55P03", f"could not lock table {ann.role}.two within 200 milliseconds, with another table locked")]
+    ann.run("SELECT webhook_apply(%s)", document)

@@ -157,6 +157,20 @@ def test_what_is_not_signed_needs_no_secret(items):
     is_well(items)
 
 
+def test_changes_in_a_loop_take_no_breaker_away(items, receiver):
+    """Once a second at most the endpoint is tried because of them."""
+    receiver.default(reply(500))
+    items.run("SELECT webhook_update('hook', retry_backoff_seconds => 600)")
+    items.run("INSERT INTO items SELECT id FROM generate_series(10, 60) AS id")
+    wait_until(lambda: "nothing is sent before" in (health(items)[1] or ""), lambda: health(items))
+    before, began = len(receiver.got("/")), time.monotonic()
+    while time.monotonic() - began < 3:
+        items.run("SELECT webhook_resume('hook')")
+    seconds = time.monotonic() - began
+    # what was under way when the breaker opened as well
+    assert len(receiver.got("/")) - before <= seconds + 2
+
+
 @pytest.mark.parametrize("change", ["webhook_update('hook', description => 'mended')", "webhook_resume('hook')"])
 def test_a_change_is_tried_at_once(items, receiver, change):
     """Although nothing would be sent for minutes."""

@@ -22,8 +22,7 @@ WITH given AS (
         (CASE WHEN $9 IS NOT NULL OR coalesce($11, 'infinity') = 'infinity' THEN 2 WHEN $13 > 0 THEN 1 ELSE 0 END)::smallint AS stage,
         $14 AS status_code, $15 AS duration_us, $16 AS error, $17 AS response_body,
         $5 AS event_type, $6 AS schema_name, $7 AS table_name, $4 AS event_id,
-        -- an error where it is no JSON
-        $8::json::text AS payload, $9 AS failure, $18 AS key,
+        $8 AS payload, $9 AS failure, $18 AS key,
         pg_current_xact_id() AS imported,
         CASE WHEN $9 IS NOT NULL OR coalesce($11, 'infinity') = 'infinity' THEN s.now - s.step END AS dead_at
     FROM webhook.webhook AS w

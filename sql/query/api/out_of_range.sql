@@ -8,4 +8,6 @@ SELECT CASE
     WHEN $5 NOT BETWEEN 0 AND 1000000 THEN 'attempts'
     WHEN $6 !~ '^[!-~]{1,200}$' THEN 'event_id'
     WHEN octet_length($7) > $8 THEN 'payload'
+    -- an error where it is no JSON
+    WHEN $7::json IS NULL THEN 'payload'
 END AS argument

@@ -1,6 +1,8 @@
--- Adds up what has been written of each stage of each webhook.
-WITH written AS (
-    DELETE FROM webhook.movement AS m RETURNING m.webhook, m.was, m.stage, m.count
+-- Adds up what has been written of webhooks of which that is more than $1 rows. Of the others there are too few to be worth it.
+WITH many AS (
+    SELECT m.webhook FROM webhook.movement AS m GROUP BY m.webhook HAVING count(*) > $1
+), written AS (
+    DELETE FROM webhook.movement AS m USING many WHERE m.webhook = many.webhook RETURNING m.webhook, m.was, m.stage, m.count
 )
 INSERT INTO webhook.movement (webhook, was, stage, count)
 SELECT c.webhook, NULL, c.stage, sum(c.count)

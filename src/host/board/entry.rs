@@ -51,6 +51,8 @@ pub struct Entry {
     threads: AtomicU32,
     /// Nothing that the worker does succeeds at the moment.
     failing: AtomicBool,
+    /// A file of certificates could not be read.
+    lacks_certificates: AtomicBool,
     /// Odd while `error` is being written.
     error_version: AtomicU32,
     error: [AtomicU8; ERROR],
@@ -85,6 +87,7 @@ impl Entry {
             in_flight: AtomicU32::new(0),
             threads: AtomicU32::new(0),
             failing: AtomicBool::new(false),
+            lacks_certificates: AtomicBool::new(false),
             error_version: AtomicU32::new(0),
             error: std::array::from_fn(|_| AtomicU8::new(0)),
             ids: Clock::default(),
@@ -110,6 +113,7 @@ impl Entry {
             self.forget_worker();
             self.set_state(State::Stopped);
             self.set_error("");
+            self.set_lacks_certificates(false);
             for flag in [&self.wake, &self.changed, &self.cancelled, &self.worked, &self.resting] {
                 flag.store(false, Ordering::SeqCst);
             }
@@ -371,6 +375,16 @@ impl Entry {
     /// Publishes the same.
     pub fn set_failing(&self, failing: bool) {
         self.failing.store(failing, Ordering::Relaxed);
+    }
+
+    /// Whether a file of certificates could not be read.
+    pub fn lacks_certificates(&self) -> bool {
+        self.lacks_certificates.load(Ordering::Relaxed)
+    }
+
+    /// Publishes the same.
+    pub fn set_lacks_certificates(&self, lacks: bool) {
+        self.lacks_certificates.store(lacks, Ordering::Relaxed);
     }
 
     /// The worker's last error, empty where there was none.

@@ -363,6 +363,27 @@ fn a_broken_endpoint_gets_one_probe() {
 }
 
 #[test]
+fn what_somebody_changes_is_tried_with_whatever_waits() {
+    let now = Instant::now();
+    let mut schedule = schedule(vec![route(1)], now);
+    trip(&mut schedule, 1, now);
+    assert!(schedule.claims(now, NOW).is_empty(), "closed");
+    let changed = Route { updated_at: NOW.after(Duration::from_secs(1)), ..route(1) };
+    schedule.set_routes(vec![changed], &Shelves, || now);
+    let claim = schedule.claims(now, NOW).pop().expect("a claim");
+    assert_eq!((claim.any, claim.limit, claim.after), (true, 1, None));
+    // It is not due for an hour.
+    let (_, event) = waiting(0, 1);
+    let due = NOW.after(Duration::from_secs(3600));
+    assert!(!schedule.claimed(&claim, vec![(due, event)], now));
+    assert_eq!(handed_over(&mut schedule), [0]);
+    assert!(schedule.claims(now, NOW).is_empty(), "one at a time");
+    schedule.judge(outcome(0, 1, Some(200)), at(now), 0.0).expect("known");
+    let claim = schedule.claims(now, NOW).pop().expect("a claim");
+    assert_eq!((claim.any, claim.after), (false, None), "what is due, from the beginning");
+}
+
+#[test]
 fn when_the_breaker_opens_the_queue_is_emptied() {
     let now = Instant::now();
     let mut schedule = schedule(vec![route(1)], now);

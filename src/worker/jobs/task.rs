@@ -175,8 +175,10 @@ impl Task {
     pub(super) fn waits_for_table(&mut self, extension: Extension) -> Result<bool, TxnError> {
         let (job, said) = (&self.job, &self.said);
         let found = txn::tried(c"looks for a lock", extension, |session| {
-            let error = format!("waits: somebody has locked {}", jobs::locked(session)?);
-            if said.as_ref() != Some(&error) {
+            let table = jobs::locked(session)?;
+            let error = format!("waits: somebody has locked {table}");
+            // Nor is it written into a table that is locked.
+            if said.as_ref() != Some(&error) && table != jobs::TABLE {
                 job.wait(session, &error);
             }
             Some(error)
@@ -253,14 +255,20 @@ impl Task {
     /// Where it goes on: with what it has not come to, and then with what has been left aside and need not rest any more.
     fn place(&mut self, now: Instant) -> Option<Place> {
         if self.rooms.counting().is_none() {
-            let is_due = |place: &Place| self.rest_of(*place).is_none_or(|until| until <= now);
             let over = self.job.is_over(self.job.place);
-            self.aside = over.then(|| self.job.aside.iter().position(is_due)).flatten();
+            self.aside = over.then(|| self.rested(now)).flatten();
         }
         match self.aside {
             Some(at) => Some(self.job.aside[at]),
             None => Some(self.job.place).filter(|place| !self.job.is_over(*place)),
         }
+    }
+
+    /// Of what has been left aside and need not rest any more that which has rested longest: none waits for ever behind others.
+    fn rested(&self, now: Instant) -> Option<usize> {
+        let rests = self.job.aside.iter().map(|place| self.rest_of(*place)).enumerate();
+        let due = rests.filter(|(_, rest)| rest.is_none_or(|until| until <= now));
+        due.min_by_key(|(_, rest)| *rest).map(|(at, _)| at)
     }
 
     fn rest_of(&self, place: Place) -> Option<Instant> {

@@ -90,6 +90,8 @@ impl Leader {
             routes.iter().filter(|r| r.sending).count()
         );
         let all = routes.iter().map(|route| route.webhook).collect();
+        // Read after all of them: one that is found here alone has just been made so, and one that were found there alone would be taken
+        // for one that somebody has disabled since.
         self.notices.look(all, health::halted(session), Instant::now());
         let recalled = self.schedule.set_routes(routes, self.sender.client(), Instant::now);
         self.ledger.spill(recalled);
