@@ -40,10 +40,12 @@ def counted(db, *numbers):
 
 
 def test_counts_what_has_been_attempted(items, receiver):
+    # So the third attempt of the second event comes when all is over.
+    items.run("SELECT webhook_update('hook', retry_backoff_seconds => 5)")
     receiver.on("/", reply(200), close(), reply(400), reply(500), reply(200))
     insert(items)
     receiver.wait(1)
-    # Nobody answers the second event, and the fourth attempt is the third one's second.
+    # Nobody answers the second event, and the third attempt is its second.
     insert(items)
     receiver.wait(3)
     counted(items, 3, 2, 1, 0)
