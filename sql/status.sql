@@ -325,6 +325,7 @@ SELECT d.webhook, pg_catalog.sum(d.count)::bigint AS count
 FROM (
     SELECT s.webhook, s.count FROM webhook.at_stage AS s WHERE s.stage = 2
     UNION ALL
+    -- In two parts, as each has a partial index of its own.
     SELECT p.webhook, -1
     FROM webhook.closed AS c
     JOIN webhook.pending AS p ON p.id = c.delivery AND p.xid = c.xid

@@ -165,7 +165,6 @@ impl Leader {
     fn take_changes(&mut self, now: Instant) {
         if interrupt::reload_if_asked() {
             self.sender.reconfigure();
-            self.entry.set_lacks_certificates(self.sender.lacks_certificates());
             definitions::set_changed();
             self.entry.wake();
             self.pacing.hurry();

@@ -14,14 +14,7 @@ from harness.copies import copy_database
 from harness.databases import server_with
 from harness.dumps import dump, restore
 from harness.receiver import after, reply
-from harness.status import check, health, is_well, shows
-
-
-def furnish(db, receiver):
-    db.hand_over()
-    db.run("CREATE TABLE items (id int PRIMARY KEY, note text)")
-    db.create("hook", receiver.url("/"), table_name="items")
-    return db
+from harness.status import check, furnish, health, is_well, shows
 
 
 @pytest.fixture

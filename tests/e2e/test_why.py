@@ -6,16 +6,12 @@ import json
 import psycopg
 import pytest
 
-from harness.status import INSERT, check, explains, health, why
+from harness.status import INSERT, check, explains, furnish, health, why
 
 
 @pytest.fixture
 def items(db, receiver):
-    """An ordinary role with a table and a webhook."""
-    db.hand_over()
-    db.run("CREATE TABLE items (id int PRIMARY KEY, note text)")
-    db.create("hook", receiver.url("/"), table_name="items")
-    return db
+    return furnish(db, receiver)
 
 
 @pytest.fixture

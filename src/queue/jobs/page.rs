@@ -122,6 +122,7 @@ impl Page {
 impl Job {
     /// Sees to the page at `place`, which is not over.
     pub fn page(&self, session: &Session, place: Place, portion: Portion) -> Page {
+        let portion = Portion { most: portion.most.clamp(1, PAGE), ..portion };
         match (self.kind, self.webhook_at(place)) {
             (Kind::Replay, webhook) => self.replay(session, place, webhook, portion),
             (Kind::Cancel, Some(webhook)) => self.cancel(session, place, webhook, &portion),
@@ -137,7 +138,7 @@ impl Job {
         webhook: WebhookId,
         portion: &Portion,
     ) -> Page {
-        let (most, bytes) = (arg(portion.most.clamp(1, PAGE)), arg(PAGE_BYTES));
+        let (most, bytes) = (arg(portion.most), arg(PAGE_BYTES));
         let (stages, now) = (arg(stages(self.status)), arg(portion.now));
         let args = [arg(self.id), arg(webhook), most, arg(place.after), bytes, stages, now];
         let rows = session.run(sql!("queue/cancel_page"), &args);
@@ -153,7 +154,7 @@ impl Job {
         portion: Portion,
     ) -> Page {
         let Portion { most, mode, webhooks, .. } = portion;
-        let (most, bytes) = (arg(most.clamp(1, PAGE)), arg(PAGE_BYTES));
+        let (most, bytes) = (arg(most), arg(PAGE_BYTES));
         let (id, after) = (arg(self.id), arg(place.after));
         let rows = match self.step_at(place) {
             Some(Step::Backlog) => {
@@ -192,8 +193,7 @@ impl Job {
         webhook: WebhookId,
         portion: &Portion,
     ) -> Page {
-        let most = arg(portion.most.clamp(1, PAGE));
-        let (after, bytes) = (arg(place.after), arg(PAGE_BYTES));
+        let (most, after, bytes) = (arg(portion.most), arg(place.after), arg(PAGE_BYTES));
         let args = [arg(self.id), arg(webhook), most, after, bytes, arg(portion.now)];
         let rows = session.run(sql!("queue/erase_backlog_page"), &args);
         let done = put(&rows, |_| true);
@@ -205,7 +205,7 @@ impl Job {
     }
 
     fn erase_from_ring(&self, session: &Session, place: Place, portion: &Portion) -> Page {
-        let most = portion.most.clamp(1, PAGE);
+        let most = portion.most;
         let args = [arg(self.id), arg(RING_PAGE), arg(place.after), arg(place.xid), arg(most)];
         let rows = session.run(sql!("queue/erase_ring_page"), &args);
         let (mut bytes, mut found, mut last) = (0, Vec::new(), None);

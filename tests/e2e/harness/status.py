@@ -16,6 +16,14 @@ HEARS_NOTHING = "the webhook watches no table and hears no type of events"
 INSERT = ("INSERT", '{"id": 9, "note": "x"}', None)
 
 
+def furnish(db, receiver):
+    """An ordinary role with a table and a webhook."""
+    db.hand_over()
+    db.run("CREATE TABLE items (id int PRIMARY KEY, note text)")
+    db.create("hook", receiver.url("/"), table_name="items")
+    return db
+
+
 def health(db, name="hook"):
     """Its value and its reason."""
     return db.rows("SELECT health, health_reason FROM webhook.webhooks WHERE name = %s", name)[0]
