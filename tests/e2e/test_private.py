@@ -315,6 +315,9 @@ def test_no_plan_tells_what_the_rows_of_others_say(db, people, receiver, view, c
     owner.run("SELECT webhook_create('name', %s, 'things', description => 'd', events => '{INSERT,a.b}', max_retries => 0, signature => 'hex', signature_header => 'X-Sig')", receiver.url("/"))
     owner.run("INSERT INTO things VALUES (1)")
     wait_until(lambda: owner.value("SELECT count(*) FROM webhook.dead_letters") == 1, "a dead letter")
+    # Up to there it is found in the ring as well, and after that no more.
+    passed = "SELECT bool_and(pg_visible_in_snapshot(e.xid, (SELECT k.snap FROM webhook.cursor AS k))) FROM webhook.event AS e"
+    wait_until(lambda: db.judge.value(passed), "the cursor to pass it")
     value = owner.value(f"SELECT min({column}::text) FROM webhook.{view}")
     joins = ["hashjoin", "mergejoin", "nestloop"]
     # How many rows each of several processes sees is up to chance.
