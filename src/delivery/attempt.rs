@@ -47,6 +47,9 @@ fn exchange(endpoint: &Endpoint, parcel: &Parcel, now: SystemTime) -> Result<Ans
         let value = value.map_err(|_| internal(format!("{name} is not a header value")))?;
         headers.insert(HeaderName::from_static(name), value);
     }
+    if let Some(count) = parcel.batch {
+        headers.insert(HeaderName::from_static("webhook-batch"), count.into());
+    }
     for (name, value) in signatures {
         let value = HeaderValue::try_from(value)
             .map_err(|_| internal(format!("{name} is not a header value")))?;

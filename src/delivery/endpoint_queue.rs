@@ -177,7 +177,7 @@ impl EndpointQueue {
         if state.runners <= state.limit.min(2 * state.wanted())
             && state.failures < breaker::TRIPS_AT
             && !state.queue.is_empty()
-            && state.rate.as_mut().is_none_or(|rate| rate.take(now))
+            && state.start_one(now)
             && let Some((_, parcel)) = state.queue.pop_front()
         {
             state.moved = Some(now);
@@ -295,6 +295,12 @@ impl Queue for EndpointQueue {
 }
 
 impl State {
+    /// Counts the next parcel as started, each of its events; says whether it may be by now.
+    fn start_one(&mut self, now: Instant) -> bool {
+        let count = self.queue.front().and_then(|(_, parcel)| parcel.batch).unwrap_or(1);
+        self.rate.as_mut().is_none_or(|rate| rate.take(now, count))
+    }
+
     /// Since when parcels wait and none is taken.
     fn stuck_since(&self) -> Option<Instant> {
         let (since, _) = self.queue.front()?;

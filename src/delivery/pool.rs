@@ -143,10 +143,16 @@ impl Pool {
         Ok(())
     }
 
-    /// The outcomes that have come in, at most `most` of them.
+    /// The outcomes that have come in, until they are those of `most` deliveries; the last batch may go beyond.
     pub fn collect(&self, most: usize) -> Vec<Outcome> {
         self.shared.done.clear();
-        let outcomes = self.outcomes.try_iter().take(most).collect();
+        let (mut outcomes, mut deliveries) = (Vec::new(), 0);
+        while deliveries < most
+            && let Ok(outcome) = self.outcomes.try_recv()
+        {
+            deliveries += outcome.batch.unwrap_or(1) as usize;
+            outcomes.push(outcome);
+        }
         if self.uncollected() < OUTCOMES && self.shared.held_up.swap(false, Ordering::SeqCst) {
             self.shared.work.wake();
         }
@@ -272,9 +278,9 @@ impl Shared {
                 .unwrap_or_else(|_| panicked());
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
             queue.note(verdict::blames_endpoint(&exchange.result), exchange.took);
-            let Parcel { delivery, attempt, .. } = parcel;
-            let outcome =
-                Outcome { webhook: queue.webhook(), delivery, attempt, began: asked, exchange };
+            let Parcel { delivery, attempt, batch, .. } = parcel;
+            let webhook = queue.webhook();
+            let outcome = Outcome { webhook, delivery, attempt, batch, began: asked, exchange };
             if self.outcomes.send(outcome).is_err() {
                 return;
             }
@@ -313,6 +319,7 @@ mod tests {
             webhook: WebhookId(1),
             delivery: DeliveryId(delivery),
             attempt: 1,
+            batch: None,
             began: Instant::now(),
             exchange: panicked(),
         };
@@ -323,6 +330,7 @@ mod tests {
             delivery: DeliveryId(-1),
             event_id: String::new(),
             attempt: 1,
+            batch: None,
             body: String::new(),
         };
         pool.send(&queue(), [parcel]).unwrap();

@@ -26,6 +26,11 @@ key! {
     DeliveryId: i64
 }
 
+key! {
+    /// The id of a batch, drawn as those of deliveries are, so that no delivery has it.
+    BatchId: i64
+}
+
 impl DeliveryId {
     /// Before all that there are.
     pub const FIRST: Self = Self(i64::MIN);

@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod backoff;
+pub mod batch;
 pub mod batching;
 pub mod bounds;
 pub mod breaker;

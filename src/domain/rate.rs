@@ -54,11 +54,12 @@ impl Rate {
         ahead.saturating_sub(self.interval * (self.burst - 1))
     }
 
-    /// One starts, if it may.
-    pub fn take(&mut self, now: Instant) -> bool {
+    /// One starts that counts as so many, if one may.
+    pub fn take(&mut self, now: Instant, count: u32) -> bool {
         let may = self.wait(now).is_zero();
         if may {
-            self.due = Some(self.due.map_or(now, |due| due.max(now)) + self.interval);
+            let used = self.interval * count.max(1);
+            self.due = Some(self.due.map_or(now, |due| due.max(now)) + used);
         }
         may
     }
@@ -80,7 +81,7 @@ mod tests {
         while now - begin < 10 * SECOND {
             let available = rate.available(now);
             let before = taken.len();
-            while rate.take(now) {
+            while rate.take(now, 1) {
                 taken.push(now);
             }
             assert_eq!(taken.len() - before, available);
@@ -106,12 +107,12 @@ mod tests {
     fn another_limit_begins_where_the_one_before_was() {
         let now = Instant::now();
         let mut rate = Rate::per_second(1);
-        assert!(rate.take(now));
+        assert!(rate.take(now, 1));
         let mut same = Rate::per_second(1).after(&rate);
-        assert!(!same.take(now + SECOND / 2) && same.take(now + SECOND));
+        assert!(!same.take(now + SECOND / 2, 1) && same.take(now + SECOND, 1));
         let mut higher = Rate::per_second(10).after(&rate);
-        assert!(!higher.take(now) && higher.take(now + SECOND / 10));
-        assert!(Rate::per_second(1).after(&Rate::per_second(1)).take(now));
+        assert!(!higher.take(now, 1) && higher.take(now + SECOND / 10, 1));
+        assert!(Rate::per_second(1).after(&Rate::per_second(1)).take(now, 1));
     }
 
     #[test]
@@ -119,9 +120,20 @@ mod tests {
         let now = Instant::now();
         let mut rate = Rate::per_second(100);
         let later = now + 60 * SECOND;
-        assert!(rate.take(now));
+        assert!(rate.take(now, 1));
         assert_eq!(rate.available(later), 10);
-        assert!((0..10).all(|_| rate.take(later)) && !rate.take(later));
+        assert!((0..10).all(|_| rate.take(later, 1)) && !rate.take(later, 1));
         assert!(!rate.wait(later).is_zero());
+    }
+
+    #[test]
+    fn many_at_once_use_up_as_much() {
+        let now = Instant::now();
+        let mut rate = Rate::per_second(100);
+        assert!(rate.take(now, 50));
+        assert!(!rate.take(now, 1), "although ten may come in a burst");
+        let wait = rate.wait(now);
+        assert!((SECOND * 4 / 10..SECOND * 6 / 10).contains(&wait), "{wait:?}");
+        assert!(rate.take(now + wait, 50));
     }
 }

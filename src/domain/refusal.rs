@@ -1,5 +1,6 @@
 //! Everything that a user can do wrong, typed. `pg::report` maps each to its SQLSTATE.
 
+use super::batch::UnknownBatchFormat;
 use super::event::UnknownEvent;
 use super::format::UnknownFormat;
 use super::header::HeaderError;
@@ -191,6 +192,9 @@ pub enum Refusal {
     /// What an error of a transform means.
     #[error(transparent)]
     OnTransformError(#[from] UnknownOnTransformError),
+    /// How batches are put together.
+    #[error(transparent)]
+    BatchFormat(#[from] UnknownBatchFormat),
     /// What is to become of a webhook that is there.
     #[error(transparent)]
     IfExists(#[from] UnknownIfExists),

@@ -121,6 +121,16 @@ pub fn blames_endpoint(result: &Result<Answer, Failure>) -> bool {
     }
 }
 
+/// Whether an answer refuses what is in the request, so that a part of it may be taken.
+pub fn refuses(result: &Result<Answer, Failure>) -> bool {
+    let Ok(answer) = result else {
+        return false;
+    };
+    answer.request.is_none()
+        && matches!(answer.status, 400..=499)
+        && !matches!(answer.status, 408 | 410 | 425 | 429)
+}
+
 /// Judges one ended attempt at `now`, with `jitter` as in [`backoff::wait`].
 ///
 /// `Retry-After` can only lengthen a wait: the result lies between the back-off's own step and

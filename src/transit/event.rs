@@ -1,10 +1,11 @@
 //! What moves through the queue: events, on their way out and back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::notice::Turn;
 use domain::failure::Failure;
-use domain::key::{DeliveryId, WebhookId};
+use domain::key::{BatchId, DeliveryId, WebhookId};
 use domain::snapshot::Xid8;
 use domain::time::Timestamp;
 use domain::verdict::{self, Answer, Verdict};
@@ -74,6 +75,8 @@ pub struct Event {
     pub body: Option<String>,
     /// Why it is not sent: its transform has failed.
     pub failure: Option<String>,
+    /// The batch that its last attempt was one of.
+    pub batch: Option<BatchId>,
 }
 
 /// An event of the ring that must go to the backlog.
@@ -132,8 +135,10 @@ pub struct Attempt {
     pub started: Timestamp,
     /// How long it took.
     pub took: Duration,
-    /// The answer, or why there is none.
-    pub result: Result<Answer, Failure>,
+    /// The answer, or why there is none; of a batch the same for all.
+    pub result: Arc<Result<Answer, Failure>>,
+    /// The batch that it was sent in.
+    pub batch: Option<BatchId>,
     /// What follows.
     pub verdict: Verdict,
 }
@@ -141,12 +146,12 @@ pub struct Attempt {
 impl Attempt {
     /// 0 where there was no answer.
     pub fn status_code(&self) -> i16 {
-        self.result.as_ref().map_or(0, |answer| answer.status as i16)
+        self.result.as_ref().as_ref().map_or(0, |answer| answer.status as i16)
     }
 
     /// What is kept of the answer's body.
     pub fn response_body(&self) -> Option<&str> {
-        self.result.as_ref().ok().map(|answer| answer.body.as_str())
+        self.result.as_ref().as_ref().ok().map(|answer| answer.body.as_str())
     }
 
     /// Why it is not delivered.
@@ -166,8 +171,12 @@ pub struct Settlement {
     pub since: Timestamp,
     /// When the delivery's first attempt began, in the time of the queue.
     pub first_attempt_at: Timestamp,
+    /// Attempts that count, this one included: not those of a batch that has been divided because of it.
+    pub attempts: u32,
     /// When the delivery is due again, in the time of the queue; at infinity when it is dead.
     pub next_at: Option<Timestamp>,
+    /// As part of this batch, if of one.
+    pub batch: Option<BatchId>,
     /// The webhook is paused by the answer.
     pub pause: Option<Pause>,
     /// How the webhook's endpoint has turned by it.

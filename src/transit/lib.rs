@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod batches;
 pub mod event;
 pub mod health;
 pub mod moment;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::batch::Batching;
 use domain::failure::Failure;
 use domain::key::WebhookId;
 use domain::time::Timestamp;
@@ -28,6 +29,8 @@ pub struct Route<D> {
     pub disable_after: Option<Duration>,
     /// It is written down that its events wait because of its rate.
     pub throttled: bool,
+    /// Where one request carries many events.
+    pub batching: Option<Batching>,
     /// Where requests go, or why none can: a definition that was good once may be refused now.
     pub destination: Result<D, Failure>,
 }

@@ -5,6 +5,7 @@
 //! is spilled to the backlog, from where it is claimed when the endpoint can take it. So a slow or
 //! dead endpoint costs a row for each of its events and nothing for anybody else's.
 
+mod batching;
 mod claims;
 mod memory;
 mod outcomes;
@@ -13,6 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::batches::{Batch, Changes, Composition, Item};
 use super::event::{Candidate, Event, Origin, Spill};
 use super::track::{Backlog, Track};
 use crate::moment::Moment;
@@ -46,6 +48,8 @@ struct Delivery {
     origin: Origin,
     first_attempt_at: Option<Timestamp>,
     since: Timestamp,
+    /// The first one of its batch, if it is in one.
+    head: Option<DeliveryId>,
 }
 
 /// What becomes of an event.
@@ -74,6 +78,12 @@ pub struct Schedule<Q: Queues> {
     single: bool,
     /// Parcels for endpoint queues, to be handed over when the transaction that read them has ended.
     outbox: HashMap<WebhookId, Vec<Parcel>>,
+    /// Batches in memory, by their first deliveries.
+    batches: HashMap<DeliveryId, Batch>,
+    /// Those of them that are to be written down before they go into the outbox.
+    unwritten: Vec<(Composition, Parcel)>,
+    /// What has become of others and is to be written.
+    changes: Changes,
 }
 
 impl<Q: Queues> Default for Schedule<Q> {
@@ -86,6 +96,9 @@ impl<Q: Queues> Default for Schedule<Q> {
             deleted: HashSet::new(),
             single: false,
             outbox: HashMap::new(),
+            batches: HashMap::new(),
+            unwritten: Vec::new(),
+            changes: Changes::default(),
         }
     }
 }
@@ -110,7 +123,7 @@ impl<Q: Queues> Schedule<Q> {
                 continue;
             };
             let other = track.other_queue(&route, queues);
-            if track.loses_its_queue(other.as_ref()) {
+            if track.loses_its_queue(&route, other.as_ref()) {
                 recalled.extend(self.recall(route.webhook, now));
             }
             if let Some(track) = self.tracks.get_mut(&route.webhook) {
@@ -219,7 +232,7 @@ impl<Q: Queues> Schedule<Q> {
             track.backlog = Backlog::Waiting;
             return Decision::Spilled(spill);
         }
-        self.load(event);
+        self.load(event, now);
         Decision::Taken
     }
 
@@ -256,22 +269,37 @@ impl<Q: Queues> Schedule<Q> {
         sent
     }
 
-    /// A delivery has been cancelled: unless a runner has taken it, it leaves its queue. What is returned
-    /// must be spilled.
-    pub fn withdraw(&mut self, delivery: DeliveryId, xid: Xid8, now: Instant) -> Option<Spill> {
-        let webhook =
-            self.deliveries.get(&delivery).filter(|delivery| delivery.xid == xid)?.webhook;
-        let track = self.tracks.get_mut(&webhook)?;
+    /// A delivery has been cancelled: unless a runner has taken it, it leaves its queue, and with it what was to be sent in the same
+    /// request. What is returned must be spilled.
+    pub fn withdraw(&mut self, delivery: DeliveryId, xid: Xid8, now: Instant) -> Vec<Spill> {
+        let known = self.deliveries.get(&delivery).filter(|delivery| delivery.xid == xid);
+        let Some((webhook, head)) = known.map(|known| (known.webhook, known.head)) else {
+            return Vec::new();
+        };
+        let Some(track) = self.tracks.get_mut(&webhook) else {
+            return Vec::new();
+        };
+        if track.gathering.withdraw(delivery) {
+            track.breaker.unsent(delivery, now);
+            return self.give_up(delivery).into_iter().collect();
+        }
+        let delivery = head.unwrap_or(delivery);
+        let unwritten = self.unwritten.iter().position(|(_, parcel)| parcel.delivery == delivery);
         let waiting = |parcel: &Parcel| parcel.delivery == delivery;
         let parcels = self.outbox.get_mut(&webhook);
         let at = parcels.as_ref().and_then(|parcels| parcels.iter().position(waiting));
-        match (parcels, at) {
-            (Some(parcels), Some(at)) => drop(parcels.remove(at)),
+        match (parcels, at, unwritten) {
+            (Some(parcels), Some(at), _) => drop(parcels.remove(at)),
+            (.., Some(at)) => drop(self.unwritten.remove(at)),
             _ if track.queue.as_ref().is_ok_and(|queue| queue.withdraw(delivery)) => {}
-            _ => return None,
+            _ => return Vec::new(),
         }
         track.breaker.unsent(delivery, now);
-        self.give_up(delivery)
+        if head.is_some() {
+            // The others are sent without it.
+            track.look_again();
+        }
+        self.give_up_parcel(delivery)
     }
 
     /// The deliveries in memory, those under way among them: what a job looks at, the transaction and where it was read.
@@ -294,6 +322,14 @@ impl<Q: Queues> Schedule<Q> {
         self.tracks.values_mut().for_each(|track| track.waits_from(clock));
     }
 
+    /// Spilled events have been written.
+    pub fn spilled(&mut self) {
+        for track in self.tracks.values_mut().filter(|track| track.gives_back) {
+            track.gives_back = false;
+            track.look_again();
+        }
+    }
+
     /// The deliveries in memory.
     pub fn ids(&self) -> Vec<DeliveryId> {
         self.deliveries.keys().copied().collect()
@@ -314,17 +350,41 @@ impl<Q: Queues> Schedule<Q> {
         self.deliveries.is_empty()
     }
 
-    fn load(&mut self, event: Event) {
+    /// Takes an event, to be sent by itself or with others.
+    fn load(&mut self, event: Event, now: Instant) {
+        self.remember(&event, None);
         let Some(track) = self.tracks.get_mut(&event.webhook) else {
             return;
         };
-        let parcel = Parcel {
+        let (webhook, xid) = (event.webhook, event.xid);
+        let mut parcel = Parcel {
             delivery: event.id,
             event_id: event.event_id,
             attempt: event.attempts + 1,
+            batch: None,
             body: event.body.unwrap_or_default(),
         };
         self.memory.add(track, parcel.bytes());
+        match &track.route.batching {
+            Some(rules) if self.single => {
+                // Nobody else is to go down with it.
+                parcel.body = rules.body(std::iter::once((&*parcel.event_id, &*parcel.body)));
+                parcel.batch = Some(1);
+            }
+            Some(_) => {
+                track.gathering.push(Item::new(parcel, xid, now));
+                return;
+            }
+            None => {}
+        }
+        self.outbox.entry(webhook).or_default().push(parcel);
+    }
+
+    /// It is in memory, as part of the batch that `head` is the first one of, if of any.
+    fn remember(&mut self, event: &Event, head: Option<DeliveryId>) {
+        let Some(track) = self.tracks.get_mut(&event.webhook) else {
+            return;
+        };
         track.loaded += 1;
         track.loaded_pending += usize::from(event.origin.is_pending());
         let delivery = Delivery {
@@ -335,9 +395,9 @@ impl<Q: Queues> Schedule<Q> {
             origin: event.origin,
             first_attempt_at: event.first_attempt_at,
             since: event.since,
+            head,
         };
         self.deliveries.insert(event.id, delivery);
-        self.outbox.entry(event.webhook).or_default().push(parcel);
     }
 
     fn unload(&mut self, delivery: DeliveryId) -> Option<Delivery> {
@@ -368,28 +428,48 @@ impl<Q: Queues> Schedule<Q> {
         let mut parcels =
             track.queue.as_ref().map_or_else(|_| Vec::new(), |queue| queue.give_back(bytes));
         parcels.extend(self.outbox.remove(&webhook).unwrap_or_default());
-        if !parcels.is_empty() {
+        let of_it = |(composition, _): &mut (Composition, _)| composition.webhook == webhook;
+        parcels.extend(self.unwritten.extract_if(.., of_it).map(|(_, parcel)| parcel));
+        let gathered: Vec<DeliveryId> = track.gathering.clear().collect();
+        if !parcels.is_empty() || !gathered.is_empty() {
             track.look_again();
         }
-        for parcel in &parcels {
-            track.breaker.unsent(parcel.delivery, now);
+        let given_back = parcels.iter().map(|parcel| parcel.delivery);
+        for delivery in given_back.clone().chain(gathered.iter().copied()) {
+            track.breaker.unsent(delivery, now);
         }
-        parcels.into_iter().filter_map(|parcel| self.give_up(parcel.delivery)).collect()
+        let given_back: Vec<DeliveryId> = given_back.collect();
+        let mut spills: Vec<Spill> =
+            given_back.into_iter().flat_map(|delivery| self.give_up_parcel(delivery)).collect();
+        spills.extend(gathered.into_iter().filter_map(|delivery| self.give_up(delivery)));
+        spills
+    }
+
+    /// What was to be sent in one request leaves the memory unsent.
+    fn give_up_parcel(&mut self, delivery: DeliveryId) -> Vec<Spill> {
+        match self.give_up_batch(delivery) {
+            Some(members) => members.into_iter().filter_map(|it| self.give_up(it)).collect(),
+            None => self.give_up(delivery).into_iter().collect(),
+        }
     }
 
     /// A delivery leaves the memory unsent. What came from the ring must be spilled; what came from the
     /// backlog is still there.
     fn give_up(&mut self, delivery: DeliveryId) -> Option<Spill> {
         let left = self.unload(delivery)?;
-        left.origin.spill(delivery, left.xid)
+        let spill = left.origin.spill(delivery, left.xid)?;
+        if let Some(track) = self.tracks.get_mut(&left.webhook) {
+            track.gives_back = true;
+        }
+        Some(spill)
     }
 }
 
 fn untried(webhook: WebhookId, parcel: &Parcel, failure: &Failure, at: Moment) -> Outcome {
     let exchange =
         Exchange { started: at.wall, took: Duration::ZERO, result: Err(failure.clone()) };
-    let Parcel { delivery, attempt, .. } = *parcel;
-    Outcome { webhook, delivery, attempt, began: at.now, exchange }
+    let Parcel { delivery, attempt, batch, .. } = *parcel;
+    Outcome { webhook, delivery, attempt, batch, began: at.now, exchange }
 }
 
 #[cfg(test)]

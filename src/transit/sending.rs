@@ -11,16 +11,18 @@ use domain::verdict::Answer;
 /// the allocator. Less, and many small bodies would count as next to nothing.
 const BESIDES: usize = 512;
 
-/// What is sent in one request: one delivery, for now.
+/// What is sent in one request: one delivery, or a batch of them.
 #[derive(Debug)]
 pub struct Parcel {
-    /// Whose outcome it will be.
+    /// Whose outcome it will be; of a batch the first one.
     pub delivery: DeliveryId,
     /// The `webhook-id`: the same on every attempt and replay. Ours are of `[A-Za-z0-9_-]`; one that an import has brought
     /// is of 1 to 200 visible ASCII characters.
     pub event_id: String,
     /// Counted from 1.
     pub attempt: u32,
+    /// How many events it carries, where it is a batch.
+    pub batch: Option<u32>,
     /// The exact bytes.
     pub body: String,
 }
@@ -52,6 +54,8 @@ pub struct Outcome {
     pub delivery: DeliveryId,
     /// [`Parcel::attempt`].
     pub attempt: u32,
+    /// [`Parcel::batch`].
+    pub batch: Option<u32>,
     /// Before the queue was asked where it goes.
     pub began: Instant,
     /// How it went.

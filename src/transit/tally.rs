@@ -126,6 +126,8 @@ impl Tallies {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::event::{Attempt, Origin};
     use domain::failure::{ErrorClass, Failure};
@@ -152,7 +154,8 @@ mod tests {
             number: 1,
             started: Timestamp(2_000_000),
             took: Duration::from_millis(3),
-            result: if delivered { Ok(answer) } else { Err(failure) },
+            result: Arc::new(if delivered { Ok(answer) } else { Err(failure) }),
+            batch: None,
             verdict,
         };
         Settlement {
@@ -160,7 +163,9 @@ mod tests {
             origin: Origin::Pending { slot: None },
             since: Timestamp(1_000_000),
             first_attempt_at: Timestamp(2_000_000),
+            attempts: 1,
             next_at: None,
+            batch: None,
             pause: None,
             turn: None,
         }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::batches::{Gathering, Item};
 use super::health::Record;
 use super::notice::Turn;
 use super::route::Route;
 use super::sending::{Queue, Queues, Waiting};
+use domain::batch::Batching;
 use domain::breaker::{Allowance, Breaker};
 use domain::failure::Failure;
 use domain::key::{DeliveryId, WebhookId};
@@ -36,6 +38,10 @@ const AHEAD: (usize, usize) = (256, 2048);
 /// Between them as many are claimed as the endpoint takes in this time. With fewer a fast one might never catch up with what
 /// comes meanwhile.
 const ENOUGH: Duration = Duration::from_millis(100);
+
+/// Of an endpoint that takes batches so many are in memory, where that is more. Fewer, and it waits for the next poll; more, and they
+/// are in memory for nothing.
+const FULLEST: usize = 4;
 
 /// An endpoint whose breaker is open is tried once in this time, however often somebody changes something about it. Shorter, and who does so
 /// in a loop does to it what the breaker is there to prevent.
@@ -90,7 +96,13 @@ pub(super) struct Track<Q: Queues> {
     pub(super) queue: MaybeQueue<Q>,
     queues: Q,
     pub(super) breaker: Breaker,
-    /// Deliveries in the queue or under way.
+    /// What waits for others to be sent with.
+    pub(super) gathering: Gathering,
+    /// Batches in memory.
+    pub(super) batches: usize,
+    /// For how long what gathers has waited for a free place, as of the last survey.
+    overdue: Duration,
+    /// Deliveries that gather, or are in the queue or under way.
     pub(super) loaded: usize,
     /// Those of them that came from the backlog.
     pub(super) loaded_pending: usize,
@@ -101,6 +113,8 @@ pub(super) struct Track<Q: Queues> {
     /// When the ring last had an event for it.
     pub(super) last_event: Option<Instant>,
     pub(super) backlog: Backlog,
+    /// What has left the memory is not in the backlog yet: a claim finds nothing of it before.
+    pub(super) gives_back: bool,
     /// Behind the last row claimed, while there are more.
     pub(super) position: Option<(Timestamp, DeliveryId)>,
     /// Whatever is due earlier has been claimed. Claims begin here, because what lies before may be dead rows
@@ -132,12 +146,16 @@ impl<Q: Queues> Track<Q> {
             queues: queues.clone(),
             since: now,
             route,
+            gathering: Gathering::default(),
+            batches: 0,
+            overdue: Duration::ZERO,
             loaded: 0,
             loaded_pending: 0,
             waiting: Waiting::default(),
             claimed_at: None,
             last_event: None,
             backlog: Backlog::Possible,
+            gives_back: false,
             position: None,
             claimed_until: None,
             next_due: None,
@@ -157,9 +175,15 @@ impl<Q: Queues> Track<Q> {
         (!same).then(|| queue(route, queues))
     }
 
-    /// What is in its queue could not be sent from `other`, and has to leave it first.
-    pub(super) fn loses_its_queue(&self, other: Option<&MaybeQueue<Q>>) -> bool {
-        self.queue.is_ok() && other.is_some_and(Result::is_err)
+    /// What is in its queue could not be sent from `other`, or not as requests are put together by `route`, and has to leave it
+    /// first.
+    pub(super) fn loses_its_queue(
+        &self,
+        route: &Route<Q::Destination>,
+        other: Option<&MaybeQueue<Q>>,
+    ) -> bool {
+        self.queue.is_ok()
+            && (other.is_some_and(Result::is_err) || self.route.batching != route.batching)
     }
 
     /// Where there is an `other` queue, this one keeps its parcels, and sends them where that does; without one the connections
@@ -209,6 +233,11 @@ impl<Q: Queues> Track<Q> {
         let queue =
             self.queue.as_ref().ok().filter(|_| self.loaded > 0 || self.backlog != Backlog::Gone);
         self.waiting = queue.map_or_else(Waiting::default, |queue| queue.waiting(now));
+        self.waiting.bytes += self.gathering.bytes();
+        // What cannot go because no request may begin waits as in the queue.
+        let held = self.route.batching.filter(|_| !self.may_begin());
+        self.overdue = held.map_or(Duration::ZERO, |rules| self.gathering.overdue(&rules, now));
+        self.waiting.still = self.waiting.still.max(self.overdue);
         self.health.throttle(self.is_throttled(now));
     }
 
@@ -233,7 +262,7 @@ impl<Q: Queues> Track<Q> {
 
     /// How long the oldest parcel has waited in the queue.
     pub(super) fn lag(&self) -> Duration {
-        self.queue.as_ref().map_or(Duration::ZERO, |queue| queue.lag())
+        self.queue.as_ref().map_or(Duration::ZERO, |queue| queue.lag()).max(self.overdue)
     }
 
     /// How long until the queue needs a push.
@@ -249,11 +278,12 @@ impl<Q: Queues> Track<Q> {
     /// Reading on would fill the queue further. One that is behind, or works off the backlog, takes
     /// nothing from the ring.
     pub(super) fn is_full(&self) -> bool {
-        if self.loaded < FULL.0 || self.backlog == Backlog::Waiting {
+        let size = self.batch_size();
+        if self.loaded < FULL.0.max(2 * size) || self.backlog == Backlog::Waiting {
             return false;
         }
         let lag = self.lag();
-        lag <= BEHIND && (self.loaded >= MOST || lag >= FULL.1)
+        lag <= BEHIND && (self.loaded >= MOST.max(FULLEST * size) || lag >= FULL.1)
     }
 
     /// It has room, and may be waiting for what has not been read.
@@ -275,11 +305,40 @@ impl<Q: Queues> Track<Q> {
             && (self.backlog != Backlog::Gone || self.next_due.is_some_and(|due| due <= clock))
     }
 
+    /// Events in one request, at most.
+    pub(super) fn batch_size(&self) -> usize {
+        self.route.batching.map_or(1, |rules| rules.size)
+    }
+
+    /// How batches are made now: where there is hurry nothing waits for others.
+    pub(super) fn rules(&self, hurry: bool) -> Option<Batching> {
+        let rules = self.route.batching?;
+        Some(if hurry { Batching { wait: Duration::ZERO, ..rules } } else { rules })
+    }
+
+    /// How long until what gathers is a batch.
+    pub(super) fn forms_in(&self, now: Instant, hurry: bool) -> Option<Duration> {
+        self.gathering.due_in(&self.rules(hurry)?, self.may_begin(), now)
+    }
+
+    /// The next batch of what gathers; empty where it is not time.
+    pub(super) fn take_batch(&mut self, rules: &Batching, now: Instant) -> Vec<Item> {
+        let may_begin = self.may_begin();
+        self.gathering.take(rules, may_begin, now)
+    }
+
+    /// One more request could be under way.
+    fn may_begin(&self) -> bool {
+        self.batches < self.route.destination.as_ref().map_or(1, Q::concurrency)
+    }
+
     /// Deliveries that may be claimed now.
     pub(super) fn room(&self, now: Instant) -> usize {
         let concurrency = self.route.destination.as_ref().map_or(1, Q::concurrency);
+        let size = self.batch_size();
         let taken = self.queue.as_ref().map_or(0, |queue| queue.takes_within(ENOUGH));
-        let ahead = taken.max(2 * concurrency).clamp(AHEAD.0, AHEAD.1);
+        let (least, most) = (AHEAD.0.max(size), AHEAD.1.max(FULLEST * size));
+        let ahead = (taken.max(2 * concurrency) * size).clamp(least, most);
         match self.breaker.allows(now) {
             Allowance::Any if self.loaded <= ahead / 2 => ahead - self.loaded,
             Allowance::Probe if self.loaded == 0 => 1,

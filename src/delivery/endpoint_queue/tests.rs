@@ -14,6 +14,7 @@ fn parcels(count: usize) -> impl Iterator<Item = Parcel> {
         delivery: DeliveryId(number as i64),
         event_id: String::new(),
         attempt: 1,
+        batch: None,
         body: String::new(),
     })
 }

@@ -1,13 +1,15 @@
 //! Claims: which rows of the backlog go back into endpoint queues.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::Schedule;
+use crate::batches::Drawn;
 use crate::event::Event;
 use crate::sending::Queues;
 use crate::track::Claim;
 use domain::breaker::Allowance;
-use domain::key::WebhookId;
+use domain::key::{BatchId, WebhookId};
 use domain::time::Timestamp;
 
 /// After this a row of the backlog is claimed again that was left there because a delivery in memory had its id. That delivery may
@@ -39,7 +41,9 @@ impl<Q: Queues> Schedule<Q> {
         let share = (MOST_ROWS / claims.len().max(1)) as i64;
         let claims = claims.into_iter().map(|(_, claim)| match self.single {
             true => Claim { after: None, goes_on: false, limit: 1, ..claim },
-            false => Claim { limit: claim.limit.min(share), ..claim },
+            false => {
+                Claim { limit: claim.limit.min(share.max(self.least(claim.webhook))), ..claim }
+            }
         });
         claims.collect()
     }
@@ -54,9 +58,37 @@ impl<Q: Queues> Schedule<Q> {
         tracks.filter_map(|track| track.next_wake(now, clock)).min()
     }
 
-    /// Takes what a claim found: events with their `next_at`. Returns whether the claim came to the end
-    /// of what is due, so that the next due time should be looked up.
-    pub fn claimed(&mut self, claim: &Claim, found: Vec<(Timestamp, Event)>, now: Instant) -> bool {
+    /// Of one endpoint so many rows are claimed at once in any case: with fewer it would never have a full batch.
+    fn least(&self, webhook: WebhookId) -> i64 {
+        self.tracks.get(&webhook).map_or(1, |track| 2 * track.batch_size() as i64)
+    }
+
+    /// Batches that have been sent before, and are to be read whole: one of each is among what claims have `found`. Who sends one at a
+    /// time, or puts nothing together any more, sends each by itself.
+    pub fn wanted_batches<'a>(&self, found: impl Iterator<Item = &'a Event>) -> Vec<BatchId> {
+        let batches = found.filter(|event| self.keeps_batches(event.webhook));
+        let batches = batches.filter(|event| !self.deliveries.contains_key(&event.id));
+        let mut batches: Vec<BatchId> = batches.filter_map(|event| event.batch).collect();
+        batches.sort_unstable();
+        batches.dedup();
+        batches
+    }
+
+    fn keeps_batches(&self, webhook: WebhookId) -> bool {
+        let batching = self.tracks.get(&webhook).and_then(|track| track.route.batching);
+        batching.is_some() && !self.single
+    }
+
+    /// Takes what a claim found: events with their `next_at`, and the `whole` batches of those that have been sent before. Returns
+    /// whether the claim came to the end of what is due, so that the next due time should be looked up.
+    pub fn claimed(
+        &mut self,
+        claim: &Claim,
+        found: Vec<(Timestamp, Event)>,
+        whole: &mut HashMap<BatchId, Vec<Event>>,
+        mut draw: impl FnMut(Option<BatchId>) -> Drawn,
+        now: Instant,
+    ) -> bool {
         let Some(track) = self.tracks.get_mut(&claim.webhook) else {
             return false;
         };
@@ -76,10 +108,24 @@ impl<Q: Queues> Schedule<Q> {
                 }
                 continue;
             }
-            let id = event.id;
+            let (id, batch) = (event.id, event.batch.filter(|_| self.keeps_batches(event.webhook)));
+            let mut taken = 1;
             if free > 0 {
-                self.load(event);
+                let whole = batch.and_then(|batch| whole.remove(&batch));
+                let known = |event: &Event| self.deliveries.contains_key(&event.id);
+                match whole.filter(|events| !events.iter().any(known)) {
+                    Some(events) => {
+                        taken = events.len();
+                        self.load_batch(events, draw(batch), now);
+                    }
+                    None => {
+                        // One of it is not there any more: the others are sent in another one.
+                        self.changes.ended.extend(batch);
+                        self.load(event, now);
+                    }
+                }
             }
+            let head = self.deliveries.get(&id).and_then(|delivery| delivery.head);
             let Some(track) = self.tracks.get_mut(&claim.webhook) else {
                 break;
             };
@@ -88,9 +134,10 @@ impl<Q: Queues> Schedule<Q> {
                 track.look_again();
                 break;
             }
-            free -= 1;
+            free = free.saturating_sub(taken);
             if track.breaker.allows(now) == Allowance::Probe {
-                track.breaker.probe_sent(id);
+                // The outcome of a batch comes as that of its first delivery.
+                track.breaker.probe_sent(head.unwrap_or(id));
             }
         }
         match (doubled, self.tracks.get_mut(&claim.webhook)) {

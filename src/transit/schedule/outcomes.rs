@@ -1,13 +1,16 @@
 //! Outcomes: what an attempt means for its delivery, its endpoint and whoever waits behind it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Schedule;
+use super::{Delivery, Schedule};
+use crate::batches::{Batch, Composition};
 use crate::event::{Attempt, Pause, Settlement, Spill};
 use crate::health::Health;
 use crate::moment::Moment;
 use crate::sending::{Exchange, Outcome, Queue, Queues};
 use domain::breaker::Allowance;
+use domain::key::DeliveryId;
 use domain::time::Timestamp;
 use domain::verdict::{self, History, Verdict};
 
@@ -25,23 +28,25 @@ impl<Q: Queues> Schedule<Q> {
         std::mem::take(&mut self.untried)
     }
 
-    /// Judges an outcome. The delivery stays in memory until [`Self::settled`]. Also
-    /// returns what must leave the queue because the breaker opened.
+    /// Judges an outcome, and appends what it means for each delivery to `settlements`. These stay in memory until
+    /// [`Self::settled`]. Returns what must leave the queue because the breaker opened.
     pub fn judge(
         &mut self,
         outcome: Outcome,
         at: Moment,
         jitter: f64,
-    ) -> Option<(Settlement, Vec<Spill>)> {
-        let delivery = self.deliveries.get(&outcome.delivery)?.clone();
-        let track = self.tracks.get_mut(&outcome.webhook)?;
+        settlements: &mut Vec<Settlement>,
+    ) -> Vec<Spill> {
+        if !self.deliveries.contains_key(&outcome.delivery) {
+            return Vec::new();
+        }
+        let batch = self.take_batch(outcome.delivery);
+        let Some(track) = self.tracks.get_mut(&outcome.webhook) else {
+            return Vec::new();
+        };
         let Exchange { started, took, result } = outcome.exchange;
         let Moment { now, wall, clock } = at;
         let started = Timestamp::from(started);
-        let first_attempt_at = delivery.first_attempt_at.unwrap_or(clock.before(took));
-        let elapsed = clock.since(first_attempt_at);
-        let history = History { attempts: outcome.attempt, elapsed };
-        let verdict = verdict::judge(&result, history, &track.route.policy, wall, jitter);
         let (trips, turn) = track.note(outcome.delivery, &result, started.after(took), now, jitter);
         let asked = result.as_ref().ok().and_then(verdict::pauses);
         let too_long = track.fails_for_too_long(now).then_some(TOO_LONG);
@@ -53,32 +58,100 @@ impl<Q: Queues> Schedule<Q> {
             // It held for nothing: let it go on.
             self.outbox.entry(outcome.webhook).or_default();
         }
+        let policy = track.route.policy;
         let spills = if trips { self.recall(outcome.webhook, now) } else { Vec::new() };
-        let attempt = Attempt {
-            delivery: outcome.delivery,
-            xid: delivery.xid,
-            webhook: outcome.webhook,
-            event_slot: delivery.origin.slot(),
-            number: outcome.attempt,
-            started,
-            took,
-            result,
-            verdict,
+        let result = Arc::new(result);
+        let settle = |delivery: DeliveryId, of: &Delivery| {
+            let first_attempt_at = of.first_attempt_at.unwrap_or(clock.before(took));
+            let elapsed = clock.since(first_attempt_at);
+            let history = History { attempts: outcome.attempt, elapsed };
+            let verdict = verdict::judge(&result, history, &policy, wall, jitter);
+            let attempt = Attempt {
+                delivery,
+                xid: of.xid,
+                webhook: outcome.webhook,
+                event_slot: of.origin.slot(),
+                number: outcome.attempt,
+                started,
+                took,
+                result: Arc::clone(&result),
+                batch: batch.as_ref().map(|batch| batch.id),
+                verdict,
+            };
+            Settlement {
+                attempt,
+                origin: of.origin,
+                since: of.since,
+                first_attempt_at,
+                attempts: outcome.attempt,
+                // What is told of the endpoint is told once.
+                pause: pause.filter(|_| delivery == outcome.delivery),
+                turn: turn.filter(|_| delivery == outcome.delivery),
+                next_at: due(verdict, clock),
+                batch: None,
+            }
         };
-        let settlement = Settlement {
-            attempt,
-            origin: delivery.origin,
-            since: delivery.since,
-            first_attempt_at,
-            pause,
-            turn,
-            next_at: match verdict {
-                Verdict::Delivered => None,
-                Verdict::Retry(wait) => Some(clock.after(wait)),
-                Verdict::Dead | Verdict::Failed => Some(Timestamp::INFINITY),
-            },
+        let from = settlements.len();
+        match &batch {
+            None => {
+                let of = self.deliveries.get(&outcome.delivery);
+                settlements.extend(of.map(|of| settle(outcome.delivery, of)));
+            }
+            Some(batch) => {
+                let members = batch.members.iter();
+                let members = members.filter_map(|it| Some((*it, self.deliveries.get(it)?)));
+                settlements.extend(members.map(|(it, of)| settle(it, of)));
+            }
+        }
+        if let Some(batch) = batch {
+            let made = &mut settlements[from..];
+            if made.len() > 1 && verdict::refuses(&result) {
+                self.divide(batch, made, clock);
+            } else {
+                self.keep_together(batch, made, clock);
+            }
+        }
+        spills
+    }
+
+    /// Something in a batch is refused: each half of it is sent by itself, until what is refused is alone. None of its deliveries has
+    /// used up an attempt.
+    fn divide(&mut self, batch: Batch, settlements: &mut [Settlement], clock: Timestamp) {
+        let (first, second) = settlements.split_at_mut(settlements.len().div_ceil(2));
+        for (half, settlements) in batch.halves.into_iter().zip([first, second]) {
+            for settlement in &mut *settlements {
+                settlement.attempt.verdict = Verdict::Retry(Duration::ZERO);
+                settlement.attempts = settlement.attempts.saturating_sub(1);
+                settlement.next_at = Some(clock);
+                settlement.batch = Some(half);
+            }
+            let members = settlements.iter().map(|it| (it.attempt.delivery, it.attempt.xid));
+            let webhook = settlements.first().map(|it| it.attempt.webhook);
+            self.changes.made.extend(webhook.map(|webhook| Composition {
+                batch: half,
+                webhook,
+                deliveries: members.collect(),
+            }));
+        }
+        self.changes.ended.push(batch.id);
+    }
+
+    /// A batch that is tried again is due again as a whole. Where it is over for some of its deliveries it is not the same any more.
+    fn keep_together(&mut self, batch: Batch, settlements: &mut [Settlement], clock: Timestamp) {
+        let wait = |it: &Settlement| match it.attempt.verdict {
+            Verdict::Retry(wait) => Some(wait),
+            _ => None,
         };
-        Some((settlement, spills))
+        let waits: Option<Vec<Duration>> = settlements.iter().map(wait).collect();
+        let Some(longest) = waits.and_then(|waits| waits.into_iter().max()) else {
+            self.changes.ended.push(batch.id);
+            return;
+        };
+        for settlement in settlements {
+            settlement.attempt.verdict = Verdict::Retry(longest);
+            settlement.next_at = Some(clock.after(longest));
+            settlement.batch = Some(batch.id);
+        }
     }
 
     /// The settlement is in the database.
@@ -119,5 +192,14 @@ impl<Q: Queues> Schedule<Q> {
                 track.health.put_back();
             }
         }
+    }
+}
+
+/// When a delivery is due again after that verdict.
+fn due(verdict: Verdict, clock: Timestamp) -> Option<Timestamp> {
+    match verdict {
+        Verdict::Delivered => None,
+        Verdict::Retry(wait) => Some(clock.after(wait)),
+        Verdict::Dead | Verdict::Failed => Some(Timestamp::INFINITY),
     }
 }

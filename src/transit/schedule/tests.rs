@@ -1,9 +1,13 @@
 use super::*;
+
+mod batches;
+
 use std::sync::Mutex;
 use std::time::SystemTime;
 
 use crate::event::Settlement;
 use crate::sending::Waiting;
+use crate::track::Claim;
 use domain::breaker::TRIPS_AT;
 use domain::failure::ErrorClass;
 use domain::key::{DeliveryId, WebhookId};
@@ -109,6 +113,7 @@ fn route(webhook: i32) -> Route<usize> {
         failing_since: None,
         disable_after: None,
         throttled: false,
+        batching: None,
         destination: Ok(10),
     }
 }
@@ -126,6 +131,7 @@ fn event(id: i64, webhook: i32) -> Event {
         event_id: format!("evt_x_{id}"),
         body: Some("{}".to_owned()),
         failure: None,
+        batch: None,
     }
 }
 
@@ -142,7 +148,7 @@ fn schedule(routes: Vec<Route<usize>>, now: Instant) -> Schedule<Shelves> {
     let mut schedule = Schedule::<Shelves>::default();
     schedule.set_routes(routes, &Shelves, || now);
     for claim in schedule.claims(now, NOW) {
-        assert!(schedule.claimed(&claim, Vec::new(), now));
+        assert!(claimed(&mut schedule, &claim, Vec::new(), now));
     }
     schedule
 }
@@ -160,7 +166,29 @@ fn outcome(delivery: i64, webhook: i32, status: Option<u16>) -> Outcome {
     };
     let exchange = Exchange { started: SystemTime::now(), took: Duration::ZERO, result };
     let (webhook, delivery) = (WebhookId(webhook), DeliveryId(delivery));
-    Outcome { webhook, delivery, attempt: 1, began: Instant::now(), exchange }
+    Outcome { webhook, delivery, attempt: 1, batch: None, began: Instant::now(), exchange }
+}
+
+/// What one outcome means, if it is one of a delivery in memory, and what is spilled.
+fn judge(
+    schedule: &mut Schedule<Shelves>,
+    outcome: Outcome,
+    at: Moment,
+) -> Option<(Settlement, Vec<Spill>)> {
+    let mut settlements = Vec::new();
+    let spills = schedule.judge(outcome, at, 0.0, &mut settlements);
+    assert!(settlements.len() <= 1);
+    Some((settlements.pop()?, spills))
+}
+
+/// A claim has found these, none of which is of a batch.
+fn claimed(
+    schedule: &mut Schedule<Shelves>,
+    claim: &Claim,
+    found: Vec<(Timestamp, Event)>,
+    now: Instant,
+) -> bool {
+    schedule.claimed(claim, found, &mut HashMap::new(), |_| unreachable!("no batches"), now)
 }
 
 fn handed_over(schedule: &mut Schedule<Shelves>) -> Vec<i64> {
@@ -176,7 +204,7 @@ fn trip(schedule: &mut Schedule<Shelves>, webhook: i32, now: Instant) {
     for id in 0..i64::from(TRIPS_AT) {
         schedule.take_outbox(at(Instant::now()));
         let (settlement, _) =
-            schedule.judge(outcome(id, webhook, None), at(now), 0.0).expect("a settlement");
+            judge(schedule, outcome(id, webhook, None), at(now)).expect("a settlement");
         assert!(matches!(settlement.attempt.verdict, Verdict::Retry(_)));
         schedule.settled(&settlement);
     }
@@ -189,7 +217,7 @@ fn a_delivered_event_leaves_the_memory_when_that_is_written() {
     assert_eq!(schedule.offer(event(5, 1), now), Decision::Taken);
     assert_eq!(handed_over(&mut schedule), [5]);
     let (settlement, spills) =
-        schedule.judge(outcome(5, 1, Some(204)), at(now), 0.0).expect("a settlement");
+        judge(&mut schedule, outcome(5, 1, Some(204)), at(now)).expect("a settlement");
     assert_eq!((settlement.attempt.verdict, settlement.next_at), (Verdict::Delivered, None));
     assert!(spills.is_empty());
     assert_eq!(schedule.len(), 1, "until it is written");
@@ -202,9 +230,9 @@ fn an_outcome_counts_once() {
     let now = Instant::now();
     let mut schedule = schedule(vec![route(1)], now);
     schedule.offer(event(5, 1), now);
-    let (settlement, _) = schedule.judge(outcome(5, 1, Some(200)), at(now), 0.0).expect("first");
+    let (settlement, _) = judge(&mut schedule, outcome(5, 1, Some(200)), at(now)).expect("first");
     schedule.settled(&settlement);
-    assert!(schedule.judge(outcome(5, 1, Some(200)), at(now), 0.0).is_none());
+    assert!(judge(&mut schedule, outcome(5, 1, Some(200)), at(now)).is_none());
 }
 
 #[test]
@@ -231,7 +259,7 @@ fn what_waits_in_the_backlog_goes_first() {
     assert_eq!(schedule.offer(bodiless, now), Decision::Spilled(spill(5)));
     let claim = schedule.claims(now, NOW).pop().expect("a claim");
     assert_eq!((claim.webhook, claim.after), (WebhookId(1), None));
-    assert!(schedule.claimed(&claim, vec![waiting(4, 1), waiting(5, 1)], now));
+    assert!(claimed(&mut schedule, &claim, vec![waiting(4, 1), waiting(5, 1)], now));
     assert_eq!(handed_over(&mut schedule), [4, 5]);
     assert_eq!(schedule.offer(event(6, 1), now), Decision::Taken);
 }
@@ -244,7 +272,7 @@ fn a_new_look_at_the_definitions_keeps_nobody_waiting() {
     assert_eq!(schedule.offer(event(5, 1), now), Decision::Taken);
     let claim = schedule.claims(now, NOW).pop().expect("a claim: it may have been paused");
     let rows = (10..10 + claim.limit).map(|id| waiting(id, 1)).collect();
-    assert!(!schedule.claimed(&claim, rows, now));
+    assert!(!claimed(&mut schedule, &claim, rows, now));
     assert_eq!(schedule.offer(event(6, 1), now), Decision::Spilled(spill(6)), "behind them");
 }
 
@@ -255,14 +283,14 @@ fn at_the_end_of_what_waits_new_events_go_straight_on() {
     schedule.set_routes(vec![route(1)], &Shelves, || now);
     let claim = schedule.claims(now, NOW).pop().expect("a claim");
     let rows = (1..=claim.limit).map(|id| waiting(id, 1)).collect();
-    assert!(!schedule.claimed(&claim, rows, now));
+    assert!(!claimed(&mut schedule, &claim, rows, now));
     for id in 1..=claim.limit {
         let (settlement, _) =
-            schedule.judge(outcome(id, 1, Some(200)), at(now), 0.0).expect("known");
+            judge(&mut schedule, outcome(id, 1, Some(200)), at(now)).expect("known");
         schedule.settled(&settlement);
     }
     let claim = schedule.claims(now, NOW).pop().expect("the rest");
-    assert!(!schedule.claimed(&claim, vec![waiting(1000, 1)], now));
+    assert!(!claimed(&mut schedule, &claim, vec![waiting(1000, 1)], now));
     assert_eq!(schedule.offer(event(5, 1), now), Decision::Taken);
     let claim = schedule.claims(now, NOW).pop().expect("once more, from the start");
     assert_eq!(claim.after, None);
@@ -275,16 +303,16 @@ fn a_full_claim_goes_on_behind_its_last_row() {
     schedule.set_routes(vec![route(1)], &Shelves, || now);
     let claim = schedule.claims(now, NOW).pop().expect("a claim");
     let rows = (1..=claim.limit).map(|id| waiting(id, 1)).collect();
-    assert!(!schedule.claimed(&claim, rows, now), "there may be more");
+    assert!(!claimed(&mut schedule, &claim, rows, now), "there may be more");
     assert!(schedule.claims(now, NOW).is_empty(), "no room");
     for id in 1..=claim.limit {
         let (settlement, _) =
-            schedule.judge(outcome(id, 1, Some(200)), at(now), 0.0).expect("known");
+            judge(&mut schedule, outcome(id, 1, Some(200)), at(now)).expect("known");
         schedule.settled(&settlement);
     }
     let next = schedule.claims(now, NOW).pop().expect("a claim");
     assert_eq!(next.after, Some((NOW, DeliveryId(claim.limit))));
-    assert!(!schedule.claimed(&next, Vec::new(), now), "rows before it may have become due");
+    assert!(!claimed(&mut schedule, &next, Vec::new(), now), "rows before it may have become due");
     let last = schedule.claims(now, NOW).pop().expect("a claim from the start");
     assert_eq!(last.after, None);
 }
@@ -320,13 +348,13 @@ fn what_has_been_claimed_is_not_passed_again() {
 
     // An attempt fails, and its row is due 5 s later.
     schedule.offer(event(5, 1), now);
-    let (failed, _) = schedule.judge(outcome(5, 1, None), at(now), 0.0).expect("a settlement");
+    let (failed, _) = judge(&mut schedule, outcome(5, 1, None), at(now)).expect("a settlement");
     let due = failed.next_at.expect("a retry");
     schedule.settled(&failed);
     schedule.set_next_due(WebhookId(1), Some(due));
     let claim = schedule.claims(now, due).pop().expect("a claim");
     assert_eq!((claim.after, claim.until), (from(seconds(0)), due));
-    assert!(schedule.claimed(&claim, vec![(due, waiting(5, 1).1)], now));
+    assert!(claimed(&mut schedule, &claim, vec![(due, waiting(5, 1).1)], now));
 
     // One that was long in writing is due before that.
     let late = Settlement { next_at: Some(seconds(3)), ..failed };
@@ -355,9 +383,9 @@ fn a_broken_endpoint_gets_one_probe() {
     let later = now + Duration::from_secs(600);
     let claim = schedule.claims(later, NOW).pop().expect("a claim");
     assert_eq!(claim.limit, 1);
-    schedule.claimed(&claim, vec![waiting(0, 1)], later);
+    claimed(&mut schedule, &claim, vec![waiting(0, 1)], later);
     assert!(schedule.claims(later, NOW).is_empty(), "the probe is under way");
-    schedule.judge(outcome(0, 1, Some(200)), at(later), 0.0).expect("known");
+    judge(&mut schedule, outcome(0, 1, Some(200)), at(later)).expect("known");
     let claim = schedule.claims(later, NOW).pop().expect("a claim");
     assert!(claim.limit > 1, "closed again");
 }
@@ -375,10 +403,10 @@ fn what_somebody_changes_is_tried_with_whatever_waits() {
     // It is not due for an hour.
     let (_, event) = waiting(0, 1);
     let due = NOW.after(Duration::from_secs(3600));
-    assert!(!schedule.claimed(&claim, vec![(due, event)], now));
+    assert!(!claimed(&mut schedule, &claim, vec![(due, event)], now));
     assert_eq!(handed_over(&mut schedule), [0]);
     assert!(schedule.claims(now, NOW).is_empty(), "one at a time");
-    schedule.judge(outcome(0, 1, Some(200)), at(now), 0.0).expect("known");
+    judge(&mut schedule, outcome(0, 1, Some(200)), at(now)).expect("known");
     let claim = schedule.claims(now, NOW).pop().expect("a claim");
     assert_eq!((claim.any, claim.after), (false, None), "what is due, from the beginning");
 }
@@ -395,7 +423,8 @@ fn when_the_breaker_opens_the_queue_is_emptied() {
     for id in 10..20 {
         schedule.offer(event(id, 1), now);
     }
-    let judged = tried.map(|id| schedule.judge(outcome(id, 1, None), at(now), 0.0).expect("known"));
+    let judged =
+        tried.map(|id| judge(&mut schedule, outcome(id, 1, None), at(now)).expect("known"));
     let spilled: Vec<Vec<Spill>> = judged.map(|(_, spills)| spills).collect();
     let (last, before) = spilled.split_last().expect("some");
     assert!(before.iter().all(Vec::is_empty));
@@ -427,7 +456,7 @@ fn an_endpoint_that_cannot_be_used_is_an_outcome() {
     schedule.offer(event(5, 1), now);
     assert!(schedule.take_outbox(at(Instant::now())).is_empty());
     let outcome = schedule.take_untried().pop().expect("an outcome");
-    let (settlement, _) = schedule.judge(outcome, at(now), 0.0).expect("known");
+    let (settlement, _) = judge(&mut schedule, outcome, at(now)).expect("known");
     assert!(matches!(settlement.attempt.verdict, Verdict::Retry(_)));
 }
 
@@ -485,15 +514,11 @@ fn a_cancelled_event_is_not_handed_over() {
     for id in 1..=2 {
         assert_eq!(schedule.offer(event(id, 1), now), Decision::Taken);
     }
-    assert_eq!(schedule.withdraw(DeliveryId(2), Xid8(7), now), Some(spill(2)));
-    assert_eq!(schedule.withdraw(DeliveryId(2), Xid8(7), now), None, "gone");
+    assert_eq!(schedule.withdraw(DeliveryId(2), Xid8(7), now), [spill(2)]);
+    assert_eq!(schedule.withdraw(DeliveryId(2), Xid8(7), now), [], "gone");
     assert_eq!(handed_over(&mut schedule), [1]);
-    assert_eq!(
-        schedule.withdraw(DeliveryId(1), Xid8(7), now),
-        None,
-        "under way: it is in no queue"
-    );
-    assert_eq!(schedule.withdraw(DeliveryId(9), Xid8(7), now), None, "never heard of");
+    assert_eq!(schedule.withdraw(DeliveryId(1), Xid8(7), now), [], "under way: it is in no queue");
+    assert_eq!(schedule.withdraw(DeliveryId(9), Xid8(7), now), [], "never heard of");
     assert_eq!(schedule.len(), 1);
 }
 
@@ -503,8 +528,8 @@ fn a_cancelled_event_of_the_backlog_needs_no_spilling() {
     let mut schedule = Schedule::<Shelves>::default();
     schedule.set_routes(vec![route(1)], &Shelves, || now);
     let claim = schedule.claims(now, NOW).remove(0);
-    schedule.claimed(&claim, vec![waiting(1, 1), waiting(2, 1)], now);
-    assert_eq!(schedule.withdraw(DeliveryId(1), Xid8(7), now), None);
+    claimed(&mut schedule, &claim, vec![waiting(1, 1), waiting(2, 1)], now);
+    assert_eq!(schedule.withdraw(DeliveryId(1), Xid8(7), now), []);
     assert_eq!(handed_over(&mut schedule), [2]);
 }
 
@@ -519,7 +544,7 @@ fn what_a_claim_has_read_is_taken() {
         assert_eq!(schedule.offer(event(id, 1), now), Decision::Taken);
     }
     let found = (1..=claim.limit).map(|id| waiting(id, 1)).collect();
-    assert!(!schedule.claimed(&claim, found, now));
+    assert!(!claimed(&mut schedule, &claim, found, now));
     assert_eq!(schedule.len(), 200 + claim.limit as usize);
 }
 
@@ -533,7 +558,7 @@ fn an_id_that_another_delivery_has_is_not_passed_over() {
     assert_eq!(schedule.offer(double(2), now), Decision::Doubled(named));
     assert_eq!(
         schedule.withdraw(DeliveryId(5), Xid8(8), now),
-        None,
+        [],
         "it is the other one that is in the queue"
     );
     // One in the backlog is asked for again.
@@ -541,11 +566,11 @@ fn an_id_that_another_delivery_has_is_not_passed_over() {
     let claim =
         schedule.claims(now, NOW).into_iter().find(|claim| claim.webhook == WebhookId(2)).unwrap();
     let row = (NOW, Event { origin: Origin::Pending { slot: Some(0) }, ..double(2) });
-    assert!(!schedule.claimed(&claim, vec![row], now));
+    assert!(!claimed(&mut schedule, &claim, vec![row], now));
     assert_eq!(schedule.len(), 1);
     let later = NOW.after(Duration::from_secs(2));
     assert!(schedule.claims(now, later).iter().any(|claim| claim.webhook == WebhookId(2)));
-    assert_eq!(schedule.withdraw(DeliveryId(5), Xid8(7), now), Some(spill(5)));
+    assert_eq!(schedule.withdraw(DeliveryId(5), Xid8(7), now), [spill(5)]);
 }
 
 #[test]
@@ -571,7 +596,7 @@ fn an_endpoint_that_refuses_events_still_gets_new_ones() {
         assert_eq!(schedule.offer(event(id, 1), now), Decision::Taken);
         schedule.take_outbox(at(Instant::now()));
         let (settlement, spills) =
-            schedule.judge(outcome(id, 1, Some(422)), at(now), 0.0).expect("a settlement");
+            judge(&mut schedule, outcome(id, 1, Some(422)), at(now)).expect("a settlement");
         assert!(matches!(settlement.attempt.verdict, Verdict::Retry(_)) && spills.is_empty());
         schedule.settled(&settlement);
     }

@@ -1,0 +1,148 @@
+//! Batches: how what gathers becomes parcels, and what becomes of those.
+
+use std::time::{Duration, Instant};
+
+use super::Schedule;
+use crate::batches::{Batch, Changes, Composition, Drawn, Item};
+use crate::event::Event;
+use crate::sending::{Parcel, Queues};
+use domain::batch::Batching;
+use domain::key::{BatchId, DeliveryId, WebhookId};
+
+impl<Q: Queues> Schedule<Q> {
+    /// How long until [`Self::form`] has something to do; `None` where nothing gathers, or all of it waits for a free place.
+    pub fn forms_in(&self, now: Instant) -> Option<Duration> {
+        if !self.unwritten.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let hurry = self.is_in_hurry();
+        self.tracks.values().filter_map(|track| track.forms_in(now, hurry)).min()
+    }
+
+    /// Others wait for the memory that what gathers takes.
+    fn is_in_hurry(&self) -> bool {
+        !self.has_memory()
+    }
+
+    /// Puts together what is to be sent in one request. It is sent when it has been written down: see [`Self::release`].
+    pub fn form(&mut self, now: Instant, mut draw: impl FnMut(Option<BatchId>) -> Drawn) {
+        let hurry = self.is_in_hurry();
+        let due = |wait: Option<Duration>| wait == Some(Duration::ZERO);
+        let ready = self.tracks.values().filter(|track| due(track.forms_in(now, hurry)));
+        let ready: Vec<WebhookId> = ready.map(|track| track.route.webhook).collect();
+        for webhook in ready {
+            while let Some(track) = self.tracks.get_mut(&webhook) {
+                let Some(rules) = track.rules(hurry) else {
+                    break;
+                };
+                let items = track.take_batch(&rules, now);
+                if items.is_empty() {
+                    break;
+                }
+                let drawn = draw(None);
+                let composition = Composition {
+                    batch: drawn.batch,
+                    webhook,
+                    deliveries: items.iter().map(|item| (item.delivery, item.xid)).collect(),
+                };
+                let parcel = self.seal(webhook, &rules, items, drawn, false);
+                self.unwritten.extend(parcel.map(|parcel| (composition, parcel)));
+            }
+        }
+    }
+
+    /// What [`Self::form`] has put together, to be written down.
+    pub fn unwritten(&self) -> impl Iterator<Item = &Composition> + Clone {
+        self.unwritten.iter().map(|(composition, _)| composition)
+    }
+
+    /// That has been written down, and may be sent.
+    pub fn release(&mut self) {
+        for (composition, parcel) in self.unwritten.drain(..) {
+            self.outbox.entry(composition.webhook).or_default().push(parcel);
+        }
+    }
+
+    /// What has become of batches that were written down.
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Takes a batch that has been sent before, and is sent again as it was.
+    pub(super) fn load_batch(&mut self, events: Vec<Event>, drawn: Drawn, now: Instant) {
+        let Some(webhook) = events.first().map(|event| event.webhook) else {
+            return;
+        };
+        let Some(rules) = self.tracks.get(&webhook).and_then(|track| track.route.batching) else {
+            return;
+        };
+        let mut items = Vec::with_capacity(events.len());
+        for event in events {
+            self.remember(&event, None);
+            let parcel = Parcel {
+                delivery: event.id,
+                event_id: event.event_id,
+                attempt: event.attempts + 1,
+                batch: None,
+                body: event.body.unwrap_or_default(),
+            };
+            items.push(Item::new(parcel, event.xid, now));
+        }
+        let bytes = items.iter().map(|item| item.bytes).sum();
+        if let Some(track) = self.tracks.get_mut(&webhook) {
+            self.memory.add(track, bytes);
+        }
+        let parcel = self.seal(webhook, &rules, items, drawn, true);
+        self.outbox.entry(webhook).or_default().extend(parcel);
+    }
+
+    /// The parcel of these, which are in memory.
+    fn seal(
+        &mut self,
+        webhook: WebhookId,
+        rules: &Batching,
+        items: Vec<Item>,
+        drawn: Drawn,
+        is_kept: bool,
+    ) -> Option<Parcel> {
+        let head = items.first()?.delivery;
+        let members: Vec<DeliveryId> = items.iter().map(|item| item.delivery).collect();
+        for member in &members {
+            if let Some(delivery) = self.deliveries.get_mut(member) {
+                delivery.head = Some(head);
+            }
+        }
+        if let Some(track) = self.tracks.get_mut(&webhook) {
+            track.batches += 1;
+        }
+        let parcel = Parcel {
+            delivery: head,
+            event_id: drawn.name,
+            attempt: items.iter().map(|item| item.attempt).max().unwrap_or(1),
+            batch: Some(items.len() as u32),
+            body: rules.body(items.iter().map(|item| (&*item.event_id, &*item.body))),
+        };
+        let batch = Batch { id: drawn.batch, halves: drawn.halves, members, is_kept };
+        self.batches.insert(head, batch);
+        Some(parcel)
+    }
+
+    /// The batch that this is the first delivery of is not under way any more.
+    pub(super) fn take_batch(&mut self, head: DeliveryId) -> Option<Batch> {
+        let batch = self.batches.remove(&head)?;
+        let webhook = self.deliveries.get(&head).map(|delivery| delivery.webhook);
+        if let Some(track) = webhook.and_then(|webhook| self.tracks.get_mut(&webhook)) {
+            track.batches -= 1;
+        }
+        Some(batch)
+    }
+
+    /// A batch leaves the memory unsent: its members. One that has been sent before stays what it is.
+    pub(super) fn give_up_batch(&mut self, head: DeliveryId) -> Option<Vec<DeliveryId>> {
+        let batch = self.take_batch(head)?;
+        if !batch.is_kept {
+            self.changes.ended.push(batch.id);
+        }
+        Some(batch.members)
+    }
+}
