@@ -31,6 +31,10 @@ CREATE FUNCTION webhook_create(
     max_backlog_age interval DEFAULT NULL,
     dead_letter_retention interval DEFAULT NULL,
     disable_after interval DEFAULT NULL,
+    batch_size integer DEFAULT 1,
+    batch_bytes integer DEFAULT 1048576,
+    batch_wait interval DEFAULT NULL,
+    batch_format text DEFAULT 'array',
     if_exists text DEFAULT 'error'
 ) RETURNS TABLE (
     id uuid, name text, url text, secret text, enabled boolean, created_at timestamptz, action text
@@ -52,6 +56,8 @@ $$registers a webhook and installs the row triggers it needs. The secret is show
   beyond these the oldest become dead letters. dead_letter_retention: how long those are kept. Where null, and in
   webhook_update where 0, it is what the server's settings of these names say.
   disable_after: the webhook is paused when it has failed for so long without a success; never where null, or 0.
+  batch_size, batch_bytes: events in one request, and bytes of their bodies, at most. batch_wait: how long an event waits for
+  others; what is there goes where null, or 0. batch_format: array, or ndjson, where a line is an event. See docs/batches.md.
   if_exists: what becomes of a webhook of this name that the caller has: error, skip, where it is returned as it is, or
   replace, where it becomes what it would be if it were made now, but for its id, its log, what waits, and its secret unless
   one is given. action: created, unchanged or replaced. The secret is null unless it is created.
@@ -88,6 +94,10 @@ CREATE FUNCTION webhook_update(
     max_backlog_age interval DEFAULT NULL,
     dead_letter_retention interval DEFAULT NULL,
     disable_after interval DEFAULT NULL,
+    batch_size integer DEFAULT NULL,
+    batch_bytes integer DEFAULT NULL,
+    batch_wait interval DEFAULT NULL,
+    batch_format text DEFAULT NULL,
     set_headers jsonb DEFAULT NULL,
     unset_headers text[] DEFAULT NULL,
     reset text[] DEFAULT NULL

@@ -25,6 +25,10 @@ COMMENT ON COLUMN webhook.webhooks.max_backlog_bytes IS 'how many bytes of bodie
 COMMENT ON COLUMN webhook.webhooks.max_backlog_age IS 'for how long an event may wait; null for what the setting says';
 COMMENT ON COLUMN webhook.webhooks.dead_letter_retention IS 'for how long dead letters are kept; null for what the setting says';
 COMMENT ON COLUMN webhook.webhooks.disable_after IS 'how long it may fail without a success before it is paused; null for any time';
+COMMENT ON COLUMN webhook.webhooks.batch_size IS 'events in a request, at most; 1 where each has its own';
+COMMENT ON COLUMN webhook.webhooks.batch_bytes IS 'bytes of bodies in a batch, at most';
+COMMENT ON COLUMN webhook.webhooks.batch_wait IS 'how long an event waits for others; null where what is there goes';
+COMMENT ON COLUMN webhook.webhooks.batch_format IS 'array or ndjson';
 COMMENT ON COLUMN webhook.webhooks.owner IS 'the role that it belongs to; null where that is gone';
 COMMENT ON COLUMN webhook.webhooks.health IS 'healthy, failing, paused, unarmed, stopped, broken or disabled: what loses or delays most';
 COMMENT ON COLUMN webhook.webhooks.health_reason IS 'what keeps it from sending, and what to do';
@@ -82,6 +86,7 @@ COMMENT ON COLUMN webhook.attempts.delivery_id IS 'id of the delivery in webhook
 COMMENT ON COLUMN webhook.attempts.webhook_id IS 'id of its webhook in webhook.webhooks';
 COMMENT ON COLUMN webhook.attempts.webhook IS 'name of that, or what it was when it was deleted';
 COMMENT ON COLUMN webhook.attempts.attempt IS 'counted from 1; 0 where a transform had failed and there was no request';
+COMMENT ON COLUMN webhook.attempts.batch_id IS 'the webhook-id of the request, where it carried a batch';
 COMMENT ON COLUMN webhook.attempts.started_at IS 'when it began';
 COMMENT ON COLUMN webhook.attempts.verdict IS 'what followed: delivered, retry (to be tried again), dead (not again), or failed (a test)';
 COMMENT ON COLUMN webhook.attempts.status_code IS 'HTTP status of the answer, 0 where there was none';

@@ -71,6 +71,8 @@ CREATE TABLE webhook.pending (
     imported         xid8,
     -- When it became a dead letter, or a job has cancelled it, by the clock that next_at goes by.
     dead_at          timestamptz,
+    -- The batch that its last attempt was one of, as which it is sent again: see webhook.batch.
+    batch            bigint,
     PRIMARY KEY (webhook, next_at, id)
 ) WITH (
     autovacuum_vacuum_scale_factor = 0.02,
@@ -81,8 +83,25 @@ CREATE UNIQUE INDEX pending_id_key ON webhook.pending (id);
 -- Lists, newest first: of a webhook, and of what is at one stage. All of plain columns, which rows are entered into faster.
 CREATE INDEX pending_webhook_id_id_idx ON webhook.pending (webhook_id, id);
 CREATE INDEX pending_webhook_id_stage_id_idx ON webhook.pending (webhook_id, stage, id);
+CREATE INDEX pending_batch_idx ON webhook.pending (batch) WHERE batch IS NOT NULL;
 ALTER TABLE webhook.pending ALTER COLUMN payload SET STORAGE MAIN;
 COMMENT ON TABLE webhook.pending IS 'private: events that wait for a retry or for their endpoint, and dead letters';
+
+-- What is sent in one request, written down before it is: a request that is repeated, be it after a crash, is the same one. Its row
+-- goes when it is answered for the last time, or one of its deliveries is not sent any more; the others are sent in a new one.
+CREATE TABLE webhook.batch (
+    -- by which the receiver knows it, as webhook-id
+    id         bigint PRIMARY KEY,
+    webhook    integer NOT NULL,
+    deliveries bigint[] NOT NULL,
+    -- of their events
+    xids       xid8[] NOT NULL
+) WITH (
+    autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_threshold = 2000,
+    autovacuum_vacuum_cost_delay = 0
+);
+COMMENT ON TABLE webhook.batch IS 'private: what is sent in one request';
 
 -- How many deliveries of a webhook are at a stage of the backlog is the sum of those that have come to it, less those that have left
 -- it: to count the rows takes the longer the more there are. Whoever changes the backlog says here how, in the same statement.
@@ -139,7 +158,9 @@ CREATE TABLE webhook.attempt (
     error         text,
     response_body text,
     -- where in the ring the event is, or was
-    event_slot    smallint
+    event_slot    smallint,
+    -- the batch that it was sent in, where webhooks send batches
+    batch         bigint
 ) PARTITION BY LIST (slot);
 COMMENT ON TABLE webhook.attempt IS 'private: one row per HTTP attempt';
 

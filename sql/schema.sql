@@ -47,6 +47,12 @@ CREATE TABLE webhook.webhook (
     dead_letter_retention interval,
     -- how long it may fail without a success before it is paused; NULL for any time
     disable_after         interval,
+    -- how many events go in one request, of how many bytes, and how long one waits for others, NULL for not at all; see
+    -- src/domain/batch.rs
+    batch_size            integer NOT NULL DEFAULT 1,
+    batch_bytes           integer NOT NULL DEFAULT 1048576,
+    batch_wait            interval,
+    batch_format          text NOT NULL DEFAULT 'array',
     -- the domain whose owner it belongs to: see src/host/anchor.rs
     owner                 text NOT NULL,
     -- what that role was called when the webhook was made or given to it, or is called in a dump, which can end up with

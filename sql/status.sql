@@ -3,19 +3,19 @@
 CREATE VIEW webhook.logged AS
 SELECT
     a.delivery, a.xid, a.started_at, a.duration_us, a.attempt, a.status_code, a.webhook_id, 'delivered' AS verdict,
-    a.error_class, a.error, a.response_body
+    a.error_class, a.error, a.response_body, a.batch
 FROM webhook.attempt AS a
 WHERE a.verdict = 'delivered'
 UNION ALL
 SELECT
     a.delivery, a.xid, a.started_at, a.duration_us, a.attempt, a.status_code, a.webhook_id, 'failed',
-    a.error_class, a.error, a.response_body
+    a.error_class, a.error, a.response_body, a.batch
 FROM webhook.attempt AS a
 WHERE a.verdict = 'failed'
 UNION ALL
 SELECT
     a.delivery, a.xid, a.started_at, a.duration_us, a.attempt, a.status_code, a.webhook_id, a.verdict,
-    a.error_class, a.error, a.response_body
+    a.error_class, a.error, a.response_body, a.batch
 FROM webhook.attempt AS a
 WHERE a.verdict IN ('retry', 'dead');
 COMMENT ON VIEW webhook.logged IS

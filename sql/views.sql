@@ -53,6 +53,9 @@ SELECT
     a.webhook_id,
     w.name AS webhook,
     a.attempt,
+    CASE WHEN a.batch IS NOT NULL THEN
+        pg_catalog.format('bat_%s_%s', (SELECT i.id FROM webhook.installation AS i), a.batch)
+    END AS batch_id,
     a.started_at,
     a.verdict,
     a.status_code,
@@ -97,6 +100,10 @@ SELECT
     w.max_backlog_age,
     w.dead_letter_retention,
     w.disable_after,
+    w.batch_size,
+    w.batch_bytes,
+    w.batch_wait,
+    w.batch_format,
     w.role::regrole AS owner,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN
         coalesce(

@@ -28,6 +28,7 @@ mod prospect;
 mod replay;
 mod rows;
 mod secret;
+mod single;
 mod status;
 mod stop;
 mod test;

@@ -9,13 +9,14 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use serde_json::{Map, Value};
 
-use super::on_behalf;
 use super::prospect::{self, Question};
+use super::{on_behalf, single};
 use crate::compose::recipient::{Draft, Recipient};
 use crate::pg::json::Json;
 use crate::pg::spi;
 use crate::registry::{endpoint, managed};
 use delivery::client::{AGENT, Destination};
+use domain::batch::Batching;
 use domain::refusal::Refusal;
 
 /// Method, URL, headers, body, signature, reason.
@@ -58,7 +59,9 @@ fn webhook_preview(
             let prospect = question.answer(op, table_name)?;
             let reason = prospect.obstacles.into_iter().next().map(|first| first.problem);
             let shown = match (prospect.body, &route.destination) {
-                (Some((draft, body)), Ok(destination)) => show(destination, &draft, body)?,
+                (Some((draft, body)), Ok(destination)) => {
+                    show(destination, route.batching.as_ref(), &draft, body)?
+                }
                 (None, Ok(to)) => unsent(Some(to.url.to_string()), reason.unwrap_or_default()),
                 (_, Err(failure)) => unsent(None, failure.to_string()),
             };
@@ -67,7 +70,13 @@ fn webhook_preview(
     })
 }
 
-fn show(destination: &Destination, draft: &Draft, body: String) -> Result<Shown, Refusal> {
+fn show(
+    destination: &Destination,
+    batching: Option<&Batching>,
+    draft: &Draft,
+    body: String,
+) -> Result<Shown, Refusal> {
+    let body = single::body(batching, &draft.event_id, &body);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let signatures = destination.signer()?.sign(&draft.event_id, now, body.as_bytes());
     let mut headers = Map::new();
@@ -80,6 +89,9 @@ fn show(destination: &Destination, draft: &Draft, body: String) -> Result<Shown,
     put(&HeaderName::from_static("webhook-id"), draft.event_id.clone());
     put(&HeaderName::from_static("webhook-timestamp"), now.to_string());
     put(&HeaderName::from_static("webhook-attempt"), "1".to_owned());
+    if batching.is_some() {
+        put(&HeaderName::from_static("webhook-batch"), "1".to_owned());
+    }
     signatures.iter().for_each(|(name, value)| put(name, value.clone()));
     let signature = signatures.into_iter().next().map(|(_, value)| value);
     Ok((

@@ -8,17 +8,18 @@ use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{elsewhere, milliseconds, on_behalf};
+use super::{elsewhere, milliseconds, on_behalf, single};
 use crate::compose::recipient::{Draft, Extent, Recipient, Stored};
 use crate::log::attempt::Log;
 use crate::pg::identity::Caller;
 use crate::pg::json::Json;
 use crate::pg::spi::{self, Session};
-use crate::pg::{memory, settings, snapshot};
+use crate::pg::{settings, snapshot};
 use crate::queue::ring;
 use crate::registry::{endpoint, managed};
 use delivery::attempt;
 use delivery::client::Endpoint;
+use domain::batch::Batching;
 use domain::envelope::Kind;
 use domain::event::TEST;
 use domain::failure::{ErrorClass, Failure};
@@ -59,6 +60,8 @@ struct Test {
     recipient: Recipient,
     draft: Draft,
     body: String,
+    /// Where requests carry batches: it is one of a single event.
+    batching: Option<Batching>,
     endpoint: Result<Arc<Endpoint>, Failure>,
 }
 
@@ -88,12 +91,13 @@ impl Test {
         let body = draft
             .render(&envelope, payload, None, Extent::Whole, most)
             .ok_or(Refusal::TooLarge(most))?;
+        let batching = route.batching;
         let endpoint = route.destination.and_then(|destination| {
             Endpoint::new(client, destination)
                 .map(Arc::new)
                 .map_err(|error| Failure::new(ErrorClass::Internal, error.to_string()))
         });
-        Ok(Self { recipient, draft, body, endpoint })
+        Ok(Self { recipient, draft, body, batching, endpoint })
     }
 
     fn perform(&self) -> Result<Exchange, Refusal> {
@@ -111,7 +115,8 @@ impl Test {
             delivery: self.draft.id,
             event_id: self.draft.event_id.clone(),
             attempt: 1,
-            body: memory::owned(self.body.as_str().into()),
+            batch: self.batching.map(|_| 1),
+            body: single::body(self.batching.as_ref(), &self.draft.event_id, &self.body),
         };
         let _end = EndOfSession(Arc::clone(&endpoint));
         elsewhere::run(move || attempt::perform(&endpoint, &parcel))
@@ -132,7 +137,8 @@ impl Test {
             number: 1,
             started: Timestamp::from(exchange.started),
             took: exchange.took,
-            result: exchange.result.clone(),
+            result: Arc::new(exchange.result.clone()),
+            batch: None,
             verdict,
         };
         let level = settings::log_level();

@@ -72,7 +72,7 @@ impl Log {
     }
 }
 
-fn row(slot: i16, attempt: &Attempt, webhook: Option<&Uuid>) -> heap::Columns<13> {
+fn row(slot: i16, attempt: &Attempt, webhook: Option<&Uuid>) -> heap::Columns<14> {
     let failure = attempt.failure();
     let class = failure.as_ref().map(|failure| failure.class.as_str());
     let message = failure.as_ref().map(|failure| failure.message.as_str());
@@ -90,6 +90,7 @@ fn row(slot: i16, attempt: &Attempt, webhook: Option<&Uuid>) -> heap::Columns<13
         Field::extra(column!(c"error"), arg(message)),
         Field::extra(column!(c"response_body"), arg(attempt.response_body())),
         Field::extra(column!(c"event_slot"), arg(attempt.event_slot)),
+        Field::extra(column!(c"batch"), arg(attempt.batch)),
     ]
 }
 

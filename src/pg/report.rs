@@ -4,6 +4,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::pg::identity;
+use domain::batch::BatchFormat;
 use domain::event::Operation;
 use domain::format::Format;
 use domain::if_exists::IfExists;
@@ -69,6 +70,7 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::Event(_)
         | Refusal::Format(_)
         | Refusal::OnTransformError(_)
+        | Refusal::BatchFormat(_)
         | Refusal::IfExists(_)
         | Refusal::NotAType(_)
         | Refusal::Pattern(_)
@@ -215,6 +217,7 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
             ));
         }
         Refusal::Format(_) => return Some(one_of(Format::ALL.map(Format::name))),
+        Refusal::BatchFormat(_) => return Some(one_of(BatchFormat::ALL.map(BatchFormat::name))),
         Refusal::OnTransformError(_) => {
             return Some(one_of(OnTransformError::ALL.map(OnTransformError::name)));
         }

@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 use pgrx::{FromDatum, IntoDatum, direct_function_call_as_datum};
 
 use super::memory;
-use domain::key::{DeliveryId, WebhookId};
+use domain::key::{BatchId, DeliveryId, WebhookId};
 use domain::snapshot::{Snapshot, Xid8};
 use domain::time::Timestamp;
 
@@ -209,7 +209,7 @@ macro_rules! key {
     };
 }
 
-key!(WebhookId: i32, DeliveryId: i64);
+key!(WebhookId: i32, DeliveryId: i64, BatchId: i64);
 
 // SAFETY: the text of a type that pgrx would read it from; a copy.
 unsafe impl Readable<'_> for String {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use domain::key::{DeliveryId, WebhookId};
+use domain::key::{BatchId, DeliveryId, WebhookId};
 use domain::time::Timestamp;
 use transit::event::{Pause, Settlement, Spill};
 
@@ -16,11 +16,13 @@ pub struct Waiting {
     pub next_at: Timestamp,
     /// How the last attempt ended, if there was one.
     pub last: Option<Last>,
+    /// As part of that batch, if of one.
+    pub batch: Option<BatchId>,
 }
 
 /// The last attempt of an event that waits.
 pub struct Last {
-    /// Its number.
+    /// How many there have been with it, as they count.
     pub attempt: u32,
     /// When the first one began.
     pub first_attempt_at: Timestamp,
@@ -50,8 +52,9 @@ pub fn suspensions(
     let failed = settlements
         .iter()
         .filter_map(|s| Some((s.origin.spill(s.attempt.delivery, s.attempt.xid)?, waiting(s)?)));
-    let untried =
-        spills.iter().map(|spill| (*spill, Waiting { id: spill.id, next_at: clock, last: None }));
+    let untried = spills
+        .iter()
+        .map(|spill| (*spill, Waiting { id: spill.id, next_at: clock, last: None, batch: None }));
     failed.chain(untried).collect()
 }
 
@@ -65,7 +68,7 @@ fn waiting(settlement: &Settlement) -> Option<Waiting> {
     let attempt = &settlement.attempt;
     let failure = attempt.failure()?;
     let last = Last {
-        attempt: attempt.number,
+        attempt: settlement.attempts,
         first_attempt_at: settlement.first_attempt_at,
         status_code: attempt.status_code(),
         took: attempt.took,
@@ -73,7 +76,8 @@ fn waiting(settlement: &Settlement) -> Option<Waiting> {
         class: failure.class.as_str(),
         response_body: attempt.response_body().map(str::to_owned),
     };
-    Some(Waiting { id: attempt.delivery, next_at: settlement.next_at?, last: Some(last) })
+    let (id, batch) = (attempt.delivery, settlement.batch);
+    Some(Waiting { id, next_at: settlement.next_at?, last: Some(last), batch })
 }
 
 /// Events that leave the backlog for good.

@@ -50,12 +50,15 @@
 //!    ([`domain::ids`]); should one be there twice all the same, neither delivery is taken for the
 //!    other: the one that is read later is *renewed*, written once more under another id, and a row in
 //!    `webhook.closed` says so of what it was.
-//! 10. A statement that changes the stage of rows of `webhook.pending`, or how many there are, says so in `webhook.movement`
+//! 10. What goes in one request with others is on disk before it goes ([`batch`]), as a row of `webhook.batch` that is there until the
+//!     request is over for good. So a request that is repeated, after a crash as well, carries the same deliveries under the same id.
+//! 11. A statement that changes the stage of rows of `webhook.pending`, or how many there are, says so in `webhook.movement`
 //!     ([`movement`]). None but the leader takes rows away there.
 //!
 //! What is in the ring and in the log is written once and not changed, but for erasing ([`jobs`]): then a row without body or answer
 //! takes the place of the one before. An empty body is one that has been erased.
 
+pub mod batch;
 pub mod bounds;
 pub mod consequences;
 pub mod cursor;

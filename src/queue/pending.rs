@@ -64,7 +64,12 @@ pub fn claim(
     found
 }
 
-fn event(row: Row<'_>, timeline: &Timeline, due: Timestamp, installation: &str) -> Event {
+pub(super) fn event(
+    row: Row<'_>,
+    timeline: &Timeline,
+    due: Timestamp,
+    installation: &str,
+) -> Event {
     let id: DeliveryId = row.value("id");
     let first_attempt_at = row.get("first_attempt_at").map(|at| timeline.first_attempt(at, due));
     Event {
@@ -79,6 +84,7 @@ fn event(row: Row<'_>, timeline: &Timeline, due: Timestamp, installation: &str) 
         event_id: row.get("event_id").unwrap_or_else(|| ring::event_id(installation, id)),
         body: row.get("payload"),
         failure: None,
+        batch: row.get("batch"),
     }
 }
 
@@ -155,6 +161,7 @@ fn columns<'a>(events: impl Iterator<Item = &'a Waiting> + Clone) -> Vec<Arg> {
         arg(last().map(|last| last.map(|l| l.error.as_str())).collect::<Vec<_>>()),
         arg(last().map(|last| last.map(|l| l.class)).collect::<Vec<_>>()),
         arg(last().map(|last| last.and_then(|l| l.response_body.as_deref())).collect::<Vec<_>>()),
+        arg(events.clone().map(|waiting| waiting.batch).collect::<Vec<_>>()),
     ]
 }
 

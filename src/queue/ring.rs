@@ -169,6 +169,7 @@ fn event(row: Row<'_>, window: u64, installation: &str) -> Event {
         event_id: row.get("event_id").unwrap_or_else(|| event_id(installation, id)),
         body: row.get("payload"),
         failure: row.get("failure"),
+        batch: None,
     }
 }
 

@@ -9,6 +9,7 @@ use pgrx::pg_sys;
 use super::source::Source;
 use crate::pg::settings;
 use crate::pg::spi::{Arg, arg};
+use domain::batch::{self, BatchFormat};
 use domain::format::Format;
 use domain::header;
 use domain::on_error::OnTransformError;
@@ -89,8 +90,8 @@ enum Kind {
     Flag,
     /// A text of so many bytes.
     Text(usize),
-    /// One of [`OnTransformError`].
-    OnTransformError,
+    /// A word, which is read by this.
+    Word(fn(&str) -> Result<&'static str, Refusal>),
     /// An integer between these, and how an error says what is the least and the most.
     Integer(i32, i32, [&'static str; 2]),
     /// A bigint, as well.
@@ -121,10 +122,10 @@ const KEPT: Kind = Kind::Interval(
 );
 
 /// The plain settings, in the order of the parameters of `sql/query/registry/update.sql`.
-const PLAIN: [Setting; 14] = [
+const PLAIN: [Setting; 18] = [
     optional("description", Kind::Text(LONGEST_DESCRIPTION), Value::Text("")),
     needed("enabled", Kind::Flag, Value::Flag(true)),
-    optional("on_transform_error", Kind::OnTransformError, Value::Text("dead")),
+    optional("on_transform_error", Kind::Word(on_transform_error), Value::Text("dead")),
     optional(
         "max_retries",
         Kind::Integer(-1, i32::MAX, ["-1 (no limit)", "2147483647"]),
@@ -164,7 +165,27 @@ const PLAIN: [Setting; 14] = [
         ),
         NO_INTERVAL,
     ),
+    needed("batch_size", Kind::Integer(1, batch::LARGEST as i32, ["1", "1000"]), Value::Integer(1)),
+    needed(
+        "batch_bytes",
+        Kind::Integer(1, batch::MOST_BYTES as i32, ["1", "4194304 bytes"]),
+        Value::Integer(1024 * 1024),
+    ),
+    optional(
+        "batch_wait",
+        Kind::Interval(Duration::ZERO, batch::LONGEST_WAIT, ["0", "60 seconds"]),
+        NO_INTERVAL,
+    ),
+    optional("batch_format", Kind::Word(batch_format), Value::Text("array")),
 ];
+
+fn on_transform_error(word: &str) -> Result<&'static str, Refusal> {
+    Ok(word.parse::<OnTransformError>()?.name())
+}
+
+fn batch_format(word: &str) -> Result<&'static str, Refusal> {
+    Ok(word.parse::<BatchFormat>()?.name())
+}
 
 const fn needed(name: &'static str, kind: Kind, default: Value) -> Setting {
     Setting { name, kind, default, needed: true }
@@ -256,11 +277,7 @@ impl Setting {
                 let text = source.text(self.name)?;
                 arg(text.map(|text| bounded(self.name, text, most)).transpose()?)
             }
-            Kind::OnTransformError => {
-                let word: Option<OnTransformError> =
-                    source.text(self.name)?.map(str::parse).transpose()?;
-                arg(word.map(OnTransformError::name))
-            }
+            Kind::Word(read) => arg(source.text(self.name)?.map(read).transpose()?),
             Kind::Integer(from, to, says) => {
                 let value = source.integer(self.name)?;
                 arg(self.within(value, says, |value| (from..=to).contains(value))?)

@@ -9,6 +9,7 @@ use super::definition;
 use crate::pg::spi::{Row, Session, arg, sql};
 use crate::pg::{identity, settings};
 use delivery::client::Destination;
+use domain::batch::{BatchFormat, Batching};
 use domain::failure::{ErrorClass, Failure};
 use domain::format::Format;
 use domain::header;
@@ -50,8 +51,27 @@ fn route(row: Row<'_>) -> Route<Destination> {
             .get::<i64>("disable_after")
             .map(|after| Duration::from_secs(after.unsigned_abs())),
         throttled: row.value("throttled"),
+        batching: batching(row),
         destination: destination(row),
     }
+}
+
+/// How many go in one request, where that is more than one.
+fn batching(row: Row<'_>) -> Option<Batching> {
+    let size = row.value::<i32>("batch_size").unsigned_abs();
+    // No batch takes what the rate lets pass in more than a second.
+    let most = row.get::<i32>("rate_limit").map_or(u32::MAX, i32::unsigned_abs);
+    (size > 1).then(|| Batching {
+        size: size.min(most) as usize,
+        bytes: row.value::<i32>("batch_bytes").unsigned_abs() as usize,
+        wait: Duration::from_millis(row.value::<i64>("batch_wait").unsigned_abs()),
+        format: batch_format(row),
+        named: row.value::<String>("format") == Format::CloudEvents.name(),
+    })
+}
+
+fn batch_format(row: Row<'_>) -> BatchFormat {
+    row.value::<String>("batch_format").parse().unwrap_or(BatchFormat::Array)
 }
 
 /// A definition that was good once may be refused now: its requests fail, and are retried.
@@ -90,7 +110,10 @@ fn destination(row: Row<'_>) -> Result<Destination, Failure> {
     Ok(Destination {
         url,
         headers: definition::headers(&headers).map_err(internal)?,
-        content_type: format.content_type(),
+        content_type: match row.value::<i32>("batch_size") {
+            1 => format.content_type(),
+            _ => batch_format(row).content_type(format),
+        },
         scheme,
         signature_header,
         secret,

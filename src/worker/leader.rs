@@ -33,9 +33,11 @@ use crate::log::attempt::Log;
 use crate::log::retention::Rotation;
 use crate::pg::debug::debug;
 use crate::pg::identity::Extension;
-use crate::pg::{interrupt, settings};
+use crate::pg::{interrupt, memory, settings};
+use crate::queue::batch;
 use crate::queue::cursor::{self, Start};
 use delivery::client::Client;
+use domain::batch::MOST_BYTES;
 use domain::clock::{Clock, Reading};
 use transit::event::Origin;
 use transit::pacing::Pacing;
@@ -44,6 +46,9 @@ use transit::schedule::Schedule;
 /// The longest pause after an error where the worker is leaving, which it has some seconds for: longer, and others wait for
 /// its place for longer.
 const PAUSE_IN_LEAVING: Duration = Duration::from_secs(1);
+
+/// Bytes that are there before batches are put together: a body and its parts, of which the last is freed before the next is made.
+const ROOM_FOR_BATCHES: usize = 4 * MOST_BYTES;
 
 /// What the leader begins with.
 pub(super) struct Begun {
@@ -211,6 +216,7 @@ impl Leader {
                 self.pacing.polled(now, delay);
             }
         }
+        self.form()?;
         // After polling, so that what was found does not wait for the disk.
         self.advance();
         if self.flush_in(Instant::now()) == Some(Duration::ZERO) {
@@ -242,24 +248,43 @@ impl Leader {
         let mut outcomes = self.sender.collect(self.ledger.room());
         outcomes.extend(self.schedule.take_untried());
         let at = self.time.moment();
+        let mut settlements = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
-            let jitter = fastrand::f64() * 2.0 - 1.0;
-            if let Some((settlement, spills)) = self.schedule.judge(outcome, at, jitter) {
-                if !spills.is_empty() {
-                    let (webhook, events) = (settlement.attempt.webhook, spills.len());
-                    debug!(
-                        "webhook {webhook} takes nothing for a while: {events} events go to the backlog"
-                    );
-                }
-                self.notices.settle(&settlement, at.now);
-                self.ledger.settle(settlement, at.now);
-                self.ledger.spill(spills);
+            let (webhook, jitter) = (outcome.webhook, fastrand::f64() * 2.0 - 1.0);
+            let spills = self.schedule.judge(outcome, at, jitter, &mut settlements);
+            if !spills.is_empty() {
+                let events = spills.len();
+                debug!(
+                    "webhook {webhook} takes nothing for a while: {events} events go to the backlog"
+                );
             }
+            self.ledger.spill(spills);
+        }
+        for settlement in settlements {
+            self.notices.settle(&settlement, at.now);
+            self.ledger.settle(settlement, at.now);
         }
         let surplus = self.schedule.survey(at.now);
         self.ledger.spill(surplus);
         self.schedule.push_due(at.now);
         self.sender.send(&mut self.schedule, at);
+    }
+
+    /// Puts together what goes in one request, and sends it when that is on disk.
+    fn form(&mut self) -> Result<(), TxnError> {
+        let now = Instant::now();
+        if self.leaving.is_some() || self.schedule.forms_in(now) != Some(Duration::ZERO) {
+            return Ok(());
+        }
+        let (schedule, database) = (&mut self.schedule, &self.database);
+        txn::run(c"writes down what is sent together", self.extension, |session| {
+            memory::ensure(ROOM_FOR_BATCHES);
+            schedule.form(now, |known| batch::draw(session, database.id(), known));
+            batch::compose(session, schedule.unwritten());
+        })?;
+        self.schedule.release();
+        self.sender.send(&mut self.schedule, self.time.moment());
+        Ok(())
     }
 
     /// How long writing can wait; `None` where there is nothing to write.

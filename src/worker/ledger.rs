@@ -16,13 +16,14 @@ use crate::pg::identity::Extension;
 use crate::pg::settings::{self, LogLevel};
 use crate::pg::spi::Session;
 use crate::queue::consequences::{self, reaches_backlog};
-use crate::queue::{cursor, pending, ring};
+use crate::queue::{batch, cursor, pending, ring};
 use crate::registry;
 use delivery::client::Client;
 use domain::clock::Reading;
 use domain::key::DeliveryId;
 use domain::snapshot::{Snapshot, Xid8};
 use domain::verdict::Verdict;
+use transit::batches::Changes;
 use transit::event::{Settlement, Spill};
 use transit::schedule::Schedule;
 use transit::tally::Tallies;
@@ -60,6 +61,8 @@ pub(super) struct Ledger {
     spills: Vec<Spill>,
     /// Events of the ring whose ids other deliveries have.
     doubled: Vec<Spill>,
+    /// What has become of batches.
+    batches: Changes,
     /// Since when settlements or spills have waited.
     since: Option<Instant>,
     backlog: Backlog,
@@ -112,6 +115,7 @@ impl Ledger {
             settlements: Vec::new(),
             spills: Vec::new(),
             doubled: Vec::new(),
+            batches: Changes::default(),
             since: None,
             backlog,
             unlogged: Unlogged::default(),
@@ -249,6 +253,7 @@ impl Ledger {
         facts: Facts,
     ) -> Result<Written, TxnError> {
         let now = Instant::now();
+        self.batches.extend(schedule.take_changes());
         let (settlements, spills) = self.backlog.take_back(now);
         settlements.into_iter().for_each(|settlement| self.settle(settlement, now));
         self.spill(spills);
@@ -300,7 +305,13 @@ impl Ledger {
         let healths = schedule.take_health(now);
         let (settlements, spills) = (&self.settlements, &self.spills);
         let tallies = self.tallies.due(settlements, now);
-        let nothing_waits = settlements.is_empty() && spills.is_empty() && self.doubled.is_empty();
+        // What becomes of a batch and of its deliveries is written at once.
+        let nothing = Changes::default();
+        let batches = if self.backlog.holds_nothing() { &self.batches } else { &nothing };
+        let nothing_waits = settlements.is_empty()
+            && spills.is_empty()
+            && self.doubled.is_empty()
+            && batches.is_empty();
         if nothing_waits && healths.is_empty() && cursor.is_none() && tallies.is_empty() {
             return Ok(Some(Written::default()));
         }
@@ -324,6 +335,8 @@ impl Ledger {
             let attempts = settlements.iter().map(|settlement| &settlement.attempt);
             self.log.write(session, self.slot, level, attempts);
             ring::note_unlogged(session, &unlogged);
+            batch::decompose(session, &batches.ended);
+            batch::compose(session, batches.made.iter());
             let mut moved = pending::suspend(session, &suspensions, clock);
             let mut doubled = self.doubled.clone();
             if moved < suspensions.len() {
@@ -396,6 +409,9 @@ impl Ledger {
         // The cursor may follow, though nothing else comes.
         self.progressed |=
             !self.settlements.is_empty() || !self.spills.is_empty() || !self.doubled.is_empty();
+        if self.backlog.holds_nothing() {
+            self.batches = Changes::default();
+        }
         let mut windows = Vec::new();
         for settlement in self.settlements.drain(..) {
             schedule.settled(&settlement);
@@ -403,6 +419,9 @@ impl Ledger {
                 self.unlogged.note(&settlement, &self.cursor);
             }
             windows.extend(settlement.window());
+        }
+        if !self.spills.is_empty() {
+            schedule.spilled();
         }
         windows.extend(self.spills.drain(..).chain(self.doubled.drain(..)).map(|it| it.window));
         self.since = None;

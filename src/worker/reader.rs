@@ -180,7 +180,7 @@ impl Reader {
         }
         let now = Instant::now();
         let withdrawn: Vec<_> =
-            cancelled.iter().filter_map(|(id, xid)| schedule.withdraw(*id, *xid, now)).collect();
+            cancelled.iter().flat_map(|(id, xid)| schedule.withdraw(*id, *xid, now)).collect();
         // Before anything that can fail: nothing else knows of them now.
         ledger.spill(withdrawn);
         self.cancelled = Cancelled::Perhaps;

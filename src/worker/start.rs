@@ -18,7 +18,7 @@ use crate::pg::identity::Extension;
 use crate::pg::spi::Session;
 use crate::pg::{compat, guc, interrupt, memory, server};
 use crate::queue::cursor::{self, Start};
-use crate::queue::{installation, pending, ring};
+use crate::queue::{batch, installation, pending, ring};
 use domain::clock::{Clock, Reading};
 use domain::time::Timestamp;
 use domain::timeline::Absence;
@@ -160,6 +160,7 @@ fn look(session: &Session, entry: &Entry) -> Option<Begun> {
     let reading = start.left.resumed(Timestamp::from(SystemTime::now()));
     let cautious = quarantine::judge(session, &start, reading.time());
     resume(session, &mut start, reading, entry.needed_from());
+    batch::recover(session, reading.time());
     let clock = Clock::new(reading, now);
     let (slot, log) = (ring::current_slot(session)?, Log::open(session));
     let backlog = Backlog::new(pending::table(session));

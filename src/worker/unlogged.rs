@@ -5,10 +5,11 @@
 //! them, and logged after all where the end comes first.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::pg::settings::LogLevel;
-use domain::key::{DeliveryId, WebhookId};
+use domain::key::{BatchId, DeliveryId, WebhookId};
 use domain::snapshot::{Snapshot, Xid8};
 use domain::time::Timestamp;
 use domain::verdict::{Answer, Verdict};
@@ -43,6 +44,7 @@ struct Delivered {
     number: u32,
     status: u16,
     slot: i16,
+    batch: Option<BatchId>,
 }
 
 impl Unlogged {
@@ -54,7 +56,7 @@ impl Unlogged {
     /// It has not been logged. Before the cursor is what `settled` sees.
     pub(super) fn note(&mut self, settlement: &Settlement, settled: &Snapshot) {
         let attempt = &settlement.attempt;
-        let (Some(slot), Ok(answer)) = (attempt.event_slot, &attempt.result) else {
+        let (Some(slot), Ok(answer)) = (attempt.event_slot, attempt.result.as_ref()) else {
             return;
         };
         if !settlement.is_delivered() || settled.sees(attempt.xid) {
@@ -79,6 +81,7 @@ impl Unlogged {
             number: attempt.number,
             status: answer.status,
             slot,
+            batch: attempt.batch,
         });
     }
 
@@ -153,7 +156,8 @@ impl Delivered {
             number: self.number,
             started: self.started,
             took: self.took,
-            result: Ok(answer),
+            result: Arc::new(Ok(answer)),
+            batch: self.batch,
             verdict: Verdict::Delivered,
         }
     }

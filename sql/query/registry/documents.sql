@@ -25,7 +25,11 @@ SELECT
         'max_backlog_bytes', w.max_backlog_bytes,
         'max_backlog_age', w.max_backlog_age,
         'dead_letter_retention', w.dead_letter_retention,
-        'disable_after', w.disable_after
+        'disable_after', w.disable_after,
+        'batch_size', w.batch_size,
+        'batch_bytes', w.batch_bytes,
+        'batch_wait', w.batch_wait,
+        'batch_format', w.batch_format
     ) AS settings,
     coalesce(t.tables, '{}') AS tables,
     t.unsound,

@@ -20,6 +20,10 @@ UPDATE webhook.webhook SET
     max_backlog_age = nullif(coalesce($19, max_backlog_age), interval '0'),
     dead_letter_retention = nullif(coalesce($20, dead_letter_retention), interval '0'),
     disable_after = nullif(coalesce($21, disable_after), interval '0'),
+    batch_size = coalesce($22, batch_size),
+    batch_bytes = coalesce($23, batch_bytes),
+    batch_wait = nullif(coalesce($24, batch_wait), interval '0'),
+    batch_format = coalesce($25, batch_format),
     updated_at = now()
 WHERE id = $1
 RETURNING enabled

@@ -26,5 +26,9 @@ SELECT jsonb_build_object(
     'max_backlog_bytes', nullif($18, 0),
     'max_backlog_age', nullif($19, interval '0'),
     'dead_letter_retention', nullif($20, interval '0'),
-    'disable_after', nullif($21, interval '0')
+    'disable_after', nullif($21, interval '0'),
+    'batch_size', $22,
+    'batch_bytes', $23,
+    'batch_wait', nullif($24, interval '0'),
+    'batch_format', $25
 ) AS settings

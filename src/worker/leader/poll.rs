@@ -1,5 +1,6 @@
 //! Polling for what is to be sent: one short transaction that reads.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
@@ -9,12 +10,12 @@ use crate::host::txn::{self, TxnError};
 use crate::pg::debug::debug;
 use crate::pg::snapshot;
 use crate::pg::spi::Session;
-use crate::queue::{pending, ring};
+use crate::queue::{batch, pending, ring};
 use crate::registry::{endpoint, health, owner};
 use crate::worker::definitions;
 use crate::worker::reader::Page;
 use domain::failure::{ErrorClass, Failure};
-use domain::key::WebhookId;
+use domain::key::{BatchId, WebhookId};
 use domain::time::Timestamp;
 use domain::verdict::Verdict;
 use transit::event::{Attempt, Origin, Settlement, Spill};
@@ -64,7 +65,7 @@ impl Leader {
         let kept = self.schedule.candidates().filter(|(it, ..)| self.jobs.keeps(*it));
         let kept: Vec<_> = kept.map(|(it, xid, _)| (it.id, xid)).collect();
         let now = Instant::now();
-        let withdrawn = kept.iter().filter_map(|(id, xid)| self.schedule.withdraw(*id, *xid, now));
+        let withdrawn = kept.iter().flat_map(|(id, xid)| self.schedule.withdraw(*id, *xid, now));
         self.ledger.spill(withdrawn.collect::<Vec<_>>());
     }
 
@@ -110,11 +111,17 @@ impl Leader {
         let (timeline, id) = (self.time.timeline(), self.database.id());
         let mut found = pending::claim(session, timeline, &mut claims, clock, id);
         self.jobs.keep(found.iter_mut().flatten().map(|(_, event)| event));
+        let sent = self.schedule.wanted_batches(found.iter().flatten().map(|(_, event)| event));
+        let mut whole = batch::whole(session, timeline, sent, id);
+        self.jobs.keep(whole.values_mut().flatten());
+        // Without one of them it is another batch.
+        whole.retain(|_, events| events.iter().all(|event| event.body.is_some()));
+        let draw = |known: Option<BatchId>| batch::draw(session, id, known);
         let rows: usize = found.iter().map(Vec::len).sum();
         debug!("{rows} due events of {} webhooks, from the backlog", claims.len());
         let mut exhausted = Vec::new();
         for (claim, found) in claims.iter().zip(found) {
-            if self.schedule.claimed(claim, found, now) {
+            if self.schedule.claimed(claim, found, &mut whole, draw, now) {
                 exhausted.push(claim.webhook);
             }
         }
@@ -206,7 +213,8 @@ impl Leader {
             number: 0,
             started: Timestamp::from(at.wall),
             took: Duration::ZERO,
-            result: Err(Failure::new(ErrorClass::Internal, reason)),
+            result: Arc::new(Err(Failure::new(ErrorClass::Internal, reason))),
+            batch: None,
             verdict: Verdict::Dead,
         };
         let settlement = Settlement {
@@ -214,7 +222,9 @@ impl Leader {
             origin: Origin::Ring { slot: event.slot, window: event.window },
             since: Timestamp::from(at.wall),
             first_attempt_at: at.clock,
+            attempts: 0,
             next_at: Some(Timestamp::INFINITY),
+            batch: None,
             pause: None,
             turn: None,
         };

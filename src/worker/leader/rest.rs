@@ -97,7 +97,8 @@ impl Leader {
         let upkeep = self.upkeep.due_in(now, self.ledger.backlog());
         let notices = self.notices.due_in(now);
         let jobs = self.jobs.due_in(now, self.ledger.backlog());
-        let times = [unasked, self.flush_in(now), claims, push, room, upkeep, notices, jobs];
+        let forms = self.schedule.forms_in(now).filter(|_| self.leaving.is_none());
+        let times = [unasked, self.flush_in(now), claims, push, room, upkeep, notices, jobs, forms];
         times.into_iter().flatten().min().unwrap_or(interval)
     }
 
