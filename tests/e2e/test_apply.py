@@ -49,6 +49,7 @@ def full(role):
         "max_retries": 3, "timeout_seconds": 10, "retry_backoff_seconds": 2, "retry_for": "1 day", "max_concurrency": 3,
         "rate_limit": 7, "on_transform_error": "fail", "emitters": [role], "max_backlog": 5, "max_backlog_bytes": 6,
         "max_backlog_age": "7 days", "dead_letter_retention": "08:00:00", "disable_after": "09:00:00",
+        "batch_size": 7, "batch_bytes": 5000, "batch_wait": "00:00:02", "batch_format": "ndjson",
     }
 
 

@@ -15,7 +15,8 @@ OTHER = "http://127.0.0.1:9/other"
 SETTINGS = """
     SELECT url, description, enabled, tables, event_types, emitters, format, signature, signature_header, transform,
            on_transform_error, headers, max_retries, timeout_seconds, retry_backoff_seconds, retry_for, max_concurrency,
-           rate_limit, max_backlog, max_backlog_bytes, max_backlog_age, dead_letter_retention, disable_after, owner
+           rate_limit, max_backlog, max_backlog_bytes, max_backlog_age, dead_letter_retention, disable_after,
+           batch_size, batch_bytes, batch_wait, batch_format, owner
     FROM webhook.webhooks WHERE name = %s
 """
 
@@ -25,7 +26,8 @@ EVERYTHING = """
     format => 'truss', signature => 'sha256', signature_header => 'x-signed', max_retries => 3, timeout_seconds => 10,
     retry_backoff_seconds => 2, retry_for => '1 day', max_concurrency => 3, rate_limit => 7, on_transform_error => 'fail',
     emitters => ARRAY[current_user]::regrole[], max_backlog => 5, max_backlog_bytes => 6, max_backlog_age => '7 days',
-    dead_letter_retention => '8 days', disable_after => '9 days'
+    dead_letter_retention => '8 days', disable_after => '9 days',
+    batch_size => 7, batch_bytes => 5000, batch_wait => '2 seconds', batch_format => 'ndjson'
 """
 
 

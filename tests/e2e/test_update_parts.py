@@ -67,7 +67,8 @@ def test_what_is_reset_is_as_in_a_new_webhook(ann):
     make(ann, f"'things', {EVERYTHING}")
     update(ann, "reset => '{events,columns,condition,payload_columns,transform,headers,description,enabled,format,signature,"
                 "signature_header,max_retries,timeout_seconds,retry_backoff_seconds,retry_for,max_concurrency,rate_limit,"
-                "on_transform_error,emitters,max_backlog,max_backlog_bytes,max_backlog_age,dead_letter_retention,disable_after}'")
+                "on_transform_error,emitters,max_backlog,max_backlog_bytes,max_backlog_age,dead_letter_retention,disable_after,"
+                "batch_size,batch_bytes,batch_wait,batch_format}'")
     ann.run(f"SELECT webhook_create('fresh', '{URL}', 'things')")
     assert ann.rows(SETTINGS, "hook") == ann.rows(SETTINGS, "fresh")
 

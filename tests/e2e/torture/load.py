@@ -12,13 +12,31 @@ import psycopg
 from harness.receiver import Hangup, reply
 
 #: Each database has a webhook of each kind.
-KINDS = ("fast", "slow", "flaky")
+KINDS = ("fast", "slow", "flaky", "batched")
+
+#: Events in a request of the last one, at most.
+BATCH = 8
 
 #: Bodies larger than this are kept as what tells them apart.
 LARGE = 10_000
 
 #: Seconds that an attempt may take. What makes a worker stand still for less makes no attempt fail.
 TIMEOUT = 6
+
+
+class Event:
+    """One of a batch, as if it had come by itself."""
+
+    def __init__(self, request, event):
+        self._request = request
+        self.id = event.pop("webhook-id")
+        self.record = event["record"]["id"]
+        self.digest = hashlib.sha256(json.dumps(event).encode()).digest()
+        #: The signature is not of it.
+        self.body = None
+
+    def __getattr__(self, name):
+        return getattr(self._request, name)
 
 
 def answers(seed):
@@ -28,14 +46,18 @@ def answers(seed):
 
     async def behave(connection):
         request = connection.request
-        request.record = json.loads(request.body)["record"]["id"]
+        kind = request.path.split("?")[0].rsplit("/")[-1]
         request.digest = hashlib.sha256(request.body).digest()
+        if kind == "batched":
+            request.events = [Event(request, event) for event in json.loads(request.body)]
+        else:
+            request.record = json.loads(request.body)["record"]["id"]
+            request.events = [request]
         if len(request.body) > LARGE:
             request.body = None
-        kind = request.path.split("?")[0].rsplit("/")[-1]
         if kind == "slow":
             await asyncio.sleep(dice.uniform(0.02, 0.3))
-        if kind == "flaky":
+        if kind in ("flaky", "batched"):
             choice = dice.random()
             if choice < 0.002:
                 await connection.until_closed()

@@ -19,7 +19,7 @@ from harness import Receiver, wait_until
 from harness.cluster import Cluster, Database
 
 from .faults import CRASH, FAULTS, Victim, drawn, fast_stop
-from .load import KINDS, TIMEOUT, Managers, Writers, answers
+from .load import BATCH, KINDS, TIMEOUT, Managers, Writers, answers
 
 #: What a run takes that nobody has said more about.
 SECONDS = 20
@@ -33,7 +33,7 @@ DATABASES = ("one", "two")
 #: to do.
 STOP = 3 + 2
 
-#: Of what was answered before a crash so much may be repeated, in each database: what was under way, at most the setting
+#: Of what was answered before a crash so many requests may be repeated, in each database: what was under way, at most the setting
 #: max_concurrency, and outcomes that nobody had written down (see src/delivery/pool.rs and src/worker/ledger.rs).
 REPEATS = 100 + 512 + 512
 
@@ -60,7 +60,7 @@ class Round:
             secrets = {}
             for kind in KINDS:
                 made = db.create(kind, self.receiver.url(f"/{name}/{kind}"), table_name="items", max_concurrency=10,
-                                 retry_backoff_seconds=1, timeout_seconds=TIMEOUT)
+                                 retry_backoff_seconds=1, timeout_seconds=TIMEOUT, batch_size=BATCH if kind == "batched" else 1)
                 secrets[kind] = [made["secret"]]
             db.close()
             self.writers[name] = Writers(lambda: self.victim.server, name, f"{seed}/{name}")
@@ -116,9 +116,14 @@ class Round:
     def judge(self):
         """Compare what arrived with what there is. Returns the numbers."""
         arrived = collections.defaultdict(list)
+        bodies = collections.defaultdict(set)
         for request in self.receiver.got():
             name, kind = request.path.split("?")[0].strip("/").split("/")
-            arrived[name, kind, request.id].append(request)
+            bodies[name, kind, request.id].add(request.digest)
+            for event in request.events:
+                arrived[name, kind, event.id].append(event)
+        several = [key for key, digests in bodies.items() if len(digests) > 1]
+        assert not several, f"several bodies of {several[:3]}"
         numbers = collections.Counter()
         costs = collections.Counter()
         for name, db in self.databases.items():
@@ -142,9 +147,9 @@ class Round:
             if not (self.victim.promotions and {request.record for request in requests} <= self.writers[name].loose)
         }
         assert not phantom, f"{len(phantom)} of nothing, for example {sorted(phantom)[:3]}"
-        for number, cost in costs.items():
+        for (number, size), cost in costs.items():
             fault = self.faults[number][0].__name__
-            assert cost <= len(DATABASES) * REPEATS, f"{cost} repeated by {fault}"
+            assert cost <= len(DATABASES) * REPEATS * size, f"{cost} repeated by {fault}"
         numbers["repeated"] = costs.total()
         return numbers
 
@@ -181,7 +186,8 @@ class Round:
                   if taken and ended >= taken[0].time - 1 and began <= taken[-1].time]
         sent = max(statuses.count("delivered"), 1)
         assert len(last) <= sent, f"{where}: taken at {times} without a crash, of {faults}"
-        costs.update(blamed[:len(taken) - sent])
+        size = BATCH if kind == "batched" else 1
+        costs.update((crash, size) for crash in blamed[:len(taken) - sent])
 
     def crash_between(self, before, after):
         """The number of the first crash that may have made that which was taken before be taken again."""
