@@ -9,7 +9,7 @@ import time
 from harness.memory import private_memory
 from harness.receiver import Receiver
 from harness.waiting import wait_until
-from machine import cpu, cpu_of_ended, memory
+from machine import cpu, cpu_of_all, cpu_of_ended, memory
 from stage import INSERT, ROWS, TABLE, Stage, pause
 
 
@@ -31,7 +31,7 @@ class Row:
         return self.value >= self.target if self.sense == "least" else self.value <= self.target
 
 
-def drained(stage, nginx, events, fill):
+def drained(stage, nginx, events, fill, batch=1):
     """What waits once `fill` is done, as fast as it goes, all logged: events per second, CPU of each and bytes of WAL."""
     stage.sending(False)
     fill()
@@ -40,13 +40,15 @@ def drained(stage, nginx, events, fill):
     sent = nginx.requests()
     wal = stage.wal()
     stage.sending(True)
-    wait_until(lambda: nginx.requests() - sent >= events, "all to arrive", 300, interval=0.05)
+    wait_until(lambda: nginx.requests() - sent >= events // batch, "all to arrive", 300, interval=0.05)
     logged = lambda: stage.db.value("SELECT count(*) FROM webhook.attempt")
     wait_until(lambda: logged() >= events, lambda: f"{events} in the log; there are {logged()}", interval=0.25)
     used = {"leader": cpu(stage.pid) - before["leader"], "receiver": cpu(*nginx.pids()) - before["receiver"]}
     seconds = float(stage.db.value("SELECT extract(epoch FROM max(started_at) - min(started_at)) FROM webhook.attempt"))
     written = stage.wal() - wal
-    assert logged() == events == nginx.requests() - sent, f"{logged()} logged, {nginx.requests() - sent} received"
+    requests = nginx.requests() - sent
+    assert logged() == events and requests >= events // batch, f"{logged()} logged, {requests} received"
+    assert batch > 1 or requests == events, f"{requests} requests"
     stage.drop()
     return events / seconds, {name: used[name] / events * 1e6 for name in used}, written / events
 
@@ -55,6 +57,7 @@ def drain(server, nginx, quick):
     """Waiting events of one webhook."""
     events = 50_000 if quick else 200_000
     wrk = nginx.wrk(2 if quick else 6)
+    least = nginx.cost(2)[0]
     stage = Stage(server, "drain", nginx.url())
     rate, each, written = drained(stage, nginx, events, lambda: stage.fill(1, events))
     secure = Stage(server, "secure", nginx.tls_url())
@@ -64,8 +67,25 @@ def drain(server, nginx, quick):
         Row("drain: against wrk -t1 -c64", rate / wrk, "x", 0.3, beside=f"wrk {wrk:.0f}/s"),
         Row("drain: over TLS, against plain", over_tls / rate, "x", 0.8, beside=f"{over_tls:.0f}/s"),
         Row("CPU of the leader and its threads, per delivery", each["leader"], "us", 16, "most"),
+        Row("CPU of the leader and its threads, against wrk, which reads, signs and logs nothing", each["leader"] / least, "x",
+            beside=f"wrk {least:.2f} us"),
         Row("CPU of the receiver, per delivery", each["receiver"], "us"),
         Row("WAL of the log, per delivery", written, "bytes"),
+    ]
+
+
+def batches(server, nginx, quick):
+    """As many events in requests of a hundred, against requests of their own."""
+    events = 100_000 if quick else 400_000
+    single = Stage(server, "single", nginx.url())
+    one = drained(single, nginx, events // 2, lambda: single.fill(1, events // 2))[0]
+    stage = Stage(server, "batches", nginx.url(), batch_size=100)
+    rate, each, written = drained(stage, nginx, events, lambda: stage.fill(1, events), batch=100)
+    return [
+        Row("batches of 100: deliveries per second", rate, "/s", 150_000, beside=f"{events} events"),
+        Row("batches of 100: against single requests", rate / one, "x", 3, beside=f"single {one:.0f}/s"),
+        Row("batches of 100: CPU of the leader and its threads, per delivery", each["leader"], "us"),
+        Row("batches of 100: WAL of the log, per delivery", written, "bytes"),
     ]
 
 
@@ -105,7 +125,13 @@ def live(server, nginx, quick):
     # Afterwards: backends that have just ended may not be counted yet, and would be with what follows.
     stage.db.run("SELECT webhook_update('healthy', enabled => false)")
     stage.db.run("CHECKPOINT")
+    alone, busy = cpu_of_ended(stage.server.postmaster_pid()), cpu_of_all()
     unwatched = stage.pgbench(INSERT, seconds)
+    alone, busy = cpu_of_ended(stage.server.postmaster_pid()) - alone, cpu_of_all() - busy
+    transaction = busy / (unwatched * seconds) * 1e6
+    capture = used["the backends"] / events * 1e6 - alone / (unwatched * seconds) * 1e6
+    request = sum(nginx.cost(2))
+    bound = transaction / (transaction + capture + request)
     beside = f"pgbench {tps:.0f}/s, {unwatched:.0f}/s without the webhook"
     half = stage.now()
     stage.db.run("SELECT webhook_update('healthy', enabled => true)")
@@ -116,6 +142,8 @@ def live(server, nginx, quick):
     return [
         *speed("live", rate, beside, delays),
         Row("live: against pgbench without the webhook", rate / unwatched, "x", 0.7),
+        Row("live: the same at most, if nothing was read, signed and logged", bound, "x",
+            beside=f"a transaction takes {transaction:.1f} us of the processors, capture {capture:.1f}, a request of wrk {request:.1f}"),
         Row("live: p50 at half of that load", p50, "ms", 10, "most", f"p99 {p99:.1f} ms"),
         *(Row(f"live: CPU of {name}, per event", seconds / events * 1e6, "us") for name, seconds in used.items()),
     ]
@@ -225,11 +253,11 @@ def capture(server, nginx, quick):
     ]
 
 
-def oltp(server, nginx, quick):
+def oltp(server, nginx, quick, batch=1):
     """Transactions per second of 8 clients with the webhook on, against off."""
     # At first a leader does not know yet how much is written; for a second it sends in small batches.
     seconds, rounds = (4, 2) if quick else (8, 5)
-    stage = Stage(server, "oltp", nginx.url())
+    stage = Stage(server, "oltp", nginx.url(), batch_size=batch)
     stage.pgbench_tables(scale=10)
     stage.db.run("SELECT webhook_watch('healthy', 'pgbench_accounts', '{UPDATE}')")
 
@@ -247,17 +275,24 @@ def oltp(server, nginx, quick):
         return tps
 
     accounts = alternately(None, seconds)
-    inserts = None if quick else alternately(INSERT, seconds // 2)
+    inserts = None if quick or batch > 1 else alternately(INSERT, seconds // 2)
     stage.drop()
 
     def ratio(name, tps, target):
         on, off = statistics.median(tps[True]), statistics.median(tps[False])
         return Row(name, on / off, "x", target, beside=f"{on:.0f} and {off:.0f} TPS")
 
+    if batch > 1:
+        return [ratio(f"OLTP: TPC-B with each account's update sent in batches of {batch}, on against off", accounts, 0.92)]
     rows = [ratio("OLTP: TPC-B with each account's update sent, on against off", accounts, 0.85)]
     if not quick:
         rows.append(ratio("OLTP: single-row inserts, each sent, on against off", inserts, None))
     return rows
+
+
+def oltp_in_batches(server, nginx, quick):
+    """The same, a hundred events in a request."""
+    return oltp(server, nginx, quick, batch=100)
 
 
 def latency(server, nginx, quick):
@@ -320,4 +355,4 @@ def idle(server, nginx, quick):
     ]
 
 
-ALL = [drain, many_endpoints, large_bodies, live, live_without_disk, recovery, capture, oltp, latency, backlog, idle]
+ALL = [drain, batches, many_endpoints, large_bodies, live, live_without_disk, recovery, capture, oltp, oltp_in_batches, latency, backlog, idle]

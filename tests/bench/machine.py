@@ -5,6 +5,7 @@ import ipaddress
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -84,6 +85,14 @@ class Nginx:
         )
         return float(re.search(r"Requests/sec:\s*([\d.]+)", done.stdout)[1])
 
+    def cost(self, seconds, bytes=350):
+        """Microseconds of processor time of a request of `wrk`: its own, and the receiver's. Nobody sends with less."""
+        children = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+        before, sent = (children(), cpu(*self.pids())), self.requests()
+        self.wrk(seconds, bytes)
+        used, requests = (children() - before[0], cpu(*self.pids()) - before[1]), self.requests() - sent
+        return tuple(each / requests * 1e6 for each in used)
+
     @contextlib.contextmanager
     def stopped(self):
         """It neither reads nor answers; the kernel goes on taking connections for it."""
@@ -114,6 +123,13 @@ def cpu_of_ended(parent):
     """Seconds of processor time that the ended children of a process have used."""
     fields = pathlib.Path(f"/proc/{parent}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[13]) + int(fields[14])) / TICK
+
+
+def cpu_of_all():
+    """Seconds of processor time that have been used on this machine."""
+    fields = list(map(int, pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]))
+    # Not those in which there was nothing to do, or a disk was waited for.
+    return (sum(fields) - fields[3] - fields[4]) / TICK
 
 
 def memory(pid, what="VmRSS"):
