@@ -52,7 +52,7 @@ COMMENT ON COLUMN webhook.deliveries.table_name IS 'the table, as it was called'
 COMMENT ON COLUMN webhook.deliveries.payload IS 'the body, byte for byte; null where it has been erased';
 COMMENT ON COLUMN webhook.deliveries.payload_json IS 'the body as json';
 COMMENT ON COLUMN webhook.deliveries.status IS 'pending, retrying, delivered, dead or cancelled';
-COMMENT ON COLUMN webhook.deliveries.attempts IS 'requests so far; 0 as well where what was delivered is not in the log';
+COMMENT ON COLUMN webhook.deliveries.attempts IS 'requests so far, without those of batches that were divided; 0 as well where what was delivered is not in the log';
 COMMENT ON COLUMN webhook.deliveries.status_code IS 'HTTP status of the last answer, 0 where there was none; null before the first attempt';
 COMMENT ON COLUMN webhook.deliveries.response_body IS 'the first 4 KiB of that answer';
 COMMENT ON COLUMN webhook.deliveries.latency_ms IS 'how long the last attempt took, in milliseconds';
@@ -72,7 +72,7 @@ COMMENT ON COLUMN webhook.dead_letters.table_name IS 'the table, as it was calle
 COMMENT ON COLUMN webhook.dead_letters.payload IS 'the body, byte for byte';
 COMMENT ON COLUMN webhook.dead_letters.payload_json IS 'the body as json';
 COMMENT ON COLUMN webhook.dead_letters.status IS 'dead';
-COMMENT ON COLUMN webhook.dead_letters.attempts IS 'requests so far; 0 as well where what was delivered is not in the log';
+COMMENT ON COLUMN webhook.dead_letters.attempts IS 'requests so far, without those of batches that were divided; 0 as well where what was delivered is not in the log';
 COMMENT ON COLUMN webhook.dead_letters.status_code IS 'HTTP status of the last answer, 0 where there was none; null before the first attempt';
 COMMENT ON COLUMN webhook.dead_letters.response_body IS 'the first 4 KiB of that answer';
 COMMENT ON COLUMN webhook.dead_letters.latency_ms IS 'how long the last attempt took, in milliseconds';
@@ -112,7 +112,7 @@ COMMENT ON COLUMN webhook.stats.stats_reset IS 'when webhook_stats_reset was las
 COMMENT ON COLUMN webhook.metrics.webhook IS 'name of the webhook';
 COMMENT ON COLUMN webhook.metrics.webhook_id IS 'its id in webhook.webhooks';
 COMMENT ON COLUMN webhook.metrics.stats_reset IS 'since when it is counted: when webhook_stats_reset was last called, or the webhook made or armed';
-COMMENT ON COLUMN webhook.metrics.attempts IS 'requests, without those of webhook_test';
+COMMENT ON COLUMN webhook.metrics.attempts IS 'requests, without those of webhook_test; one that carries a batch counts once for each event';
 COMMENT ON COLUMN webhook.metrics.answered IS 'those of them that were answered, whatever it was';
 COMMENT ON COLUMN webhook.metrics.delivered IS 'deliveries that were made';
 COMMENT ON COLUMN webhook.metrics.dead IS 'deliveries that became dead letters because they failed, or their transform did; those that a bound has made such are shed';

@@ -88,11 +88,14 @@ ALTER TABLE webhook.pending ALTER COLUMN payload SET STORAGE MAIN;
 COMMENT ON TABLE webhook.pending IS 'private: events that wait for a retry or for their endpoint, and dead letters';
 
 -- What is sent in one request, written down before it is: a request that is repeated, be it after a crash, is the same one. Its row
--- goes when it is answered for the last time, or one of its deliveries is not sent any more; the others are sent in a new one.
+-- goes when it is over for all of its deliveries, or found not to be what it was, because one of them is not sent any more for
+-- instance; the others are sent in a new one.
 CREATE TABLE webhook.batch (
     -- by which the receiver knows it, as webhook-id
     id         bigint PRIMARY KEY,
     webhook    integer NOT NULL,
+    -- how it is put together: it is sent again only as it was
+    shape      text NOT NULL,
     deliveries bigint[] NOT NULL,
     -- of their events
     xids       xid8[] NOT NULL

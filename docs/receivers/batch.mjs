@@ -41,11 +41,12 @@ class Refused extends Error {} // an event that will never be taken, however oft
 const seen = new Set(); // better a table, written in the transaction of what you do with the event
 
 async function handle(event) {
-  if ("body" in event) throw new Refused("its body is no object");
+  const id = event["webhook-id"] ?? event.id; // CloudEvents have their own
   // The same event can come again, in this batch or in another one.
-  if (seen.has(event["webhook-id"])) return;
-  console.log(event["webhook-id"], event);
-  seen.add(event["webhook-id"]);
+  if (seen.has(id)) return;
+  if ("body" in event && Object.keys(event).length === 2) throw new Refused("its body is no object");
+  console.log(id, event);
+  seen.add(id);
 }
 
 function parse(body, mediaType) {

@@ -41,9 +41,9 @@ class Refused(Exception):
 
 def handle(database, event):
     # What you do with an event; what it writes to the same database is there with its id, or not at all.
-    if "body" in event:
+    if set(event) == {"webhook-id", "body"}:
         raise Refused("its body is no object")
-    print(event["webhook-id"], event, flush=True)
+    print(event.get("webhook-id") or event["id"], event, flush=True)
 
 
 def take(events):
@@ -51,7 +51,8 @@ def take(events):
         database.execute("CREATE TABLE IF NOT EXISTS seen (id text PRIMARY KEY, at timestamp DEFAULT current_timestamp)")
         for event in events:
             # The same event can come again, in this batch or in another one.
-            if database.execute("INSERT OR IGNORE INTO seen (id) VALUES (?)", [event["webhook-id"]]).rowcount:
+            event_id = event.get("webhook-id") or event["id"]  # CloudEvents have their own
+            if database.execute("INSERT OR IGNORE INTO seen (id) VALUES (?)", [event_id]).rowcount:
                 handle(database, event)
 
 

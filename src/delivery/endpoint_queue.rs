@@ -228,14 +228,14 @@ impl Queue for EndpointQueue {
         self.lock().queue.front().map_or(Duration::ZERO, |(since, _)| since.elapsed())
     }
 
-    fn takes_within(&self, time: Duration) -> usize {
+    fn takes_within(&self, time: Duration, size: usize) -> usize {
         let state = self.lock();
         let Some(attempt) = state.attempt() else {
             return 0;
         };
         let each = time.div_duration_f64(attempt.max(Duration::from_micros(1)));
         let allowed = state.rate.as_ref().map_or(f64::INFINITY, |rate| rate.within(time));
-        (each * state.limit as f64).min(allowed) as usize
+        (each * (state.limit * size) as f64).min(allowed) as usize
     }
 
     fn due_in(&self, now: Instant) -> Option<Duration> {

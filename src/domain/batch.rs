@@ -50,6 +50,16 @@ impl BatchFormat {
 }
 
 impl Batching {
+    /// What a body of these rules is: of two that are the same in this, the same events make the same bytes.
+    pub fn shape(&self) -> &'static str {
+        match (self.format, self.named) {
+            (BatchFormat::Array, false) => "array",
+            (BatchFormat::Array, true) => "array of named",
+            (BatchFormat::Ndjson, false) => "lines",
+            (BatchFormat::Ndjson, true) => "lines of named",
+        }
+    }
+
     /// The body of a batch: of each event its id and its body, which is a JSON text. A format that has no id of the event gets one, as
     /// the member that is called like the header of a single request.
     pub fn body<'a>(&self, events: impl Iterator<Item = (&'a str, &'a str)> + Clone) -> String {

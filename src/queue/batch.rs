@@ -9,12 +9,15 @@ use std::collections::HashMap;
 use super::pending;
 use crate::host::ids;
 use crate::pg::spi::{Session, arg, sql};
+use domain::batch::MOST_BYTES;
 use domain::key::{BatchId, DeliveryId, WebhookId};
 use domain::snapshot::Xid8;
 use domain::time::Timestamp;
 use domain::timeline::Timeline;
-use transit::batches::{Composition, Drawn};
-use transit::event::Event;
+use transit::batches::{Composition, Drawn, Whole};
+
+/// Bytes of memory that are there before batches are put together: a body and its parts, which are freed before the next one is made.
+pub const ROOM: usize = 4 * MOST_BYTES;
 
 /// The ids of the next batch, or of a known one that is sent again.
 pub fn draw(_: &Session, installation: &str, known: Option<BatchId>) -> Drawn {
@@ -36,9 +39,10 @@ pub fn compose<'a>(session: &Session, made: impl Iterator<Item = &'a Composition
     }
     let webhooks: Vec<WebhookId> = made.clone().map(|it| it.webhook).collect();
     let counts: Vec<i32> = made.clone().map(|it| it.deliveries.len() as i32).collect();
+    let shapes: Vec<&str> = made.clone().map(|it| it.shape).collect();
     let (deliveries, xids): (Vec<DeliveryId>, Vec<Xid8>) =
         made.flat_map(|it| it.deliveries.iter().copied()).unzip();
-    let args = [arg(ids), arg(webhooks), arg(deliveries), arg(xids), arg(counts)];
+    let args = [arg(ids), arg(webhooks), arg(deliveries), arg(xids), arg(counts), arg(shapes)];
     session.run(sql!("queue/compose"), &args);
 }
 
@@ -55,15 +59,16 @@ pub fn whole(
     timeline: &Timeline,
     batches: Vec<BatchId>,
     installation: &str,
-) -> HashMap<BatchId, Vec<Event>> {
-    let mut whole: HashMap<BatchId, Vec<Event>> = HashMap::new();
+) -> HashMap<BatchId, Whole> {
+    let mut whole: HashMap<BatchId, Whole> = HashMap::new();
     if batches.is_empty() {
         return whole;
     }
     let rows = session.read(sql!("queue/whole"), &[arg(batches)]);
     for row in rows.iter() {
         let event = pending::event(row, timeline, row.value("next_at"), installation);
-        whole.entry(row.value("batch")).or_default().push(event);
+        let begin = || Whole { shape: row.value("shape"), events: Vec::new() };
+        whole.entry(row.value("batch")).or_insert_with(begin).events.push(event);
     }
     whole
 }

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::event::Event;
 use super::sending::Parcel;
 use domain::batch::Batching;
 use domain::key::{BatchId, DeliveryId, WebhookId};
@@ -18,8 +19,19 @@ pub struct Composition {
     pub batch: BatchId,
     /// Whose.
     pub webhook: WebhookId,
+    /// How it is put together: [`Batching::shape`].
+    pub shape: &'static str,
     /// Its deliveries, with the transactions of their events.
     pub deliveries: Vec<(DeliveryId, Xid8)>,
+}
+
+/// A batch that has been sent before, of which all deliveries wait.
+#[derive(Debug)]
+pub struct Whole {
+    /// As it was put together.
+    pub shape: String,
+    /// Its events, in the order of their ids.
+    pub events: Vec<Event>,
 }
 
 /// Ids of a batch, which are drawn before they are needed: who judges an outcome cannot draw.

@@ -44,7 +44,7 @@ struct Delivery {
     webhook: WebhookId,
     xid: Xid8,
     written: Xid8,
-    tried: bool,
+    attempts: u32,
     origin: Origin,
     first_attempt_at: Option<Timestamp>,
     since: Timestamp,
@@ -305,8 +305,8 @@ impl<Q: Queues> Schedule<Q> {
     /// The deliveries in memory, those under way among them: what a job looks at, the transaction and where it was read.
     pub fn candidates(&self) -> impl Iterator<Item = (Candidate, Xid8, Origin)> {
         self.deliveries.iter().map(|(id, it)| {
-            let Delivery { webhook, written, tried, xid, origin, .. } = *it;
-            (Candidate { id: *id, webhook, written, tried }, xid, origin)
+            let Delivery { webhook, written, attempts, xid, origin, .. } = *it;
+            (Candidate { id: *id, webhook, written, tried: attempts > 0 }, xid, origin)
         })
     }
 
@@ -391,7 +391,7 @@ impl<Q: Queues> Schedule<Q> {
             webhook: event.webhook,
             xid: event.xid,
             written: event.written,
-            tried: event.attempts > 0,
+            attempts: event.attempts,
             origin: event.origin,
             first_attempt_at: event.first_attempt_at,
             since: event.since,

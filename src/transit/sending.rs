@@ -81,8 +81,8 @@ pub trait Queue {
     /// How long the oldest parcel that nobody has taken has waited.
     fn lag(&self) -> Duration;
 
-    /// Parcels that it takes in so long, if attempts go on as they do.
-    fn takes_within(&self, time: Duration) -> usize;
+    /// Deliveries that it takes in so long, so many in a parcel, if attempts go on as they do.
+    fn takes_within(&self, time: Duration, size: usize) -> usize;
 
     /// How long until it needs a push, be it of nothing, that nothing else will give.
     fn due_in(&self, now: Instant) -> Option<Duration>;

@@ -182,8 +182,8 @@ impl<Q: Queues> Track<Q> {
         route: &Route<Q::Destination>,
         other: Option<&MaybeQueue<Q>>,
     ) -> bool {
-        self.queue.is_ok()
-            && (other.is_some_and(Result::is_err) || self.route.batching != route.batching)
+        self.route.batching != route.batching
+            || self.queue.is_ok() && other.is_some_and(Result::is_err)
     }
 
     /// Where there is an `other` queue, this one keeps its parcels, and sends them where that does; without one the connections
@@ -228,14 +228,14 @@ impl<Q: Queues> Track<Q> {
         self.route.sending && !self.removed
     }
 
-    /// Looks at what waits in the queue.
-    pub(super) fn survey(&mut self, now: Instant) {
+    /// Looks at what waits in the queue. Where there is hurry others need the memory that it takes.
+    pub(super) fn survey(&mut self, now: Instant, hurry: bool) {
         let queue =
             self.queue.as_ref().ok().filter(|_| self.loaded > 0 || self.backlog != Backlog::Gone);
         self.waiting = queue.map_or_else(Waiting::default, |queue| queue.waiting(now));
         self.waiting.bytes += self.gathering.bytes();
         // What cannot go because no request may begin waits as in the queue.
-        let held = self.route.batching.filter(|_| !self.may_begin());
+        let held = self.rules(now, hurry).filter(|_| !self.may_begin());
         self.overdue = held.map_or(Duration::ZERO, |rules| self.gathering.overdue(&rules, now));
         self.waiting.still = self.waiting.still.max(self.overdue);
         self.health.throttle(self.is_throttled(now));
@@ -310,15 +310,16 @@ impl<Q: Queues> Track<Q> {
         self.route.batching.map_or(1, |rules| rules.size)
     }
 
-    /// How batches are made now: where there is hurry nothing waits for others.
-    pub(super) fn rules(&self, hurry: bool) -> Option<Batching> {
+    /// How batches are made now: where there is hurry nothing waits for others, nor where nothing else is sent.
+    pub(super) fn rules(&self, now: Instant, hurry: bool) -> Option<Batching> {
         let rules = self.route.batching?;
+        let hurry = hurry || self.breaker.allows(now) != Allowance::Any;
         Some(if hurry { Batching { wait: Duration::ZERO, ..rules } } else { rules })
     }
 
     /// How long until what gathers is a batch.
     pub(super) fn forms_in(&self, now: Instant, hurry: bool) -> Option<Duration> {
-        self.gathering.due_in(&self.rules(hurry)?, self.may_begin(), now)
+        self.gathering.due_in(&self.rules(now, hurry)?, self.may_begin(), now)
     }
 
     /// The next batch of what gathers; empty where it is not time.
@@ -336,9 +337,9 @@ impl<Q: Queues> Track<Q> {
     pub(super) fn room(&self, now: Instant) -> usize {
         let concurrency = self.route.destination.as_ref().map_or(1, Q::concurrency);
         let size = self.batch_size();
-        let taken = self.queue.as_ref().map_or(0, |queue| queue.takes_within(ENOUGH));
+        let taken = self.queue.as_ref().map_or(0, |queue| queue.takes_within(ENOUGH, size));
         let (least, most) = (AHEAD.0.max(size), AHEAD.1.max(FULLEST * size));
-        let ahead = (taken.max(2 * concurrency) * size).clamp(least, most);
+        let ahead = taken.max(2 * concurrency * size).clamp(least, most);
         match self.breaker.allows(now) {
             Allowance::Any if self.loaded <= ahead / 2 => ahead - self.loaded,
             Allowance::Probe if self.loaded == 0 => 1,

@@ -37,7 +37,6 @@ use crate::pg::{interrupt, memory, settings};
 use crate::queue::batch;
 use crate::queue::cursor::{self, Start};
 use delivery::client::Client;
-use domain::batch::MOST_BYTES;
 use domain::clock::{Clock, Reading};
 use transit::event::Origin;
 use transit::pacing::Pacing;
@@ -46,9 +45,6 @@ use transit::schedule::Schedule;
 /// The longest pause after an error where the worker is leaving, which it has some seconds for: longer, and others wait for
 /// its place for longer.
 const PAUSE_IN_LEAVING: Duration = Duration::from_secs(1);
-
-/// Bytes that are there before batches are put together: a body and its parts, of which the last is freed before the next is made.
-const ROOM_FOR_BATCHES: usize = 4 * MOST_BYTES;
 
 /// What the leader begins with.
 pub(super) struct Begun {
@@ -216,12 +212,14 @@ impl Leader {
                 self.pacing.polled(now, delay);
             }
         }
-        self.form()?;
+        // Whatever is in the way of that is in nothing else's.
+        let formed = self.form();
         // After polling, so that what was found does not wait for the disk.
         self.advance();
         if self.flush_in(Instant::now()) == Some(Duration::ZERO) {
             self.flush()?;
         }
+        formed?;
         // As it is after all that, which may have taken long.
         let reading = self.read_clock();
         self.ledger.mark(self.extension, now, reading)?;
@@ -278,7 +276,7 @@ impl Leader {
         }
         let (schedule, database) = (&mut self.schedule, &self.database);
         txn::run(c"writes down what is sent together", self.extension, |session| {
-            memory::ensure(ROOM_FOR_BATCHES);
+            memory::ensure(batch::ROOM);
             schedule.form(now, |known| batch::draw(session, database.id(), known));
             batch::compose(session, schedule.unwritten());
         })?;

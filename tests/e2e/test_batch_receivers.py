@@ -47,9 +47,10 @@ def items(db):
 
 
 @pytest.mark.parametrize("form", ["array", "ndjson"])
-def test_batches_are_taken(items, program, form):
+@pytest.mark.parametrize("name", ["default", "supabase", "cloudevents"])
+def test_batches_are_taken(items, program, form, name):
     port, seen = program
-    items.create("hook", f"http://127.0.0.1:{port}/", table_name="items", secret=SECRET, batch_size=10, batch_format=form)
+    items.create("hook", f"http://127.0.0.1:{port}/", table_name="items", secret=SECRET, batch_size=10, batch_format=form, format=name)
     items.run("INSERT INTO items SELECT i, E'Ünïcödé\\n' FROM generate_series(1, 25) AS i")
     items.wait_for_status(25)
     assert items.rows("SELECT DISTINCT status_code FROM webhook.deliveries") == [(204,)]

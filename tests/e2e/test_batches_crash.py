@@ -82,6 +82,26 @@ def test_a_batch_under_way_in_a_crash_is_repeated_under_its_id(own_cluster, make
     assert [events(r) for r in requests if r.id != requests[0].id] == [[6]]
 
 
+def test_what_was_delivered_alone_afterwards_is_not_repeated(own_cluster, make_db, receiver):
+    """Nothing but the cursor says that it has been delivered, and nothing of its batch says otherwise."""
+    db = make_db(own_cluster(pg_webhook__log_level="none"))
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    receiver.on("/", reply(503), reply(200))
+    db.create("hook", receiver.url("/"), table_name="items", batch_size=10, batch_wait="0.3 seconds", retry_backoff_seconds=2)
+    db.run("INSERT INTO items SELECT generate_series(1, 3)")
+    receiver.wait(1)
+    db.run("SELECT webhook_update('hook', batch_size => 1)")
+    receiver.wait(4)
+    wait_until(lambda: not db.judge.value("SELECT count(*) FROM webhook.pending"), "them to be delivered")
+    for number in (4, 5):
+        db.cluster.stop()
+        db.cluster.start()
+        db.reconnect()
+        db.run("INSERT INTO items VALUES (%s)", number)
+        receiver.wait(number + 1)
+    assert [json.loads(r.body)["record"]["id"] for r in receiver.got()[4:]] == [4, 5]
+
+
 def test_what_was_put_together_and_not_sent_is_in_one_batch_after_a_stop(own_cluster, make_db, receiver):
     db = make_db(own_cluster())
     db.run("CREATE TABLE items (id int PRIMARY KEY)")

@@ -30,11 +30,6 @@ WITH old AS (
     SELECT g.webhook, g.stage, NULL, count(*)
     FROM (TABLE pending UNION ALL TABLE nobodys UNION ALL TABLE gone) AS g
     GROUP BY g.webhook, g.stage
-), batch AS (
-    -- What was under way a day ago is not any more; a batch is named by when it was made, in microseconds since 2020.
-    DELETE FROM webhook.batch AS b
-    WHERE b.id < (extract(epoch FROM $2 - interval '1 day' - timestamptz '2020-01-01 00:00Z') * 1000000)::bigint
-      AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.batch = b.id AND p.next_at < 'infinity')
 ), job AS (
     DELETE FROM webhook.job AS j WHERE j.ended_at < $2 - make_interval(secs => $1)
 ), health AS (

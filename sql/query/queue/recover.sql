@@ -10,7 +10,7 @@ WITH lost AS (
 ), waited AS (
     DELETE FROM webhook.pending AS p
     USING lost AS l
-    WHERE p.id = l.id AND p.xid = l.xid AND p.next_at < 'infinity'
+    WHERE p.id = l.id AND p.xid = l.xid AND p.next_at < 'infinity' AND p.batch IS NULL
     RETURNING
         p.webhook, p.webhook_id, $1 AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts, p.stage, p.status_code,
         p.duration_us, p.error, p.error_class, p.response_body, p.event_type, p.schema_name, p.table_name, p.event_id, p.payload,
@@ -24,7 +24,9 @@ WITH lost AS (
         e.event_id, e.payload, e.failure, e.slot AS event_slot, e.key, l.batch
     FROM lost AS l
     JOIN webhook.event AS e ON e.xid = l.xid AND e.id = l.id
-    WHERE NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = l.id)
+    -- Before the cursor it is finished, be it that nothing says so.
+    WHERE NOT pg_visible_in_snapshot(l.xid, (SELECT k.snap FROM webhook.cursor AS k))
+      AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = l.id)
       AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = l.id AND c.xid = l.xid)
       AND NOT EXISTS (
           SELECT FROM webhook.logged AS a WHERE a.delivery = l.id AND a.xid = l.xid AND a.verdict <> 'retry'

@@ -1,6 +1,6 @@
 -- Of these batches those of which all deliveries wait, each with its deliveries.
 SELECT
-    p.batch, p.webhook, p.next_at, p.id, p.xid, coalesce(p.imported, p.xid) AS written, p.attempts, p.first_attempt_at, p.event_id,
+    b.shape, p.batch, p.webhook, p.next_at, p.id, p.xid, coalesce(p.imported, p.xid) AS written, p.attempts, p.first_attempt_at, p.event_id,
     p.payload, p.event_slot
 FROM unnest($1) AS u (id)
 JOIN webhook.batch AS b ON b.id = u.id

@@ -65,7 +65,7 @@ fn a_slow_endpoint_gets_all_that_it_may_have() {
 #[test]
 fn what_a_queue_takes_in_a_moment_is_known_by_its_pace_and_its_limits() {
     let moment = Duration::from_millis(100);
-    let taken = |queue: &EndpointQueue| queue.takes_within(moment);
+    let taken = |queue: &EndpointQueue| queue.takes_within(moment, 1);
     let (free, limited) = (queue(10, None), queue(10, Some(100)));
     assert_eq!(taken(&free), 0, "nothing is known yet");
     for queue in [&free, &limited] {

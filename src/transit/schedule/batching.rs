@@ -20,8 +20,8 @@ impl<Q: Queues> Schedule<Q> {
     }
 
     /// Others wait for the memory that what gathers takes.
-    fn is_in_hurry(&self) -> bool {
-        !self.has_memory()
+    pub(super) fn is_in_hurry(&self) -> bool {
+        !self.has_memory() || self.is_full()
     }
 
     /// Puts together what is to be sent in one request. It is sent when it has been written down: see [`Self::release`].
@@ -32,7 +32,7 @@ impl<Q: Queues> Schedule<Q> {
         let ready: Vec<WebhookId> = ready.map(|track| track.route.webhook).collect();
         for webhook in ready {
             while let Some(track) = self.tracks.get_mut(&webhook) {
-                let Some(rules) = track.rules(hurry) else {
+                let Some(rules) = track.rules(now, hurry) else {
                     break;
                 };
                 let items = track.take_batch(&rules, now);
@@ -43,6 +43,7 @@ impl<Q: Queues> Schedule<Q> {
                 let composition = Composition {
                     batch: drawn.batch,
                     webhook,
+                    shape: rules.shape(),
                     deliveries: items.iter().map(|item| (item.delivery, item.xid)).collect(),
                 };
                 let parcel = self.seal(webhook, &rules, items, drawn, false);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::Schedule;
-use crate::batches::Drawn;
+use crate::batches::{Drawn, Whole};
 use crate::event::Event;
 use crate::sending::Queues;
 use crate::track::Claim;
@@ -45,7 +45,13 @@ impl<Q: Queues> Schedule<Q> {
                 Claim { limit: claim.limit.min(share.max(self.least(claim.webhook))), ..claim }
             }
         });
-        claims.collect()
+        let mut rows = 0;
+        let fits = |claim: &Claim| {
+            let is_first = rows == 0;
+            rows += claim.limit;
+            is_first || rows <= MOST_ROWS as i64
+        };
+        claims.take_while(fits).collect()
     }
 
     /// How long until something is due that nothing else will announce.
@@ -79,13 +85,25 @@ impl<Q: Queues> Schedule<Q> {
         batching.is_some() && !self.single
     }
 
+    /// Whether that one would be the request that it was, within what the webhook says now.
+    fn keeps(&self, webhook: WebhookId, whole: &Whole) -> bool {
+        let rules = self.tracks.get(&webhook).and_then(|track| track.route.batching);
+        rules.is_some_and(|rules| {
+            let bytes: usize =
+                whole.events.iter().filter_map(|it| Some(it.body.as_ref()?.len())).sum();
+            whole.shape == rules.shape()
+                && whole.events.len() <= rules.size
+                && (bytes <= rules.bytes || whole.events.len() == 1)
+        })
+    }
+
     /// Takes what a claim found: events with their `next_at`, and the `whole` batches of those that have been sent before. Returns
     /// whether the claim came to the end of what is due, so that the next due time should be looked up.
     pub fn claimed(
         &mut self,
         claim: &Claim,
         found: Vec<(Timestamp, Event)>,
-        whole: &mut HashMap<BatchId, Vec<Event>>,
+        whole: &mut HashMap<BatchId, Whole>,
         mut draw: impl FnMut(Option<BatchId>) -> Drawn,
         now: Instant,
     ) -> bool {
@@ -108,18 +126,20 @@ impl<Q: Queues> Schedule<Q> {
                 }
                 continue;
             }
-            let (id, batch) = (event.id, event.batch.filter(|_| self.keeps_batches(event.webhook)));
+            let (id, batch) = (event.id, event.batch);
             let mut taken = 1;
             if free > 0 {
                 let whole = batch.and_then(|batch| whole.remove(&batch));
                 let known = |event: &Event| self.deliveries.contains_key(&event.id);
-                match whole.filter(|events| !events.iter().any(known)) {
-                    Some(events) => {
+                let fits =
+                    |it: &Whole| self.keeps(claim.webhook, it) && !it.events.iter().any(known);
+                match whole.filter(fits) {
+                    Some(Whole { events, .. }) => {
                         taken = events.len();
                         self.load_batch(events, draw(batch), now);
                     }
                     None => {
-                        // One of it is not there any more: the others are sent in another one.
+                        // One of it is not there any more, or it would be another request: what is left is sent in another one.
                         self.changes.ended.extend(batch);
                         self.load(event, now);
                     }

@@ -63,9 +63,10 @@ impl Memory {
 impl<Q: Queues> Schedule<Q> {
     /// Looks at what waits in memory now. What is returned must be spilled: it is too much.
     pub fn survey(&mut self, now: Instant) -> Vec<Spill> {
+        let hurry = self.is_in_hurry();
         self.memory = Memory::default();
         for track in self.tracks.values_mut() {
-            track.survey(now);
+            track.survey(now, hurry);
             *self.memory.of(track) += track.waiting.bytes;
         }
         if self.memory.still <= TOO_MUCH {

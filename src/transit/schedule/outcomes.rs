@@ -64,14 +64,16 @@ impl<Q: Queues> Schedule<Q> {
         let settle = |delivery: DeliveryId, of: &Delivery| {
             let first_attempt_at = of.first_attempt_at.unwrap_or(clock.before(took));
             let elapsed = clock.since(first_attempt_at);
-            let history = History { attempts: outcome.attempt, elapsed };
+            // In a batch there may be some that have been tried oftener.
+            let number = of.attempts + 1;
+            let history = History { attempts: number, elapsed };
             let verdict = verdict::judge(&result, history, &policy, wall, jitter);
             let attempt = Attempt {
                 delivery,
                 xid: of.xid,
                 webhook: outcome.webhook,
                 event_slot: of.origin.slot(),
-                number: outcome.attempt,
+                number,
                 started,
                 took,
                 result: Arc::clone(&result),
@@ -83,7 +85,7 @@ impl<Q: Queues> Schedule<Q> {
                 origin: of.origin,
                 since: of.since,
                 first_attempt_at,
-                attempts: outcome.attempt,
+                attempts: number,
                 // What is told of the endpoint is told once.
                 pause: pause.filter(|_| delivery == outcome.delivery),
                 turn: turn.filter(|_| delivery == outcome.delivery),
@@ -127,9 +129,12 @@ impl<Q: Queues> Schedule<Q> {
             }
             let members = settlements.iter().map(|it| (it.attempt.delivery, it.attempt.xid));
             let webhook = settlements.first().map(|it| it.attempt.webhook);
+            let rules = webhook.and_then(|webhook| self.tracks.get(&webhook)?.route.batching);
+            let shape = rules.map_or("", |rules| rules.shape());
             self.changes.made.extend(webhook.map(|webhook| Composition {
                 batch: half,
                 webhook,
+                shape,
                 deliveries: members.collect(),
             }));
         }

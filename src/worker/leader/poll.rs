@@ -8,8 +8,8 @@ use pgrx::prelude::*;
 use super::Leader;
 use crate::host::txn::{self, TxnError};
 use crate::pg::debug::debug;
-use crate::pg::snapshot;
 use crate::pg::spi::Session;
+use crate::pg::{memory, snapshot};
 use crate::queue::{batch, pending, ring};
 use crate::registry::{endpoint, health, owner};
 use crate::worker::definitions;
@@ -113,9 +113,12 @@ impl Leader {
         self.jobs.keep(found.iter_mut().flatten().map(|(_, event)| event));
         let sent = self.schedule.wanted_batches(found.iter().flatten().map(|(_, event)| event));
         let mut whole = batch::whole(session, timeline, sent, id);
-        self.jobs.keep(whole.values_mut().flatten());
+        self.jobs.keep(whole.values_mut().flat_map(|it| &mut it.events));
         // Without one of them it is another batch.
-        whole.retain(|_, events| events.iter().all(|event| event.body.is_some()));
+        whole.retain(|_, it| it.events.iter().all(|event| event.body.is_some()));
+        if !whole.is_empty() {
+            memory::ensure(batch::ROOM);
+        }
         let draw = |known: Option<BatchId>| batch::draw(session, id, known);
         let rows: usize = found.iter().map(Vec::len).sum();
         debug!("{rows} due events of {} webhooks, from the backlog", claims.len());

@@ -1,7 +1,7 @@
 //! Batches in a schedule.
 
 use super::*;
-use crate::batches::Drawn;
+use crate::batches::{Drawn, Whole};
 use domain::batch::{BatchFormat, Batching};
 use domain::key::BatchId;
 
@@ -89,8 +89,12 @@ fn nothing_is_sent_that_is_not_written_down() {
     schedule.form(now, draw());
     assert!(schedule.take_outbox(at(now)).is_empty());
     let members = [1, 2, 3].map(|id| (DeliveryId(id), Xid8(7)));
-    let wanted =
-        Composition { batch: BatchId(100), webhook: WebhookId(1), deliveries: members.to_vec() };
+    let wanted = Composition {
+        batch: BatchId(100),
+        webhook: WebhookId(1),
+        shape: "array of named",
+        deliveries: members.to_vec(),
+    };
     assert_eq!(schedule.unwritten().collect::<Vec<_>>(), [&wanted]);
     assert_eq!(schedule.forms_in(now), Some(Duration::ZERO), "that has failed: once more");
     schedule.form(now, |_| unreachable!("nothing else gathers"));
@@ -142,12 +146,45 @@ fn who_needs_the_memory_waits_for_nobody_who_waits_for_others() {
     let mut patient = batching(20_000);
     patient.batching.as_mut().unwrap().wait = Duration::from_secs(60);
     let mut schedule = schedule(vec![patient, route(2)], now);
-    offer(&mut schedule, 0..MOST_DELIVERIES as i64 - 1, now);
-    assert!(schedule.forms_in(now) > Some(Duration::ZERO) && schedule.has_memory());
-    offer(&mut schedule, [-1], now);
+    offer(&mut schedule, 0..100, now);
+    assert!(schedule.forms_in(now) > Some(Duration::ZERO));
+    offer(&mut schedule, 100..MOST_DELIVERIES as i64, now);
     assert!(!schedule.has_memory());
     assert_eq!(schedule.forms_in(now), Some(Duration::ZERO));
     assert_eq!(formed(&mut schedule, draw()).len(), 1);
+}
+
+#[test]
+fn whose_memory_is_full_of_what_gathers_does_not_stop_the_reading() {
+    let now = Instant::now();
+    let mut patient = batching(20_000);
+    let rules = patient.batching.as_mut().unwrap();
+    (rules.wait, rules.bytes) = (Duration::from_secs(60), 4 * 1024 * 1024);
+    let mut schedule = schedule(vec![patient, route(2)], now);
+    for id in 0..840 {
+        let body = Some("x".repeat(4_500));
+        assert_eq!(schedule.offer(Event { body, ..event(id, 1) }, now), Decision::Taken);
+    }
+    assert!(schedule.survey(now).is_empty() && !schedule.has_room());
+    assert_eq!(formed(&mut schedule, draw()).len(), 1);
+}
+
+#[test]
+fn what_gathers_behind_a_request_that_hangs_is_still_where_others_need_its_memory() {
+    let now = Instant::now();
+    let mut patient = batching(20_000);
+    patient.destination = Ok(1);
+    patient.batching.as_mut().unwrap().wait = Duration::from_secs(60);
+    let mut schedule = schedule(vec![patient, route(2)], now);
+    offer(&mut schedule, [0], now);
+    let minute = now + Duration::from_secs(60);
+    schedule.form(minute, draw());
+    schedule.release();
+    schedule.take_outbox(at(now));
+    offer(&mut schedule, 1..MOST_DELIVERIES as i64, minute);
+    assert!(!schedule.has_memory());
+    schedule.survey(minute + Duration::from_secs(1));
+    assert!(schedule.has_memory());
 }
 
 #[test]
@@ -236,6 +273,70 @@ fn kept(id: i64) -> Event {
     Event { batch: Some(BatchId(50)), attempts: 2, ..waiting(id, 1).1 }
 }
 
+/// Batch 50, put together like that.
+fn pair(shape: &str) -> Whole {
+    Whole { shape: shape.to_owned(), events: vec![kept(1), kept(2)] }
+}
+
+#[test]
+fn what_would_be_another_request_is_another_batch() {
+    let now = Instant::now();
+    let mut small = batching(2);
+    small.batching.as_mut().unwrap().bytes = 3;
+    let good = "array of named";
+    for (route, shape, sizes) in [
+        (batching(10), "lines of named", vec![Some(2)]),
+        (batching(10), "array", vec![Some(2)]),
+        (small, good, vec![Some(1), Some(1)]),
+    ] {
+        let mut schedule = schedule(vec![route], now);
+        let claim = claim_of(&mut schedule, now);
+        let mut whole = HashMap::from([(BatchId(50), pair(shape))]);
+        let mut draw = draw();
+        let found = vec![(NOW, kept(1)), (NOW, kept(2))];
+        schedule.claimed(&claim, found, &mut whole, &mut draw, now);
+        let sent = formed(&mut schedule, &mut draw);
+        assert_eq!(sent.iter().map(|it| it.1).collect::<Vec<_>>(), sizes);
+        assert!(sent.iter().all(|it| it.2 != "bat_50"));
+        assert!(schedule.take_changes().ended.contains(&BatchId(50)));
+    }
+}
+
+#[test]
+fn who_puts_nothing_together_any_more_ends_the_batch() {
+    let now = Instant::now();
+    let mut schedule = schedule(vec![route(1)], now);
+    let claim = claim_of(&mut schedule, now);
+    claimed(&mut schedule, &claim, vec![(NOW, kept(1))], now);
+    assert_eq!(schedule.take_changes().ended, [BatchId(50)]);
+}
+
+#[test]
+fn each_has_its_own_attempts() {
+    let now = Instant::now();
+    let mut limited = batching(10);
+    limited.policy.max_retries = Some(5);
+    let mut schedule = schedule(vec![limited], now);
+    let claim = claim_of(&mut schedule, now);
+    let found = vec![(NOW, Event { attempts: 5, ..waiting(1, 1).1 }), waiting(2, 1)];
+    schedule.claimed(&claim, found, &mut HashMap::new(), draw(), now);
+    formed(&mut schedule, draw());
+    let outcome = Outcome { attempt: 6, ..outcome(1, 1, Some(503)) };
+    let settlements = all(&mut schedule, outcome, now);
+    assert_eq!(settlements[0].attempt.verdict, Verdict::Dead);
+    assert!(matches!(settlements[1].attempt.verdict, Verdict::Retry(_)));
+    assert_eq!((settlements[1].attempts, settlements[1].attempt.number), (1, 1));
+}
+
+#[test]
+fn what_gathers_where_nothing_can_be_sent_leaves_with_its_rules() {
+    let now = Instant::now();
+    let refused = || Err(Failure::new(ErrorClass::BlockedAddress, "refused"));
+    let mut schedule = schedule(vec![Route { destination: refused(), ..batching(2) }], now);
+    offer(&mut schedule, [1], now);
+    assert_eq!(schedule.set_routes(vec![route(1)], &Shelves, || now), [spill(1)]);
+}
+
 #[test]
 fn a_batch_is_sent_again_as_it_was() {
     let now = Instant::now();
@@ -244,7 +345,7 @@ fn a_batch_is_sent_again_as_it_was() {
     let found = vec![(NOW, kept(1)), waiting(3, 1)];
     let events = found.iter().map(|(_, event)| event);
     assert_eq!(schedule.wanted_batches(events), [BatchId(50)]);
-    let mut whole = HashMap::from([(BatchId(50), vec![kept(1), kept(2)])]);
+    let mut whole = HashMap::from([(BatchId(50), pair("array of named"))]);
     let mut draw = draw();
     schedule.claimed(&claim, found, &mut whole, &mut draw, now);
     let sent = formed(&mut schedule, &mut draw);
