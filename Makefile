@@ -3,11 +3,12 @@
 # Everything that these targets make outside the source tree is in one folder, $(HOME_DIR): a private copy of
 # the PostgreSQL server with the extension in it, the clusters of tests and demo, and the tools of the
 # tests; but clusters of tests are in memory while they run, see tests/with_room. The system's PostgreSQL is
-# only read, except by `make install`.
+# only read, except by `make install`. What is built optimised, and packages of it, are in cargo's target folder.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
 
 # The majors that the extension is built for are the features of Cargo.toml.
 MAJORS := $(shell sed -n 's/^pg\([0-9]*\) = .*/\1/p' Cargo.toml)
@@ -42,6 +43,17 @@ SERVER := $(BIN)/pg_config
 VENV := $(HOME_DIR)/venv
 NODE := $(HOME_DIR)/node
 RUN := $(HOME_DIR)/run
+TOOLS := $(HOME_DIR)/tools
+
+# What an optimised build is for: the server of PG_CONFIG, the system's, or else the one that is fetched.
+CONFIG := $(or $(PG_CONFIG),$(if $(and $(wildcard /usr/lib/postgresql/$(PG_MAJOR)/bin/postgres),$(wildcard \
+    /usr/include/postgresql/$(PG_MAJOR)/server/postgres.h)),/usr/lib/postgresql/$(PG_MAJOR)/bin/pg_config))
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+STAGE := $(TARGET)/built/$(or $(shell tests/packaging/built_for $(CURDIR) $(PG_MAJOR) $(CONFIG)),$(error $(CONFIG) says \
+    nothing of its server))
+SOURCES := $(shell find src sql) .cargo/config.toml Cargo.toml Cargo.lock pg_webhook.control
+PACKAGES := $(TARGET)/packages
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 export PGRX_HOME := $(HOME_DIR)/pgrx/$(notdir $(TREE))
 export PGRX_PG_CONFIG_PATH := $(SERVER)
@@ -52,6 +64,8 @@ export PYTHONDONTWRITEBYTECODE := 1
 unexport RUST_BACKTRACE
 # they say which server the tests start, not which one they reach
 unexport PG_CONFIG PG_MAJOR
+# For another make about the same server, which is looked for again.
+SAME := --no-print-directory $(if $(PG_CONFIG),PG_CONFIG=$(PG_CONFIG),PG_MAJOR=$(PG_MAJOR))
 
 # The flags with which `cargo pgrx install` builds, so that all targets share what has been compiled.
 CARGO := cargo --config "target.'cfg(all(target_family = \"unix\", not(target_os = \"macos\")))'.rustflags = [\"-C\", \"link-arg=-Wl,--no-gc-sections\"]"
@@ -61,7 +75,7 @@ LINTED := --all-targets
 
 .PHONY: help
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- what must be there ----------------------------------------------------------------------------
 
@@ -80,11 +94,14 @@ always:
 $(TREE)/origin: always | packages $(HOME_DIR)
 	@tests/server/provide $(TREE) $(PG_MAJOR) $(PG_CONFIG)
 
-$(PGRX_HOME)/config.toml: $(TREE)/origin
+.PHONY: cargo-pgrx
+cargo-pgrx: | packages $(HOME_DIR)
 	@if [ "$$(cargo pgrx --version 2>/dev/null)" != "cargo-pgrx $(PGRX)" ]; then \
 	    echo "== installing cargo-pgrx $(PGRX) (about two minutes, once)"; \
 	    cargo install --quiet --debug --locked cargo-pgrx --version =$(PGRX); \
 	fi
+
+$(PGRX_HOME)/config.toml: $(TREE)/origin | cargo-pgrx
 	@mkdir -p $(PGRX_HOME) && cargo pgrx init --pg$(PG_MAJOR) $(SERVER) >/dev/null
 
 $(VENV)/ready: tests/e2e/requirements.txt | packages $(HOME_DIR)
@@ -100,19 +117,105 @@ $(NODE)/ready: tests/e2e/package.json tests/e2e/package-lock.json | packages $(H
 
 # --- building and installing -----------------------------------------------------------------------
 
+.PHONY: all
+all: ## Build an optimised extension for the system's PostgreSQL, or that of PG_CONFIG
+	@$(MAKE) $(SAME) --question built || $(MAKE) $(SAME) building
+
+.PHONY: building
+building: needed
+	@$(MAKE) $(SAME) built
+
+.PHONY: needed
+needed:
+	@tests/packaging/may_build
+	@tests/packages "$(if $(PG_CONFIG),,$(PG_MAJOR))" build
+
+# Whether it is newer than its sources, files say: installing what is built needs no cargo.
+.PHONY: built
+built: $(STAGE)/ready
+
+$(STAGE)/ready: $(SOURCES)
+	@$(MAKE) $(SAME) cargo-pgrx $(if $(CONFIG),,$(TREE)/origin) FOR=build
+	@echo "== building an optimised extension for $(or $(CONFIG),PostgreSQL $(PG_MAJOR)) (about four minutes the first time)"
+	@PGRX_HOME=$(HOME_DIR)/pgrx/$(notdir $(@D)) tests/quietly tests/packaging/build $(@D) $(PG_MAJOR) $(or $(CONFIG),$(SERVER))
+
+.PHONY: install
+install: ## Copy it there, or below DESTDIR; build it before, where nobody has
+	@$(MAKE) $(SAME) --question built || $(MAKE) $(SAME) needed
+	@$(MAKE) $(SAME) installable
+	@$(MAKE) $(SAME) all
+	@tests/packaging/place install $(STAGE) $(INSTALL_CONFIG)
+
+.PHONY: installable
+installable:
+	@[ -n "$(CONFIG)" ] || { echo "there is no PostgreSQL $(PG_MAJOR) with its headers in the system: install it" \
+	    "(postgresql-$(PG_MAJOR) and postgresql-server-dev-$(PG_MAJOR)), or say PG_CONFIG=/path/to/pg_config" >&2; exit 1; }
+
+.PHONY: uninstall
+uninstall: ## Remove it from there
+	@tests/packaging/place uninstall $(INSTALL_CONFIG)
+
+.PHONY: installcheck
+installcheck: ## Does it work in the running server that PGHOST, PGPORT and so on name? Uses a database of its own
+	@tests/installcheck/run $(VERSION) $(if $(PG_CONFIG),$(shell $(PG_CONFIG) --bindir))
+
 .PHONY: build
-build: $(PGRX_HOME)/config.toml ## Build and install into the private server
+build: $(PGRX_HOME)/config.toml ## Build it quickly and install it into the private server, as tests do
 	@echo "== building the extension for PostgreSQL $(PG_MAJOR) (about two minutes the first time)"
 	@tests/quietly cargo pgrx install $(FEATURES) --pg-config $(SERVER)
 
-.PHONY: install
-install: ## Build an optimised extension and install it into the system's PostgreSQL, or that of PG_CONFIG
-	@tests/packages "$(if $(PG_CONFIG),,$(PG_MAJOR))" build
-	@[ -x $(INSTALL_CONFIG) ] || { echo "there is no $(INSTALL_CONFIG): install PostgreSQL $(PG_MAJOR) with its headers" \
-	    "(postgresql-$(PG_MAJOR) and postgresql-server-dev-$(PG_MAJOR)), or say PG_CONFIG=/path/to/pg_config" >&2; exit 1; }
-	@$(MAKE) --no-print-directory $(PGRX_HOME)/config.toml FOR=build
-	PGRX_PG_CONFIG_PATH=$(INSTALL_CONFIG) cargo pgrx install --release $(FEATURES) \
-	    $$([ "$$(id -u)" = 0 ] || echo --sudo) --pg-config $(INSTALL_CONFIG)
+# Tools that judge what is made: a version of each, because another one may find something else.
+DENY := cargo-deny@0.20.2
+CYCLONEDX := cargo-cyclonedx@0.5.9
+PGXN_META := pgxn_meta@0.7.0
+
+# --- packages --------------------------------------------------------------------------------------
+
+.PHONY: package
+package: ## Debian and RPM packages and an image volume of it, in target/packages
+	@tests/packages "" package
+	@$(MAKE) $(SAME) all
+	@$(MAKE) $(SAME) packaged
+
+.PHONY: packaged
+packaged:
+	@mkdir -p $(PACKAGES)
+	@tests/packaging/stripped $(STAGE) $(STAGE)/stripped
+	@tests/packaging/notices $(PG_MAJOR) >$(STAGE)/notices
+	@tests/packaging/deb $(PG_MAJOR) $(STAGE)/stripped $(STAGE)/notices $(PACKAGES)
+	@tests/packaging/rpm $(PG_MAJOR) $(STAGE)/stripped $(STAGE)/notices $(PACKAGES)
+	@tests/packaging/volume $(PG_MAJOR) $(STAGE)/stripped $(PACKAGES)/volume-$(PG_MAJOR)
+	@echo "== packages for PostgreSQL $(PG_MAJOR) are in $(PACKAGES)"
+
+.PHONY: package-all
+package-all: pgxn ## The same for each major, and the archive for PGXN
+	@for major in $(MAJORS); do $(MAKE) --no-print-directory package PG_CONFIG= PG_MAJOR=$$major; done
+
+.PHONY: pgxn
+pgxn: ## The archive for PGXN, of what is committed
+	@tests/packaging/pgxn $(PACKAGES)/pgxn
+	@echo "== the archive is in $(PACKAGES)/pgxn"
+
+.PHONY: test-packages
+test-packages: | $(TOOLS)/$(PGXN_META)/ready ## Make all packages, and install them into fresh Debians and other servers
+	@tests/packages "" package
+	@HOME_DIR=$(HOME_DIR) PACKAGES=$(PACKAGES) PGXN_META=$(TOOLS)/$(PGXN_META)/bin/pgxn_meta MAKE="$(MAKE) --no-print-directory" \
+	    tests/packaging/check $(ONLY)
+	@echo "== the packages work"
+
+# --- what it is made of ----------------------------------------------------------------------------
+
+$(TOOLS)/%/ready: | $(HOME_DIR)
+	@echo "== installing $* (some minutes, once)"
+	@cargo install --quiet --locked --root $(@D) $* && touch $@
+
+.PHONY: deny
+deny: | $(TOOLS)/$(DENY)/ready ## Licences, sources, duplicates and known faults of the packages that it is made of
+	@tests/packaging/deny $(TOOLS)/$(DENY)/bin/cargo-deny
+
+.PHONY: sbom
+sbom: | $(TOOLS)/$(CYCLONEDX)/ready ## What a release is made of, as CycloneDX, in target/packages
+	@tests/packaging/sbom $(TOOLS)/$(CYCLONEDX)/bin/cargo-cyclonedx $(PG_MAJOR) $(PACKAGES)
 
 # --- tests -----------------------------------------------------------------------------------------
 

@@ -317,6 +317,21 @@ fn one_version() {
     assert!(read("README.md").contains(&format!("pg_webhook/{version}")), "README");
 }
 
+/// `make NAME`, in a line of text or of commands.
+#[test]
+fn every_make_that_is_named_is_there() {
+    let makefile = read("Makefile");
+    let documents = read("README.md") + &read("CONTRIBUTING.md") + &all("docs", &["md"]);
+    let mut seen = 0;
+    for rest in documents.split("`make ").skip(1).chain(documents.split("\nmake ").skip(1)) {
+        let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '-').collect();
+        let assigns = rest[name.len()..].starts_with('=');
+        assert!(assigns || makefile.contains(&format!("\n{name}: ")), "make {name}");
+        seen += 1;
+    }
+    assert!(seen > 20);
+}
+
 #[test]
 fn the_same_tools_everywhere() {
     let (cargo, makefile) = (read("Cargo.toml"), read("Makefile"));
