@@ -278,9 +278,9 @@ impl Shared {
                 .unwrap_or_else(|_| panicked());
             self.in_flight.fetch_sub(1, Ordering::Relaxed);
             queue.note(verdict::blames_endpoint(&exchange.result), exchange.took);
-            let Parcel { delivery, attempt, batch, .. } = parcel;
+            let Parcel { delivery, batch, .. } = parcel;
             let webhook = queue.webhook();
-            let outcome = Outcome { webhook, delivery, attempt, batch, began: asked, exchange };
+            let outcome = Outcome { webhook, delivery, batch, began: asked, exchange };
             if self.outcomes.send(outcome).is_err() {
                 return;
             }
@@ -318,7 +318,6 @@ mod tests {
         let outcome = |delivery| Outcome {
             webhook: WebhookId(1),
             delivery: DeliveryId(delivery),
-            attempt: 1,
             batch: None,
             began: Instant::now(),
             exchange: panicked(),

@@ -34,6 +34,7 @@ pub fn unarmed(session: &Session, only: Option<WebhookId>) -> i64 {
 
 fn route(row: Row<'_>) -> Route<Destination> {
     let (enabled, paused): (bool, bool) = (row.value("enabled"), row.value("paused"));
+    let batching = batching(row);
     Route {
         webhook: row.value("id"),
         // What is unarmed, or lacks what a dump does not hold, waits as what is paused.
@@ -51,8 +52,8 @@ fn route(row: Row<'_>) -> Route<Destination> {
             .get::<i64>("disable_after")
             .map(|after| Duration::from_secs(after.unsigned_abs())),
         throttled: row.value("throttled"),
-        batching: batching(row),
-        destination: destination(row),
+        batching,
+        destination: destination(row, batching),
     }
 }
 
@@ -65,17 +66,13 @@ fn batching(row: Row<'_>) -> Option<Batching> {
         size: size.min(most) as usize,
         bytes: row.value::<i32>("batch_bytes").unsigned_abs() as usize,
         wait: Duration::from_millis(row.value::<i64>("batch_wait").unsigned_abs()),
-        format: batch_format(row),
+        format: row.value::<String>("batch_format").parse().unwrap_or(BatchFormat::Array),
         named: row.value::<String>("format") == Format::CloudEvents.name(),
     })
 }
 
-fn batch_format(row: Row<'_>) -> BatchFormat {
-    row.value::<String>("batch_format").parse().unwrap_or(BatchFormat::Array)
-}
-
 /// A definition that was good once may be refused now: its requests fail, and are retried.
-fn destination(row: Row<'_>) -> Result<Destination, Failure> {
+fn destination(row: Row<'_>, batching: Option<Batching>) -> Result<Destination, Failure> {
     let url = EndpointUrl::parse(&row.value::<String>("url"), settings::allow_http())
         .map_err(|error| Failure::new(ErrorClass::BlockedAddress, error.to_string()))?;
     let scheme: Scheme = row.value::<String>("signature").parse().map_err(internal)?;
@@ -110,10 +107,8 @@ fn destination(row: Row<'_>) -> Result<Destination, Failure> {
     Ok(Destination {
         url,
         headers: definition::headers(&headers).map_err(internal)?,
-        content_type: match row.value::<i32>("batch_size") {
-            1 => format.content_type(),
-            _ => batch_format(row).content_type(format),
-        },
+        content_type: batching
+            .map_or(format.content_type(), |rules| rules.format.content_type(format)),
         scheme,
         signature_header,
         secret,

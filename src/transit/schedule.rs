@@ -352,18 +352,12 @@ impl<Q: Queues> Schedule<Q> {
 
     /// Takes an event, to be sent by itself or with others.
     fn load(&mut self, event: Event, now: Instant) {
-        self.remember(&event, None);
+        self.remember(&event);
         let Some(track) = self.tracks.get_mut(&event.webhook) else {
             return;
         };
         let (webhook, xid) = (event.webhook, event.xid);
-        let mut parcel = Parcel {
-            delivery: event.id,
-            event_id: event.event_id,
-            attempt: event.attempts + 1,
-            batch: None,
-            body: event.body.unwrap_or_default(),
-        };
+        let mut parcel = Parcel::of(event);
         self.memory.add(track, parcel.bytes());
         match &track.route.batching {
             Some(rules) if self.single => {
@@ -380,8 +374,8 @@ impl<Q: Queues> Schedule<Q> {
         self.outbox.entry(webhook).or_default().push(parcel);
     }
 
-    /// It is in memory, as part of the batch that `head` is the first one of, if of any.
-    fn remember(&mut self, event: &Event, head: Option<DeliveryId>) {
+    /// It is in memory, and in no batch yet.
+    fn remember(&mut self, event: &Event) {
         let Some(track) = self.tracks.get_mut(&event.webhook) else {
             return;
         };
@@ -395,7 +389,7 @@ impl<Q: Queues> Schedule<Q> {
             origin: event.origin,
             first_attempt_at: event.first_attempt_at,
             since: event.since,
-            head,
+            head: None,
         };
         self.deliveries.insert(event.id, delivery);
     }
@@ -430,19 +424,13 @@ impl<Q: Queues> Schedule<Q> {
         parcels.extend(self.outbox.remove(&webhook).unwrap_or_default());
         let of_it = |(composition, _): &mut (Composition, _)| composition.webhook == webhook;
         parcels.extend(self.unwritten.extract_if(.., of_it).map(|(_, parcel)| parcel));
-        let gathered: Vec<DeliveryId> = track.gathering.clear().collect();
-        if !parcels.is_empty() || !gathered.is_empty() {
+        let unsent: Vec<DeliveryId> =
+            parcels.into_iter().map(|it| it.delivery).chain(track.gathering.clear()).collect();
+        if !unsent.is_empty() {
             track.look_again();
         }
-        let given_back = parcels.iter().map(|parcel| parcel.delivery);
-        for delivery in given_back.clone().chain(gathered.iter().copied()) {
-            track.breaker.unsent(delivery, now);
-        }
-        let given_back: Vec<DeliveryId> = given_back.collect();
-        let mut spills: Vec<Spill> =
-            given_back.into_iter().flat_map(|delivery| self.give_up_parcel(delivery)).collect();
-        spills.extend(gathered.into_iter().filter_map(|delivery| self.give_up(delivery)));
-        spills
+        unsent.iter().for_each(|delivery| track.breaker.unsent(*delivery, now));
+        unsent.into_iter().flat_map(|delivery| self.give_up_parcel(delivery)).collect()
     }
 
     /// What was to be sent in one request leaves the memory unsent.
@@ -468,8 +456,8 @@ impl<Q: Queues> Schedule<Q> {
 fn untried(webhook: WebhookId, parcel: &Parcel, failure: &Failure, at: Moment) -> Outcome {
     let exchange =
         Exchange { started: at.wall, took: Duration::ZERO, result: Err(failure.clone()) };
-    let Parcel { delivery, attempt, batch, .. } = *parcel;
-    Outcome { webhook, delivery, attempt, batch, began: at.now, exchange }
+    let Parcel { delivery, batch, .. } = *parcel;
+    Outcome { webhook, delivery, batch, began: at.now, exchange }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::event::Event;
 use domain::failure::Failure;
 use domain::key::{DeliveryId, WebhookId};
 use domain::verdict::Answer;
@@ -28,6 +29,17 @@ pub struct Parcel {
 }
 
 impl Parcel {
+    /// Of one event that is sent by itself.
+    pub(crate) fn of(event: Event) -> Self {
+        Self {
+            delivery: event.id,
+            event_id: event.event_id,
+            attempt: event.attempts + 1,
+            batch: None,
+            body: event.body.unwrap_or_default(),
+        }
+    }
+
     /// What it takes of memory.
     pub fn bytes(&self) -> usize {
         self.body.len() + BESIDES
@@ -52,8 +64,6 @@ pub struct Outcome {
     pub webhook: WebhookId,
     /// [`Parcel::delivery`].
     pub delivery: DeliveryId,
-    /// [`Parcel::attempt`].
-    pub attempt: u32,
     /// [`Parcel::batch`].
     pub batch: Option<u32>,
     /// Before the queue was asked where it goes.

@@ -311,7 +311,7 @@ impl<Q: Queues> Track<Q> {
     }
 
     /// How batches are made now: where there is hurry nothing waits for others, nor where nothing else is sent.
-    pub(super) fn rules(&self, now: Instant, hurry: bool) -> Option<Batching> {
+    fn rules(&self, now: Instant, hurry: bool) -> Option<Batching> {
         let rules = self.route.batching?;
         let hurry = hurry || self.breaker.allows(now) != Allowance::Any;
         Some(if hurry { Batching { wait: Duration::ZERO, ..rules } } else { rules })
@@ -322,10 +322,15 @@ impl<Q: Queues> Track<Q> {
         self.gathering.due_in(&self.rules(now, hurry)?, self.may_begin(), now)
     }
 
-    /// The next batch of what gathers; empty where it is not time.
-    pub(super) fn take_batch(&mut self, rules: &Batching, now: Instant) -> Vec<Item> {
-        let may_begin = self.may_begin();
-        self.gathering.take(rules, may_begin, now)
+    /// The next batch of what gathers, and how it is made, if it is time.
+    pub(super) fn next_batch(
+        &mut self,
+        now: Instant,
+        hurry: bool,
+    ) -> Option<(Batching, Vec<Item>)> {
+        let (rules, may_begin) = (self.rules(now, hurry)?, self.may_begin());
+        let items = self.gathering.take(&rules, may_begin, now);
+        (!items.is_empty()).then_some((rules, items))
     }
 
     /// One more request could be under way.

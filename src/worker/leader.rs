@@ -277,7 +277,7 @@ impl Leader {
         let (schedule, database) = (&mut self.schedule, &self.database);
         txn::run(c"writes down what is sent together", self.extension, |session| {
             memory::ensure(batch::ROOM);
-            schedule.form(now, |known| batch::draw(session, database.id(), known));
+            schedule.form(now, |known| batch::draw(database.id(), known));
             batch::compose(session, schedule.unwritten());
         })?;
         self.schedule.release();

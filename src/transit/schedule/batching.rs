@@ -19,6 +19,11 @@ impl<Q: Queues> Schedule<Q> {
         self.tracks.values().filter_map(|track| track.forms_in(now, hurry)).min()
     }
 
+    /// How that webhook puts requests together, if it does.
+    pub(super) fn rules(&self, webhook: WebhookId) -> Option<Batching> {
+        self.tracks.get(&webhook)?.route.batching
+    }
+
     /// Others wait for the memory that what gathers takes.
     pub(super) fn is_in_hurry(&self) -> bool {
         !self.has_memory() || self.is_full()
@@ -31,14 +36,9 @@ impl<Q: Queues> Schedule<Q> {
         let ready = self.tracks.values().filter(|track| due(track.forms_in(now, hurry)));
         let ready: Vec<WebhookId> = ready.map(|track| track.route.webhook).collect();
         for webhook in ready {
-            while let Some(track) = self.tracks.get_mut(&webhook) {
-                let Some(rules) = track.rules(now, hurry) else {
-                    break;
-                };
-                let items = track.take_batch(&rules, now);
-                if items.is_empty() {
-                    break;
-                }
+            while let Some((rules, items)) =
+                self.tracks.get_mut(&webhook).and_then(|track| track.next_batch(now, hurry))
+            {
                 let drawn = draw(None);
                 let composition = Composition {
                     batch: drawn.batch,
@@ -74,21 +74,15 @@ impl<Q: Queues> Schedule<Q> {
         let Some(webhook) = events.first().map(|event| event.webhook) else {
             return;
         };
-        let Some(rules) = self.tracks.get(&webhook).and_then(|track| track.route.batching) else {
+        let Some(rules) = self.rules(webhook) else {
             return;
         };
-        let mut items = Vec::with_capacity(events.len());
-        for event in events {
-            self.remember(&event, None);
-            let parcel = Parcel {
-                delivery: event.id,
-                event_id: event.event_id,
-                attempt: event.attempts + 1,
-                batch: None,
-                body: event.body.unwrap_or_default(),
-            };
-            items.push(Item::new(parcel, event.xid, now));
-        }
+        events.iter().for_each(|event| self.remember(event));
+        let item = |event: Event| {
+            let xid = event.xid;
+            Item::new(Parcel::of(event), xid, now)
+        };
+        let items: Vec<Item> = events.into_iter().map(item).collect();
         let bytes = items.iter().map(|item| item.bytes).sum();
         if let Some(track) = self.tracks.get_mut(&webhook) {
             self.memory.add(track, bytes);
@@ -129,7 +123,7 @@ impl<Q: Queues> Schedule<Q> {
     }
 
     /// The batch that this is the first delivery of is not under way any more.
-    pub(super) fn take_batch(&mut self, head: DeliveryId) -> Option<Batch> {
+    pub(super) fn end_batch(&mut self, head: DeliveryId) -> Option<Batch> {
         let batch = self.batches.remove(&head)?;
         let webhook = self.deliveries.get(&head).map(|delivery| delivery.webhook);
         if let Some(track) = webhook.and_then(|webhook| self.tracks.get_mut(&webhook)) {
@@ -140,7 +134,7 @@ impl<Q: Queues> Schedule<Q> {
 
     /// A batch leaves the memory unsent: its members. One that has been sent before stays what it is.
     pub(super) fn give_up_batch(&mut self, head: DeliveryId) -> Option<Vec<DeliveryId>> {
-        let batch = self.take_batch(head)?;
+        let batch = self.end_batch(head)?;
         if !batch.is_kept {
             self.changes.ended.push(batch.id);
         }

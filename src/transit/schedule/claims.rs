@@ -81,14 +81,12 @@ impl<Q: Queues> Schedule<Q> {
     }
 
     fn keeps_batches(&self, webhook: WebhookId) -> bool {
-        let batching = self.tracks.get(&webhook).and_then(|track| track.route.batching);
-        batching.is_some() && !self.single
+        self.rules(webhook).is_some() && !self.single
     }
 
     /// Whether that one would be the request that it was, within what the webhook says now.
     fn keeps(&self, webhook: WebhookId, whole: &Whole) -> bool {
-        let rules = self.tracks.get(&webhook).and_then(|track| track.route.batching);
-        rules.is_some_and(|rules| {
+        self.rules(webhook).is_some_and(|rules| {
             let bytes: usize =
                 whole.events.iter().filter_map(|it| Some(it.body.as_ref()?.len())).sum();
             whole.shape == rules.shape()

@@ -10,7 +10,7 @@ use crate::health::Health;
 use crate::moment::Moment;
 use crate::sending::{Exchange, Outcome, Queue, Queues};
 use domain::breaker::Allowance;
-use domain::key::DeliveryId;
+use domain::key::{DeliveryId, WebhookId};
 use domain::time::Timestamp;
 use domain::verdict::{self, History, Verdict};
 
@@ -40,7 +40,7 @@ impl<Q: Queues> Schedule<Q> {
         if !self.deliveries.contains_key(&outcome.delivery) {
             return Vec::new();
         }
-        let batch = self.take_batch(outcome.delivery);
+        let batch = self.end_batch(outcome.delivery);
         let Some(track) = self.tracks.get_mut(&outcome.webhook) else {
             return Vec::new();
         };
@@ -94,21 +94,14 @@ impl<Q: Queues> Schedule<Q> {
             }
         };
         let from = settlements.len();
-        match &batch {
-            None => {
-                let of = self.deliveries.get(&outcome.delivery);
-                settlements.extend(of.map(|of| settle(outcome.delivery, of)));
-            }
-            Some(batch) => {
-                let members = batch.members.iter();
-                let members = members.filter_map(|it| Some((*it, self.deliveries.get(it)?)));
-                settlements.extend(members.map(|(it, of)| settle(it, of)));
-            }
-        }
+        let alone = std::slice::from_ref(&outcome.delivery);
+        let members = batch.as_ref().map_or(alone, |batch| &batch.members);
+        let settled = members.iter().filter_map(|it| Some(settle(*it, self.deliveries.get(it)?)));
+        settlements.extend(settled);
         if let Some(batch) = batch {
             let made = &mut settlements[from..];
             if made.len() > 1 && verdict::refuses(&result) {
-                self.divide(batch, made, clock);
+                self.divide(outcome.webhook, batch, made, clock);
             } else {
                 self.keep_together(batch, made, clock);
             }
@@ -118,7 +111,14 @@ impl<Q: Queues> Schedule<Q> {
 
     /// Something in a batch is refused: each half of it is sent by itself, until what is refused is alone. None of its deliveries has
     /// used up an attempt.
-    fn divide(&mut self, batch: Batch, settlements: &mut [Settlement], clock: Timestamp) {
+    fn divide(
+        &mut self,
+        webhook: WebhookId,
+        batch: Batch,
+        settlements: &mut [Settlement],
+        clock: Timestamp,
+    ) {
+        let shape = self.rules(webhook).map_or("", |rules| rules.shape());
         let (first, second) = settlements.split_at_mut(settlements.len().div_ceil(2));
         for (half, settlements) in batch.halves.into_iter().zip([first, second]) {
             for settlement in &mut *settlements {
@@ -128,15 +128,8 @@ impl<Q: Queues> Schedule<Q> {
                 settlement.batch = Some(half);
             }
             let members = settlements.iter().map(|it| (it.attempt.delivery, it.attempt.xid));
-            let webhook = settlements.first().map(|it| it.attempt.webhook);
-            let rules = webhook.and_then(|webhook| self.tracks.get(&webhook)?.route.batching);
-            let shape = rules.map_or("", |rules| rules.shape());
-            self.changes.made.extend(webhook.map(|webhook| Composition {
-                batch: half,
-                webhook,
-                shape,
-                deliveries: members.collect(),
-            }));
+            let deliveries = members.collect();
+            self.changes.made.push(Composition { batch: half, webhook, shape, deliveries });
         }
         self.changes.ended.push(batch.id);
     }

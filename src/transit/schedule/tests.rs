@@ -166,7 +166,7 @@ fn outcome(delivery: i64, webhook: i32, status: Option<u16>) -> Outcome {
     };
     let exchange = Exchange { started: SystemTime::now(), took: Duration::ZERO, result };
     let (webhook, delivery) = (WebhookId(webhook), DeliveryId(delivery));
-    Outcome { webhook, delivery, attempt: 1, batch: None, began: Instant::now(), exchange }
+    Outcome { webhook, delivery, batch: None, began: Instant::now(), exchange }
 }
 
 /// What one outcome means, if it is one of a delivery in memory, and what is spilled.

@@ -119,7 +119,7 @@ impl Leader {
         if !whole.is_empty() {
             memory::ensure(batch::ROOM);
         }
-        let draw = |known: Option<BatchId>| batch::draw(session, id, known);
+        let draw = |known: Option<BatchId>| batch::draw(id, known);
         let rows: usize = found.iter().map(Vec::len).sum();
         debug!("{rows} due events of {} webhooks, from the backlog", claims.len());
         let mut exhausted = Vec::new();

@@ -321,8 +321,7 @@ fn each_has_its_own_attempts() {
     let found = vec![(NOW, Event { attempts: 5, ..waiting(1, 1).1 }), waiting(2, 1)];
     schedule.claimed(&claim, found, &mut HashMap::new(), draw(), now);
     formed(&mut schedule, draw());
-    let outcome = Outcome { attempt: 6, ..outcome(1, 1, Some(503)) };
-    let settlements = all(&mut schedule, outcome, now);
+    let settlements = all(&mut schedule, outcome(1, 1, Some(503)), now);
     assert_eq!(settlements[0].attempt.verdict, Verdict::Dead);
     assert!(matches!(settlements[1].attempt.verdict, Verdict::Retry(_)));
     assert_eq!((settlements[1].attempts, settlements[1].attempt.number), (1, 1));
