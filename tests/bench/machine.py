@@ -86,12 +86,12 @@ class Nginx:
         return float(re.search(r"Requests/sec:\s*([\d.]+)", done.stdout)[1])
 
     def cost(self, seconds, bytes=350):
-        """Microseconds of processor time of a request of `wrk`: its own, and the receiver's. Nobody sends with less."""
+        """Requests per second of `wrk`, and microseconds of processor time of one: its own, and the receiver's. Nobody sends with less."""
         children = lambda: sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
         before, sent = (children(), cpu(*self.pids())), self.requests()
-        self.wrk(seconds, bytes)
+        rate = self.wrk(seconds, bytes)
         used, requests = (children() - before[0], cpu(*self.pids()) - before[1]), self.requests() - sent
-        return tuple(each / requests * 1e6 for each in used)
+        return rate, *(each / requests * 1e6 for each in used)
 
     @contextlib.contextmanager
     def stopped(self):
