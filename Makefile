@@ -13,9 +13,8 @@ SHELL := /bin/bash
 # The majors that the extension is built for are the features of Cargo.toml.
 MAJORS := $(shell sed -n 's/^pg\([0-9]*\) = .*/\1/p' Cargo.toml)
 # Of these the newest that the system has with headers, or else the oldest.
-SYSTEM_MAJOR = $(lastword $(firstword $(MAJORS)) $(foreach major,$(MAJORS),$(if $(wildcard \
-    /usr/lib/postgresql/$(major)/bin/postgres),$(if $(wildcard \
-    /usr/include/postgresql/$(major)/server/postgres.h),$(major)))))
+SYSTEM_MAJOR = $(lastword $(firstword $(MAJORS)) $(foreach major,$(MAJORS),$(if $(call in_system,$(major)),$(major))))
+in_system = $(and $(wildcard /usr/lib/postgresql/$(1)/bin/postgres),$(wildcard /usr/include/postgresql/$(1)/server/postgres.h))
 PGRX := 0.18.1
 HOME_DIR ?= $(or $(TMPDIR),/tmp)/pg_webhook-$(shell id -u)
 
@@ -46,8 +45,7 @@ RUN := $(HOME_DIR)/run
 TOOLS := $(HOME_DIR)/tools
 
 # What an optimised build is for: the server of PG_CONFIG, the system's, or else the one that is fetched.
-CONFIG := $(or $(PG_CONFIG),$(if $(and $(wildcard /usr/lib/postgresql/$(PG_MAJOR)/bin/postgres),$(wildcard \
-    /usr/include/postgresql/$(PG_MAJOR)/server/postgres.h)),/usr/lib/postgresql/$(PG_MAJOR)/bin/pg_config))
+CONFIG := $(or $(PG_CONFIG),$(if $(call in_system,$(PG_MAJOR)),$(INSTALL_CONFIG)))
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 STAGE := $(TARGET)/built/$(or $(shell tests/packaging/built_for $(CURDIR) $(PG_MAJOR) $(CONFIG)),$(error $(CONFIG) says \
     nothing of its server))
