@@ -137,7 +137,6 @@ def live(server, nginx, quick):
     seconds = 4 if quick else 20
     rate, tps, events, delays = written_and_delivered(stage, seconds)
     used = {name: after - before[name] for name, after in used_by_each(stage, nginx).items()}
-    # Afterwards: backends that have just ended may not be counted yet, and would be with what follows.
     stage.db.run("SELECT webhook_update('healthy', enabled => false)")
     stage.db.run("CHECKPOINT")
     alone, busy = cpu_of_ended(stage.server.postmaster_pid()), cpu_of_all()
@@ -157,7 +156,7 @@ def live(server, nginx, quick):
     return [
         *speed("live", rate, beside, delays),
         Row("live: against pgbench without the webhook", rate / unwatched, "x", 0.7),
-        Row("live: the same at most, if nothing was read, signed and logged", bound, "x",
+        Row("live: what it would be if reading, signing and logging took nothing", bound, "x",
             beside=f"a transaction takes {transaction:.1f} us of the processors, capture {capture:.1f}, a request of wrk {request:.1f}"),
         Row("live: p50 at half of that load", p50, "ms", 10, "most", f"p99 {p99:.1f} ms"),
         *(Row(f"live: CPU of {name}, per event", seconds / events * 1e6, "us") for name, seconds in used.items()),

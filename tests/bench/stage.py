@@ -47,7 +47,7 @@ class Stage:
 
     def pgbench(self, script, seconds, clients=8, rate=None, settings=()):
         """Transactions per second of a script of statements, or of TPC-B where there is none; at most
-        `rate` where one is given."""
+        `rate` where one is given. Returns when the server has counted what its sessions have used."""
         command = [*self._pgbench(), "-c", str(clients), "-j", "2", "-T", str(seconds), "-M", "prepared"]
         if script:
             path = self.server.folder / "script.sql"
@@ -56,9 +56,13 @@ class Stage:
             command += ["-n", "-f", path]
         command += ["-R", str(rate)] if rate else []
         environment = {"PGOPTIONS": " ".join(f"-c {s}" for s in settings), "PATH": "/usr/bin:/bin"}
+        of_ours, processes = f" {self.db.name} [local]", self.server.processes
+        others = set(processes(of_ours))
         done = subprocess.run([*map(str, command), self.db.name], capture_output=True, text=True, env=environment)
         if done.returncode != 0:
             raise RuntimeError(done.stderr[-2000:])
+        # One that has ended and is not counted has no title any more.
+        wait_until(lambda: set(processes(of_ours)) <= others and processes("") == processes("postgres"), "pgbench's sessions to end")
         return float(re.search(r"tps = ([\d.]+)", done.stdout)[1])
 
     def pgbench_tables(self, scale):
