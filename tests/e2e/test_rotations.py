@@ -63,6 +63,24 @@ def test_every_secret_signs_until_its_own_overlap_ends(items, receiver):
     assert items.judge.value("SELECT cardinality(previous_keys) FROM webhook.secret") == 3, "one that has ended is kept"
 
 
+def test_no_part_of_a_second_is_taken_from_an_overlap(items, receiver):
+    """Receivers are told whole seconds; who ends an overlap a moment before its time breaks those that have the old secret only."""
+    items.create("hook", receiver.url("/"), table_name="items")
+    overlapped = 0
+    # Most of these begin and end within one second.
+    for _ in range(8):
+        rotate(items, ", '300 milliseconds'")
+        request = sent(items, receiver)
+        signed = len(request.headers["webhook-signature"].split(" ")) - 1
+        overlaps = items.judge.value(
+            "SELECT count(*) FROM webhook.secret, unnest(previous_until) AS u (until) WHERE u.until > to_timestamp(%s)",
+            int(request.headers["webhook-timestamp"]),
+        )
+        assert signed == overlaps
+        overlapped += signed
+    assert overlapped > 0
+
+
 def test_without_an_overlap_the_new_one_signs_alone(items, receiver):
     secrets = [items.create("hook", receiver.url("/"), table_name="items")["secret"]]
     secrets += [rotate(items), rotate(items, ", '0'")]

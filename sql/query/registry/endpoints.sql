@@ -22,7 +22,7 @@ SELECT
     w.signature_header,
     s.previous_keys,
     ARRAY(
-        SELECT floor(extract(epoch FROM p.until))::bigint
+        SELECT ceil(extract(epoch FROM p.until))::bigint
         FROM unnest(s.previous_until) WITH ORDINALITY AS p (until, position)
         ORDER BY p.position
     ) AS previous_until,
