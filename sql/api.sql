@@ -592,6 +592,17 @@ CREATE FUNCTION webhook.obstacles() RETURNS TABLE (kind text, detail text, since
 COMMENT ON FUNCTION webhook.obstacles IS
     'private: what keeps the database from sending that no table says, and the version of the library';
 
+CREATE FUNCTION webhook.seen_by_reader() RETURNS TABLE (uuid uuid, name text, deleted boolean, with_contents boolean)
+    LANGUAGE c STABLE ROWS 100 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_seen_by_reader_wrapper';
+COMMENT ON FUNCTION webhook.seen_by_reader IS
+    'private: the webhooks that the caller may see, as webhook.visible has them, planned once in a session: to plan that takes ten times as long as to run it';
+
+CREATE FUNCTION webhook.told_to_reader()
+    RETURNS TABLE (webhook integer, rank integer, disabled text, broken text, others text, failing text)
+    LANGUAGE c STABLE ROWS 10 SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_told_to_reader_wrapper';
+COMMENT ON FUNCTION webhook.told_to_reader IS
+    'private: the rows of webhook.told about webhooks that the caller may see, planned once in a session: to plan them takes ten times as long as to find them';
+
 CREATE FUNCTION webhook.is_database(system_identifier bigint, database oid) RETURNS boolean
     LANGUAGE c STABLE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_is_database_wrapper';
 COMMENT ON FUNCTION webhook.is_database IS 'private: whether this is the database of that number, in the server of that number';

@@ -71,6 +71,8 @@ GRANT EXECUTE ON FUNCTION webhook.is_database(bigint, oid) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION webhook.bounds(), webhook.percentile(bigint[], double precision) TO PUBLIC;
 -- So is this, which says of the server what any session finds out, and of the worker's error its code.
 GRANT EXECUTE ON FUNCTION webhook.obstacles() TO PUBLIC;
+-- So are these, which say to whoever may see a webhook what it is called, and what is wrong with it.
+GRANT EXECUTE ON FUNCTION webhook.seen_by_reader(), webhook.told_to_reader() TO PUBLIC;
 -- Statements of ours ask it as the owner of the schema, to which somebody may have given the views and not the functions. It reads
 -- as whoever calls it, and others than that owner may not.
 GRANT EXECUTE ON FUNCTION webhook.manages(oid, oid), webhook.sees(oid, oid) TO PUBLIC;

@@ -180,6 +180,62 @@ WHERE (SELECT r.unlogged <> '{}' FROM webhook.ring AS r)
 COMMENT ON VIEW webhook.unlogged IS
     'private: deliveries that have been made and are not in the log: found by looking at all events of the slots that have such';
 
+-- Both kinds in one, for webhook.deliveries, because to plan a look at the ring takes longer than the look. Only where a slot has some
+-- that are not logged does that begin before the cursor. Where else they might be is asked of each of them (OFFSET 0), instead of joined:
+-- to look for an order of joins takes a fifth of the time that one delivery takes. The LIMIT is for the planner, to which a table without
+-- statistics has hundreds of rows.
+CREATE VIEW webhook.remaining AS
+SELECT
+    e.id,
+    e.xid,
+    e.slot,
+    w.uuid AS webhook_id,
+    e.event_id,
+    e.event_type,
+    e.schema_name,
+    e.table_name,
+    e.payload,
+    e.failure,
+    CASE
+        WHEN pg_catalog.pg_visible_in_snapshot(e.xid, (SELECT k.snap FROM webhook.cursor AS k)) THEN 'delivered'
+        WHEN (SELECT c.how FROM webhook.closed AS c WHERE c.delivery = e.id AND c.xid = e.xid) = 'cancelled' THEN 'cancelled'
+        WHEN e.failure IS NOT NULL THEN 'dead'
+        ELSE 'pending'
+    END AS status,
+    0 AS attempts,
+    NULL::smallint AS status_code,
+    NULL::text AS response_body,
+    NULL::bigint AS duration_us,
+    NULL::text AS error_class,
+    e.failure AS error,
+    e.created_at,
+    NULL::timestamptz AS next_at,
+    NULL::timestamptz AS delivered_at
+FROM webhook.event AS e
+JOIN webhook.webhook AS w ON w.id = e.webhook
+WHERE e.xid >= (
+      SELECT CASE r.unlogged WHEN '{}' THEN pg_catalog.pg_snapshot_xmin(k.snap) ELSE '0' END
+      FROM webhook.ring AS r
+      CROSS JOIN webhook.cursor AS k
+      LIMIT 1
+  )
+  -- as in webhook.unlisted
+  AND e.xid <= '18446744073709551615'
+  AND e.id >= (SELECT 0::bigint)
+  AND e.id <= 9223372036854775807
+  AND e.event_type <> 'TEST'
+  AND NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = e.id AND p.xid = e.xid OFFSET 0)
+  AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = e.id AND c.xid = e.xid AND c.how = 'renewed' OFFSET 0)
+  AND NOT EXISTS (
+      SELECT FROM webhook.attempt AS a WHERE a.delivery = e.id AND a.xid = e.xid AND a.verdict IN ('delivered', 'failed') OFFSET 0
+  )
+  AND (
+      NOT pg_catalog.pg_visible_in_snapshot(e.xid, (SELECT k.snap FROM webhook.cursor AS k))
+      OR e.slot = ANY ((SELECT r.unlogged FROM webhook.ring AS r)::smallint[]) AND e.failure IS NULL
+  );
+COMMENT ON VIEW webhook.remaining IS
+    'private: deliveries after the cursor, and those that have been made and are not in the log, found by looking at all events where there are such';
+
 CREATE VIEW webhook.delivery AS
 SELECT
     d.id,
@@ -201,11 +257,8 @@ FROM (
     SELECT p.id, p.xid, p.webhook_id, p.event_id, p.event_type, p.schema_name, p.table_name, p.payload, p.failure, p.status, p.created_at
     FROM webhook.waiting AS p
     UNION ALL
-    SELECT f.id, f.xid, f.webhook_id, f.event_id, f.event_type, f.schema_name, f.table_name, f.payload, f.failure, f.status, f.created_at
-    FROM webhook.fresh AS f
-    UNION ALL
-    SELECT u.id, u.xid, u.webhook_id, u.event_id, u.event_type, u.schema_name, u.table_name, u.payload, u.failure, u.status, u.created_at
-    FROM webhook.unlogged AS u
+    SELECT r.id, r.xid, r.webhook_id, r.event_id, r.event_type, r.schema_name, r.table_name, r.payload, r.failure, r.status, r.created_at
+    FROM webhook.remaining AS r
 ) AS d
 JOIN webhook.webhook AS w ON w.uuid = d.webhook_id;
 COMMENT ON VIEW webhook.delivery IS 'private: all deliveries, each with its status';
@@ -233,20 +286,10 @@ UNION ALL
 (SELECT s.*, NULL::character(10485760)
 FROM (
     SELECT
-        f.id, f.webhook_id, f.event_id, f.event_type, f.schema_name, f.table_name, f.payload, f.status, f.attempts, f.status_code,
-        f.response_body, f.duration_us, f.error_class, f.error, f.created_at, f.next_at, f.delivered_at
-    FROM webhook.fresh AS f
-    ORDER BY f.id DESC
-) AS s
-ORDER BY s.id DESC)
-UNION ALL
-(SELECT s.*, NULL::character(10485760)
-FROM (
-    SELECT
-        u.id, u.webhook_id, u.event_id, u.event_type, u.schema_name, u.table_name, u.payload, u.status, u.attempts, u.status_code,
-        u.response_body, u.duration_us, u.error_class, u.error, u.created_at, u.next_at, u.delivered_at
-    FROM webhook.unlogged AS u
-    ORDER BY u.id DESC
+        r.id, r.webhook_id, r.event_id, r.event_type, r.schema_name, r.table_name, r.payload, r.status, r.attempts, r.status_code,
+        r.response_body, r.duration_us, r.error_class, r.error, r.created_at, r.next_at, r.delivered_at
+    FROM webhook.remaining AS r
+    ORDER BY r.id DESC
 ) AS s
 ORDER BY s.id DESC);
 COMMENT ON VIEW webhook.listed IS 'private: all deliveries, each part in the order of ids, the newest first';

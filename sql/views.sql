@@ -5,8 +5,9 @@
 -- PostgreSQL applies a reader's own conditions to rows that it may not see, too, where they are made of operators that tell
 -- nothing of their values, and EXPLAIN ANALYZE says how many rows have passed: text is guessed letter by letter. So columns
 -- with the texts of others are put into a CASE with a volatile function, which keeps conditions on them above the view;
--- webhook.visible keeps all of its own. Not those by which rows are found: that there are others, and how many with which number or
--- verdict, can be found out, and the uuids of webhooks, which say nothing.
+-- webhook.visible keeps all of its own, and webhook.seen_by_reader has no other rows than its caller may see. Not those by which
+-- rows are found: that there are others, and how many with which number or verdict, can be found out, and the uuids of webhooks,
+-- which say nothing.
 
 CREATE VIEW webhook.deliveries WITH (security_barrier) AS
 SELECT
@@ -33,14 +34,13 @@ FROM (
     SELECT
         l.id, l.webhook_id, w.name AS webhook, l.event_id, l.event_type, l.schema_name, l.table_name, l.payload,
         -- What waits is cancelled with its webhook.
-        CASE WHEN w.deleted_at IS NOT NULL AND l.status IN ('pending', 'retrying') THEN 'cancelled' ELSE l.status END AS status,
+        CASE WHEN w.deleted AND l.status IN ('pending', 'retrying') THEN 'cancelled' ELSE l.status END AS status,
         l.attempts, l.status_code, l.response_body, l.duration_us, l.error_class, l.error, l.created_at,
-        CASE WHEN w.deleted_at IS NULL THEN l.next_at END AS next_attempt_at,
+        CASE WHEN NOT w.deleted THEN l.next_at END AS next_attempt_at,
         l.delivered_at, w.with_contents, l.wide
     FROM webhook.listed AS l
-    JOIN webhook.visible AS w ON w.uuid = l.webhook_id
-    -- No parallel workers: see webhook.listed.
-    WHERE webhook.is_database(0, 0) IS NOT NULL
+    -- It is not safe for parallel workers, of which there have to be none: see webhook.listed.
+    JOIN webhook.seen_by_reader() AS w ON w.uuid = l.webhook_id
     ORDER BY l.id DESC
 ) AS d
 ORDER BY d.id DESC;
@@ -64,7 +64,7 @@ SELECT
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN a.error_class END AS error_class,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND (w.with_contents OR a.attempt > 0) THEN a.error END AS error
 FROM webhook.logged AS a
-JOIN webhook.visible AS w ON w.uuid = a.webhook_id;
+JOIN webhook.seen_by_reader() AS w ON w.uuid = a.webhook_id;
 COMMENT ON VIEW webhook.attempts IS
     'one row per HTTP attempt; status_code is 0 where there was no answer, attempt is 0 where a transform had failed and there was no request. Fast at any size: those of a delivery_id, and those of a webhook_id whose verdict is not delivered';
 
@@ -157,7 +157,7 @@ LEFT JOIN LATERAL (
     JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
     WHERE v.webhook = w.id
 ) AS t ON true
-LEFT JOIN webhook.told AS x ON x.webhook = w.id
+LEFT JOIN webhook.told_to_reader() AS x ON x.webhook = w.id
 CROSS JOIN (
     SELECT pg_catalog.string_agg(p.problem, '; ' ORDER BY p.problem) AS reason FROM webhook.standstill AS p WHERE p.severity <> 'warning'
 ) AS z
@@ -187,9 +187,9 @@ SELECT
     d.created_at,
     NULL::timestamptz AS next_attempt_at,
     NULL::timestamptz AS delivered_at
-FROM webhook.visible AS w
+FROM webhook.seen_by_reader() AS w
 JOIN webhook.dead AS d ON d.webhook_id = w.uuid
-WHERE w.deleted_at IS NULL
+WHERE NOT w.deleted
   AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = d.id AND c.xid = d.xid);
 COMMENT ON VIEW webhook.dead_letters IS
     'deliveries that are dead and that nobody has replayed or cancelled; kept until somebody does, or for dead_letter_retention';

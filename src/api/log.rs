@@ -1,12 +1,12 @@
-//! `webhook_log`
+//! `webhook_log`, and `webhook.seen_by_reader`, by which the views of the log know whose they show
 
 use pgrx::datum::{TimestampWithTimeZone, Uuid};
 use pgrx::iter::TableIterator;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::{milliseconds, on_behalf};
-use crate::log::list::{self, Delivery, Page};
+use super::{for_anybody, milliseconds, on_behalf};
+use crate::log::list::{self, Delivery, Page, Seen};
 use crate::pg::json::JsonText;
 use crate::pg::spi;
 use crate::registry::{level, managed};
@@ -118,4 +118,24 @@ fn row(delivery: Delivery) -> Columns {
         delivery.next_attempt_at,
         delivery.delivered_at,
     )
+}
+
+#[pg_extern(sql = false)]
+fn webhook_seen_by_reader() -> Result<
+    TableIterator<
+        'static,
+        (name!(uuid, Uuid), name!(name, String), name!(deleted, bool), name!(with_contents, bool)),
+    >,
+    ErrorReport,
+> {
+    // A transform may read the views.
+    for_anybody(|caller| {
+        spi::connect(|session| {
+            let seen = list::seen(session, caller.role, None).into_iter();
+            let row = |(uuid, webhook): (Uuid, Seen)| {
+                (uuid, webhook.name, webhook.deleted, webhook.with_contents)
+            };
+            Ok(TableIterator::new(seen.map(row)))
+        })
+    })
 }

@@ -138,10 +138,31 @@ fn has_unlogged(session: &Session) -> bool {
 }
 
 /// A webhook that the reader may see.
-struct Seen {
-    name: String,
-    deleted: bool,
-    with_contents: bool,
+pub struct Seen {
+    /// What it is called.
+    pub name: String,
+    /// It has been deleted.
+    pub deleted: bool,
+    /// The reader may see bodies and answers, too.
+    pub with_contents: bool,
+}
+
+/// The webhooks that `role` may see, by their uuids: `webhook` alone, or all of them.
+pub fn seen(
+    session: &Session,
+    role: pg_sys::Oid,
+    webhook: Option<WebhookId>,
+) -> HashMap<Uuid, Seen> {
+    let rows = session.look_up(sql!("log/seen"), &[arg(role), arg(webhook)]);
+    let seen = |row: Row<'_>| {
+        let seen = Seen {
+            name: row.value("name"),
+            deleted: row.value("deleted"),
+            with_contents: row.value("with_contents"),
+        };
+        (row.value("uuid"), seen)
+    };
+    rows.iter().map(seen).collect()
 }
 
 /// What has been found so far.
@@ -155,16 +176,7 @@ struct List<'s> {
 
 impl<'s> List<'s> {
     fn new(session: &'s Session, role: pg_sys::Oid, page: Page) -> Self {
-        let rows = session.look_up(sql!("log/seen"), &[arg(role), arg(page.webhook)]);
-        let webhook = |row: Row<'_>| {
-            let seen = Seen {
-                name: row.value("name"),
-                deleted: row.value("deleted"),
-                with_contents: row.value("with_contents"),
-            };
-            (row.value("uuid"), seen)
-        };
-        let seen = rows.iter().map(webhook).collect();
+        let seen = seen(session, role, page.webhook);
         let installation = installation::find(session).map(|found| found.id).unwrap_or_default();
         Self { session, page, seen, installation, found: Vec::new() }
     }

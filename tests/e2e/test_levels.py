@@ -371,6 +371,19 @@ def test_a_viewer_of_the_owners_webhooks(db, role, cluster, hooks):
         assert connection.execute("SELECT count(*) FROM webhook.worker").fetchone() == (1,)
 
 
+def test_what_views_ask_for_their_reader_says_no_more_than_they_do(db, role, cluster, hooks):
+    """Anybody may call it, as whoever has been granted a view and no level has to."""
+    stranger, member, root = role("stranger"), role("member"), role("root", "admin")
+    db.run(f"GRANT {hooks['ann']} TO {member}")
+    db.run("SELECT webhook_pause(name) FROM webhook.webhooks")
+    for reader, names in ((stranger, []), (member, ["anns"]), (root, ["anns", "bobs"])):
+        with cluster.connect(db.name, user=reader) as connection:
+            rows = connection.execute("SELECT name, deleted, with_contents FROM webhook.seen_by_reader() ORDER BY 1").fetchall()
+            assert rows == [(name, False, True) for name in names]
+            told = connection.execute("SELECT others FROM webhook.told_to_reader()").fetchall()
+            assert len(told) == len(names) and all("paused by role" in others for (others,) in told)
+
+
 def test_concurrent_grants(db, role, cluster):
     """Levels change one after the other; nobody meets an internal error."""
     import threading
