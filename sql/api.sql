@@ -296,7 +296,8 @@ CREATE FUNCTION webhook_log(
     since timestamptz DEFAULT NULL,
     until timestamptz DEFAULT NULL,
     before bigint DEFAULT NULL,
-    lim integer DEFAULT 50
+    lim integer DEFAULT 50,
+    event_id text DEFAULT NULL
 )
     RETURNS TABLE (
         id bigint,
@@ -324,7 +325,8 @@ COMMENT ON FUNCTION webhook_log IS
 $$rows of webhook.deliveries, the newest first, fast at any size of the log: of one webhook that is there, or of all that the
   caller may see, deleted ones among them; with one status or any. since and until (which is not included) go by ids, which are the
   microseconds since 2020: within seconds of created_at, but for what came from elsewhere, got another id, or was made while
-  a clock was behind. before: the id of the last row of the page before. lim: up to 1000 rows.
+  a clock was behind. before: the id of the last row of the page before. lim: up to 1000 rows. event_id: what the receiver has as
+  webhook-id; the delivery that it was made for, and not those that repeat it (webhook_replay) or came from elsewhere with it.
 Example: SELECT * FROM webhook_log('new-orders', status => 'dead', since => now() - interval '1 day')$$;
 
 CREATE FUNCTION webhook_stats_reset(webhook text DEFAULT NULL) RETURNS void

@@ -9,6 +9,7 @@ use super::{for_anybody, milliseconds, on_behalf};
 use crate::log::list::{self, Delivery, Page, Seen};
 use crate::pg::json::JsonText;
 use crate::pg::spi;
+use crate::queue::ring;
 use crate::registry::{level, managed};
 use domain::ids;
 use domain::key::DeliveryId;
@@ -50,6 +51,7 @@ fn webhook_log(
     until: Option<TimestampWithTimeZone>,
     before: Option<i64>,
     lim: Option<i32>,
+    event_id: Option<&str>,
 ) -> Result<
     TableIterator<
         'static,
@@ -88,12 +90,32 @@ fn webhook_log(
         let end = DeliveryId(until.map_or(i64::MAX, id).min(before.unwrap_or(i64::MAX)));
         spi::connect(|session| {
             let webhook = webhook.map(|name| managed::see(session, caller, name)).transpose()?;
+            let (first, end) = match event_id {
+                None => (first, end),
+                Some(event_id) => only(first, end, ring::delivery_of(session, event_id)),
+            };
             let page = Page { webhook, status, first, end, most };
             let all = level::sees_all(session, caller);
-            let deliveries = list::page(session, caller.role, page, all);
+            let mut deliveries = list::page(session, caller.role, page, all);
+            // One that has come from elsewhere, or that repeats another one, can have that number.
+            deliveries.retain(|delivery| event_id.is_none_or(|id| delivery.event_id == id));
             Ok(TableIterator::new(deliveries.into_iter().map(row)))
         })
     })
+}
+
+/// What there is of `delivery` between `first` and `end`.
+fn only(
+    first: DeliveryId,
+    end: DeliveryId,
+    delivery: Option<DeliveryId>,
+) -> (DeliveryId, DeliveryId) {
+    match delivery {
+        Some(delivery) if first <= delivery && delivery < end => {
+            (delivery, DeliveryId(delivery.0.saturating_add(1)))
+        }
+        _ => (end, end),
+    }
 }
 
 fn row(delivery: Delivery) -> Columns {

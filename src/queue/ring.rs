@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use pgrx::pg_sys;
 
+use super::installation;
 use crate::host::ids;
 use crate::pg::heap::{self, Field, column};
 use crate::pg::snapshot;
@@ -87,6 +88,14 @@ pub fn append(target: &Target, event: &NewEvent<'_>) {
 /// The id by which receivers know the event of a delivery.
 pub fn event_id(installation: &str, delivery: DeliveryId) -> String {
     format!("evt_{installation}_{delivery}")
+}
+
+/// The delivery whose event receivers know by this id, where that was made here.
+pub fn delivery_of(session: &Session, event_id: &str) -> Option<DeliveryId> {
+    let (_, number) = event_id.rsplit_once('_')?;
+    let delivery = DeliveryId(number.parse().ok()?);
+    let installation = installation::find(session)?;
+    (self::event_id(&installation.id, delivery) == event_id).then_some(delivery)
 }
 
 /// The slot that is written to.

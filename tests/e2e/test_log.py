@@ -114,6 +114,32 @@ def test_since_and_until(db, receiver):
     assert db.value("SELECT count(*) FROM webhook_log(since => '-infinity', until => 'infinity')") == 5
 
 
+def test_one_by_the_id_that_its_receiver_has(db, receiver):
+    """Of each status, for its owner; not what repeats it, and not what came from elsewhere under an id like that."""
+    db.hand_over()
+    db.run("CREATE TABLE items (id bigserial PRIMARY KEY)")
+    all_fates(db, receiver)
+    everything = db.rows("SELECT id, event_id, webhook, status FROM webhook.deliveries")
+    repeats = [id for id, event_id, *_ in everything if not event_id.endswith(f"_{id}")]
+    assert len(repeats) == 1 and {status for *_, status in everything} == set(STATUSES)
+    found = "SELECT id FROM webhook_log(event_id => %s)"
+    for id, event_id, webhook, status in everything:
+        if id in repeats:
+            [(first,)] = db.rows(found, event_id)
+            assert first != id and event_id.endswith(f"_{first}")
+            assert db.rows(found, event_id.rsplit("_", 1)[0] + f"_{id}") == [], "nobody knows it by that"
+            continue
+        assert db.rows(found, event_id) == [(id,)]
+        assert db.rows("SELECT id FROM webhook_log(event_id => %s, status => %s)", event_id, status) == [(id,)]
+        if webhook != "gone":
+            other = "good" if webhook != "good" else "bad"
+            assert db.rows("SELECT id FROM webhook_log(%s, event_id => %s)", webhook, event_id) == [(id,)]
+            assert db.rows("SELECT id FROM webhook_log(%s, event_id => %s)", other, event_id) == []
+        assert db.rows("SELECT id FROM webhook_log(event_id => %s, before => %s)", event_id, id) == []
+    for strange in ("", "_", "evt_", f"evt__{id}", f"evt_abc_{id}", str(id), f"{event_id}0", "evt_x_99999999999999999999", f"{event_id} "):
+        assert db.rows(found, strange) == [], strange
+
+
 def test_of_others_there_is_nothing(db, people, receiver):
     ann, bob, viewer, stranger = people("ann", "member"), people("bob", "member"), people("vie", "viewer"), people("str")
     ann.run("SELECT webhook_create('hers', %s, events => '{tick}')", receiver.url("/"))
@@ -121,9 +147,12 @@ def test_of_others_there_is_nothing(db, people, receiver):
     db.wait_for_status(1)
     assert len(ann.rows("SELECT * FROM webhook_log()")) == 1
     uuid = ann.value("SELECT id::text FROM webhook.webhooks")
+    event = ann.value("SELECT event_id FROM webhook_log()")
+    assert len(ann.rows("SELECT * FROM webhook_log(event_id => %s)", event)) == 1
     for reader in (bob, viewer):
         for status in (None, *STATUSES):
             assert reader.rows("SELECT * FROM webhook_log(status => %s)", status) == []
+        assert reader.rows("SELECT * FROM webhook_log(event_id => %s)", event) == []
         for name in ("hers", uuid):
             with pytest.raises(psycopg.errors.UndefinedObject, match="does not exist"):
                 reader.run("SELECT * FROM webhook_log(%s)", name)

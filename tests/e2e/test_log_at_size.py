@@ -26,10 +26,10 @@ def test_what_is_asked_for_often_reads_little(own_cluster, make_db):
         if analyzed:
             db.run("ANALYZE")
         for who, reader, name in (("superuser", db.judge, "many1"), ("admin", admin, "many1"), ("few", few, "few")):
-            middle = reader.value("SELECT id FROM webhook_log(%s, 'delivered', lim => 1000) ORDER BY id LIMIT 1", name)
+            [(middle, event)] = reader.rows("SELECT id, event_id FROM webhook_log(%s, 'delivered', lim => 1000) ORDER BY id LIMIT 1", name)
             queries = dict(QUERIES) if who == "few" else {"the view, the newest": NEWEST, **QUERIES}
             for what, query in queries.items():
-                query = query.format(name=name, uuid=uuids[name], middle=middle)
+                query = query.format(name=name, uuid=uuids[name], middle=middle, event=event)
                 rows = reader.rows(query)
                 assert rows or "few" in who or what in ("an hour", "attempts") or "cancelled" in what, (who, what)
                 read = pages(reader, query)

@@ -25,6 +25,7 @@ QUERIES = {
        for status in ("delivered", "dead", "retrying", "pending", "cancelled")},
     "the view, those of one": "SELECT * FROM webhook.deliveries WHERE webhook_id = '{uuid}' ORDER BY id DESC LIMIT 50",
     "the view, one": "SELECT * FROM webhook.deliveries WHERE id = {middle}",
+    "one by event_id": "SELECT * FROM webhook_log(event_id => '{event}')",
     "attempts": "SELECT * FROM webhook.attempts WHERE delivery_id = {middle}",
     "failed attempts": "SELECT * FROM webhook.attempts WHERE webhook_id = '{uuid}' AND verdict <> 'delivered'"
                        " ORDER BY started_at DESC LIMIT 50",
