@@ -139,11 +139,11 @@ pub struct Put<'a> {
     pub row: Row<'a>,
 }
 
-/// Writes rows, best those of a table all of one type, as [`insert_all`] does. Logical decoding sees of those that were there before no
-/// more than their key.
+/// Writes rows, best those of a table all of one type, but for their column `but_for`, as [`insert_all`] does. Logical decoding sees of
+/// those that were there before no more than their key.
 ///
 /// Raises an error where a table does not have each of the columns, or has others that must not be NULL, or a row is not there.
-pub fn put_all<'a>(rows: impl Iterator<Item = Put<'a>>) {
+pub fn put_all<'a>(rows: impl Iterator<Item = Put<'a>>, but_for: Option<&str>) {
     let mut tables: BTreeMap<u32, Vec<Put<'a>>> = BTreeMap::new();
     rows.for_each(|put| tables.entry(put.relation.to_u32()).or_default().push(put));
     for (table, rows) in tables {
@@ -155,7 +155,7 @@ pub fn put_all<'a>(rows: impl Iterator<Item = Put<'a>>) {
             let tuples = rows.iter().map(|put| {
                 let kind = kind_of(&put.row);
                 let known = columns.take().filter(|(known, _)| *known == kind);
-                let made = || (kind, Matching::new(relation, put.row.attributes(), None));
+                let made = || (kind, Matching::new(relation, put.row.attributes(), but_for));
                 let (_, columns) = columns.insert(known.unwrap_or_else(made));
                 columns.form(relation, &put.row).tuple()
             });

@@ -34,17 +34,13 @@ WITH page AS (
     WHERE p.id = u.id AND p.xid = u.xid
     RETURNING
         p.webhook, p.webhook_id, 'infinity'::timestamptz AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts,
-        3::smallint AS stage,
+        p.stage AS was, 3::smallint AS stage,
         p.status_code, p.duration_us, p.error, p.error_class, p.response_body,
         p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key, p.imported,
         $7 AS dead_at
 ), counted AS (
     INSERT INTO webhook.movement (webhook, was, stage, count)
-    SELECT s.webhook, u.stage, s.stage, count(*)
-    FROM shelved AS s
-    JOIN covered AS u ON u.id = s.id
-    WHERE u.stage <> s.stage
-    GROUP BY s.webhook, u.stage, s.stage
+    SELECT s.webhook, s.was, s.stage, count(*) FROM shelved AS s WHERE s.was <> s.stage GROUP BY s.webhook, s.was, s.stage
 )
 SELECT
     s.seen_rows, s.place, 0::bigint AS skipped,

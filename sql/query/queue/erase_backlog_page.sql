@@ -37,17 +37,13 @@ WITH page AS (
     WHERE u.found AND p.id = u.id AND p.xid = u.xid
     RETURNING
         p.webhook, p.webhook_id, 'infinity'::timestamptz AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts,
-        3::smallint AS stage,
+        p.stage AS was, 3::smallint AS stage,
         p.status_code, p.duration_us, p.error_class,
         p.event_type, p.schema_name, p.table_name, p.event_id, '' AS payload, p.event_slot, p.key, p.imported,
         coalesce(CASE WHEN p.stage = 3 THEN p.dead_at END, $6) AS dead_at
 ), counted AS (
     INSERT INTO webhook.movement (webhook, was, stage, count)
-    SELECT s.webhook, u.stage, s.stage, count(*)
-    FROM erased AS s
-    JOIN judged AS u ON u.id = s.id
-    WHERE u.stage <> s.stage
-    GROUP BY s.webhook, u.stage, s.stage
+    SELECT s.webhook, s.was, s.stage, count(*) FROM erased AS s WHERE s.was <> s.stage GROUP BY s.webhook, s.was, s.stage
 )
 SELECT
     s.seen_rows, s.place, (SELECT count(*) FROM judged AS u WHERE u.found IS NULL) AS skipped,

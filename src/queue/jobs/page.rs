@@ -96,6 +96,10 @@ fn columns(deliveries: &[Delivery]) -> (Vec<DeliveryId>, Vec<Xid8>, Vec<Option<i
     (ids, xids, slots)
 }
 
+/// What rows of the backlog have besides: the stage that they were at, for who counts them. To look for the old row of each is to compare
+/// each with all others of the page.
+const WAS: &str = "was";
+
 /// Writes what rows say is to be there. Returns how many rows that are.
 fn put(rows: &Rows<'_>, is_to_be: impl Fn(&Row<'_>) -> bool) -> i64 {
     let mut count = 0;
@@ -104,7 +108,7 @@ fn put(rows: &Rows<'_>, is_to_be: impl Fn(&Row<'_>) -> bool) -> i64 {
         count += 1;
         Some(Put { relation: row.value("relation"), before: row.get("position"), row: new })
     });
-    heap::put_all(put);
+    heap::put_all(put, Some(WAS));
     count
 }
 
