@@ -162,6 +162,11 @@ build: $(PGRX_HOME)/config.toml ## Build it quickly and install it into the priv
 	@echo "== building the extension for PostgreSQL $(PG_MAJOR) (about two minutes the first time)"
 	@tests/quietly cargo pgrx install $(FEATURES) --pg-config $(SERVER)
 
+.PHONY: released
+released: build ## Keep the script that installs this version in sql/released, before it gets its tag
+	@tests/packaging/released keep sql/released $(VERSION) "$$($(SERVER) --sharedir)/extension/pg_webhook--$(VERSION).sql"
+	@echo "== sql/released has the script of version $(VERSION)"
+
 # Tools that judge what is made: a version of each, because another one may find something else.
 DENY := cargo-deny@0.20.2
 CYCLONEDX := cargo-cyclonedx@0.5.9

@@ -628,3 +628,7 @@ COMMENT ON FUNCTION webhook.put IS 'private: writes a row, but for a column of t
 CREATE FUNCTION webhook.install() RETURNS void
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_install_wrapper';
 COMMENT ON FUNCTION webhook.install IS 'private: the last step of CREATE EXTENSION';
+
+CREATE FUNCTION webhook.updated(levels oid[]) RETURNS void
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_updated_wrapper';
+COMMENT ON FUNCTION webhook.updated IS 'private: the last step of ALTER EXTENSION UPDATE';

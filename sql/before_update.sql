@@ -1,9 +1,88 @@
 -- Not a part of the installation: each script that updates the extension begins with it.
---
--- A domain that stands for a role or for a transform belongs to that role, which may rename it, to what the script is about to
--- make as well. So those that no webhook has get names that nobody wants.
 SET LOCAL search_path = pg_catalog, pg_temp;
 
+-- A server that has not been restarted yet goes on with the library that it has loaded. The version is by now the one that the script
+-- is about to make.
+DO $$
+DECLARE
+    library text;
+    version text;
+BEGIN
+    SELECT o.detail, x.extversion
+    INTO library, version
+    FROM pg_catalog.pg_extension AS x
+    JOIN webhook.obstacles() AS o ON o.kind = 'version' AND o.detail <> x.extversion
+    WHERE x.extname = 'pg_webhook';
+    IF FOUND THEN
+        RAISE EXCEPTION 'the server runs version % of the library of pg_webhook, which does not know version %', library, version
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                  HINT = 'Restart the server, which loads the library that is installed now, and repeat ALTER EXTENSION pg_webhook'
+                      ' UPDATE. Nothing has changed.';
+    END IF;
+END
+$$;
+
+-- All of our tables, at once or not at all. Whoever writes to a watched table uses several of them, in another order. So none is
+-- waited for longer than PostgreSQL takes to look who is in a deadlock: no writer fails, and in between all get on.
+DO $$
+DECLARE
+    ours text;
+    tries integer := 0;
+    users text;
+BEGIN
+    SELECT pg_catalog.string_agg(c.oid::pg_catalog.regclass::text, ', ' ORDER BY c.oid)
+    INTO ours
+    FROM pg_catalog.pg_extension AS x
+    JOIN pg_catalog.pg_depend AS d
+        ON d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = x.oid AND d.deptype = 'e'
+        AND d.classid = 'pg_catalog.pg_class'::regclass
+    JOIN pg_catalog.pg_class AS c ON c.oid = d.objid AND c.relkind IN ('r', 'p')
+    WHERE x.extname = 'pg_webhook';
+    PERFORM pg_catalog.set_config('lock_timeout', least(s.setting::integer / 2, 500)::text, true)
+    FROM pg_catalog.pg_settings AS s
+    WHERE s.name = 'deadlock_timeout';
+    LOOP
+        BEGIN
+            EXECUTE pg_catalog.format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', ours);
+            EXIT;
+        EXCEPTION
+            WHEN lock_not_available OR deadlock_detected THEN
+                tries := tries + 1;
+        END;
+        IF tries = 60 THEN
+            SELECT pg_catalog.string_agg(DISTINCT coalesce(l.pid::text, 'a prepared transaction'), ', ')
+            INTO users
+            FROM pg_catalog.pg_locks AS l
+            JOIN pg_catalog.pg_class AS c ON c.oid = l.relation AND c.relnamespace = 'webhook'::regnamespace
+            JOIN pg_catalog.pg_database AS b ON b.oid = l.database AND b.datname = pg_catalog.current_database()
+            WHERE l.granted AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid();
+            RAISE EXCEPTION 'transactions that use the tables of pg_webhook do not end: %', users
+                USING ERRCODE = 'lock_not_available',
+                      HINT = 'These are processes of pg_stat_activity. Repeat ALTER EXTENSION pg_webhook UPDATE when they have ended.'
+                          ' Nothing has changed.';
+        END IF;
+        PERFORM pg_catalog.pg_sleep(0.1);
+    END LOOP;
+END
+$$;
+
+-- What is there before, for close.sql, and who has the privileges of a level, for after_update.sql.
+DO $$
+BEGIN
+    PERFORM pg_catalog.set_config(
+        'updating.members', pg_catalog.string_agg(pg_catalog.format('%s.%s', d.classid, d.objid), ','), true
+    )
+    FROM pg_catalog.pg_extension AS x
+    JOIN pg_catalog.pg_depend AS d
+        ON d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = x.oid AND d.deptype = 'e'
+    WHERE x.extname = 'pg_webhook';
+    PERFORM pg_catalog.set_config('updating.levels', coalesce(pg_catalog.string_agg(l.role::text, ','), ''), true)
+    FROM webhook.held_level AS l;
+END
+$$;
+
+-- A domain that stands for a role or for a transform belongs to that role, which may rename it, to what the script is about to
+-- make as well. So those that no webhook has get names that nobody wants.
 DO $$
 DECLARE
     stray name;

@@ -47,6 +47,10 @@ JOIN (
             'ALTER EXTENSION pg_webhook UPDATE; or, where the library is the older one, restart the server with the new one.'
         ),
         (
+            'older', 'warning', 'the extension has version %2$s, and the library %1$s, which works with both',
+            'ALTER EXTENSION pg_webhook UPDATE brings what is new.'
+        ),
+        (
             'cannot begin', 'error', 'the worker cannot begin: %1$s',
             'Mend what the error names. It tries again by itself, after ten seconds at most. webhook.worker shows its state.'
         ),

@@ -4,6 +4,9 @@
 -- Whatever the server's default is: capture and the worker write rows of a heap.
 SET LOCAL default_table_access_method = heap;
 
+-- Nothing of it is there: see close.sql.
+SET LOCAL updating.members = '';
+
 -- Without IF NOT EXISTS: a schema of this name that somebody made is an error, not a home.
 CREATE SCHEMA webhook;
 COMMENT ON SCHEMA webhook IS 'pg_webhook: views of webhooks and deliveries, and the tables behind them';

@@ -38,7 +38,8 @@ extension_sql_file!("../sql/views.sql", name = "views", requires = ["health"]);
 extension_sql_file!("../sql/columns.sql", name = "columns", requires = ["views"]);
 extension_sql_file!("../sql/dump.sql", name = "dump", requires = ["columns"]);
 extension_sql_file!("../sql/replication.sql", name = "replication", requires = ["dump"]);
-extension_sql_file!("../sql/grants.sql", name = "grants", requires = ["replication"]);
+extension_sql_file!("../sql/close.sql", name = "close", requires = ["replication"]);
+extension_sql_file!("../sql/grants.sql", name = "grants", requires = ["close"]);
 extension_sql_file!("../sql/finish.sql", name = "finish", requires = ["grants"], finalize);
 
 /// Called by PostgreSQL when it loads the library: by the postmaster where it is preloaded, by a

@@ -1,12 +1,13 @@
-//! The last step of CREATE EXTENSION.
+//! The last steps of CREATE EXTENSION and of ALTER EXTENSION UPDATE.
 
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::host::{board, wake};
-use crate::pg::spi::{self, sql};
+use crate::pg::spi::{self, Session, sql};
 use crate::pg::{grant, report, server};
 use crate::queue::installation;
+use crate::registry::{self, level};
 use domain::refusal::Refusal;
 
 /// A subscriber without our tables cannot be told to do without them.
@@ -29,9 +30,7 @@ fn webhook_install() -> Result<(), ErrorReport> {
         return Err(report::of(Refusal::NotUtf8));
     }
     spi::connect(|session| {
-        for row in session.run(sql!("api/row_types"), &[]).iter() {
-            grant::run_apart(&row.value::<String>("statement"));
-        }
+        close_row_types(session);
         if let Some(names) =
             session.run(sql!("api/publications"), &[]).first().and_then(|row| row.get("names"))
         {
@@ -52,4 +51,24 @@ fn webhook_install() -> Result<(), ErrorReport> {
         .report(PgLogLevel::WARNING);
     }
     Ok(())
+}
+
+/// Closes the types of our tables' rows, gives `levels`, the roles that had the privileges of their levels before the script, those
+/// of what it has made, and emitters theirs, and has the worker see to it at commit.
+#[pg_extern(sql = false)]
+fn webhook_updated(levels: Vec<pg_sys::Oid>) -> Result<(), ErrorReport> {
+    spi::connect(|session| {
+        close_row_types(session);
+        level::renew(session, levels)
+    })
+    .map_err(report::of)?;
+    registry::changed();
+    Ok(())
+}
+
+/// A column of such a type would keep the table as it is.
+fn close_row_types(session: &Session) {
+    for row in session.run(sql!("api/row_types"), &[]).iter() {
+        grant::run(&row.value::<String>("statement"));
+    }
 }

@@ -9,9 +9,12 @@ use pgrx::prelude::*;
 use super::status;
 use crate::host::board::{self, Entry};
 use crate::host::state::State;
+use crate::host::txn;
+use crate::pg::identity;
+use crate::pg::spi;
 use crate::pg::{rights, server, settings};
 use domain::time::Timestamp;
-use domain::version;
+use domain::version::{self, Fit};
 
 /// A worker that starts for longer than this, in microseconds, waits for something. Shorter, and each start is shown as an obstacle.
 const STARTING: i64 = 2_000_000;
@@ -29,8 +32,11 @@ fn webhook_obstacles() -> TableIterator<
     ),
 > {
     let mut found = Vec::new();
-    // The view compares it with the version of the extension.
-    found.push(("version", Some(version::LIBRARY.to_owned()), None));
+    // The view compares it with the version of the extension, and says no more than that there is an update where it is older.
+    let of_extension = spi::connect(|session| txn::version(session, identity::extension()?));
+    let is_older = of_extension.is_some_and(|version| version::fit(&version) == Fit::Older);
+    let kind = if is_older { "older" } else { "version" };
+    found.push((kind, Some(version::LIBRARY.to_owned()), None));
     if !settings::enabled() {
         found.push(("server switch", None, None));
     }

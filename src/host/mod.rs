@@ -15,5 +15,6 @@ pub mod quit;
 pub mod state;
 pub mod subscription;
 pub mod txn;
+pub mod update;
 pub mod utility;
 pub mod wake;

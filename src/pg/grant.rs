@@ -8,21 +8,22 @@ use std::ffi::CString;
 use pgrx::PgList;
 use pgrx::prelude::*;
 
-/// As [`run`], but no part of the script of CREATE EXTENSION: where such a script changes rights on the row types of tables,
-/// PostgreSQL notes them as the extension's own, of which pg_dump complains.
-pub fn run_apart(statement: &str) {
+/// Runs one GRANT or REVOKE, whose names PostgreSQL's own `format()` has quoted. There is no literal in it, so it
+/// means the same under every setting.
+///
+/// It is no part of the script of CREATE or ALTER EXTENSION that may have called: PostgreSQL would note what comes of it as the
+/// extension's own, which is in no dump, and of which pg_dump complains where it is about the row types of tables.
+pub fn run(statement: &str) {
     // SAFETY: a variable of the main thread. After an error the server sets it itself, to false.
     unsafe {
         let creating = pg_sys::creating_extension;
         pg_sys::creating_extension = false;
-        run(statement);
+        execute(statement);
         pg_sys::creating_extension = creating;
     }
 }
 
-/// Runs one GRANT or REVOKE, whose names PostgreSQL's own `format()` has quoted. There is no literal in it, so it
-/// means the same under every setting.
-pub fn run(statement: &str) {
+fn execute(statement: &str) {
     let text = CString::new(statement).expect("text from PostgreSQL has no NUL");
     // SAFETY: main thread in a transaction. The text outlives the calls; the tree lives in the current memory
     // context, and each node is read after its tag.

@@ -93,6 +93,22 @@ fn held(session: &Session, role: pg_sys::Oid) -> Result<(String, Option<String>)
     Ok((row.value("name"), row.get("level")))
 }
 
+/// Gives `roles` once more what comes with their levels, and emitters what comes with that: an update has made some of it anew.
+///
+/// # Errors
+///
+/// Somebody else changes levels or privileges, and does not end.
+pub fn renew(session: &Session, roles: Vec<pg_sys::Oid>) -> Result<(), Refusal> {
+    privilege::hold_levels(session, Patience::Caller)?;
+    privilege::hold(session, &roles, Extent::Levels, Patience::Caller)?;
+    for row in session.run(sql!("registry/levels"), &[arg(roles)]).iter() {
+        let level: String = row.value("level");
+        apply(session, row.value("role"), Some(level.parse()?))?;
+    }
+    let rows = session.run(sql!("registry/emitters"), &[]);
+    emitter::settle(session, rows.iter().map(|row| row.value("role")).collect(), Patience::Caller)
+}
+
 fn apply(session: &Session, role: pg_sys::Oid, level: Option<Level>) -> Result<(), Refusal> {
     let statements =
         session.run(sql!("registry/privileges"), &[arg(role), arg(level.map(Level::name))]);

@@ -17,25 +17,28 @@ use domain::version;
 /// A database with the extension.
 pub(super) struct Database {
     installation: Installation,
+    /// Of the extension, when the run began.
+    version: String,
     /// Webhooks of another installation, or of this one in a copy, which send nothing.
     unarmed: i64,
     /// It is not that installation any more, or is no copy of it any more.
     displaced: bool,
     /// Somebody keeps it from sending.
     stopped: bool,
-    /// The extension has another version by now.
-    updated: bool,
+    /// The version that the extension has by now, where it is another one.
+    updated: Option<String>,
     reminder: Reminder,
 }
 
 impl Database {
-    pub(super) fn new(session: &Session, installation: Installation) -> Self {
+    pub(super) fn new(session: &Session, installation: Installation, version: String) -> Self {
         Self {
             installation,
+            version,
             unarmed: endpoint::unarmed(session, None),
             displaced: false,
             stopped: installation::is_stopped(session),
-            updated: false,
+            updated: None,
             reminder: Reminder::default(),
         }
     }
@@ -69,7 +72,7 @@ impl Database {
     pub(super) fn ends(&self) -> Option<&'static str> {
         if self.displaced {
             Some("this database is armed anew or unarmed")
-        } else if self.updated {
+        } else if self.updated.is_some() {
             Some("the extension has another version")
         } else {
             None
@@ -81,10 +84,15 @@ impl Database {
         self.displaced
     }
 
+    /// The run ends because ALTER EXTENSION UPDATE has brought a version that this library works with: what is under way is answered
+    /// before.
+    pub(super) fn is_updated(&self) -> bool {
+        self.updated.as_ref().is_some_and(|version| version::misfit(version).is_none())
+    }
+
     /// Looks for what nobody tells.
     pub(super) fn check(&mut self, session: &Session, extension: Extension) {
-        self.updated =
-            txn::version(session, extension).is_some_and(|v| version::misfit(&v).is_some());
+        self.updated = txn::version(session, extension).filter(|now| *now != self.version);
         if self.is_here() {
             // A session that has not yet read that pg_webhook.server is as it was may have noted one.
             arrival::forget(self.installation.since);

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
 
+use self::ending::GRACE;
 use super::backlog::Backlog;
 use super::database::Database;
 use super::jobs::{Asked, Jobs};
@@ -127,6 +128,13 @@ impl Leader {
         loop {
             let began = Instant::now();
             self.end_if_asked();
+            if self.database.is_updated() && !self.sender.is_broken() {
+                log!("pg_webhook: the extension has been updated; starting again");
+                let exit = self.depart(GRACE);
+                // Also where there is nothing to do: it is seen that the next run goes well.
+                self.entry.set_due_now();
+                return exit;
+            }
             if let Some(reason) = self.ends() {
                 return self.start_again(reason);
             }

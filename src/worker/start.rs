@@ -22,7 +22,7 @@ use crate::queue::{batch, installation, pending, ring};
 use domain::clock::{Clock, Reading};
 use domain::time::Timestamp;
 use domain::timeline::Absence;
-use domain::version;
+use domain::version::{self, Fit};
 
 /// How long it waits for a lock. Longer, and what others do to the schema of one database holds up first visits of the others.
 const LOCK_TIMEOUT: (&CStr, &CStr) = (c"lock_timeout", c"2s");
@@ -93,22 +93,28 @@ pub(super) fn run(database: pg_sys::Oid) -> Exit {
         entry.set_state(State::VersionMismatch);
         return Exit::Finished;
     }
+    if version::fit(&version) == Fit::Older {
+        let own = version::LIBRARY;
+        log!(
+            "pg_webhook: the extension has version {version}, the library {own}, which works with both: ALTER EXTENSION pg_webhook UPDATE"
+        );
+    }
     board::enter_worker(entry, Timestamp::from(SystemTime::now()).0);
-    match begin(extension, entry) {
+    match begin(extension, entry, &version) {
         Ok(mut leader) => leader.lead(),
         Err(exit) => exit,
     }
 }
 
 /// Reads what an earlier run has left. Waits where that cannot be read.
-fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
+fn begin(extension: Extension, entry: &'static Entry, version: &str) -> Result<Leader, Exit> {
     let (mut pause, mut told) = (SHORTEST_PAUSE, String::new());
     loop {
         interrupt::reload_if_asked();
         // Whoever mends it later wakes again.
         entry.take_wake();
         let trouble = match txn::run(c"reads what an earlier run has left", extension, |session| {
-            look(session, entry)
+            look(session, entry, version)
         }) {
             Ok(Some(begun)) => {
                 if !told.is_empty() {
@@ -146,7 +152,7 @@ fn begin(extension: Extension, entry: &'static Entry) -> Result<Leader, Exit> {
 }
 
 /// What an earlier run has left; `None` where a row of ours has been removed by hand.
-fn look(session: &Session, entry: &Entry) -> Option<Begun> {
+fn look(session: &Session, entry: &Entry, version: &str) -> Option<Begun> {
     let installation = installation::find(session)?;
     if installation.is_here {
         // It was called otherwise for a while. What comes along with a later copy is another matter.
@@ -164,7 +170,7 @@ fn look(session: &Session, entry: &Entry) -> Option<Begun> {
     let clock = Clock::new(reading, now);
     let (slot, log) = (ring::current_slot(session)?, Log::open(session));
     let backlog = Backlog::new(pending::table(session));
-    let database = Database::new(session, installation);
+    let database = Database::new(session, installation, version.to_owned());
     Some(Begun { database, start, cautious, clock, slot, log, backlog })
 }
 

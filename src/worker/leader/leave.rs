@@ -74,7 +74,7 @@ impl Leader {
 
     /// Writes everything down, the next due time on the board. Whatever it cannot write is found by the next worker. What is
     /// under way has `grace` to be answered.
-    fn depart(&mut self, grace: Duration) -> Exit {
+    pub(super) fn depart(&mut self, grace: Duration) -> Exit {
         let clock = |wait| Timestamp::from(SystemTime::now()).after(wait);
         match self.settle(grace) {
             Ok(wait) => {

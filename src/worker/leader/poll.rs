@@ -32,10 +32,11 @@ impl Leader {
         // Before the snapshot: what that does not see has not committed by then.
         let began = Timestamp::from(self.time.moment().wall);
         let result = txn::run(c"reads what is to be sent", self.extension, |session| {
-            if unasked {
+            let changed = definitions::take_changed();
+            if unasked || changed {
                 self.database.check(session, self.extension);
             }
-            if definitions::take_changed() {
+            if changed {
                 self.read_definitions(session);
             }
             let free = self.ledger.backlog_mut().acquire(Instant::now());

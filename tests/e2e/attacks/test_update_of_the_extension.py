@@ -50,8 +50,8 @@ def update_script():
     script = re.sub(r"^CREATE (FUNCTION|VIEW)", r"CREATE OR REPLACE \1", text, flags=re.MULTILINE) + MORE
     # As in the installation.
     assert PATH in (SQL / "levels.sql").read_text()
-    begins = (SQL / "before_update.sql").read_text()
-    return begins + script.replace("CREATE OR REPLACE VIEW", f"{PATH}\nCREATE OR REPLACE VIEW", 1)
+    begins, closes, ends = ((SQL / name).read_text() for name in ("before_update.sql", "close.sql", "after_update.sql"))
+    return begins + script.replace("CREATE OR REPLACE VIEW", f"{PATH}\nCREATE OR REPLACE VIEW", 1) + closes + ends
 
 
 @pytest.fixture(scope="module")
