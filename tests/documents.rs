@@ -207,25 +207,25 @@ fn every_sqlstate_is_documented() {
 
 #[test]
 fn every_setting_is_documented() {
-    let readme = read("README.md");
+    let reference = read("docs/reference.md");
     let settings = read("src/pg/settings.rs");
     let defined = names(&settings, "c\"pg_webhook.");
     assert!(defined.len() > 5);
     for name in defined {
-        assert!(readme.contains(&format!("| `pg_webhook.{name}` |")), "{name}");
+        assert!(reference.contains(&format!("| `pg_webhook.{name}` |")), "{name}");
     }
 }
 
 #[test]
-fn every_function_and_view_is_in_the_readme() {
-    let readme = read("README.md");
+fn every_function_and_view_is_in_the_reference() {
+    let reference = read("docs/reference.md");
     let functions = read("sql/api.sql");
     for name in names(&functions, "CREATE FUNCTION webhook_") {
-        assert!(readme.contains(&format!("`webhook_{name}(")), "webhook_{name}");
+        assert!(reference.contains(&format!("`webhook_{name}(")), "webhook_{name}");
     }
     let views = read("sql/views.sql");
     for name in names(&views, "CREATE VIEW webhook.") {
-        assert!(readme.contains(&format!("| `webhook.{name}` |")), "webhook.{name}");
+        assert!(reference.contains(&format!("| `webhook.{name}` |")), "webhook.{name}");
     }
 }
 

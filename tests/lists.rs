@@ -55,8 +55,8 @@ fn a_setting_of_a_webhook_is_wherever_settings_are() {
         settings.iter().copied().filter(|name| *name != "emitters").collect();
     assert_in(&read_here, "src/registry/definition.rs", &read("src/registry/definition.rs"));
     // webhook_update takes the same.
-    let readme = read("README.md");
-    assert_in(&settings, "README.md", between(&readme, "| `webhook_create(", ")`"));
+    let reference = read("docs/reference.md");
+    assert_in(&settings, "docs/reference.md", between(&reference, "| `webhook_create(", ")`"));
     let view = between(&read("sql/views.sql"), "CREATE VIEW webhook.webhooks ", ";\n").to_owned();
     let shown: Vec<&str> = settings.iter().copied().filter(|name| *name != "secret").collect();
     assert_in(&shown, "webhook.webhooks", &view);
