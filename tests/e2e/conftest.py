@@ -23,8 +23,8 @@ def pytest_xdist_auto_num_workers(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Tests that have to be alone come last, when there is hardly anybody to wait for."""
-    items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+    """Tests that have to be alone come last, when there is hardly anybody to wait for; those that compile first, beside all others."""
+    items.sort(key=lambda item: (item.get_closest_marker("alone") is not None, item.get_closest_marker("early") is None))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
