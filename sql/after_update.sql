@@ -2,5 +2,5 @@
 --
 -- Roles have once more what comes with their levels: it has gone with functions that were dropped.
 SELECT webhook.updated(
-    pg_catalog.string_to_array(pg_catalog.current_setting('updating.levels'), ',')::pg_catalog.oid[]
+    pg_catalog.string_to_array(pg_catalog.current_setting('updating.levels'), ',')::pg_catalog.regrole[]
 );

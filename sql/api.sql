@@ -629,6 +629,10 @@ CREATE FUNCTION webhook.install() RETURNS void
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_install_wrapper';
 COMMENT ON FUNCTION webhook.install IS 'private: the last step of CREATE EXTENSION';
 
-CREATE FUNCTION webhook.updated(levels oid[]) RETURNS void
+CREATE FUNCTION webhook.bar() RETURNS void
+    LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_bar_wrapper';
+COMMENT ON FUNCTION webhook.bar IS 'private: has others wait for the end of ALTER EXTENSION UPDATE';
+
+CREATE FUNCTION webhook.updated(levels regrole[]) RETURNS void
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_updated_wrapper';
 COMMENT ON FUNCTION webhook.updated IS 'private: the last step of ALTER EXTENSION UPDATE';

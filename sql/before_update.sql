@@ -22,8 +22,9 @@ BEGIN
 END
 $$;
 
--- All of our tables, at once or not at all. Whoever writes to a watched table uses several of them, in another order. So none is
--- waited for longer than PostgreSQL takes to look who is in a deadlock: no writer fails, and in between all get on.
+-- The extension and all of its tables, at once or not at all. Whoever writes to a watched table uses several of them, in another
+-- order. So nobody is waited for longer than PostgreSQL takes to look who is in a deadlock: no writer fails, and in between all get on,
+-- the worker too.
 DO $$
 DECLARE
     ours text;
@@ -38,11 +39,12 @@ BEGIN
         AND d.classid = 'pg_catalog.pg_class'::regclass
     JOIN pg_catalog.pg_class AS c ON c.oid = d.objid AND c.relkind IN ('r', 'p')
     WHERE x.extname = 'pg_webhook';
-    PERFORM pg_catalog.set_config('lock_timeout', least(s.setting::integer / 2, 500)::text, true)
+    PERFORM pg_catalog.set_config('lock_timeout', greatest(least(s.setting::integer / 2, 500), 1)::text, true)
     FROM pg_catalog.pg_settings AS s
     WHERE s.name = 'deadlock_timeout';
     LOOP
         BEGIN
+            PERFORM webhook.bar();
             EXECUTE pg_catalog.format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', ours);
             EXIT;
         EXCEPTION
@@ -53,10 +55,17 @@ BEGIN
             SELECT pg_catalog.string_agg(DISTINCT coalesce(l.pid::text, 'a prepared transaction'), ', ')
             INTO users
             FROM pg_catalog.pg_locks AS l
-            JOIN pg_catalog.pg_class AS c ON c.oid = l.relation AND c.relnamespace = 'webhook'::regnamespace
             JOIN pg_catalog.pg_database AS b ON b.oid = l.database AND b.datname = pg_catalog.current_database()
-            WHERE l.granted AND l.pid IS DISTINCT FROM pg_catalog.pg_backend_pid();
-            RAISE EXCEPTION 'transactions that use the tables of pg_webhook do not end: %', users
+            LEFT JOIN pg_catalog.pg_class AS c ON c.oid = l.relation
+            LEFT JOIN pg_catalog.pg_stat_activity AS s ON s.pid = l.pid
+            WHERE l.granted
+              -- that were there before, and still are
+              AND (l.pid IS NULL OR s.xact_start < pg_catalog.now())
+              AND (
+                  c.relnamespace = 'webhook'::regnamespace
+                  OR l.classid = 'pg_catalog.pg_namespace'::regclass AND l.objid = 'webhook'::regnamespace
+              );
+            RAISE EXCEPTION 'transactions that use the tables of pg_webhook do not end: %', coalesce(users, 'there are others all the time')
                 USING ERRCODE = 'lock_not_available',
                       HINT = 'These are processes of pg_stat_activity. Repeat ALTER EXTENSION pg_webhook UPDATE when they have ended.'
                           ' Nothing has changed.';

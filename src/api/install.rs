@@ -3,7 +3,8 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use crate::host::{board, wake};
+use crate::host::{board, lock, wake};
+use crate::pg::identity;
 use crate::pg::spi::{self, Session, sql};
 use crate::pg::{grant, report, server};
 use crate::queue::installation;
@@ -53,13 +54,23 @@ fn webhook_install() -> Result<(), ErrorReport> {
     Ok(())
 }
 
+/// ALTER EXTENSION UPDATE has the extension to itself, as DROP EXTENSION does, until its transaction ends: neither the worker nor a
+/// function of ours is among our tables, of which the script locks all. For as long as `lock_timeout` lets it wait.
+#[pg_extern(sql = false)]
+fn webhook_bar() {
+    if let Some(extension) = identity::extension() {
+        lock::bar_extension(extension);
+    }
+}
+
 /// Closes the types of our tables' rows, gives `levels`, the roles that had the privileges of their levels before the script, those
 /// of what it has made, and emitters theirs, and has the worker see to it at commit.
 #[pg_extern(sql = false)]
-fn webhook_updated(levels: Vec<pg_sys::Oid>) -> Result<(), ErrorReport> {
+fn webhook_updated(levels: Option<Array<'_, pg_sys::Oid>>) -> Result<(), ErrorReport> {
+    let levels = levels.ok_or_else(|| report::of(Refusal::Null("levels")))?;
     spi::connect(|session| {
         close_row_types(session);
-        level::renew(session, levels)
+        level::renew(session, levels.iter().flatten().collect())
     })
     .map_err(report::of)?;
     registry::changed();

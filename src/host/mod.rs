@@ -15,6 +15,5 @@ pub mod quit;
 pub mod state;
 pub mod subscription;
 pub mod txn;
-pub mod update;
 pub mod utility;
 pub mod wake;

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use pgrx::prelude::*;
 
-use super::{adoption, board, hold, subscription, update, wake};
+use super::{adoption, board, hold, subscription, wake};
 use crate::pg::{ffi, foreign};
 
 /// Who was asked to run utility statements before us.
@@ -46,7 +46,6 @@ unsafe extern "C-unwind" fn run(
             hold::before(node, context);
         }
         adoption::before(node);
-        update::before(node);
         next(statement, text, read_only, context, parameters, environment, destination, completion);
         if subscribes {
             subscription::after(node);

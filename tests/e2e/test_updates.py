@@ -418,21 +418,46 @@ def test_an_update_waits_for_writers_and_fails_none(make_site, make_database, re
     db.wait_for_status(12, "delivered")
 
 
-def test_an_update_that_others_do_not_let_pass_says_who_they_are(make_site, make_database):
+def test_an_update_that_others_do_not_let_pass_says_who_they_are(make_site, make_database, receiver):
+    """One that has looked at a view, and one that has called a function. Meanwhile events are captured and sent."""
     site = make_site()
-    db = make_database(site)
+    db = make_database(site).hand_over()
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    db.create("hook", receiver.url("/"), table_name="items")
     db.close()
     site.bring()
     site.restart()
-    with site.server.connect("site", autocommit=False) as reader, site.server.connect("site") as admin:
+    reopen(db)
+    with db.connect(autocommit=False) as reader, db.connect(autocommit=False) as caller, site.server.connect("site") as admin:
         reader.execute("SELECT count(*) FROM webhook.deliveries")
+        caller.execute("SELECT webhook_update('hook', description => 'x')")
         before = description(admin)
-        with pytest.raises(psycopg.errors.LockNotAvailable, match=f"do not end: {reader.info.backend_pid}\n") as refused:
-            admin.execute(UPDATE)
+        over = threading.Event()
+
+        def insert():
+            for number in itertools.count():
+                if over.is_set():
+                    return
+                db.run("INSERT INTO items VALUES (%s)", number)
+                time.sleep(1)
+
+        inserting = threading.Thread(target=insert)
+        inserting.start()
+        pids = ", ".join(sorted(str(session.info.backend_pid) for session in (reader, caller)))
+        try:
+            with pytest.raises(psycopg.errors.LockNotAvailable, match=f"do not end: {pids}\n") as refused:
+                admin.execute(UPDATE)
+        finally:
+            over.set()
+            inserting.join(60)
+        assert len(receiver.got()) >= 10
         assert "Nothing has changed" in refused.value.diag.message_hint
         assert description(admin) == before
         reader.rollback()
+        caller.rollback()
         admin.execute(UPDATE)
+    db.settled()
+    assert len(receiver.got()) == db.value("SELECT count(*) FROM items")
 
 
 # --- under load ---
