@@ -35,6 +35,9 @@ CREATE FUNCTION webhook_create(
     batch_bytes integer DEFAULT 1048576,
     batch_wait interval DEFAULT NULL,
     batch_format text DEFAULT 'array',
+    ordering text DEFAULT 'none',
+    order_key text[] DEFAULT NULL,
+    on_failure text DEFAULT 'hold',
     if_exists text DEFAULT 'error'
 ) RETURNS TABLE (
     id uuid, name text, url text, secret text, enabled boolean, created_at timestamptz, action text
@@ -58,6 +61,9 @@ $$registers a webhook and installs the row triggers it needs. The secret is show
   disable_after: the webhook is paused when it has failed for so long without a success; never where null, or 0.
   batch_size, batch_bytes: events in one request, and bytes of their bodies, at most. batch_wait: how long an event waits for
   others; what is there goes where null, or 0. batch_format: array, or ndjson, where a line is an event. See docs/batches.md.
+  ordering: none, key, where of events with the same key one is sent after the other, or webhook, where all have one key.
+  order_key: the columns that are the key, the primary key where null. on_failure: what becomes of those behind one whose
+  retries are used up: block, it is tried for ever, hold, they wait for somebody, or skip. See docs/order.md.
   if_exists: what becomes of a webhook of this name that the caller has: error, skip, where it is returned as it is, or
   replace, where it becomes what it would be if it were made now, but for its id, its log, what waits, and its secret unless
   one is given. action: created, unchanged or replaced. The secret is null unless it is created.
@@ -98,6 +104,9 @@ CREATE FUNCTION webhook_update(
     batch_bytes integer DEFAULT NULL,
     batch_wait interval DEFAULT NULL,
     batch_format text DEFAULT NULL,
+    ordering text DEFAULT NULL,
+    order_key text[] DEFAULT NULL,
+    on_failure text DEFAULT NULL,
     set_headers jsonb DEFAULT NULL,
     unset_headers text[] DEFAULT NULL,
     reset text[] DEFAULT NULL
@@ -200,7 +209,7 @@ $$makes a new secret, or takes the one that is given, and returns it, this once.
   (sha256, hex), with the oldest of them. With overlap 0 the new one signs alone.
 Example: SELECT webhook_rotate_secret('new-orders', '3 days')$$;
 
-CREATE FUNCTION webhook_emit(event_type text, data jsonb) RETURNS integer
+CREATE FUNCTION webhook_emit(event_type text, data jsonb, key text DEFAULT NULL) RETURNS integer
     LANGUAGE c SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'webhook_emit_wrapper';
 COMMENT ON FUNCTION webhook_emit IS
 $$an event of the application, in this transaction: goes to the webhooks whose events name its type or match it with a *,
@@ -462,7 +471,7 @@ CREATE FUNCTION webhook_backlog_export()
         duration_us bigint,
         error text,
         response_body text,
-        key bigint
+        keys bigint[]
     )
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 AS 'SELECT u.* FROM webhook.unfinished AS u ORDER BY u.id';

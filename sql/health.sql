@@ -221,6 +221,29 @@ CROSS JOIN LATERAL (
         pg_catalog.format('events wait, because no more than %s requests start in a second (rate_limit)', w.rate_limit),
         'SELECT %1$s.webhook_update(%2$L::text, rate_limit => ..) lets more of them start; 0 is for no limit.'
     WHERE k.throttled AND w.rate_limit IS NOT NULL
+    UNION ALL
+    SELECT
+        8,
+        'warning',
+        'sending',
+        pg_catalog.format(
+            'dead letters hold up %s others of their keys; the oldest of them is %s', o.held, o.oldest
+        ),
+        'SELECT %1$s.webhook_replay(id) FROM webhook.dead_letters WHERE webhook_id = %2$L sends them in their places; %1$s.webhook_cancel lets those behind one go without it.'
+    FROM (
+        SELECT
+            (SELECT pg_catalog.sum(s.count) FROM webhook.at_stage AS s WHERE s.webhook = w.id AND s.stage = 4) AS held,
+            (
+                SELECT p.id
+                FROM webhook.pending AS p
+                WHERE p.webhook_id = w.uuid AND p.stage = 2
+                  AND EXISTS (SELECT FROM webhook.place AS a WHERE a.delivery = p.id)
+                  AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid)
+                ORDER BY p.id
+                LIMIT 1
+            ) AS oldest
+    ) AS o
+    WHERE w.ordered AND o.held > 0 AND o.oldest IS NOT NULL
 ) AS h
 WHERE w.deleted_at IS NULL;
 COMMENT ON VIEW webhook.hindrance IS
@@ -245,7 +268,7 @@ SELECT
     pg_catalog.min(t.rank) AS rank,
     pg_catalog.string_agg(t.problem, '; ' ORDER BY t.problem) FILTER (WHERE t.rank = 1) AS disabled,
     pg_catalog.string_agg(t.problem, '; ' ORDER BY t.problem) FILTER (WHERE t.rank = 2) AS broken,
-    pg_catalog.string_agg(t.problem, '; ' ORDER BY t.rank, t.problem) FILTER (WHERE t.rank IN (4, 5, 7)) AS others,
+    pg_catalog.string_agg(t.problem, '; ' ORDER BY t.rank, t.problem) FILTER (WHERE t.rank IN (4, 5, 7, 8)) AS others,
     pg_catalog.string_agg(t.problem, '; ' ORDER BY t.problem) FILTER (WHERE t.rank = 6) AS failing
 FROM webhook.trouble AS t
 WHERE t.rank IS NOT NULL

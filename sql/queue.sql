@@ -21,8 +21,11 @@ CREATE TABLE webhook.event (
     payload     text NOT NULL,
     -- Why the transform has made no body of it: it is a dead letter, and payload what there was before.
     failure     text,
-    -- For delivery in order: a hash of what events are ordered by. Nothing sets it yet.
-    key         bigint
+    -- For delivery in order: hashes of what it is ordered by, two where an UPDATE has changed that; empty for one that is ordered with
+    -- all of its webhook. NULL where it is in no order.
+    keys        bigint[],
+    -- Of the replay of one that a transform has made dead: whose place in the order it takes.
+    replaces    bigint
 ) PARTITION BY LIST (slot);
 COMMENT ON TABLE webhook.event IS 'private: one row per event and webhook, the exact body to send';
 
@@ -35,10 +38,12 @@ CREATE TABLE webhook.event_5 PARTITION OF webhook.event FOR VALUES IN (5);
 CREATE TABLE webhook.event_6 PARTITION OF webhook.event FOR VALUES IN (6);
 CREATE TABLE webhook.event_7 PARTITION OF webhook.event FOR VALUES IN (7);
 CREATE INDEX event_xid_id_idx ON webhook.event (xid, id);
+-- What has an order is looked for among much that has none.
+CREATE INDEX event_ordered_idx ON webhook.event (xid, id) WHERE keys IS NOT NULL;
 ALTER TABLE webhook.event ALTER COLUMN payload SET STORAGE MAIN;
 
 -- Only events that could not go out at once; with their payload, because the ring may rotate first.
--- next_at = 'infinity', which no claim asks for, is a dead letter or a cancelled delivery.
+-- next_at = 'infinity', which no claim asks for, is a dead letter, a cancelled delivery, or one that waits for others of its key.
 CREATE TABLE webhook.pending (
     webhook          integer NOT NULL,
     -- its uuid, by which users ask
@@ -49,7 +54,8 @@ CREATE TABLE webhook.pending (
     created_at       timestamptz NOT NULL,
     first_attempt_at timestamptz,
     attempts         integer NOT NULL,
-    -- For an index: 0 waits for its first attempt, 1 for another one, 2 is a dead letter, 3 has been cancelled.
+    -- For an index: 0 waits for its first attempt, 1 for another one, 2 is a dead letter, 3 has been cancelled, 4 is held: it waits
+    -- behind an earlier one of its key.
     stage            smallint NOT NULL,
     -- how the last of them ended
     status_code      smallint,
@@ -66,7 +72,8 @@ CREATE TABLE webhook.pending (
     failure          text,
     -- where in the ring it was
     event_slot       smallint,
-    key              bigint,
+    -- as in webhook.event
+    keys             bigint[],
     -- The transaction that has imported it; then xid is one of another database.
     imported         xid8,
     -- When it became a dead letter, or a job has cancelled it, by the clock that next_at goes by.
@@ -86,6 +93,50 @@ CREATE INDEX pending_webhook_id_stage_id_idx ON webhook.pending (webhook_id, sta
 CREATE INDEX pending_batch_idx ON webhook.pending (batch) WHERE batch IS NOT NULL;
 ALTER TABLE webhook.pending ALTER COLUMN payload SET STORAGE MAIN;
 COMMENT ON TABLE webhook.pending IS 'private: events that wait for a retry or for their endpoint, and dead letters';
+
+-- The order in which events of webhooks with "ordering" go: a row for each key of an event, from when it is in webhook.pending until
+-- it is finished. So of a key the first that is here may be sent, and the others are held. See src/queue/order.rs.
+CREATE TABLE webhook.place (
+    delivery bigint NOT NULL,
+    -- of its key among those of the event
+    number   smallint NOT NULL,
+    webhook  integer NOT NULL,
+    -- NULL: all keys of the webhook
+    key      bigint,
+    -- Drawn as the id of a delivery, when the worker has read it. NULL: it has been imported, and the worker has not come to it.
+    position bigint,
+    PRIMARY KEY (delivery, number)
+) WITH (
+    autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_threshold = 2000,
+    autovacuum_vacuum_cost_delay = 0
+);
+CREATE INDEX place_webhook_key_position_idx ON webhook.place (webhook, key, position);
+CREATE INDEX place_webhook_position_idx ON webhook.place (webhook, position);
+CREATE INDEX place_unplaced_idx ON webhook.place (delivery) WHERE position IS NULL;
+COMMENT ON TABLE webhook.place IS 'private: in which order events go, of webhooks that have one';
+
+CREATE VIEW webhook.behind AS
+SELECT o.delivery
+FROM webhook.place AS o
+WHERE EXISTS (
+        SELECT FROM webhook.place AS q
+        WHERE q.webhook OPERATOR(pg_catalog.=) o.webhook
+          AND q.key OPERATOR(pg_catalog.=) o.key
+          AND q.position OPERATOR(pg_catalog.<) o.position
+    )
+   OR EXISTS (
+        SELECT FROM webhook.place AS q
+        WHERE q.webhook OPERATOR(pg_catalog.=) o.webhook AND q.key IS NULL AND q.position OPERATOR(pg_catalog.<) o.position
+    )
+   OR (
+        o.key IS NULL
+        AND EXISTS (
+            SELECT FROM webhook.place AS q
+            WHERE q.webhook OPERATOR(pg_catalog.=) o.webhook AND q.position OPERATOR(pg_catalog.<) o.position
+        )
+    );
+COMMENT ON VIEW webhook.behind IS 'private: deliveries that have others before them in their order';
 
 -- What is sent in one request, written down before it is: a request that is repeated, be it after a crash, is the same one. Its row
 -- goes when it is over for all of its deliveries, or found not to be what it was, because one of them is not sent any more for
@@ -133,8 +184,9 @@ CREATE TABLE webhook.closed (
     xid       xid8 NOT NULL,
     -- by the clock that webhook.pending goes by
     closed_at timestamptz NOT NULL,
-    -- renewed: its id was that of another delivery, and it has been written once more under an id of its own.
-    how       text NOT NULL CHECK (how OPERATOR(pg_catalog.=) ANY (ARRAY['cancelled', 'replayed', 'renewed'])),
+    -- renewed: its id was that of another delivery, and it has been written once more under an id of its own. rearmed: a dead letter
+    -- that is to be sent again, in its place in the order; the row goes when the worker has seen to that.
+    how       text NOT NULL CHECK (how OPERATOR(pg_catalog.=) ANY (ARRAY['cancelled', 'replayed', 'renewed', 'rearmed'])),
     -- The worker has nothing to do with it any more.
     settled   boolean NOT NULL,
     PRIMARY KEY (delivery, xid)

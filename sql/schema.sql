@@ -56,6 +56,12 @@ CREATE TABLE webhook.webhook (
     batch_bytes           integer NOT NULL DEFAULT 1048576,
     batch_wait            interval,
     batch_format          text NOT NULL DEFAULT 'array',
+    -- none, key or webhook; by the columns of these names, NULL for the primary key; and block, hold or skip: see src/domain/order.rs
+    ordering              text NOT NULL DEFAULT 'none',
+    order_key             text[],
+    on_failure            text NOT NULL DEFAULT 'hold',
+    -- It has had an order, so that some of its events may have keys.
+    ordered               boolean NOT NULL DEFAULT false,
     -- the domain whose owner it belongs to: see src/host/anchor.rs
     owner                 text NOT NULL,
     -- what that role was called when the webhook was made or given to it, or is called in a dump, which can end up with
@@ -76,6 +82,8 @@ CREATE TABLE webhook.webhook (
 );
 -- Unique for each owner: whether a name is taken says nothing about the webhooks of others.
 CREATE UNIQUE INDEX webhook_name_owner_key ON webhook.webhook (name, owner) WHERE deleted_at IS NULL;
+-- Whether there is one at all is asked whenever the ring is read.
+CREATE INDEX webhook_ordered_idx ON webhook.webhook (id) WHERE ordered;
 COMMENT ON TABLE webhook.webhook IS 'private: one row per webhook, without its secrets';
 
 -- Not dumped: the numbers of types mean something else in another database. There the name counts, until webhook_arm

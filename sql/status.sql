@@ -74,6 +74,8 @@ SELECT
         WHEN p.stage = 3 THEN 'cancelled'
         -- The worker has not come to it.
         WHEN (SELECT c.how FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid) = 'cancelled' THEN 'cancelled'
+        WHEN p.stage = 4 THEN 'held'
+        WHEN p.stage = 2 AND (SELECT c.how FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid) = 'rearmed' THEN 'held'
         WHEN p.stage = 2 THEN 'dead'
         WHEN p.stage = 1 THEN 'retrying'
         ELSE 'pending'
@@ -248,7 +250,7 @@ SELECT
     d.payload,
     d.failure,
     -- What waits is cancelled with its webhook.
-    CASE WHEN w.deleted_at IS NOT NULL AND d.status IN ('pending', 'retrying') THEN 'cancelled' ELSE d.status END AS status,
+    CASE WHEN w.deleted_at IS NOT NULL AND d.status IN ('pending', 'retrying', 'held') THEN 'cancelled' ELSE d.status END AS status,
     d.created_at
 FROM (
     SELECT e.id, e.xid, e.webhook_id, e.event_id, e.event_type, e.schema_name, e.table_name, e.payload, e.failure, e.status, e.created_at
@@ -330,6 +332,17 @@ WITH moved AS MATERIALIZED (
     JOIN webhook.pending AS p ON p.id = c.delivery AND p.xid = c.xid
     WHERE NOT c.settled AND p.stage < 2
     GROUP BY p.webhook_id
+), held AS MATERIALIZED (
+    SELECT h.webhook, pg_catalog.sum(h.count)::bigint AS count
+    FROM (
+        SELECT s.webhook, s.count FROM webhook.at_stage AS s WHERE s.stage = 4
+        UNION ALL
+        SELECT p.webhook, CASE WHEN c.how = 'rearmed' THEN 1 ELSE -1 END
+        FROM webhook.closed AS c
+        JOIN webhook.pending AS p ON p.id = c.delivery AND p.xid = c.xid
+        WHERE NOT c.settled AND (c.how = 'rearmed' AND p.stage = 2 OR c.how = 'cancelled' AND p.stage = 4)
+    ) AS h
+    GROUP BY h.webhook
 ), fresh AS MATERIALIZED (
     SELECT f.webhook_id, pg_catalog.count(*) AS count, pg_catalog.min(f.created_at) AS oldest
     FROM webhook.fresh AS f
@@ -339,6 +352,7 @@ WITH moved AS MATERIALIZED (
 SELECT
     w.id AS webhook,
     coalesce(m.count, 0) + coalesce(f.count, 0) - coalesce(c.count, 0) AS count,
+    coalesce(g.count, 0) AS held,
     least(
         (
             SELECT p.created_at
@@ -359,6 +373,7 @@ SELECT
 FROM webhook.webhook AS w
 LEFT JOIN moved AS m ON m.webhook = w.id
 LEFT JOIN cancelled AS c ON c.webhook_id = w.uuid
+LEFT JOIN held AS g ON g.webhook = w.id
 LEFT JOIN fresh AS f ON f.webhook_id = w.uuid;
 COMMENT ON VIEW webhook.backlog IS 'private: what is to be sent, of all webhooks';
 
@@ -438,11 +453,12 @@ SELECT
     d.duration_us,
     d.error,
     d.response_body,
-    d.key
+    d.keys
 FROM (
     SELECT
         p.id, p.xid, p.webhook, p.event_id, p.event_type, p.schema_name, p.table_name, p.payload, p.failure, p.created_at,
-        p.next_at + k.step * interval '1 microsecond' AS next_at,
+        -- what is held waits for others, and is due when these are finished
+        CASE WHEN p.stage = 4 THEN p.created_at ELSE p.next_at + k.step * interval '1 microsecond' END AS next_at,
         -- less what nobody has tried it in: see src/domain/timeline.rs
         p.first_attempt_at + k.step * interval '1 microsecond' + coalesce(
             -- An infinite time cannot be subtracted before PostgreSQL 17.
@@ -453,19 +469,21 @@ FROM (
             ) END,
             interval '0'
         ) AS first_attempt_at,
-        p.attempts, p.status_code, p.duration_us, p.error, p.response_body, p.key
+        p.attempts, p.status_code, p.duration_us, p.error, p.response_body, p.keys
     FROM webhook.pending AS p
     CROSS JOIN webhook.cursor AS k
-    WHERE p.stage < 3
+    WHERE p.stage <> 3
     UNION ALL
     -- what the worker has not come to
     SELECT
         e.id, e.xid, e.webhook, e.event_id, e.event_type, e.schema_name, e.table_name, e.payload, e.failure, e.created_at,
-        CASE WHEN e.failure IS NULL THEN e.created_at ELSE 'infinity' END, NULL, 0, NULL, NULL, e.failure, NULL, e.key
+        CASE WHEN e.failure IS NULL THEN e.created_at ELSE 'infinity' END, NULL, 0, NULL, NULL, e.failure, NULL, e.keys
     FROM webhook.unsettled AS e
 ) AS d
 JOIN webhook.webhook AS w ON w.id = d.webhook AND w.deleted_at IS NULL
-WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = d.id AND c.xid = d.xid)
+WHERE NOT EXISTS (
+        SELECT FROM webhook.closed AS c WHERE c.delivery = d.id AND c.xid = d.xid AND c.how <> 'rearmed'
+    )
   AND EXISTS (SELECT FROM webhook.administrator AS l WHERE pg_catalog.pg_has_role(l.role, 'USAGE'));
 COMMENT ON VIEW webhook.unfinished IS 'private: the rows of webhook_backlog_export, for an admin';
 CREATE VIEW webhook.home AS

@@ -34,7 +34,7 @@ FROM (
     SELECT
         l.id, l.webhook_id, w.name AS webhook, l.event_id, l.event_type, l.schema_name, l.table_name, l.payload,
         -- What waits is cancelled with its webhook.
-        CASE WHEN w.deleted AND l.status IN ('pending', 'retrying') THEN 'cancelled' ELSE l.status END AS status,
+        CASE WHEN w.deleted AND l.status IN ('pending', 'retrying', 'held') THEN 'cancelled' ELSE l.status END AS status,
         l.attempts, l.status_code, l.response_body, l.duration_us, l.error_class, l.error, l.created_at,
         CASE WHEN NOT w.deleted THEN l.next_at END AS next_attempt_at,
         l.delivered_at, w.with_contents, l.wide
@@ -45,7 +45,7 @@ FROM (
 ) AS d
 ORDER BY d.id DESC;
 COMMENT ON VIEW webhook.deliveries IS
-    'one row per event and webhook; status is pending, retrying, delivered, dead or cancelled. Fast at any size, for whoever sees most of them: the newest (ORDER BY id DESC LIMIT ..), those of a webhook_id as well, and one by its id. All else reads all of them: see webhook_log';
+    'one row per event and webhook; status is pending, retrying, held, delivered, dead or cancelled. Fast at any size, for whoever sees most of them: the newest (ORDER BY id DESC LIMIT ..), those of a webhook_id as well, and one by its id. All else reads all of them: see webhook_log';
 
 CREATE VIEW webhook.attempts WITH (security_barrier) AS
 SELECT
@@ -104,6 +104,9 @@ SELECT
     w.batch_bytes,
     w.batch_wait,
     w.batch_format,
+    w.ordering,
+    w.order_key,
+    w.on_failure,
     w.role::regrole AS owner,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN
         coalesce(
@@ -123,6 +126,7 @@ SELECT
     h.last_failure_at,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN h.last_error END AS last_error,
     coalesce(b.count, 0) AS pending,
+    coalesce(b.held, 0) AS held,
     coalesce(h.shed, 0) AS shed,
     coalesce(h.expired, 0) AS expired,
     w.created_at,
@@ -201,6 +205,7 @@ SELECT
     c.delivered,
     coalesce(d.count, 0) AS failed,
     coalesce(b.count, 0) AS pending,
+    coalesce(b.held, 0) AS held,
     pg_catalog.clock_timestamp() - b.oldest AS oldest_pending_age,
     webhook.percentile(c.request_counts, 0.5) AS p50_ms,
     webhook.percentile(c.request_counts, 0.95) AS p95_ms,

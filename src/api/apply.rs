@@ -278,6 +278,7 @@ impl Step {
             None => generated_secret()?,
         };
         let (id, makings) = bringing::make(session, caller, &wanted, &secret)?;
+        table::check_order(session, id)?;
         webhook::set_names(session, id, &wanted.names.unwrap_or_default(), true);
         idle::tell(session, id);
         Ok(makings)
@@ -298,6 +299,7 @@ impl Step {
             return Ok(("unchanged", changes, Vec::new()));
         }
         let makings = bringing::bring(session, caller, &own, (&there, &wanted, &changes))?;
+        table::check_order(session, own.id)?;
         webhook::set_names(session, id, &wanted.names.unwrap_or_default(), false);
         idle::tell(session, id);
         Ok(("updated", changes, makings))

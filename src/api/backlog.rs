@@ -32,7 +32,7 @@ const COLUMNS: [(&str, &str, pg_sys::Oid, bool); 18] = [
     ("duration_us", "bigint", pg_sys::INT8OID, false),
     ("error", "text", pg_sys::TEXTOID, false),
     ("response_body", "text", pg_sys::TEXTOID, false),
-    ("key", "bigint", pg_sys::INT8OID, false),
+    ("keys", "bigint[]", pg_sys::INT8ARRAYOID, false),
 ];
 
 /// Where in these the columns are that not every value will do for.

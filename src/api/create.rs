@@ -14,7 +14,7 @@ use crate::registry::document::{self, Document, Wanted};
 use crate::registry::making::Making;
 use crate::registry::privilege::Patience;
 use crate::registry::watch::Spec;
-use crate::registry::{self, bringing, emitter, idle, managed, watch, webhook};
+use crate::registry::{self, bringing, emitter, idle, managed, table, watch, webhook};
 use domain::if_exists::IfExists;
 use domain::key::WebhookId;
 use domain::refusal::Refusal;
@@ -114,6 +114,7 @@ impl New {
         if let Some((relation, spec)) = &self.table {
             makings.push(watch::add(session, caller, &created.webhook, *relation, spec)?);
         }
+        table::check_order(session, created.webhook.id)?;
         idle::tell(session, created.webhook.id);
         let row = (
             created.uuid,
@@ -184,6 +185,7 @@ impl New {
             return Ok(None);
         }
         let makings = bringing::bring(session, caller, &own, (&there, wanted, &changes))?;
+        table::check_order(session, id)?;
         idle::tell(session, id);
         Ok(Some(makings))
     }

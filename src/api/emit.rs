@@ -1,25 +1,32 @@
 //! `webhook_emit`, `webhook_invoke`
 
+use pgrx::datum::Uuid;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::for_anybody;
 use crate::compose::casts::Casts;
-use crate::compose::image;
 use crate::compose::recipient::{Consent, Extent, Recipient};
+use crate::compose::{image, order as compose};
 use crate::pg::composite::Record;
 use crate::pg::json::Json;
 use crate::pg::output::Canonical;
-use crate::pg::spi::{self, arg, sql};
+use crate::pg::row::Row;
+use crate::pg::spi::{self, Session, arg, sql};
 use crate::pg::{composite, settings, snapshot};
 use crate::registry::managed;
 use domain::envelope::Kind;
 use domain::event::{self, MANUAL};
 use domain::key::DeliveryId;
+use domain::order::{self, Of, Ordering};
 use domain::refusal::Refusal;
 
 #[pg_extern(sql = false)]
-fn webhook_emit(event_type: Option<&str>, data: Option<Json>) -> Result<i32, ErrorReport> {
+fn webhook_emit(
+    event_type: Option<&str>,
+    data: Option<Json>,
+    key: Option<&str>,
+) -> Result<i32, ErrorReport> {
     let data = data.map(|Json(text)| text);
     for_anybody(|caller| {
         let event_type = event_type.ok_or(Refusal::Null("event_type"))?;
@@ -54,7 +61,8 @@ fn webhook_emit(event_type: Option<&str>, data: Option<Json>) -> Result<i32, Err
                 };
                 if let Some(recipient) = Recipient::load(session, row.value("id")) {
                     let recipient = recipient.with_consent(consent);
-                    told += i32::from(event.write(&recipient, data.as_deref())?.is_some());
+                    let keys = recipient.keys_of_emitted(key);
+                    told += i32::from(event.write(&recipient, data.as_deref(), keys)?.is_some());
                 }
             }
             if !heard {
@@ -90,9 +98,35 @@ fn webhook_invoke(
             let casts = Casts::find(session, &composite::types(&row), recipient.runs_as());
             // SAFETY: the row is the call's, and the memory context is that of the SPI connection, which is open here.
             let image = unsafe { image::given(&row, &casts, recipient.owner) };
-            Ok(event.write(&recipient, Some(image))?.map(|delivery| delivery.0))
+            let keys = keys_of_given(session, &recipient, &row);
+            Ok(event.write(&recipient, Some(image), keys)?.map(|delivery| delivery.0))
         })
     })
+}
+
+/// By what a row that is given is ordered, if it is: as a change of it would be. One of no table is by its values, and by nothing where the
+/// primary key is what counts.
+fn keys_of_given(session: &Session, recipient: &Recipient, row: &Row<'_>) -> Option<Vec<i64>> {
+    match (recipient.ordering, &recipient.order_key) {
+        (Ordering::None, _) => return None,
+        (Ordering::Webhook, _) => return Some(vec![order::ONE]),
+        (Ordering::Key, Some(names)) => {
+            let places = compose::places(row.attributes(), names);
+            // SAFETY: the row is the call's.
+            return Some(vec![unsafe { compose::key(row, Of::Any, &places) }]);
+        }
+        (Ordering::Key, None) => {}
+    }
+    let args = [arg(recipient.webhook), arg(composite::relation(row)?)];
+    let rows = snapshot::with_latest(|| session.look_up(sql!("api/order_of"), &args));
+    let found = rows.first()?;
+    let watch: Option<Uuid> = found.get("watch");
+    let names: Vec<String> = found.get("key").unwrap_or_default();
+    let places = compose::places(row.attributes(), &names);
+    // One that is not watched has an order of its own.
+    let of: &[u8] = watch.as_ref().map_or(&[], |watch| &watch.as_bytes()[..]);
+    // SAFETY: the row is the call's.
+    Some(vec![unsafe { compose::key(row, Of::Watch(of), &places) }])
 }
 
 /// Something that happens because somebody says so.
@@ -108,9 +142,10 @@ impl Event<'_> {
         &self,
         recipient: &Recipient,
         new: Option<&str>,
+        keys: Option<Vec<i64>>,
     ) -> Result<Option<DeliveryId>, Refusal> {
         let envelope = recipient.envelope(self.kind, self.table);
-        let draft = recipient.draft(&envelope);
+        let draft = recipient.draft(&envelope).in_order(keys);
         let most = settings::max_payload_bytes();
         let body = draft
             .render(&envelope, new, None, Extent::Whole, most)

@@ -54,7 +54,7 @@ fn webhook_replay_all(
 ) -> Result<i64, ErrorReport> {
     on_behalf(|caller| {
         let status = status.ok_or(Refusal::Null("status"))?.parse::<Status>()?;
-        if matches!(status, Status::Pending | Status::Retrying) {
+        if matches!(status, Status::Pending | Status::Retrying | Status::Held) {
             return Err(Refusal::StatusUnfit { status: status.name(), done: "replayed" });
         }
         ask(caller, Kind::Replay, webhook, (since, until), Some(status), None)

@@ -63,8 +63,13 @@ fn webhook_replay(delivery_id: Option<i64>) -> Result<Option<i64>, ErrorReport> 
                     Err(failure) => replay.recipient.raise(failure),
                 };
             }
-            installation::note_arrival(session);
             let args = [arg(original.id), arg(original.transaction)];
+            if session.run_generic(sql!("api/rearm"), &args).count() > 0 {
+                // In its place in the order, which the worker sees to.
+                wake::cancelled_at_commit();
+                return Ok(Some(id.0));
+            }
+            installation::note_arrival(session);
             let copied = session.run_generic(sql!("api/replay"), &args);
             let copy = copied.first().ok_or(Refusal::PayloadGone(original.id))?;
             session.run_generic(sql!("api/close_dead"), &args);
@@ -83,6 +88,7 @@ struct Transformation {
     table: Option<(String, String)>,
     event_id: String,
     payload: String,
+    keys: Option<Vec<i64>>,
     /// Whether the transform may run over it because of that caller.
     may_run: bool,
 }
@@ -100,6 +106,7 @@ impl Transformation {
             table: row.get("schema_name").zip(row.get("table_name")),
             event_id: row.value("event_id"),
             payload: row.value("payload"),
+            keys: row.get("keys"),
             may_run: row.value("may_run"),
         })
     }
@@ -107,9 +114,16 @@ impl Transformation {
     /// Writes the new delivery and returns it, unless the transform drops it. In both cases the old one is done.
     fn repeat(&self, session: &Session) -> Result<Option<DeliveryId>, Failure> {
         let made = self.recipient.transformed(&self.payload)?;
+        if made.is_none() && self.keys.is_some() {
+            // Those behind it in its order go on, which the worker sees to.
+            session.run(sql!("api/cancel"), &[arg(self.id), arg(self.transaction)]);
+            wake::cancelled_at_commit();
+            return Ok(None);
+        }
         session.run(sql!("api/close_dead"), &[arg(self.id), arg(self.transaction)]);
         Ok(made.map(|body| {
             let draft = self.recipient.repeat(self.event_id.clone());
+            let draft = draft.in_order(self.keys.clone()).in_place_of(self.id);
             let table = self.table.as_ref().map(|(schema, name)| (schema.as_str(), name.as_str()));
             self.recipient.append(&draft, &self.event_type, table, &Stored::Body(body));
             draft.id

@@ -86,10 +86,12 @@ impl<'a> Change<'a> {
         if hears_others {
             idle::tell(session, own.id);
         }
-        match table_name.is_some() || watched.any().is_some() {
-            true => rewatch(session, caller, &own, tables, table_name, watched),
-            false => Ok(None),
-        }
+        let making = match table_name.is_some() || watched.any().is_some() {
+            true => rewatch(session, caller, &own, tables, table_name, watched)?,
+            false => None,
+        };
+        table::check_order(session, own.id)?;
+        Ok(making)
     }
 }
 

@@ -36,6 +36,7 @@ fn webhook_watch(given: Arguments<'_>) -> Result<(), ErrorReport> {
             Some(there) if stays(session, (&own, &there), &spec, if_exists) => None,
             Some(there) => bringing::rewatch(session, caller, &own, &there, &spec)?,
         };
+        table::check_order(session, own.id)?;
         registry::changed();
         Ok(((), making))
     })

@@ -128,7 +128,7 @@ impl Call<'_> {
         {
             return;
         }
-        let draft = source.recipient.draft(&source.envelope);
+        let draft = source.recipient.draft(&source.envelope).in_order(self.keys(&source));
         let body = self.body(&source, &draft, new.as_ref(), old.as_ref());
         let Some(stored) = source.recipient.prepare(&body) else {
             return;
@@ -184,6 +184,17 @@ impl Call<'_> {
             .or_else(|| by_server(key, Extent::Bare))
             .or_else(|| render(&|_| "{}".into(), Extent::Bare, usize::MAX))
             .unwrap_or_else(|| memory::exhausted())
+    }
+
+    /// By what its event is ordered, if it is.
+    fn keys(&self, source: &Source) -> Option<Vec<i64>> {
+        if !source.has_order() {
+            return None;
+        }
+        let (new, old) = self.rows();
+        let _canonical = output::Canonical::begin();
+        // SAFETY: the rows are of the table that fires.
+        unsafe { source.keys(new.as_ref(), old.as_ref()) }
     }
 
     /// The row as it is and as it was.

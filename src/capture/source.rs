@@ -9,14 +9,15 @@ use pgrx::prelude::*;
 use super::record::Writer;
 use super::stale;
 use crate::compose::casts::Casts;
-use crate::compose::image;
 use crate::compose::recipient::Recipient;
+use crate::compose::{image, order};
 use crate::pg::row::Row;
 use crate::pg::spi::{Session, arg, sql};
 use crate::pg::{compat, table, typcache};
 use domain::envelope::{Envelope, Kind};
 use domain::event::Operation;
 use domain::key::WebhookId;
+use domain::order::{self as keys, Of, Ordering};
 
 /// What pg_attribute.attgenerated says of a virtual generated column, since PostgreSQL 18.
 const VIRTUAL: std::ffi::c_char = b'v' as std::ffi::c_char;
@@ -68,6 +69,20 @@ pub struct Source {
     pub casts: Casts,
     /// The body around a row.
     pub envelope: Envelope,
+    /// By what its events are ordered.
+    order: Order,
+}
+
+/// By what events are ordered.
+enum Order {
+    /// Nothing.
+    None,
+    /// All of the webhook's have one key.
+    One,
+    /// Rows of the table of this watch by its columns at these places.
+    Row(Uuid, Vec<Option<usize>>),
+    /// Any rows by theirs.
+    Any(Vec<Option<usize>>),
 }
 
 impl Source {
@@ -117,8 +132,16 @@ impl Source {
         stale::note(recipient.transform(), &casts);
         // SAFETY: the caller's; the numbers are those of the table's columns.
         let record = unsafe { Writer::new(descriptor, payload.as_deref(), &casts) };
+        let place = |number: &i16| usize::try_from(*number - 1).ok();
+        let order = match (recipient.ordering, &recipient.order_key) {
+            (Ordering::None, _) => Order::None,
+            (Ordering::Webhook, _) => Order::One,
+            (Ordering::Key, Some(names)) => Order::Any(order::places(attributes, names)),
+            (Ordering::Key, None) => Order::Row(watch, key.iter().map(place).collect()),
+        };
         Ok(Some(Self {
             envelope,
+            order,
             key: key.into_iter().filter(is_sent).collect(),
             payload,
             record,
@@ -129,6 +152,29 @@ impl Source {
             schema,
             table,
         }))
+    }
+
+    /// Its events are ordered by something.
+    pub fn has_order(&self) -> bool {
+        !matches!(self.order, Order::None)
+    }
+
+    /// By what the event of a change is ordered, if it is: by the row as it is and as it was, or where there is none, by all of the
+    /// webhook. Needs the settings that make values the same text always.
+    ///
+    /// # Safety
+    ///
+    /// The values of the rows are of the types of their columns.
+    pub unsafe fn keys(&self, new: Option<&Row<'_>>, old: Option<&Row<'_>>) -> Option<Vec<i64>> {
+        let (of, columns) = match &self.order {
+            Order::None => return None,
+            Order::One => return Some(vec![keys::ONE]),
+            Order::Row(watch, columns) => (Of::Watch(watch.as_bytes()), columns),
+            Order::Any(columns) => (Of::Any, columns),
+        };
+        // SAFETY: the caller's.
+        let key = |row: &Row<'_>| unsafe { order::key(row, of, columns) };
+        Some(keys::keys(new.map(key), old.map(key)))
     }
 
     /// Whether an UPDATE of the row counts.

@@ -6,5 +6,6 @@
 pub mod casts;
 pub mod image;
 pub mod notice;
+pub mod order;
 pub mod recipient;
 pub mod transform;

@@ -44,7 +44,7 @@ pub fn tell(
             continue;
         };
         let envelope = recipient.envelope(Kind::Emitted(event_type), None);
-        let draft = recipient.draft(&envelope);
+        let draft = recipient.draft(&envelope).in_order(recipient.keys_of_emitted(None));
         let most = settings::max_payload_bytes();
         if let Some(body) = draft.render(&envelope, Some(&data), None, Extent::Alone, most) {
             recipient.append(&draft, event_type, None, &Stored::Body(body.into()));

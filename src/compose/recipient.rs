@@ -14,6 +14,7 @@ use crate::queue::ring::{self, NewEvent, Target};
 use domain::envelope::{Envelope, Kind, Subject, Unrendered, Values};
 use domain::format::Format;
 use domain::key::{DeliveryId, WebhookId};
+use domain::order::{self, Of, Ordering};
 use domain::refusal::Refusal;
 use domain::time::Timestamp;
 
@@ -38,6 +39,10 @@ pub struct Recipient {
     name: String,
     format: Format,
     transform: Option<Transform>,
+    /// What is delivered in order.
+    pub ordering: Ordering,
+    /// By the columns of these names; `None` for the primary key.
+    pub order_key: Option<Vec<String>>,
 }
 
 /// An event that has an id and is not written yet.
@@ -53,6 +58,10 @@ pub struct Draft {
     context: Option<String>,
     /// The event that it is of, where that is an earlier one.
     repeats: Option<String>,
+    /// By which it is ordered, if it is.
+    keys: Option<Vec<i64>>,
+    /// The dead letter whose place in the order it takes.
+    replaces: Option<DeliveryId>,
 }
 
 /// How much of an event its body holds.
@@ -129,6 +138,8 @@ impl Recipient {
             }),
             unconfirmed,
             server: settings::server(),
+            ordering: row.value::<String>("ordering").parse().unwrap_or(Ordering::None),
+            order_key: row.get("order_key"),
             installation: match copied {
                 Some(_) => installation::of_copy(&row.value::<String>("installation")),
                 None => row.value("installation"),
@@ -190,6 +201,8 @@ impl Recipient {
             session_variables: variables,
             context: settings::context(),
             repeats: None,
+            keys: None,
+            replaces: None,
         }
     }
 
@@ -204,6 +217,20 @@ impl Recipient {
             session_variables: None,
             context: None,
             repeats: Some(event_id),
+            keys: None,
+            replaces: None,
+        }
+    }
+
+    /// By what an application's event is ordered that has this key: without one by nothing, unless all of the webhook's have one order.
+    pub fn keys_of_emitted(&self, key: Option<&str>) -> Option<Vec<i64>> {
+        let of = if self.order_key.is_some() { Of::Any } else { Of::Emitted };
+        match self.ordering {
+            Ordering::None => None,
+            Ordering::Webhook => Some(vec![order::ONE]),
+            Ordering::Key => {
+                key.map(|key| vec![order::hash(of, std::iter::once(Some(key.as_bytes())))])
+            }
         }
     }
 
@@ -280,13 +307,25 @@ impl Recipient {
             event_id,
             payload,
             failure,
+            keys: draft.keys.clone(),
+            replaces: draft.replaces,
         };
-        ring::append(&self.target, &event);
+        ring::append(&self.target, event);
         wake::worker_at_commit();
     }
 }
 
 impl Draft {
+    /// As one that is ordered by these keys.
+    pub fn in_order(self, keys: Option<Vec<i64>>) -> Self {
+        Self { keys, ..self }
+    }
+
+    /// As one that takes the place of that dead letter in the order.
+    pub fn in_place_of(self, delivery: DeliveryId) -> Self {
+        Self { replaces: Some(delivery), ..self }
+    }
+
     /// The body around these rows; `None` where it would be larger than `most` bytes.
     pub fn render(
         &self,

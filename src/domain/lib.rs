@@ -27,6 +27,7 @@ pub mod key;
 pub mod level;
 pub mod names;
 pub mod on_error;
+pub mod order;
 pub mod overdue;
 pub mod processors;
 pub mod rate;

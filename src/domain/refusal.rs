@@ -8,6 +8,7 @@ use super::if_exists::UnknownIfExists;
 use super::key::DeliveryId;
 use super::level::UnknownLevel;
 use super::on_error::UnknownOnTransformError;
+use super::order::{UnknownOnFailure, UnknownOrdering};
 use super::secret::SecretError;
 use super::signature::UnknownScheme;
 use super::status::UnknownStatus;
@@ -192,6 +193,12 @@ pub enum Refusal {
     /// What an error of a transform means.
     #[error(transparent)]
     OnTransformError(#[from] UnknownOnTransformError),
+    /// What is delivered in order.
+    #[error(transparent)]
+    Ordering(#[from] UnknownOrdering),
+    /// What becomes of those behind one that is not delivered.
+    #[error(transparent)]
+    OnFailure(#[from] UnknownOnFailure),
     /// How batches are put together.
     #[error(transparent)]
     BatchFormat(#[from] UnknownBatchFormat),

@@ -9,6 +9,8 @@ words! {
     Pending = "pending",
     /// Tried, and to be tried again.
     Retrying = "retrying",
+    /// Behind an earlier event of its key, which is not finished.
+    Held = "held",
     /// The receiver has answered 2xx.
     Delivered = "delivered",
     /// It is not attempted any more: its retries are used up, its transform has failed, or it was beyond a bound of the backlog.

@@ -32,6 +32,7 @@ const UNTRIED: i16 = 0;
 const RETRIED: i16 = 1;
 const DEAD: i16 = 2;
 const CANCELLED: i16 = 3;
+const HELD: i16 = 4;
 
 /// Which deliveries.
 #[derive(Clone, Copy)]
@@ -103,7 +104,7 @@ pub fn page(session: &Session, role: pg_sys::Oid, page: Page, all: bool) -> Vec<
         }
         None => {
             list.add_of(sql!("log/ended_of"), &both, &[arg(true)]);
-            list.add_waiting(&both, &[UNTRIED, RETRIED, DEAD, CANCELLED], None);
+            list.add_waiting(&both, &[UNTRIED, RETRIED, DEAD, CANCELLED, HELD], None);
             list.add_fresh(&both, &["pending", "dead", "cancelled"]);
         }
         Some(Status::Delivered) => list.add_of(sql!("log/ended_of"), &both, &[arg(false)]),
@@ -112,6 +113,10 @@ pub fn page(session: &Session, role: pg_sys::Oid, page: Page, all: bool) -> Vec<
             list.add_fresh(&live, &["pending"]);
         }
         Some(Status::Retrying) => list.add_waiting(&live, &[RETRIED], Some("retrying")),
+        Some(Status::Held) => {
+            list.add_waiting(&live, &[HELD], Some("held"));
+            list.add_asked(&live, &[DEAD], "rearmed");
+        }
         Some(Status::Dead) => {
             list.add_of(sql!("log/failed_of"), &both, &[]);
             list.add_waiting(&both, &[DEAD], Some("dead"));
@@ -119,11 +124,11 @@ pub fn page(session: &Session, role: pg_sys::Oid, page: Page, all: bool) -> Vec<
         }
         Some(Status::Cancelled) => {
             list.add_waiting(&both, &[CANCELLED], None);
-            list.add_cancelled(&live, &[UNTRIED, RETRIED, DEAD]);
+            list.add_asked(&live, &[UNTRIED, RETRIED, DEAD, HELD], "cancelled");
             list.add_fresh(&live, &["cancelled"]);
             // What waited is cancelled with its webhook.
-            list.add_waiting(&deleted, &[UNTRIED, RETRIED], None);
-            list.add_cancelled(&deleted, &[DEAD]);
+            list.add_waiting(&deleted, &[UNTRIED, RETRIED, HELD], None);
+            list.add_asked(&deleted, &[DEAD], "cancelled");
             list.add_fresh(&deleted, &["pending", "cancelled"]);
         }
     }
@@ -190,9 +195,9 @@ impl<'s> List<'s> {
         self.add_of(sql!("log/waiting_of"), webhooks, &[arg(stages.to_vec()), arg(status)]);
     }
 
-    /// What somebody has cancelled since the worker looked.
-    fn add_cancelled(&mut self, webhooks: &[Uuid], stages: &[i16]) {
-        self.add_of(sql!("log/cancelled_of"), webhooks, &[arg(stages.to_vec())]);
+    /// What somebody has cancelled, or wants to be sent again in its place, since the worker looked.
+    fn add_asked(&mut self, webhooks: &[Uuid], stages: &[i16], how: &str) {
+        self.add_of(sql!("log/asked_of"), webhooks, &[arg(stages.to_vec()), arg(how)]);
     }
 
     fn add_fresh(&mut self, webhooks: &[Uuid], statuses: &[&str]) {
@@ -224,7 +229,7 @@ fn delivery(row: Row<'_>, seen: &HashMap<Uuid, Seen>, installation: &str) -> Opt
     let attempts: i32 = row.value("attempts");
     // What a transform has said of a row is an error without an attempt.
     let with_error = webhook.with_contents || attempts > 0;
-    let cancelled = webhook.deleted && matches!(&status[..], "pending" | "retrying");
+    let cancelled = webhook.deleted && matches!(&status[..], "pending" | "retrying" | "held");
     Some(Delivery {
         id,
         webhook_id,

@@ -366,7 +366,7 @@ unsafe fn unseen(relation: pg_sys::Relation, tuple: pg_sys::HeapTuple) {
     }
 }
 
-/// Whether an entry in these indexes is made of columns alone, and whatever the row is.
+/// Whether an entry in these indexes is made of columns alone, and each row has one, or each in which a column is not null.
 ///
 /// # Safety
 ///
@@ -377,7 +377,7 @@ unsafe fn are_plain(indexes: pg_sys::CatalogIndexState) -> bool {
         let count = (*indexes).ri_NumIndices as usize;
         (0..count).all(|at| {
             let index = *(*indexes).ri_IndexRelationInfo.add(at);
-            (*index).ii_Predicate.is_null()
+            ((*index).ii_Predicate.is_null() || needed(&*index).is_some())
                 && (*index).ii_ExclusionOps.is_null()
                 && columns(&*index).iter().all(|number| *number > 0)
         })
@@ -387,6 +387,29 @@ unsafe fn are_plain(indexes: pg_sys::CatalogIndexState) -> bool {
 /// The numbers of the columns of an index: 0 for an expression, and less for what the server keeps of each row.
 fn columns(index: &pg_sys::IndexInfo) -> &[i16] {
     &index.ii_IndexAttrNumbers[..index.ii_NumIndexAttrs as usize]
+}
+
+/// The number of the column that is not null in rows of which the index has an entry; `None` where it asks for anything else.
+///
+/// # Safety
+///
+/// It is one of an open relation.
+unsafe fn needed(index: &pg_sys::IndexInfo) -> Option<i16> {
+    let conditions = index.ii_Predicate;
+    // SAFETY: the caller's: what an index asks for is a list of nodes, which are what their tags say.
+    unsafe {
+        let condition = (!conditions.is_null() && (*conditions).length == 1)
+            .then(|| pg_sys::list_nth(conditions, 0).cast::<pg_sys::Node>())?;
+        if (*condition).type_ != pg_sys::NodeTag::T_NullTest {
+            return None;
+        }
+        let test = condition.cast::<pg_sys::NullTest>();
+        let argument = (*test).arg.cast::<pg_sys::Node>();
+        let is_there = (*test).nulltesttype == pg_sys::NullTestType::IS_NOT_NULL
+            && (*argument).type_ == pg_sys::NodeTag::T_Var;
+        let number = is_there.then(|| (*argument.cast::<pg_sys::Var>()).varattno)?;
+        (number > 0).then_some(number)
+    }
 }
 
 /// As the server does for its catalogs.
@@ -407,7 +430,9 @@ unsafe fn insert_into_plain(
         for at in 0..(*indexes).ri_NumIndices as usize {
             let index = *(*indexes).ri_IndexRelationDescs.add(at);
             let info = *(*indexes).ri_IndexRelationInfo.add(at);
-            if !(*info).ii_ReadyForInserts {
+            let is_left_out =
+                || needed(&*info).is_some_and(|number| row.nulls[number as usize - 1]);
+            if !(*info).ii_ReadyForInserts || is_left_out() {
                 continue;
             }
             for (at, number) in columns(&*info).iter().enumerate() {

@@ -10,6 +10,7 @@ use domain::format::Format;
 use domain::if_exists::IfExists;
 use domain::level::Level;
 use domain::on_error::OnTransformError;
+use domain::order::{OnFailure, Ordering};
 use domain::refusal::{EACH_EVENT, Refusal};
 use domain::secret::SecretError;
 use domain::signature::Scheme;
@@ -71,6 +72,8 @@ pub fn sqlstate(refusal: &Refusal) -> PgSqlErrorCode {
         | Refusal::Format(_)
         | Refusal::OnTransformError(_)
         | Refusal::BatchFormat(_)
+        | Refusal::Ordering(_)
+        | Refusal::OnFailure(_)
         | Refusal::IfExists(_)
         | Refusal::NotAType(_)
         | Refusal::Pattern(_)
@@ -217,6 +220,8 @@ pub fn hint(refusal: &Refusal) -> Option<String> {
             ));
         }
         Refusal::Format(_) => return Some(one_of(Format::ALL.map(Format::name))),
+        Refusal::Ordering(_) => return Some(one_of(Ordering::ALL.map(Ordering::name))),
+        Refusal::OnFailure(_) => return Some(one_of(OnFailure::ALL.map(OnFailure::name))),
         Refusal::BatchFormat(_) => return Some(one_of(BatchFormat::ALL.map(BatchFormat::name))),
         Refusal::OnTransformError(_) => {
             return Some(one_of(OnTransformError::ALL.map(OnTransformError::name)));

@@ -21,6 +21,8 @@ pub struct Found {
     pub row: Row,
     /// It has been cancelled.
     pub cancelled: bool,
+    /// It is the first of its key, which no bound takes.
+    pub first: bool,
     /// Somebody has cancelled or replayed it, and webhook.closed says so.
     pub closed: bool,
 }
@@ -57,12 +59,14 @@ pub fn page(
     let rows = session.read(sql!("queue/walk"), &[arg(before), arg(most)]);
     let found = |row: spi::Row<'_>| {
         let due: Timestamp = row.value("next_at");
-        let dead = due >= Timestamp::INFINITY;
-        let since = match dead {
+        let held: bool = row.value("held");
+        let dead = due >= Timestamp::INFINITY && !held;
+        let since = match (dead, held) {
             // One of which it is not known is kept.
-            true => row.get("dead_at").unwrap_or(now),
+            (true, _) => row.get("dead_at").unwrap_or(now),
+            (_, true) => row.value("since"),
             // Less what nobody could try it in.
-            false => timeline.first_attempt(row.value("since"), due),
+            (false, false) => timeline.first_attempt(row.value("since"), due),
         };
         let bytes = row.value::<i32>("bytes").unsigned_abs().into();
         Found {
@@ -70,6 +74,7 @@ pub fn page(
             xid: row.value("xid"),
             row: Row { webhook: row.value("webhook"), bytes, age: now.since(since), dead },
             cancelled: row.value("cancelled"),
+            first: row.value("first"),
             closed: row.value("closed"),
         }
     };

@@ -166,16 +166,14 @@ fn columns<'a>(events: impl Iterator<Item = &'a Waiting> + Clone) -> Vec<Arg> {
 }
 
 /// Of `events`, which have not all been moved, those whose ids other deliveries in the backlog have.
-pub fn taken(session: &Session, events: &[(Spill, Waiting)]) -> Vec<Spill> {
-    let spills = || events.iter().map(|(spill, _)| *spill);
-    let args = [
-        arg(spills().map(|spill| spill.id).collect::<Vec<_>>()),
-        arg(spills().map(|spill| spill.xid).collect::<Vec<_>>()),
-    ];
+pub fn taken(session: &Session, events: Vec<Spill>) -> Vec<Spill> {
+    let (ids, xids): (Vec<DeliveryId>, Vec<Xid8>) =
+        events.iter().map(|spill| (spill.id, spill.xid)).unzip();
+    let args = [arg(ids), arg(xids)];
     let rows = session.run(sql!("queue/taken"), &args);
     let taken: Vec<(DeliveryId, Xid8)> =
         rows.iter().map(|row| (row.value("id"), row.value("xid"))).collect();
-    spills().filter(|spill| taken.contains(&(spill.id, spill.xid))).collect()
+    events.into_iter().filter(|spill| taken.contains(&(spill.id, spill.xid))).collect()
 }
 
 /// At most `limit` deliveries that have been cancelled and not settled, with the transactions of their

@@ -52,6 +52,10 @@ pub struct NewEvent<'a> {
     pub payload: &'a str,
     /// Why it is not one to be sent: its transform has failed.
     pub failure: Option<&'a str>,
+    /// By which it is ordered; `None` where it is in no order.
+    pub keys: Option<Vec<i64>>,
+    /// The dead letter whose place in the order it takes.
+    pub replaces: Option<DeliveryId>,
 }
 
 /// The id of the next delivery, which is of this time. Needs no right on the sequence.
@@ -65,7 +69,7 @@ pub fn secure_ids(target: &Target) {
 }
 
 /// Writes an event into the ring, in the current transaction. Needs no right on the table.
-pub fn append(target: &Target, event: &NewEvent<'_>) {
+pub fn append(target: &Target, event: NewEvent<'_>) {
     let (schema, table) = event.table.unzip();
     heap::insert(
         target.relation,
@@ -81,6 +85,8 @@ pub fn append(target: &Target, event: &NewEvent<'_>) {
             Field::needed(column!(c"event_id"), arg(event.event_id)),
             Field::needed(column!(c"payload"), arg(event.payload)),
             Field::needed(column!(c"failure"), arg(event.failure)),
+            Field::extra(column!(c"keys"), arg(event.keys)),
+            Field::extra(column!(c"replaces"), arg(event.replaces)),
         ],
     );
 }
@@ -164,7 +170,7 @@ pub fn read(
     Page { events, last, bytes }
 }
 
-fn event(row: Row<'_>, window: u64, installation: &str) -> Event {
+pub(super) fn event(row: Row<'_>, window: u64, installation: &str) -> Event {
     let (id, xid): (DeliveryId, Xid8) = (row.value("id"), row.value("xid"));
     Event {
         id,
@@ -182,9 +188,8 @@ fn event(row: Row<'_>, window: u64, installation: &str) -> Event {
     }
 }
 
-/// The deliveries with the ids of `events` that an earlier run has finished or moved to the backlog.
-pub fn handled(session: &Session, events: &[Event]) -> Handled {
-    let ids: Vec<DeliveryId> = events.iter().map(|event| event.id).collect();
+/// The deliveries with these ids that an earlier run has finished or moved to the backlog.
+pub fn handled(session: &Session, ids: Vec<DeliveryId>) -> Handled {
     let rows = session.read(sql!("queue/handled"), &[arg(ids)]);
     let mut transactions: HashMap<DeliveryId, Vec<Xid8>> = HashMap::new();
     for row in rows.iter() {
@@ -203,7 +208,12 @@ pub struct Handled {
 impl Handled {
     /// The event of the ring is one of these deliveries.
     pub fn has(&self, event: &Event) -> bool {
-        self.transactions.get(&event.id).is_some_and(|xids| xids.contains(&event.xid))
+        self.has_one(event.id, event.xid)
+    }
+
+    /// The event of this id that this transaction wrote is.
+    pub fn has_one(&self, id: DeliveryId, xid: Xid8) -> bool {
+        self.transactions.get(&id).is_some_and(|xids| xids.contains(&xid))
     }
 
     /// The event is none of them, and one has its id.

@@ -13,6 +13,7 @@ use domain::batch::{self, BatchFormat};
 use domain::format::Format;
 use domain::header;
 use domain::on_error::OnTransformError;
+use domain::order::{OnFailure, Ordering};
 use domain::refusal::Refusal;
 use domain::secret::Secret;
 use domain::signature::Scheme;
@@ -32,6 +33,9 @@ const LARGEST_BACKLOG: i64 = 1 << 50;
 
 /// The longest `max_backlog_age`, `dead_letter_retention` and `disable_after`: ten years, of 366 days each.
 const LONGEST_KEPT: Duration = Duration::from_secs(3660 * 24 * 60 * 60);
+
+/// Columns that an `order_key` may have: as many as a primary key.
+const MOST_IN_KEY: usize = 32;
 
 /// Checked settings; `None` is a setting that was not given.
 #[derive(Clone)]
@@ -90,6 +94,8 @@ enum Kind {
     Flag,
     /// A text of so many bytes.
     Text(usize),
+    /// A list of names, so many at most.
+    Names(usize),
     /// A word, which is read by this.
     Word(fn(&str) -> Result<&'static str, Refusal>),
     /// An integer between these, and how an error says what is the least and the most.
@@ -107,6 +113,8 @@ enum Value {
     Text(&'static str),
     Integer(i32),
     Bigint(i64),
+    /// A list of none.
+    Names,
     /// An interval of so many.
     Days(i32),
 }
@@ -122,7 +130,7 @@ const KEPT: Kind = Kind::Interval(
 );
 
 /// The plain settings, in the order of the parameters of `sql/query/registry/update.sql`.
-const PLAIN: [Setting; 18] = [
+const PLAIN: [Setting; 21] = [
     optional("description", Kind::Text(LONGEST_DESCRIPTION), Value::Text("")),
     needed("enabled", Kind::Flag, Value::Flag(true)),
     optional("on_transform_error", Kind::Word(on_transform_error), Value::Text("dead")),
@@ -177,7 +185,18 @@ const PLAIN: [Setting; 18] = [
         NO_INTERVAL,
     ),
     optional("batch_format", Kind::Word(batch_format), Value::Text("array")),
+    optional("ordering", Kind::Word(ordering), Value::Text("none")),
+    optional("order_key", Kind::Names(MOST_IN_KEY), Value::Names),
+    optional("on_failure", Kind::Word(on_failure), Value::Text("hold")),
 ];
+
+fn ordering(word: &str) -> Result<&'static str, Refusal> {
+    Ok(word.parse::<Ordering>()?.name())
+}
+
+fn on_failure(word: &str) -> Result<&'static str, Refusal> {
+    Ok(word.parse::<OnFailure>()?.name())
+}
 
 fn on_transform_error(word: &str) -> Result<&'static str, Refusal> {
     Ok(word.parse::<OnTransformError>()?.name())
@@ -222,6 +241,7 @@ impl Plain {
             Value::Text(default) => *value == default,
             Value::Integer(default) => *value == default,
             Value::Bigint(default) => *value == default,
+            Value::Names => value.as_array().is_none_or(Vec::is_empty),
             // As PostgreSQL writes it.
             Value::Days(days) => *value == format!("{days} days"),
         })
@@ -264,6 +284,7 @@ impl Value {
             Self::Text(value) => arg(value),
             Self::Integer(value) => arg(value),
             Self::Bigint(value) => arg(value),
+            Self::Names => arg(Vec::<String>::new()),
             Self::Days(days) => arg(Interval::from_days(days)),
         }
     }
@@ -276,6 +297,13 @@ impl Setting {
             Kind::Text(most) => {
                 let text = source.text(self.name)?;
                 arg(text.map(|text| bounded(self.name, text, most)).transpose()?)
+            }
+            Kind::Names(most) => {
+                let names = source.names(self.name)?;
+                if names.as_ref().is_some_and(|names| names.len() > most) {
+                    return Err(Refusal::TooManyWords { argument: self.name, most });
+                }
+                arg(names)
             }
             Kind::Word(read) => arg(source.text(self.name)?.map(read).transpose()?),
             Kind::Integer(from, to, says) => {

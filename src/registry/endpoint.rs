@@ -39,11 +39,9 @@ fn route(row: Row<'_>) -> Route<Destination> {
         webhook: row.value("id"),
         // What is unarmed, or lacks what a dump does not hold, waits as what is paused.
         sending: enabled && !paused && row.value("is_armed") && row.value("is_complete"),
-        policy: RetryPolicy {
-            max_retries: row.get::<i32>("max_retries").map(i32::unsigned_abs),
-            base: seconds(row, "retry_backoff_seconds"),
-            retry_for: Duration::from_secs(row.value::<i64>("retry_for").unsigned_abs()),
-        },
+        policy: policy(row),
+        ordered: row.value("ordered"),
+        holds: row.value("holds"),
         updated_at: row.value("updated_at"),
         fail_count: row.value::<i32>("fail_count").unsigned_abs(),
         unwell: row.value::<i32>("unwell").unsigned_abs(),
@@ -54,6 +52,19 @@ fn route(row: Row<'_>) -> Route<Destination> {
         throttled: row.value("throttled"),
         batching,
         destination: destination(row, batching),
+    }
+}
+
+/// How it retries: for ever where nothing of a key is to go on before.
+fn policy(row: Row<'_>) -> RetryPolicy {
+    let base = seconds(row, "retry_backoff_seconds");
+    if row.value("blocks") {
+        return RetryPolicy { max_retries: None, base, retry_for: Duration::MAX };
+    }
+    RetryPolicy {
+        max_retries: row.get::<i32>("max_retries").map(i32::unsigned_abs),
+        base,
+        retry_for: Duration::from_secs(row.value::<i64>("retry_for").unsigned_abs()),
     }
 }
 

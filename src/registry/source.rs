@@ -1,16 +1,21 @@
 //! Where the settings of a webhook are read from: the arguments of a call, or a document.
 
-use pgrx::datum::Interval;
+use pgrx::datum::{Array, Interval};
 use pgrx::pg_sys;
 
 use crate::pg::arguments::Arguments;
 use crate::pg::json::Json;
 use domain::refusal::Refusal;
 
+/// Bytes of a name that is looked at: more than any has.
+const LONGEST_NAME: usize = 10_000;
+
 /// Settings by their names. A value of another kind than is asked for is refused.
 pub trait Source {
     /// A text.
     fn text(&self, name: &'static str) -> Result<Option<&str>, Refusal>;
+    /// A list of names.
+    fn names(&self, name: &'static str) -> Result<Option<Vec<String>>, Refusal>;
     /// True or false.
     fn flag(&self, name: &'static str) -> Result<Option<bool>, Refusal>;
     /// An integer.
@@ -28,6 +33,20 @@ pub trait Source {
 impl Source for Arguments<'_> {
     fn text(&self, name: &'static str) -> Result<Option<&str>, Refusal> {
         Ok(self.get(name))
+    }
+
+    fn names(&self, name: &'static str) -> Result<Option<Vec<String>>, Refusal> {
+        let Some(list) = self.get::<Array<'_, &str>>(name) else {
+            return Ok(None);
+        };
+        let names = list.iter().map(|word| {
+            let word = word.ok_or(Refusal::Null(name))?;
+            if word.len() > LONGEST_NAME {
+                return Err(Refusal::TooLong { argument: name, most: LONGEST_NAME });
+            }
+            Ok(word.to_owned())
+        });
+        names.collect::<Result<_, _>>().map(Some)
     }
 
     fn flag(&self, name: &'static str) -> Result<Option<bool>, Refusal> {

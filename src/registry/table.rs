@@ -7,6 +7,7 @@ use pgrx::prelude::*;
 
 use crate::pg::identity::Caller;
 use crate::pg::spi::{Session, arg, sql};
+use domain::key::WebhookId;
 use domain::refusal::Refusal;
 
 /// The relation's name, for messages.
@@ -118,4 +119,22 @@ pub fn check_columns(
         }
     }
     Ok(())
+}
+
+/// Passes the key that events of a webhook are ordered by: columns that each table has which it watches.
+///
+/// # Errors
+///
+/// As [`check_columns`].
+pub fn check_order(session: &Session, webhook: WebhookId) -> Result<(), Refusal> {
+    let rows = session.run(sql!("registry/order_columns"), &[arg(webhook)]);
+    let Some(row) = rows.first() else {
+        return Ok(());
+    };
+    let column: String = row.value("name");
+    let (column, table) = (column.chars().take(100).collect(), row.value("table_name"));
+    Err(match row.value("is_virtual") {
+        true => Refusal::VirtualColumn { column, table },
+        false => Refusal::UnknownColumn { column, table },
+    })
 }

@@ -13,8 +13,10 @@
 pub mod batches;
 pub mod event;
 pub mod health;
+mod lines;
 pub mod moment;
 pub mod notice;
+pub mod order;
 pub mod pacing;
 pub mod route;
 pub mod schedule;

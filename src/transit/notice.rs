@@ -52,6 +52,8 @@ pub enum Notice {
     Recovered,
     /// So many deliveries have been given up since it was last told, the last one for this reason; it is known which it was, or not.
     Dead(u64, Option<DeliveryId>, String),
+    /// A dead letter, the last of so many since it was last told, holds up those behind it in their order, for this reason.
+    Held(u64, DeliveryId, String),
     /// It has been paused, by this role or for this reason.
     Paused(Option<String>, Option<String>),
     /// It has been disabled.
@@ -77,6 +79,7 @@ enum Kind {
     Failing,
     Recovered,
     Dead,
+    Held,
     Paused,
     Disabled,
     Overdue,
@@ -88,6 +91,7 @@ impl Notice {
             Self::Failing(..) => Kind::Failing,
             Self::Recovered => Kind::Recovered,
             Self::Dead(..) => Kind::Dead,
+            Self::Held(..) => Kind::Held,
             Self::Paused(..) => Kind::Paused,
             Self::Disabled => Kind::Disabled,
             Self::Overdue(_) => Kind::Overdue,
@@ -100,6 +104,7 @@ struct State {
     /// As it is.
     failing: Option<(u32, String)>,
     dead: Option<(u64, Option<DeliveryId>, String)>,
+    held: Option<(u64, DeliveryId, String)>,
     paused: Option<(Option<String>, Option<String>)>,
     disabled: bool,
     overdue: Option<Waiting>,
@@ -120,10 +125,11 @@ impl State {
             _ => None,
         };
         let dead = self.dead.clone().map(|(count, last, reason)| Notice::Dead(count, last, reason));
+        let held = self.held.clone().map(|(count, last, reason)| Notice::Held(count, last, reason));
         let paused = self.paused.clone().map(|(by, reason)| Notice::Paused(by, reason));
         let disabled = self.disabled.then_some(Notice::Disabled);
         let overdue = self.overdue.map(Notice::Overdue);
-        let notices = [turn, dead, paused, disabled, overdue].into_iter().flatten();
+        let notices = [turn, dead, held, paused, disabled, overdue].into_iter().flatten();
         let free_at = |kind| self.told_at.get(&kind).map_or(now, |at| *at + EVERY);
         notices.map(|notice| (free_at(notice.kind()), notice)).collect()
     }
@@ -134,6 +140,7 @@ impl State {
             Notice::Failing(..) => self.told_failing = true,
             Notice::Recovered => self.told_failing = false,
             Notice::Dead(..) => self.dead = None,
+            Notice::Held(..) => self.held = None,
             Notice::Paused(..) => self.paused = None,
             Notice::Disabled => self.disabled = false,
             Notice::Overdue(_) => self.overdue = None,
@@ -187,6 +194,14 @@ impl Notices {
         self.change(webhook, now, |state| {
             let before = state.dead.as_ref().map_or(0, |(count, ..)| *count);
             state.dead = Some((before + count, last, reason.to_owned()));
+        });
+    }
+
+    /// A dead letter of it holds up those behind it in their order.
+    pub fn held(&mut self, webhook: WebhookId, delivery: DeliveryId, reason: &str, now: Instant) {
+        self.change(webhook, now, |state| {
+            let before = state.held.as_ref().map_or(0, |(count, ..)| *count);
+            state.held = Some((before + 1, delivery, reason.to_owned()));
         });
     }
 

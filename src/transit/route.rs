@@ -31,6 +31,10 @@ pub struct Route<D> {
     pub throttled: bool,
     /// Where one request carries many events.
     pub batching: Option<Batching>,
+    /// It has had an order, so that there may be events that are delivered in it.
+    pub ordered: bool,
+    /// Those behind a dead letter are held.
+    pub holds: bool,
     /// Where requests go, or why none can: a definition that was good once may be refused now.
     pub destination: Result<D, Failure>,
 }

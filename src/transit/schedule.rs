@@ -8,6 +8,7 @@
 mod batching;
 mod claims;
 mod memory;
+pub mod ordered;
 mod outcomes;
 
 use std::collections::{HashMap, HashSet};
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::batches::{Batch, Changes, Composition, Item};
 use super::event::{Candidate, Event, Origin, Spill};
+use super::lines::Lines;
 use super::track::{Backlog, Track};
 use crate::moment::Moment;
 use crate::route::Route;
@@ -25,6 +27,7 @@ use domain::key::{DeliveryId, WebhookId};
 use domain::snapshot::Xid8;
 use domain::time::Timestamp;
 use memory::Memory;
+use ordered::Parted;
 
 /// The ring is not read on while so many deliveries are in memory for endpoints that take some. More cost memory; fewer, and
 /// many busy endpoints wait for each other.
@@ -84,6 +87,18 @@ pub struct Schedule<Q: Queues> {
     unwritten: Vec<(Composition, Parcel)>,
     /// What has become of others and is to be written.
     changes: Changes,
+    /// Webhooks with an order are sent from the backlog: what an earlier run has not brought there is there.
+    in_order: bool,
+    /// What is delivered in order and in memory.
+    lines: Lines,
+    /// What has been claimed and has just come into memory.
+    taken: Vec<DeliveryId>,
+    /// What has left these, to be written.
+    parted: Parted,
+    /// What has an order comes into memory by claims alone.
+    closed: bool,
+    /// Nothing more is sent.
+    winding_up: bool,
 }
 
 impl<Q: Queues> Default for Schedule<Q> {
@@ -99,6 +114,12 @@ impl<Q: Queues> Default for Schedule<Q> {
             batches: HashMap::new(),
             unwritten: Vec::new(),
             changes: Changes::default(),
+            in_order: false,
+            lines: Lines::default(),
+            taken: Vec::new(),
+            parted: Parted::default(),
+            closed: false,
+            winding_up: false,
         }
     }
 }
@@ -202,7 +223,7 @@ impl<Q: Queues> Schedule<Q> {
             return self.deliveries.is_empty();
         }
         let queues = self.tracks.values().filter(|track| track.loaded > 0 && !track.is_still());
-        let deliveries: usize = queues.map(|track| track.loaded).sum();
+        let deliveries: usize = queues.map(Track::in_queue).sum();
         deliveries < MOST_DELIVERIES && self.memory.has_room()
     }
 
@@ -232,6 +253,7 @@ impl<Q: Queues> Schedule<Q> {
             track.backlog = Backlog::Waiting;
             return Decision::Spilled(spill);
         }
+        self.remember(&event);
         self.load(event, now);
         Decision::Taken
     }
@@ -276,6 +298,10 @@ impl<Q: Queues> Schedule<Q> {
         let Some((webhook, head)) = known.map(|known| (known.webhook, known.head)) else {
             return Vec::new();
         };
+        if self.lines.is_waiting(delivery) {
+            self.part(delivery, webhook);
+            return Vec::new();
+        }
         let Some(track) = self.tracks.get_mut(&webhook) else {
             return Vec::new();
         };
@@ -317,6 +343,35 @@ impl<Q: Queues> Schedule<Q> {
         }
     }
 
+    /// The webhooks that have, or had, an order, and whether a dead letter holds up those behind it.
+    pub fn ordered(&self) -> HashMap<WebhookId, bool> {
+        let ordered = self.tracks.values().filter(|track| track.route.ordered && !track.removed);
+        ordered.map(|track| (track.route.webhook, track.route.holds)).collect()
+    }
+
+    /// Whether events of `webhook` may be in an order.
+    pub fn is_ordered(&self, webhook: WebhookId) -> bool {
+        self.tracks.get(&webhook).is_some_and(|track| track.route.ordered)
+    }
+
+    /// Whether a dead letter of `webhook` holds up those behind it in their order.
+    pub fn holds(&self, webhook: WebhookId) -> bool {
+        self.tracks.get(&webhook).is_some_and(|track| track.route.ordered && track.route.holds)
+    }
+
+    /// From now on what has an order is sent, or not.
+    pub fn set_in_order(&mut self, in_order: bool) {
+        self.in_order = in_order;
+    }
+
+    /// Rows of the backlog of `webhook` have become due, at `clock`: what has been claimed meanwhile may not have seen them.
+    pub fn comes_due(&mut self, webhook: WebhookId, clock: Timestamp) {
+        if let Some(track) = self.tracks.get_mut(&webhook) {
+            track.next_due = Some(track.next_due.map_or(clock, |due| due.min(clock)));
+            track.waits_from(clock);
+        }
+    }
+
     /// Spilled events are about to be written, due at `clock`.
     pub fn spill_at(&mut self, clock: Timestamp) {
         self.tracks.values_mut().for_each(|track| track.waits_from(clock));
@@ -350,9 +405,8 @@ impl<Q: Queues> Schedule<Q> {
         self.deliveries.is_empty()
     }
 
-    /// Takes an event, to be sent by itself or with others.
+    /// Takes an event that is remembered, to be sent by itself or with others.
     fn load(&mut self, event: Event, now: Instant) {
-        self.remember(&event);
         let Some(track) = self.tracks.get_mut(&event.webhook) else {
             return;
         };
@@ -405,6 +459,7 @@ impl<Q: Queues> Schedule<Q> {
 
     /// Empties all queues: what is left is under way. What is returned must be spilled.
     pub fn recall_all(&mut self, now: Instant) -> Vec<Spill> {
+        self.closed = true;
         let webhooks: Vec<WebhookId> = self.tracks.keys().copied().collect();
         webhooks.into_iter().flat_map(|webhook| self.recall(webhook, now)).collect()
     }
@@ -430,7 +485,10 @@ impl<Q: Queues> Schedule<Q> {
             track.look_again();
         }
         unsent.iter().for_each(|delivery| track.breaker.unsent(*delivery, now));
-        unsent.into_iter().flat_map(|delivery| self.give_up_parcel(delivery)).collect()
+        let spills =
+            unsent.into_iter().flat_map(|delivery| self.give_up_parcel(delivery)).collect();
+        self.part_all(webhook);
+        spills
     }
 
     /// What was to be sent in one request leaves the memory unsent.
@@ -444,7 +502,15 @@ impl<Q: Queues> Schedule<Q> {
     /// A delivery leaves the memory unsent. What came from the ring must be spilled; what came from the
     /// backlog is still there.
     fn give_up(&mut self, delivery: DeliveryId) -> Option<Spill> {
+        if self.lines.has(delivery) {
+            let webhook = self.deliveries.get(&delivery)?.webhook;
+            self.part_unsent(delivery, webhook);
+        }
         let left = self.unload(delivery)?;
+        // It may be one that was behind another there, and is held.
+        if left.origin.is_pending() && self.is_ordered(left.webhook) && !self.winding_up {
+            self.parted.free.push(delivery);
+        }
         let spill = left.origin.spill(delivery, left.xid)?;
         if let Some(track) = self.tracks.get_mut(&left.webhook) {
             track.gives_back = true;

@@ -106,6 +106,10 @@ pub(super) struct Track<Q: Queues> {
     pub(super) loaded: usize,
     /// Those of them that came from the backlog.
     pub(super) loaded_pending: usize,
+    /// Those of them that stand in line behind others of their key, and are not in the queue.
+    pub(super) lined: usize,
+    /// Since when reading has waited for room there.
+    pub(super) crowded_since: Option<Instant>,
     /// What waits in the queue, as of the last survey, and what has come since.
     pub(super) waiting: Waiting,
     /// When it last had a claim.
@@ -151,6 +155,8 @@ impl<Q: Queues> Track<Q> {
             overdue: Duration::ZERO,
             loaded: 0,
             loaded_pending: 0,
+            lined: 0,
+            crowded_since: None,
             waiting: Waiting::default(),
             claimed_at: None,
             last_event: None,
@@ -275,15 +281,20 @@ impl<Q: Queues> Track<Q> {
         self.loaded > 0 && self.lag() > BEHIND
     }
 
+    /// Deliveries that gather, or are in the queue or under way, and not in a line.
+    pub(super) fn in_queue(&self) -> usize {
+        self.loaded.saturating_sub(self.lined)
+    }
+
     /// Reading on would fill the queue further. One that is behind, or works off the backlog, takes
     /// nothing from the ring.
     pub(super) fn is_full(&self) -> bool {
         let size = self.batch_size();
-        if self.loaded < FULL.0.max(2 * size) || self.backlog == Backlog::Waiting {
+        if self.in_queue() < FULL.0.max(2 * size) || self.backlog == Backlog::Waiting {
             return false;
         }
         let lag = self.lag();
-        lag <= BEHIND && (self.loaded >= MOST.max(FULLEST * size) || lag >= FULL.1)
+        lag <= BEHIND && (self.in_queue() >= MOST.max(FULLEST * size) || lag >= FULL.1)
     }
 
     /// It has room, and may be waiting for what has not been read.
@@ -346,7 +357,7 @@ impl<Q: Queues> Track<Q> {
         let (least, most) = (AHEAD.0.max(size), AHEAD.1.max(FULLEST * size));
         let ahead = taken.max(2 * concurrency * size).clamp(least, most);
         match self.breaker.allows(now) {
-            Allowance::Any if self.loaded <= ahead / 2 => ahead - self.loaded,
+            Allowance::Any if self.in_queue() <= ahead / 2 => ahead - self.in_queue(),
             Allowance::Probe if self.loaded == 0 => 1,
             _ => 0,
         }

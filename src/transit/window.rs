@@ -61,6 +61,8 @@ pub struct Windows {
     /// Everything that this sees is settled.
     settled: Snapshot,
     next_number: u64,
+    /// It has been seen whether there is anything to read.
+    looked: bool,
 }
 
 #[derive(Debug)]
@@ -73,8 +75,13 @@ struct Window {
     since: Timestamp,
     upper: Snapshot,
     scans: VecDeque<Scan>,
+    /// What is to be looked through for events that are delivered in order, and from where on: what is before that is in the backlog.
+    ordered: VecDeque<Scan>,
+    ordered_lower: Snapshot,
     /// A page has been read.
     begun: bool,
+    /// One of those in order has.
+    begun_ordered: bool,
     outstanding: usize,
 }
 
@@ -84,7 +91,14 @@ impl Window {
     }
 
     fn is_read(&self) -> bool {
-        self.scans.is_empty()
+        self.scans.is_empty() && self.ordered.is_empty()
+    }
+
+    /// Only what is delivered in order is to be read of it, and nothing of that has been. That of an earlier run stays what it is: what is
+    /// in it may have been handled.
+    fn waits_for_order(&self) -> bool {
+        let begun = self.begun_ordered || self.first == RECOVERY;
+        self.scans.is_empty() && !self.ordered.is_empty() && !begun
     }
 
     fn next_scan(&self) -> Option<(u64, &Scan)> {
@@ -97,11 +111,20 @@ impl Windows {
     pub fn new(settled: Snapshot) -> Self {
         let newest = settled.clone();
         let newest_at = Timestamp(i64::MIN);
-        Self { open: VecDeque::new(), newest, newest_at, settled, next_number: RECOVERY }
+        Self {
+            open: VecDeque::new(),
+            newest,
+            newest_at,
+            settled,
+            next_number: RECOVERY,
+            looked: false,
+        }
     }
 
-    /// Opens a window up to `now`, which is current at this time, unless nothing can be in it.
-    pub fn extend(&mut self, now: Snapshot, at: Timestamp) {
+    /// Opens a window up to `now`, which is current at this time, unless nothing can be in it. `ordered`: there may be events in it that
+    /// are delivered in order.
+    pub fn extend(&mut self, now: Snapshot, at: Timestamp, ordered: bool) {
+        self.looked = true;
         if now == self.newest {
             self.newest_at = at;
             return;
@@ -109,25 +132,41 @@ impl Windows {
         if self.is_crowded() {
             return;
         }
-        // One that nothing has been read of grows: while none may be read, all polls share one.
-        let grows =
-            |window: &Window| !window.begun && !window.is_read() && window.number != RECOVERY;
-        let grown = if self.open.back().is_some_and(grows) { self.open.pop_back() } else { None };
-        let (lower, since) = match grown {
-            Some(window) => (window.lower, window.since),
-            None => (self.newest.clone(), self.newest_at),
+        // One that nothing has been read of grows: while none may be read, all polls share one. What is delivered in order of it may be in
+        // the backlog; then only what is new is looked through for that.
+        let grows = |window: &Window| {
+            let in_order = window.ordered.is_empty() || !window.begun_ordered;
+            !window.begun && in_order && !window.scans.is_empty() && window.number != RECOVERY
         };
-        let scans = scans(&lower, &now);
-        self.open.push_back(Window {
-            first: self.next_number,
-            number: self.next_number,
-            lower,
-            since,
-            upper: now.clone(),
-            scans,
-            begun: false,
-            outstanding: 0,
-        });
+        let grown = self.open.back().is_some_and(grows);
+        let mut window = match grown.then(|| self.open.pop_back()).flatten() {
+            Some(window) => window,
+            None => Window {
+                first: self.next_number,
+                number: self.next_number,
+                lower: self.newest.clone(),
+                since: self.newest_at,
+                upper: self.newest.clone(),
+                scans: VecDeque::new(),
+                ordered: VecDeque::new(),
+                ordered_lower: self.newest.clone(),
+                begun: false,
+                begun_ordered: false,
+                outstanding: 0,
+            },
+        };
+        if window.begun_ordered {
+            window.ordered_lower = window.upper;
+            window.begun_ordered = false;
+        } else if window.outstanding == 0 {
+            // Nobody knows it by another number.
+            window.first = self.next_number;
+        }
+        window.number = self.next_number;
+        window.scans = scans(&window.lower, &now);
+        window.ordered = if ordered { scans(&window.ordered_lower, &now) } else { VecDeque::new() };
+        window.upper = now.clone();
+        self.open.push_back(window);
         self.next_number += 1;
         self.newest = now;
         self.newest_at = at;
@@ -141,12 +180,20 @@ impl Windows {
         self.open.len() >= MOST
     }
 
-    /// Of two neighbours that are read to their end one remains.
+    /// Of two neighbours that are read to their end one remains, and of two of which only what is delivered in order is to be read, which
+    /// somebody can keep from the backlog for long.
     fn merge(&mut self) {
         let mut merged: VecDeque<Window> = VecDeque::with_capacity(self.open.len());
         let mut single = false;
         for window in self.open.drain(..) {
             match merged.back_mut() {
+                Some(last) if single && last.waits_for_order() && window.waits_for_order() => {
+                    last.outstanding += window.outstanding;
+                    last.number = window.number;
+                    last.ordered = scans(&last.ordered_lower, &window.upper);
+                    last.upper = window.upper;
+                    single = false;
+                }
                 Some(last) if single && last.is_read() && window.is_read() => {
                     last.outstanding += window.outstanding;
                     last.number = window.number;
@@ -186,6 +233,63 @@ impl Windows {
             (None, _) => drop(window.scans.pop_front()),
             (Some(_), None) => {}
         }
+    }
+
+    /// The next page to be looked through for events that are delivered in order. All of a window come before any of the next.
+    pub fn ordered(&self) -> Option<(u64, &Scan)> {
+        let window = self.open.iter().find(|window| !window.ordered.is_empty())?;
+        window.ordered.front().map(|scan| (window.number, scan))
+    }
+
+    /// Window `number` has been looked through for these up to `last`, `None` where the scan has come to its end. Returns whether all of
+    /// it has been: then [`Self::ordered_done`] or [`Self::repeat_ordered`] comes.
+    pub fn looked_through(&mut self, number: u64, last: Option<(Xid8, DeliveryId)>) -> bool {
+        let Some(window) = self.find(number) else {
+            return false;
+        };
+        // It does not grow any more.
+        window.begun_ordered = true;
+        match (last, window.ordered.front_mut()) {
+            (Some(position), Some(Scan::Range { after, .. })) => *after = position,
+            (Some((_, id)), Some(Scan::Transaction { after, .. })) => *after = id,
+            // The last one stays until what has been found is in the backlog.
+            (None, _) => {
+                let over = window.ordered.len() <= 1;
+                if !over {
+                    window.ordered.pop_front();
+                }
+                return over;
+            }
+            (Some(_), None) => {}
+        }
+        false
+    }
+
+    /// What is delivered in order of window `number` is in the backlog.
+    pub fn ordered_done(&mut self, number: u64) {
+        if let Some(window) = self.find(number) {
+            window.ordered.clear();
+        }
+    }
+
+    /// So many more events of window `number` must be settled.
+    pub fn owe(&mut self, number: u64, outstanding: usize) {
+        if let Some(window) = self.find(number) {
+            window.outstanding += outstanding;
+        }
+    }
+
+    /// Window `number` is to be looked through once more.
+    pub fn repeat_ordered(&mut self, number: u64) {
+        if let Some(window) = self.find(number) {
+            window.ordered = scans(&window.ordered_lower, &window.upper);
+        }
+    }
+
+    /// Whether what is delivered in order of the window that reaches back to an earlier run is not in the backlog yet.
+    pub fn recovers_order(&self) -> bool {
+        let recovery = |window: &Window| window.first == RECOVERY && !window.ordered.is_empty();
+        !self.looked || self.open.front().is_some_and(recovery)
     }
 
     /// When nothing had committed yet of what is in window `number`.
@@ -299,6 +403,34 @@ mod tests {
         text.parse().unwrap()
     }
 
+    /// What the ring answers: the first `page` of the events of `scan`, and the position of the last one, where there may be more.
+    fn answer(
+        scan: &Scan,
+        events: &[(u64, i64)],
+        page: usize,
+    ) -> (Vec<(u64, i64)>, Option<(Xid8, DeliveryId)>) {
+        let mut rows: Vec<(u64, i64)> = events
+            .iter()
+            .copied()
+            .filter(|&(xid, id)| match scan {
+                Scan::Range { after, below, upper, lower } => {
+                    (Xid8(xid), DeliveryId(id)) > *after
+                        && Xid8(xid) < *below
+                        && upper.sees(Xid8(xid))
+                        && !lower.sees(Xid8(xid))
+                }
+                Scan::Transaction { xid: one, after } => {
+                    Xid8(xid) == *one && DeliveryId(id) > *after
+                }
+            })
+            .collect();
+        rows.sort_unstable();
+        rows.truncate(page);
+        let last =
+            (rows.len() == page).then(|| rows[page - 1]).map(|(x, i)| (Xid8(x), DeliveryId(i)));
+        (rows, last)
+    }
+
     /// Reads every window to its end as the ring would answer: events `(xid, id)` of ended
     /// transactions, in pages of `page`.
     fn read(windows: &mut Windows, events: &[(u64, i64)], page: usize) -> Vec<(u64, i64)> {
@@ -308,25 +440,7 @@ mod tests {
             windows.fresh().filter(|_| turn % 2 == 0).or_else(|| windows.oldest())
         {
             turn += 1;
-            let mut rows: Vec<(u64, i64)> = events
-                .iter()
-                .copied()
-                .filter(|&(xid, id)| match scan {
-                    Scan::Range { after, below, upper, lower } => {
-                        (Xid8(xid), DeliveryId(id)) > *after
-                            && Xid8(xid) < *below
-                            && upper.sees(Xid8(xid))
-                            && !lower.sees(Xid8(xid))
-                    }
-                    Scan::Transaction { xid: one, after } => {
-                        Xid8(xid) == *one && DeliveryId(id) > *after
-                    }
-                })
-                .collect();
-            rows.sort_unstable();
-            rows.truncate(page);
-            let last =
-                (rows.len() == page).then(|| rows[page - 1]).map(|(x, i)| (Xid8(x), DeliveryId(i)));
+            let (rows, last) = answer(scan, events, page);
             windows.took(number, rows.len(), last);
             for _ in &rows {
                 windows.settled(number);
@@ -367,7 +481,7 @@ mod tests {
                     }
                     _ => {
                         let xip = running.iter().map(|(xid, _)| Xid8(*xid)).collect();
-                        windows.extend(Snapshot::new(Xid8(next), xip), NOW);
+                        windows.extend(Snapshot::new(Xid8(next), xip), NOW, false);
                         if random.bool() {
                             got.extend(read(&mut windows, &committed, 1 + round % 7));
                         }
@@ -378,7 +492,7 @@ mod tests {
                 committed.extend(events.iter().copied());
                 events
             }));
-            windows.extend(Snapshot::new(Xid8(next), vec![]), NOW);
+            windows.extend(Snapshot::new(Xid8(next), vec![]), NOW, false);
             got.extend(read(&mut windows, &committed, 3));
             got.sort_unstable();
             expected.sort_unstable();
@@ -391,10 +505,10 @@ mod tests {
     #[test]
     fn nothing_new_opens_nothing() {
         let mut windows = Windows::new(snapshot("5:9:5"));
-        windows.extend(snapshot("5:9:5"), NOW);
+        windows.extend(snapshot("5:9:5"), NOW, false);
         assert!(windows.open.is_empty());
         // a transaction ended without an event: one scan that finds nothing, and the cursor moves
-        windows.extend(snapshot("9:9:"), NOW);
+        windows.extend(snapshot("9:9:"), NOW, false);
         let (number, _) = windows.fresh().unwrap();
         windows.took(number, 0, None);
         assert_eq!(windows.advance(), Some(&snapshot("9:9:")));
@@ -405,7 +519,7 @@ mod tests {
     fn the_cursor_waits_for_the_oldest_and_done_windows_collapse() {
         let mut windows = Windows::new(snapshot("1:1:"));
         for xmax in 2..100 {
-            windows.extend(Snapshot::new(Xid8(xmax), vec![]), NOW);
+            windows.extend(Snapshot::new(Xid8(xmax), vec![]), NOW, false);
             let (number, _) = windows.fresh().unwrap();
             let outstanding = usize::from(xmax == 2 || xmax == 50);
             windows.took(number, outstanding, None);
@@ -422,7 +536,7 @@ mod tests {
     fn windows_that_may_not_be_read_are_one() {
         let mut windows = Windows::new(snapshot("1:1:"));
         for xmax in 2..100 {
-            windows.extend(Snapshot::new(Xid8(xmax), vec![]), NOW);
+            windows.extend(Snapshot::new(Xid8(xmax), vec![]), NOW, false);
         }
         assert_eq!(windows.open.len(), 2, "what an earlier run has left is for itself");
         let events: Vec<(u64, i64)> = (1..100).map(|xid| (xid, xid as i64)).collect();
@@ -433,12 +547,36 @@ mod tests {
     }
 
     #[test]
+    fn those_that_may_not_be_read_are_one_whatever_has_an_order_in_them() {
+        let mut windows = Windows::new(snapshot("1:1:"));
+        let events: Vec<(u64, i64)> = (1..100).map(|xid| (xid, xid as i64)).collect();
+        let mut lined_up = Vec::new();
+        for xmax in 2..100 {
+            windows.extend(Snapshot::new(Xid8(xmax), vec![]), NOW, true);
+            let committed = &events[..xmax as usize - 1];
+            lined_up.extend(look_through(&mut windows, committed, 3).concat());
+            if xmax == 50 {
+                // A transform has made one dead, which is written down later.
+                windows.owe(windows.newest(), 1);
+            }
+        }
+        assert_eq!(windows.open.len(), 2, "what an earlier run has left is for itself");
+        assert_eq!(lined_up, (1..99).collect::<Vec<i64>>(), "each once");
+        let mut got = read(&mut windows, &events, 7);
+        got.sort_unstable();
+        assert_eq!(got, events[..98]);
+        assert_eq!(windows.advance().map(|it| it.xmax()), Some(Xid8(2)), "one is owed");
+        windows.settled(48);
+        assert_eq!(windows.advance(), Some(&snapshot("99:99:")));
+    }
+
+    #[test]
     fn there_are_only_so_many_windows() {
         // Each is read and waits for one event.
         let mut windows = Windows::new(snapshot("1:1:"));
         let mut numbers = Vec::new();
         for xmax in 2..10_000 {
-            windows.extend(Snapshot::new(Xid8(xmax), vec![]), NOW);
+            windows.extend(Snapshot::new(Xid8(xmax), vec![]), NOW, false);
             let (number, _) = windows.fresh().unwrap();
             windows.took(number, 1, None);
             numbers.push(number);
@@ -450,7 +588,7 @@ mod tests {
         assert!(windows.open.is_empty());
         // Of each a page is read, and there is more.
         for xmax in 10_000..20_000 {
-            windows.extend(Snapshot::new(Xid8(xmax), vec![]), NOW);
+            windows.extend(Snapshot::new(Xid8(xmax), vec![]), NOW, false);
             if let Some((number, _)) = windows.fresh() {
                 windows.took(number, 0, Some((Xid8(xmax - 1), DeliveryId(1))));
             }
@@ -459,7 +597,7 @@ mod tests {
         let (number, _) = windows.oldest().unwrap();
         windows.took(number, 0, None);
         assert!(windows.advance().is_some() && !windows.is_crowded());
-        windows.extend(snapshot("30000:30000:"), NOW);
+        windows.extend(snapshot("30000:30000:"), NOW, false);
         read(&mut windows, &[], 1);
         assert_eq!(windows.advance(), Some(&snapshot("30000:30000:")));
     }
@@ -479,15 +617,71 @@ mod tests {
     #[test]
     fn a_window_is_since_the_last_look_that_saw_nothing_of_it() {
         let mut windows = Windows::new(snapshot("1:1:"));
-        windows.extend(snapshot("2:2:"), Timestamp(10));
+        windows.extend(snapshot("2:2:"), Timestamp(10), false);
         assert_eq!(
             windows.since(RECOVERY),
             Some(Timestamp(i64::MIN)),
             "by whom it was seen is not known"
         );
-        windows.extend(snapshot("2:2:"), Timestamp(20));
-        windows.extend(snapshot("3:3:"), Timestamp(30));
-        windows.extend(snapshot("4:4:"), Timestamp(40));
+        windows.extend(snapshot("2:2:"), Timestamp(20), false);
+        windows.extend(snapshot("3:3:"), Timestamp(30), false);
+        windows.extend(snapshot("4:4:"), Timestamp(40), false);
         assert_eq!(windows.since(2), Some(Timestamp(20)), "one that has grown");
+    }
+
+    /// Looks through windows for what is delivered in order as the ring would answer, in pages of `page`.
+    fn look_through(windows: &mut Windows, events: &[(u64, i64)], page: usize) -> Vec<Vec<i64>> {
+        let mut got = Vec::new();
+        let mut sorting = crate::order::Sorting::default();
+        while let Some((number, scan)) = windows.ordered() {
+            let (rows, last) = answer(scan, events, page);
+            for (xid, id) in rows {
+                let (id, xid) = (DeliveryId(id), Xid8(xid));
+                sorting.add(crate::order::Found { id, xid, slot: 0, failed: false, bytes: 0 });
+            }
+            if windows.looked_through(number, last) {
+                sorting.sort();
+                let all = sorting.page(usize::MAX, usize::MAX);
+                sorting.took(all.len());
+                got.push(all.iter().map(|found| found.id.0).collect());
+                assert!(sorting.finish());
+                windows.ordered_done(number);
+            }
+        }
+        got
+    }
+
+    #[test]
+    fn what_is_delivered_in_order_comes_window_after_window_and_by_ids_within() {
+        let mut windows = Windows::new(snapshot("100:100:"));
+        assert!(windows.recovers_order(), "it is not known what there is");
+        // 100 was open when 101 committed; 30 before that.
+        windows.extend(snapshot("100:102:100"), NOW, true);
+        assert!(windows.recovers_order());
+        let events = [(101, 9), (101, 7)];
+        assert_eq!(look_through(&mut windows, &events, 1), [[7, 9]]);
+        assert!(!windows.recovers_order() && !windows.is_done(), "the others are to be read");
+        let late = [(101, 9), (101, 7), (100, 8), (103, 3)];
+        windows.extend(snapshot("104:104:"), NOW, true);
+        assert_eq!(look_through(&mut windows, &late, 2), [[3, 8]], "those that are visible later");
+        assert_eq!(windows.ordered(), None);
+    }
+
+    #[test]
+    fn windows_that_wait_for_the_backlog_become_one() {
+        let mut windows = Windows::new(snapshot("1:1:"));
+        windows.extend(snapshot("2:2:"), NOW, true);
+        windows.took(RECOVERY, 0, None);
+        for xmax in 3..4000 {
+            windows.extend(Snapshot::new(Xid8(xmax), vec![]), NOW, true);
+            let (number, _) = windows.fresh().expect("no window is too many");
+            windows.took(number, 0, None);
+        }
+        assert!(windows.open.len() < MOST);
+        let events: Vec<(u64, i64)> = (1..3999).map(|xid| (xid, 5000 - xid as i64)).collect();
+        let got = look_through(&mut windows, &events, 100);
+        assert_eq!(got.concat().len(), events.len(), "each once");
+        assert!(got.iter().all(|window| window.is_sorted()));
+        assert!(windows.is_done());
     }
 }

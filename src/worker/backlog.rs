@@ -14,6 +14,7 @@ use crate::pg::table;
 use domain::key::DeliveryId;
 use domain::snapshot::Xid8;
 use transit::event::{Settlement, Spill};
+use transit::schedule::ordered::Parted;
 
 /// The time after which a locked backlog is tried again. Shorter, and new events wait more often, for up to [`PATIENCE`] each
 /// time; longer, and retries stay longer than the lock does.
@@ -41,6 +42,7 @@ pub(super) struct Backlog {
     /// What goes there and could not be written.
     settlements: Vec<Settlement>,
     spills: Vec<Spill>,
+    parted: Parted,
     kept: Option<Kept>,
     /// It is waited for.
     needed: bool,
@@ -57,8 +59,8 @@ struct Kept {
 
 impl Backlog {
     pub(super) fn new(table: pg_sys::Oid) -> Self {
-        let (settlements, spills) = Default::default();
-        Self { table, settlements, spills, kept: None, needed: false, said: String::new() }
+        let (settlements, spills, parted) = Default::default();
+        Self { table, settlements, spills, parted, kept: None, needed: false, said: String::new() }
     }
 
     /// Keeps others from locking the table until the transaction ends; `false` where somebody has. Does not wait for that,
@@ -118,18 +120,26 @@ impl Backlog {
     }
 
     /// These stay in memory.
-    pub(super) fn hold(&mut self, settlements: Vec<Settlement>, mut spills: Vec<Spill>) {
+    pub(super) fn hold(
+        &mut self,
+        settlements: Vec<Settlement>,
+        mut spills: Vec<Spill>,
+        parted: Parted,
+    ) {
         self.settlements.extend(settlements);
         self.spills.append(&mut spills);
+        self.parted.extend(parted);
     }
 
     /// What has stayed in memory is to be written, if it is time. What is left in memory at a stop is found in the ring.
-    pub(super) fn take_back(&mut self, now: Instant) -> (Vec<Settlement>, Vec<Spill>) {
+    pub(super) fn take_back(&mut self, now: Instant) -> (Vec<Settlement>, Vec<Spill>, Parted) {
         if !self.again_in(now).is_zero() {
             return Default::default();
         }
         let spills = self.spills.drain(..self.spills.len().min(AT_ONCE));
-        (std::mem::take(&mut self.settlements), spills.collect())
+        // What is in order is there before what has become of it.
+        let parted = std::mem::take(&mut self.parted);
+        (std::mem::take(&mut self.settlements), spills.collect(), parted)
     }
 
     /// Attempts that are kept in memory.
@@ -139,13 +149,18 @@ impl Backlog {
 
     /// Nothing is kept in memory.
     pub(super) fn holds_nothing(&self) -> bool {
-        self.settlements.is_empty() && self.spills.is_empty()
+        self.settlements.is_empty() && self.spills.is_empty() && self.parted.is_empty()
+    }
+
+    /// What is delivered in order is kept in memory.
+    pub(super) fn holds_ordered(&self) -> bool {
+        !self.parted.is_empty()
     }
 
     /// Some of what is kept is such an event of the ring.
     pub(super) fn holds(&self, which: impl Fn(DeliveryId, Xid8) -> bool) -> bool {
         let attempts = self.settlements.iter().map(|it| (it.attempt.delivery, it.attempt.xid));
-        let spills = self.spills.iter().map(|it| (it.id, it.xid));
+        let spills = self.spills.iter().chain(&self.parted.lined).map(|it| (it.id, it.xid));
         attempts.chain(spills).any(|(id, xid)| which(id, xid))
     }
 

@@ -77,6 +77,8 @@ pub(super) struct Jobs {
     due: Instant,
     /// Webhooks whose deliveries have been left in the backlog for a job that has ended otherwise.
     left: Vec<WebhookId>,
+    /// Webhooks of jobs that have ended.
+    ended: Vec<WebhookId>,
 }
 
 impl Jobs {
@@ -89,6 +91,7 @@ impl Jobs {
             last: DeliveryId::FIRST,
             due: now,
             left: Vec::new(),
+            ended: Vec::new(),
         }
     }
 
@@ -165,6 +168,11 @@ impl Jobs {
             true => !reader.has_read_scope(&task.job.scope),
             false => task.rooms.counting().is_some_and(|(_, written)| !reader.has_read(written)),
         })
+    }
+
+    /// Webhooks of jobs that have ended since this was last asked.
+    pub(super) fn take_ended(&mut self) -> Vec<WebhookId> {
+        std::mem::take(&mut self.ended)
     }
 
     /// Webhooks whose backlog holds what may be sent after all.
@@ -282,6 +290,7 @@ impl Jobs {
     fn drop(&mut self, at: usize, end: End) {
         let task = self.tasks.remove(at);
         debug!("job {} has ended: {end:?}", task.job.id);
+        self.ended.extend(task.job.webhooks.iter().copied());
         if task.guards() && (end != End::Done || task.job.kind == Kind::Erase) {
             self.left.extend(task.job.webhooks);
         }

@@ -1,7 +1,7 @@
 //! The leader: the first thread of a database's worker, which reads the queue, and its loop.
 //!
-//! A turn takes in what the threads have brought, polls the ring and the backlog for what is to be sent ([`poll`]), writes down what has happened
-//! ([`super::ledger`]), sees to the rest ([`super::upkeep`]), and waits ([`rest`]). Turns are some milliseconds apart while
+//! A turn takes in what the threads have brought, polls the ring and the backlog for what is to be sent ([`poll`]), writes down what
+//! has happened ([`super::ledger`]), sees to the rest ([`super::upkeep`]), and waits ([`rest`]). Turns are some milliseconds apart while
 //! there is work, so that batches form by themselves, and a first event after idleness is taken up at once.
 //!
 //! Each part knows its own; what one has to know of another passes through here.
@@ -21,8 +21,9 @@ use super::database::Database;
 use super::jobs::{Asked, Jobs};
 use super::ledger::{Facts, Ledger};
 use super::notices::Notices;
+use super::ordering::Ordering;
 use super::quarantine::Quarantine;
-use super::reader::Reader;
+use super::reader::{Admitted, Memory, Reader};
 use super::sender::Sender;
 use super::time::Time;
 use super::upkeep::Upkeep;
@@ -37,11 +38,14 @@ use crate::pg::identity::Extension;
 use crate::pg::{interrupt, memory, settings};
 use crate::queue::batch;
 use crate::queue::cursor::{self, Start};
+use crate::queue::order::Passed;
 use delivery::client::Client;
 use domain::clock::{Clock, Reading};
-use transit::event::Origin;
+use domain::key::DeliveryId;
+use transit::event::{Event, Origin};
 use transit::pacing::Pacing;
 use transit::schedule::Schedule;
+use transit::schedule::ordered::Admission;
 
 /// The longest pause after an error where the worker is leaving, which it has some seconds for: longer, and others wait for
 /// its place for longer.
@@ -75,6 +79,7 @@ pub(super) struct Leader {
     upkeep: Upkeep,
     notices: Notices,
     jobs: Jobs,
+    ordering: Ordering,
     /// In a row.
     errors: u32,
     /// Since when it has been making its place free although it had work.
@@ -118,6 +123,7 @@ impl Leader {
             pacing: Pacing::new(now),
             quarantine: Quarantine::new(now),
             notices: Notices::default(),
+            ordering: Ordering::default(),
             errors: 0,
             leaving: None,
         })
@@ -220,6 +226,8 @@ impl Leader {
                 self.pacing.polled(now, delay);
             }
         }
+        self.put_in_order()?;
+        self.schedule.set_in_order(!self.reader.recovers_order());
         // Whatever is in the way of that is in nothing else's.
         let formed = self.form();
         // After polling, so that what was found does not wait for the disk.
@@ -237,6 +245,8 @@ impl Leader {
         self.database.remind(now);
         let backlog = self.ledger.backlog_mut();
         self.upkeep.work(self.extension, now, &self.time, &self.schedule, backlog)?;
+        let passed = self.upkeep.passed();
+        self.pass(passed);
         self.tell(now).map(drop)
     }
 
@@ -267,7 +277,8 @@ impl Leader {
             self.ledger.spill(spills);
         }
         for settlement in settlements {
-            self.notices.settle(&settlement, at.now);
+            let holds = self.schedule.holds(settlement.attempt.webhook);
+            self.notices.settle(&settlement, holds, at.now);
             self.ledger.settle(settlement, at.now);
         }
         let surplus = self.schedule.survey(at.now);
@@ -293,8 +304,117 @@ impl Leader {
         Ok(())
     }
 
+    /// There is something to be put in order, and nobody in the way.
+    fn may_put_in_order(&self) -> bool {
+        let now = Instant::now();
+        if !self.ordering.rests_for(now).is_zero() {
+            return false;
+        }
+        // Who leaves brings what has been read to its end.
+        (self.leaving.is_none() || self.reader.has_unordered())
+            && self.reads()
+            && self.ordering.has_work(&self.reader)
+            && self.ledger.backlog().again_in(now).is_zero()
+            && self.ledger.backlog().holds_nothing()
+            && self.ledger.room() > 0
+            // What is before others is in the backlog before these are.
+            && !self.schedule.has_parted()
+            && !self.ledger.has_parted()
+    }
+
+    /// Brings what is delivered in order into the backlog, and lets go on what is free there.
+    fn put_in_order(&mut self) -> Result<(), TxnError> {
+        if !self.may_put_in_order() {
+            return Ok(());
+        }
+        let clock = self.time.now();
+        let (ordering, reader, schedule) = (&self.ordering, &mut self.reader, &self.schedule);
+        let ledger = &mut self.ledger;
+        let (jobs, installation) = (&self.jobs, self.database.id());
+        let keep = |event: &mut Event| jobs.keep(std::iter::once(event));
+        let memory = Memory { schedule, keep: &keep, installation };
+        let done = txn::tried(c"puts events in their order", self.extension, |session| {
+            if !ledger.backlog_mut().acquire(Instant::now()) {
+                return None;
+            }
+            let _impatient = ledger.backlog().impatient();
+            let stays = |it: DeliveryId| schedule.has(it) || ledger.holds(|id, _| id == it);
+            Some(ordering.step(session, reader, &memory, clock, stays))
+        })?;
+        let mut step = match done {
+            Ok(Some(step)) => step,
+            Ok(None) => return Ok(()),
+            Err(message) => {
+                self.ledger.backlog_mut().keep(Some(message));
+                return Ok(());
+            }
+        };
+        self.ordering.did(&step);
+        if step.parts {
+            self.schedule.part_everything();
+        }
+        if let Some(admitted) = step.admitted.take() {
+            self.admit(admitted)?;
+        }
+        self.pass(step.passed);
+        self.sender.send(&mut self.schedule, self.time.moment());
+        Ok(())
+    }
+
+    /// What has been read comes into memory, or has come into the backlog.
+    fn admit(&mut self, admitted: Admitted) -> Result<(), TxnError> {
+        let Admitted { count, straight, lined, doubled, stop } = admitted;
+        let now = Instant::now();
+        debug!("{} ordered events are sent, {} come into the backlog", straight.len(), lined.count);
+        self.reader.admitted(count, lined.dead.len() + doubled.len() + straight.len());
+        doubled.into_iter().for_each(|event| self.ledger.double(event));
+        let transactions = straight.chunk_by(|a, b| a.event.xid == b.event.xid).count();
+        self.pacing.count(straight.len(), transactions);
+        straight.into_iter().for_each(|ordered| self.schedule.stand(ordered, now));
+        if lined.count > 0 {
+            self.upkeep.note_moved(lined.count);
+            self.upkeep.repeat_walk();
+        }
+        self.ledger.progress();
+        self.pass(lined.passed);
+        lined
+            .dead
+            .into_iter()
+            .for_each(|(event, webhook, reason)| self.bury(event, webhook, reason));
+        match stop {
+            Some((Admission::After, webhook, keys)) => {
+                self.schedule.part_before(webhook, &keys, now);
+            }
+            Some((Admission::Unknown, webhook, _)) => {
+                // Commits are visible a moment before they are told.
+                txn::run(c"reads definitions", self.extension, |session| {
+                    self.read_definitions(session);
+                })?;
+                self.schedule.learn_order(webhook);
+            }
+            Some((_, webhook, _)) => {
+                self.schedule.wait_for_room(webhook, now);
+                self.ordering.rest(now);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// These have something due, or are to be looked at.
+    fn pass(&mut self, passed: Passed) {
+        self.upkeep.note_moved(passed.due.len());
+        for (webhook, at) in passed.due {
+            self.schedule.comes_due(webhook, at);
+        }
+        self.ordering.sweep(passed.all);
+    }
+
     /// How long writing can wait; `None` where there is nothing to write.
     fn flush_in(&self, now: Instant) -> Option<Duration> {
+        if self.schedule.has_parted() {
+            return Some(self.ledger.backlog().again_in(now));
+        }
         let (in_memory, health) = (self.schedule.len(), self.schedule.health_due_in(now));
         self.ledger.due_in(now, in_memory, self.pacing.delay(), health)
     }
@@ -309,6 +429,7 @@ impl Leader {
         if written.cleared {
             self.quarantine.clear();
         }
+        self.pass(written.passed);
         self.upkeep.note_moved(written.moved);
         if written.backlog_grew {
             self.upkeep.repeat_walk();
@@ -385,6 +506,8 @@ impl Leader {
                 (ready, unread().filter(|(it, ..)| it.webhook == webhook).count() as i64)
             }
         };
+        // What is neither in memory nor in the backlog is about to be there.
+        let found = (found.0 && !self.schedule.has_parted(), found.1);
         if !found.0 {
             // It waits for what a poll reads, and nobody else may ask for one.
             self.pacing.fall_behind();
@@ -396,6 +519,14 @@ impl Leader {
         for webhook in self.jobs.take_left() {
             self.schedule.look_again(webhook);
         }
+        let ended = self.jobs.take_ended();
+        if !ended.is_empty() {
+            // Somebody may want dead letters sent again.
+            self.reader.look_for_cancelled();
+            self.pacing.fall_behind();
+        }
+        let schedule = &self.schedule;
+        self.ordering.sweep(ended.into_iter().filter(|webhook| schedule.is_ordered(*webhook)));
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! What has happened and is not in the database yet, and how far the run has come: written in one transaction for all that
 //! has come in.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use pgrx::prelude::*;
@@ -16,6 +17,7 @@ use crate::pg::identity::Extension;
 use crate::pg::settings::{self, LogLevel};
 use crate::pg::spi::Session;
 use crate::queue::consequences::{self, reaches_backlog};
+use crate::queue::order::{self, Passed};
 use crate::queue::{batch, cursor, pending, ring};
 use crate::registry;
 use delivery::client::Client;
@@ -25,8 +27,11 @@ use domain::snapshot::{Snapshot, Xid8};
 use domain::verdict::Verdict;
 use transit::batches::Changes;
 use transit::event::{Settlement, Spill};
+use transit::order::Found;
 use transit::schedule::Schedule;
+use transit::schedule::ordered::Parted;
 use transit::tally::Tallies;
+use transit::window::RECOVERY;
 
 /// Attempts that are written at once where they come fast. Fewer cost more, as each transaction is flushed to the disk; more are
 /// repeated after a crash.
@@ -42,6 +47,9 @@ const MOST: usize = 512;
 
 // Otherwise what fills the memory would wait for more.
 const _: () = assert!(BATCH < MOST);
+
+/// Events in order that come into the backlog in one transaction: some ten milliseconds, for which everything else waits.
+const AT_ONCE: usize = 500;
 
 /// How often the cursor is written while it changes. A start after a crash reads what has come since; more
 /// often, and each time costs one more version of its row.
@@ -59,6 +67,8 @@ pub(super) struct Ledger {
     settlements: Vec<Settlement>,
     /// Events of the ring that are not in the backlog yet.
     spills: Vec<Spill>,
+    /// What is delivered in order and has left the memory, or takes its place beside that.
+    parted: Parted,
     /// Events of the ring whose ids other deliveries have.
     doubled: Vec<Spill>,
     /// What has become of batches.
@@ -99,6 +109,8 @@ pub(super) struct Written {
     pub(super) backlog_grew: bool,
     /// The suspect is back.
     pub(super) cleared: bool,
+    /// What is due because others have left their order.
+    pub(super) passed: Passed,
 }
 
 impl Ledger {
@@ -114,6 +126,7 @@ impl Ledger {
             slot,
             settlements: Vec::new(),
             spills: Vec::new(),
+            parted: Parted::default(),
             doubled: Vec::new(),
             batches: Changes::default(),
             since: None,
@@ -174,14 +187,21 @@ impl Ledger {
     pub(super) fn is_empty(&self) -> bool {
         self.settlements.is_empty()
             && self.spills.is_empty()
+            && self.parted.is_empty()
             && self.doubled.is_empty()
             && self.backlog.holds_nothing()
+    }
+
+    /// What has to be in the backlog before others of its keys is not there yet.
+    pub(super) fn has_parted(&self) -> bool {
+        !self.parted.is_empty()
     }
 
     /// Some of what is to be written is such an event of the ring.
     pub(super) fn holds(&self, which: impl Fn(DeliveryId, Xid8) -> bool + Copy) -> bool {
         let attempts = self.settlements.iter().map(|it| (it.attempt.delivery, it.attempt.xid));
-        let spills = self.spills.iter().chain(&self.doubled).map(|it| (it.id, it.xid));
+        let spills = self.spills.iter().chain(&self.doubled).chain(&self.parted.lined);
+        let spills = spills.map(|it| (it.id, it.xid));
         attempts.chain(spills).any(|(id, xid)| which(id, xid)) || self.backlog.holds(which)
     }
 
@@ -229,7 +249,8 @@ impl Ledger {
         delay: Duration,
         health: Option<Duration>,
     ) -> Option<Duration> {
-        if self.settlements.len() >= BATCH || !self.spills.is_empty() || !self.doubled.is_empty() {
+        let spills = !self.spills.is_empty() || !self.parted.is_empty();
+        if self.settlements.len() >= BATCH || spills || !self.doubled.is_empty() {
             return Some(Duration::ZERO);
         }
         let nothing_else_comes = in_memory == self.attempts();
@@ -254,9 +275,42 @@ impl Ledger {
     ) -> Result<Written, TxnError> {
         let now = Instant::now();
         self.batches.extend(schedule.take_changes());
-        let (settlements, spills) = self.backlog.take_back(now);
+        let (settlements, spills, mut parted) = self.backlog.take_back(now);
+        parted.extend(std::mem::take(&mut self.parted));
+        parted.extend(schedule.take_parted());
+        self.parted = parted;
         settlements.into_iter().for_each(|settlement| self.settle(settlement, now));
         self.spill(spills);
+        // What becomes of those in order is not there before they are.
+        if self.backlog.holds_ordered() {
+            self.set_aside();
+        }
+        let later = self.put_off();
+        let written = self.write_or_hold(extension, schedule, facts);
+        self.parted.lined.extend(later.1);
+        later.0.into_iter().for_each(|settlement| self.settle(settlement, now));
+        written
+    }
+
+    /// What is more than one transaction takes of what is delivered in order waits for the next one, and so does what becomes of it.
+    fn put_off(&mut self) -> (Vec<Settlement>, Vec<Spill>) {
+        let count = self.parted.lined.len().min(AT_ONCE);
+        let lined = self.parted.lined.split_off(count);
+        if lined.is_empty() {
+            return (Vec::new(), lined);
+        }
+        let later: HashSet<DeliveryId> = lined.iter().map(|spill| spill.id).collect();
+        let of_it = |settlement: &mut Settlement| later.contains(&settlement.attempt.delivery);
+        (self.settlements.extract_if(.., of_it).collect(), lined)
+    }
+
+    /// Writes what waits; what goes to the backlog is held back where that cannot be.
+    fn write_or_hold(
+        &mut self,
+        extension: Extension,
+        schedule: &mut Schedule<Client>,
+        facts: Facts,
+    ) -> Result<Written, TxnError> {
         if !self.needs_backlog() {
             return self.write(extension, schedule, facts).map(Option::unwrap_or_default);
         }
@@ -275,17 +329,24 @@ impl Ledger {
 
     /// Something that is to be written goes to the backlog.
     fn needs_backlog(&self) -> bool {
-        !self.spills.is_empty() || self.settlements.iter().any(reaches_backlog)
+        !self.spills.is_empty()
+            || !self.parted.is_empty()
+            || self.settlements.iter().any(reaches_backlog)
     }
 
     /// What goes to the backlog stays in memory. With the attempt: an event that is dead or delivered in the log alone would
     /// be forgotten, or sent again, after a crash in between.
     fn hold_back(&mut self, reason: Option<String>) {
         self.backlog.keep(reason);
+        self.set_aside();
+    }
+
+    fn set_aside(&mut self) {
         let (there, others) =
             std::mem::take(&mut self.settlements).into_iter().partition(reaches_backlog);
         self.settlements = others;
-        self.backlog.hold(there, std::mem::take(&mut self.spills));
+        let (spills, parted) = (std::mem::take(&mut self.spills), std::mem::take(&mut self.parted));
+        self.backlog.hold(there, spills, parted);
         if self.settlements.is_empty() {
             self.since = None;
         }
@@ -310,37 +371,58 @@ impl Ledger {
         let batches = if self.backlog.holds_nothing() { &self.batches } else { &nothing };
         let nothing_waits = settlements.is_empty()
             && spills.is_empty()
+            && self.parted.is_empty()
             && self.doubled.is_empty()
             && batches.is_empty();
         if nothing_waits && healths.is_empty() && cursor.is_none() && tallies.is_empty() {
             return Ok(Some(Written::default()));
         }
         // Also where the cursor stays: by that the next run knows how long there was none.
-        let waits = !settlements.is_empty() || !spills.is_empty();
+        let waits = !settlements.is_empty() || !spills.is_empty() || !self.parted.is_empty();
         let marks = cursor.is_some() || rarely && waits;
         let clock = facts.reading.time();
-        if !spills.is_empty() {
+        if !spills.is_empty() || !self.parted.is_empty() {
             schedule.spill_at(clock);
         }
         let suspensions = consequences::suspensions(settlements, spills, clock);
-        let changed = spills.len() + settlements.iter().filter(|it| reaches_backlog(it)).count();
+        let changed = spills.len()
+            + self.parted.lined.len()
+            + settlements.iter().filter(|it| reaches_backlog(it)).count();
+        let ordered = settlements.iter().filter(|it| schedule.is_ordered(it.attempt.webhook));
+        let ordered: Vec<(DeliveryId, bool)> =
+            ordered.map(|it| (it.attempt.delivery, reaches_backlog(it))).collect();
+        // What is delivered straight from the ring has no place.
+        let placed = ordered.iter().filter(|(_, has_place)| *has_place);
+        let placed: Vec<DeliveryId> = placed.map(|(delivery, _)| *delivery).collect();
+        let parted = &self.parted;
+        let stays = |it: DeliveryId| schedule.has(it);
+        // What has an order and is delivered is not read again as long as the cursor is behind it: it would come after what is newer. So
+        // that is logged in any case.
         let level = if self.unlogged.is_full() { LogLevel::All } else { settings::log_level() };
-        let unlogged = self.unlogged.further_slots(level, settlements);
+        let in_order: HashSet<DeliveryId> = ordered.iter().map(|(delivery, _)| *delivery).collect();
+        let is_ordered = |it: &&Settlement| in_order.contains(&it.attempt.delivery);
+        let others = settlements.iter().filter(|it| !is_ordered(it));
+        let unlogged = self.unlogged.further_slots(level, others.clone());
         let cleared = settlements.iter().any(|s| Some(s.attempt.delivery) == facts.suspect);
         let written = txn::run(c"writes down what has been attempted", extension, |session| {
             if there && !self.backlog.lock() {
                 return None;
             }
             let _impatient = there.then(|| self.backlog.impatient());
-            let attempts = settlements.iter().map(|settlement| &settlement.attempt);
-            self.log.write(session, self.slot, level, attempts);
+            let ordered = settlements.iter().filter(is_ordered);
+            self.log.write(session, self.slot, LogLevel::All, ordered.map(|it| &it.attempt));
+            self.log.write(session, self.slot, level, others.map(|it| &it.attempt));
             ring::note_unlogged(session, &unlogged);
             batch::decompose(session, &batches.ended);
             batch::compose(session, batches.made.iter());
+            // Before what has become of them: an attempt's outcome is that of a row of the backlog then.
+            let found: Vec<Found> = parted.lined.iter().map(found).collect();
+            let mut passed = order::line_up(session, RECOVERY, &found, clock).passed;
             let mut moved = pending::suspend(session, &suspensions, clock);
             let mut doubled = self.doubled.clone();
             if moved < suspensions.len() {
-                let taken = pending::taken(session, &suspensions);
+                let taken =
+                    pending::taken(session, suspensions.iter().map(|(spill, _)| *spill).collect());
                 moved += taken.len();
                 doubled.extend(taken);
             }
@@ -350,6 +432,8 @@ impl Ledger {
             }
             pending::postpone(session, &consequences::postponements(settlements), clock);
             pending::finish(session, consequences::delivered(settlements));
+            passed.extend(order::pass(session, &placed, clock, stays));
+            passed.due.extend(order::let_go(session, &parted.free, clock));
             registry::health::write(session, &healths);
             metric::add(session, &tallies);
             let paused = registry::health::pause(session, &consequences::pauses(settlements));
@@ -359,9 +443,9 @@ impl Ledger {
             if cleared {
                 cursor::suspect(session, None);
             }
-            Some((moved, doubled, paused))
+            Some((moved, doubled, paused, passed))
         });
-        let (moved, doubled, paused) = match written {
+        let (moved, doubled, paused, passed) = match written {
             Ok(Some(written)) => written,
             otherwise => {
                 schedule.return_health(&healths);
@@ -389,6 +473,7 @@ impl Ledger {
             now.elapsed()
         );
         let backlog_grew = !suspensions.is_empty()
+            || !self.parted.lined.is_empty()
             || settlements.iter().any(|s| s.attempt.verdict == Verdict::Dead);
         if marks {
             self.cursor_written = now;
@@ -400,29 +485,37 @@ impl Ledger {
             self.progressed = false;
         }
         self.tallies.count(&self.settlements, &tallies, now);
-        let windows = self.forget(level, schedule);
-        Ok(Some(Written { windows, moved: changed, backlog_grew, cleared }))
+        let windows = self.forget(level, &in_order, schedule);
+        Ok(Some(Written { windows, moved: changed, backlog_grew, cleared, passed }))
     }
 
     /// What has been written leaves the memory. Returns the windows that waited for it.
-    fn forget(&mut self, level: LogLevel, schedule: &mut Schedule<Client>) -> Vec<u64> {
+    fn forget(
+        &mut self,
+        level: LogLevel,
+        in_order: &HashSet<DeliveryId>,
+        schedule: &mut Schedule<Client>,
+    ) -> Vec<u64> {
         // The cursor may follow, though nothing else comes.
         self.progressed |=
             !self.settlements.is_empty() || !self.spills.is_empty() || !self.doubled.is_empty();
+        let parted = std::mem::take(&mut self.parted);
+        self.progressed |= !parted.lined.is_empty();
         if self.backlog.holds_nothing() {
             self.batches = Changes::default();
         }
         let mut windows = Vec::new();
         for settlement in self.settlements.drain(..) {
             schedule.settled(&settlement);
-            if level != LogLevel::All {
+            if level != LogLevel::All && !in_order.contains(&settlement.attempt.delivery) {
                 self.unlogged.note(&settlement, &self.cursor);
             }
             windows.extend(settlement.window());
         }
-        if !self.spills.is_empty() {
+        if !self.spills.is_empty() || !parted.is_empty() {
             schedule.spilled();
         }
+        windows.extend(parted.lined.into_iter().map(|it| it.window));
         windows.extend(self.spills.drain(..).chain(self.doubled.drain(..)).map(|it| it.window));
         self.since = None;
         windows
@@ -469,4 +562,10 @@ impl Ledger {
         self.tallies.count(&[], &tallies, Instant::now());
         Ok(())
     }
+}
+
+/// As it is found in the ring.
+fn found(spill: &Spill) -> Found {
+    let Spill { slot, xid, id, .. } = *spill;
+    Found { id, xid, slot, failed: false, bytes: 0 }
 }

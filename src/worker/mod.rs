@@ -17,6 +17,7 @@ mod leader;
 mod ledger;
 mod notices;
 mod obstacle;
+mod ordering;
 mod overdue;
 mod places;
 mod quarantine;

@@ -31,7 +31,8 @@ struct Seen {
 
 impl Notices {
     /// An attempt has ended.
-    pub(super) fn settle(&mut self, settlement: &Settlement, now: Instant) {
+    /// `holds`: if it is a dead letter, those behind it are held.
+    pub(super) fn settle(&mut self, settlement: &Settlement, holds: bool, now: Instant) {
         let attempt = &settlement.attempt;
         let died = attempt.verdict == Verdict::Dead;
         if !died && settlement.turn.is_none() {
@@ -47,6 +48,9 @@ impl Notices {
         }
         if died {
             self.pending.died(attempt.webhook, 1, Some(attempt.delivery), &error, now);
+            if holds {
+                self.pending.held(attempt.webhook, attempt.delivery, &error, now);
+            }
         }
     }
 
@@ -141,6 +145,17 @@ fn tell(session: &Session, webhook: WebhookId, notice: &Notice) -> Option<String
             let which = last.map_or_else(String::new, |id| format!(" ({id})"));
             Some(format!(
                 "webhook \"{name}\" has {count} more dead letters, the last one{which} because of {reason}"
+            ))
+        }
+        Notice::Held(count, last, reason) => {
+            let about = [
+                ("count", Value::from(*count)),
+                ("delivery_id", last.0.into()),
+                ("error", reason.clone().into()),
+            ];
+            let name = notice::tell(session, webhook, "pg_webhook.key.held", &about)?;
+            Some(format!(
+                "webhook \"{name}\" holds what is behind {count} more dead letters in their order, the last one ({last}), until they are replayed or cancelled: {reason}"
             ))
         }
         Notice::Paused(by, reason) => {

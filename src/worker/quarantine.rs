@@ -14,6 +14,7 @@ use crate::host::txn::{self, TxnError};
 use crate::pg::identity::Extension;
 use crate::pg::spi::Session;
 use crate::queue::cursor::{self, Start};
+use crate::queue::order;
 use domain::key::DeliveryId;
 use domain::time::Timestamp;
 
@@ -41,6 +42,7 @@ pub(super) fn judge(session: &Session, start: &Start, now: Timestamp) -> bool {
         Some(delivery) if start.suspicions >= SUSPICIONS => {
             log!("pg_webhook: delivery {delivery} has crashed the worker and is a dead letter now");
             cursor::condemn(session, delivery, REASON, now);
+            order::pass(session, &[delivery], now, |_| false);
             cursor::calm(session);
             false
         }

@@ -3,6 +3,7 @@
 use super::ledger::Ledger;
 use crate::pg::spi::Session;
 use crate::pg::wal;
+use crate::queue::order::{self, Lined, Passed};
 use crate::queue::pending;
 use crate::queue::ring::{self, Handled};
 use delivery::client::Client;
@@ -10,14 +11,19 @@ use domain::job::Scope;
 use domain::key::{DeliveryId, WebhookId};
 use domain::snapshot::{Snapshot, Xid8};
 use domain::time::Timestamp;
-use transit::event::Event;
+use transit::event::{Event, Spill};
+use transit::order::{Found, Sorting};
 use transit::schedule::Schedule;
+use transit::schedule::ordered::{self, Admission, Ordered};
 use transit::window::{RECOVERY, Windows};
 
 use std::time::Instant;
 
 /// Cancelled deliveries that are settled in one transaction: some ten milliseconds, for which everything else waits.
 const CANCELLED: i64 = 5000;
+
+/// Pages of the ring that are looked through in one transaction for what is delivered in order: some ten milliseconds.
+const LOOKS: usize = 4;
 
 /// Whether there are cancelled deliveries to be settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +42,37 @@ pub(super) struct Reader {
     /// Everything that this sees was on disk when the run began.
     begun: Snapshot,
     cancelled: Cancelled,
+    /// The same of dead letters that are to be sent again in their places.
+    armed: Cancelled,
+    /// There may be events that are delivered in order, once there have been.
+    ordered: bool,
+    /// What has been found of them in a window, and of which it is that is to come into the backlog now.
+    sorting: Sorting,
+    sorted: Option<u64>,
+}
+
+/// What is in memory, for whoever decides what comes there.
+pub(super) struct Memory<'a> {
+    pub(super) schedule: &'a Schedule<Client>,
+    /// Takes its body from an event that is not to be sent.
+    pub(super) keep: &'a dyn Fn(&mut Event),
+    /// Whose events these are.
+    pub(super) installation: &'a str,
+}
+
+/// What has been decided of events that are delivered in order.
+#[derive(Default)]
+pub(super) struct Admitted {
+    /// How many of what has been found are done with.
+    pub(super) count: usize,
+    /// These come into memory.
+    pub(super) straight: Vec<Ordered>,
+    /// What goes to the backlog.
+    pub(super) lined: Lined,
+    /// Other deliveries have the ids of these.
+    pub(super) doubled: Vec<Spill>,
+    /// Where the next one cannot be decided yet, why, whose it is, and its keys.
+    pub(super) stop: Option<(Admission, WebhookId, Vec<i64>)>,
 }
 
 /// A page of the ring, all of which is on disk.
@@ -53,12 +90,148 @@ pub(super) struct Page {
 impl Reader {
     /// Goes on where everything that `settled` sees is settled. Everything that `begun` sees is on disk.
     pub(super) fn new(settled: Snapshot, begun: Snapshot) -> Self {
-        Self { windows: Windows::new(settled), begun, cancelled: Cancelled::Perhaps }
+        Self {
+            windows: Windows::new(settled),
+            begun,
+            cancelled: Cancelled::Perhaps,
+            armed: Cancelled::Perhaps,
+            ordered: false,
+            sorting: Sorting::default(),
+            sorted: None,
+        }
     }
 
     /// What has committed by `now`, which is current at this time, may be read.
-    pub(super) fn open(&mut self, now: Snapshot, at: Timestamp) {
-        self.windows.extend(now, at);
+    pub(super) fn open(&mut self, session: &Session, now: Snapshot, at: Timestamp) {
+        // Looked up after the snapshot: whose events that sees has had an order by then.
+        self.ordered = self.ordered || order::is_ordered(session);
+        self.windows.extend(now, at, self.ordered);
+    }
+
+    /// There may be events that are delivered in order.
+    pub(super) fn expect_order(&mut self) {
+        self.ordered = true;
+    }
+
+    /// Something is to come into the backlog in its order.
+    pub(super) fn has_unordered(&self) -> bool {
+        self.sorted.is_some() || self.windows.ordered().is_some()
+    }
+
+    /// What an earlier run has not brought there is to.
+    pub(super) fn recovers_order(&self) -> bool {
+        self.windows.recovers_order()
+    }
+
+    /// Looks through windows for what is delivered in order, and decides what becomes of a page of it. What goes to the backlog is there
+    /// when the transaction has committed, which is to be told by [`Self::admitted`].
+    pub(super) fn read_ordered(
+        &mut self,
+        session: &Session,
+        clock: Timestamp,
+        memory: &Memory<'_>,
+    ) -> Option<Admitted> {
+        for _ in 0..LOOKS {
+            if self.sorted.is_some() {
+                break;
+            }
+            let (window, scan) = self.windows.ordered()?;
+            let (found, last) = order::look_through(session, scan);
+            found.into_iter().for_each(|found| self.sorting.add(found));
+            if self.windows.looked_through(window, last) {
+                self.sorting.sort();
+                self.sorted = Some(window);
+                self.finish_window();
+            }
+        }
+        let window = self.sorted?;
+        let page = self.sorting.page(ring::PAGE, ring::PAGE_BYTES);
+        Some(self.admit(session, window, &page, clock, memory))
+    }
+
+    /// Decides what becomes of the events of a page, and brings into the backlog what goes there.
+    fn admit(
+        &self,
+        session: &Session,
+        window: u64,
+        page: &[Found],
+        clock: Timestamp,
+        memory: &Memory<'_>,
+    ) -> Admitted {
+        let handled = match window {
+            RECOVERY => order::handled(session, page),
+            _ => Handled::default(),
+        };
+        let left = |found: &&Found| !handled.has_one(found.id, found.xid);
+        let left: Vec<Found> = page.iter().filter(left).copied().collect();
+        let mut read = order::read(session, window, &left, memory.installation);
+        read.values_mut().for_each(|ordered| (memory.keep)(&mut ordered.event));
+        let (now, open) = (Instant::now(), self.windows.since(window));
+        let (mut so_far, mut stored) = (ordered::Admitted::default(), Vec::new());
+        let mut admitted = Admitted::default();
+        for found in page {
+            if handled.has_one(found.id, found.xid) {
+                admitted.count += 1;
+                continue;
+            }
+            // Of one that has been erased meanwhile there is nothing to be sent.
+            if let Some(mut ordered) = read.remove(&(found.id, found.xid)) {
+                match memory.schedule.admit(&ordered, &mut so_far, now) {
+                    Admission::Straight => {
+                        let since = &mut ordered.event.since;
+                        *since = (*since).max(open.unwrap_or(*since));
+                        admitted.straight.push(ordered);
+                    }
+                    Admission::Stored => stored.push(*found),
+                    Admission::Doubled => admitted.doubled.extend(ordered.event.spill()),
+                    stop => {
+                        admitted.stop = Some((stop, ordered.event.webhook, ordered.keys));
+                        break;
+                    }
+                }
+            }
+            admitted.count += 1;
+        }
+        let begun = &self.begun;
+        let xids = admitted.straight.iter().map(|it| it.event.xid);
+        wal::flush_commits(xids.filter(|xid| !begun.sees(*xid)));
+        admitted.lined = order::line_up(session, window, &stored, clock);
+        admitted
+    }
+
+    /// So many more are in memory or in the backlog, and so many of them are to be settled.
+    pub(super) fn admitted(&mut self, count: usize, outstanding: usize) {
+        self.sorting.took(count);
+        if let Some(window) = self.sorted {
+            self.windows.owe(window, outstanding);
+        }
+        self.finish_window();
+    }
+
+    /// The next window comes when all that was found of this one is in the backlog.
+    fn finish_window(&mut self) {
+        let Some(window) = self.sorted.filter(|_| self.sorting.is_empty()) else {
+            return;
+        };
+        self.sorted = None;
+        match self.sorting.finish() {
+            true => self.windows.ordered_done(window),
+            false => self.windows.repeat_ordered(window),
+        }
+    }
+
+    /// Dead letters that somebody has armed again wait in their places.
+    pub(super) fn rearm(&mut self, session: &Session, clock: Timestamp, free: bool) -> Passed {
+        if self.armed == Cancelled::None || !self.ordered {
+            return Passed::default();
+        }
+        if !free {
+            self.armed = Cancelled::Perhaps;
+            return Passed::default();
+        }
+        let (passed, more) = order::rearm(session, clock);
+        self.armed = if more { Cancelled::Many } else { Cancelled::None };
+        passed
     }
 
     /// Something has not been read.
@@ -124,7 +297,7 @@ impl Reader {
             ring::read(session, window, scan, &skip(), installation);
         let mut handled = Handled::default();
         if window == RECOVERY {
-            handled = ring::handled(session, &events);
+            handled = ring::handled(session, events.iter().map(|event| event.id).collect());
             events.retain(|event| !handled.has(event));
         }
         let open = self.windows.since(window);
@@ -149,11 +322,12 @@ impl Reader {
     /// Somebody may have cancelled deliveries.
     pub(super) fn look_for_cancelled(&mut self) {
         self.cancelled = Cancelled::Perhaps;
+        self.armed = Cancelled::Perhaps;
     }
 
-    /// More has been cancelled than one poll takes.
+    /// More has been cancelled, or is to be sent again, than one poll takes.
     pub(super) fn has_many_cancelled(&self) -> bool {
-        self.cancelled == Cancelled::Many
+        self.cancelled == Cancelled::Many || self.armed == Cancelled::Many
     }
 
     /// What has been cancelled since the last poll leaves the memory, unless it is under way, and is
@@ -164,14 +338,15 @@ impl Reader {
         schedule: &mut Schedule<Client>,
         ledger: &mut Ledger,
         free: bool,
-    ) {
+        clock: Timestamp,
+    ) -> Passed {
         if self.cancelled == Cancelled::None {
-            return;
+            return Passed::default();
         }
         let mut cancelled = pending::cancelled(session, CANCELLED);
         if cancelled.is_empty() {
             self.cancelled = Cancelled::None;
-            return;
+            return Passed::default();
         }
         let is_full = cancelled.len() == CANCELLED as usize;
         if is_full {
@@ -185,10 +360,17 @@ impl Reader {
         ledger.spill(withdrawn);
         self.cancelled = Cancelled::Perhaps;
         let all = cancelled.len();
+        // What is under way is finished when it is back.
+        let gone = cancelled.iter().map(|(id, _)| *id).filter(|id| !schedule.has(*id));
+        let gone: Vec<DeliveryId> = if self.ordered { gone.collect() } else { Vec::new() };
         let settled = if free { pending::settle(session, cancelled) } else { 0 };
+        let stays = |it: DeliveryId| schedule.has(it);
+        let passed =
+            if free { order::pass(session, &gone, clock, stays) } else { Passed::default() };
         // Some wait for the ring to be read: then there is no hurry. There can be more bodies than are moved at once.
         if settled > 0 && (is_full || settled < all) {
             self.cancelled = Cancelled::Many;
         }
+        passed
     }
 }

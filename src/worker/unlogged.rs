@@ -86,11 +86,15 @@ impl Unlogged {
     }
 
     /// The slots that hold what has just been delivered and, at this `level`, is not logged, and are not known for it.
-    pub(super) fn further_slots(&self, level: LogLevel, settlements: &[Settlement]) -> Vec<i16> {
+    pub(super) fn further_slots<'s>(
+        &self,
+        level: LogLevel,
+        settlements: impl Iterator<Item = &'s Settlement>,
+    ) -> Vec<i16> {
         if level == LogLevel::All {
             return Vec::new();
         }
-        let delivered = settlements.iter().filter(|settlement| settlement.is_delivered());
+        let delivered = settlements.filter(|settlement| settlement.is_delivered());
         let slots: BTreeSet<i16> = delivered.filter_map(|s| s.attempt.event_slot).collect();
         slots.difference(&self.slots).copied().collect()
     }

@@ -15,6 +15,7 @@ use crate::host::txn::TxnError;
 use crate::log::retention::Rotation;
 use crate::pg::identity::Extension;
 use crate::pg::spi::Session;
+use crate::queue::order::Passed;
 use crate::queue::walk::Place;
 use crate::registry::health::Reached;
 use delivery::client::Client;
@@ -115,6 +116,11 @@ impl Upkeep {
             self.adding.work(extension, Instant::now(), backlog)?;
         }
         Ok(())
+    }
+
+    /// What is due since this was last asked, because bounds have taken those before it.
+    pub(super) fn passed(&mut self) -> Passed {
+        self.walking.passed()
     }
 
     /// Which bounds of what waits have been reached since this was last asked.

@@ -17,6 +17,7 @@ use crate::pg::identity::Extension;
 use crate::pg::settings;
 use crate::pg::spi::Session;
 use crate::queue::bounds::{self, Delivery};
+use crate::queue::order::{self, Passed};
 use crate::queue::walk::{self, Place};
 use crate::registry::health::{self, Reached};
 use delivery::client::Client;
@@ -69,6 +70,7 @@ pub(super) struct Walking {
     said: HashMap<WebhookId, Reminder>,
     /// What nobody has asked for yet.
     reached: Vec<Reached>,
+    passed: Passed,
     overdue: Overdue,
     /// Of what keeps it from working.
     failing: Reminder,
@@ -95,6 +97,7 @@ impl Walking {
             names: HashMap::new(),
             said: HashMap::new(),
             reached: Vec::new(),
+            passed: Passed::default(),
             overdue: Overdue::new(),
             failing: Reminder::default(),
         }
@@ -217,6 +220,10 @@ impl Walking {
             let Some(reason) = self.walk.judge(found.row, clock) else {
                 continue;
             };
+            // Before whoever is behind it: it counts, and stays.
+            if found.first {
+                continue;
+            }
             // It changes here, or soon.
             self.again = true;
             if schedule.has(found.id) {
@@ -232,6 +239,9 @@ impl Walking {
         }
         let reasons = shed.iter().map(|(.., reason)| reason.as_str()).collect();
         let died = bounds::shed(session, &deliveries(&shed), reasons, clock);
+        // Where dead letters hold up nothing.
+        let died_now: Vec<DeliveryId> = died.iter().copied().collect();
+        self.passed.extend(order::pass(session, &died_now, clock, |it| schedule.has(it)));
         let mut reached = HashMap::new();
         count(&mut reached, shed, &died, |reached| &mut reached.shed);
         // Not before that: somebody may have cancelled an event meanwhile, and then it takes no place of a dead letter.
@@ -253,6 +263,8 @@ impl Walking {
         let ended = bounds::expire(session, &deliveries(&expired));
         count(&mut reached, expired, &ended, |reached| &mut reached.expired);
         bounds::expire(session, &forgotten);
+        let over: Vec<DeliveryId> = ended.iter().copied().collect();
+        self.passed.extend(order::pass(session, &over, clock, |it| schedule.has(it)));
         let reached: Vec<Reached> = reached.into_values().collect();
         health::reach(session, &reached);
         let at_end = last.is_none();
@@ -265,6 +277,11 @@ impl Walking {
     /// Which webhooks have begun to be overdue, or are so no more, since this was last asked.
     pub(super) fn overdue(&mut self) -> Vec<News> {
         self.overdue.take_news()
+    }
+
+    /// What is due since this was last asked, because those before it are dead letters now that hold up nothing.
+    pub(super) fn passed(&mut self) -> Passed {
+        std::mem::take(&mut self.passed)
     }
 
     /// Which bounds have been reached since this was last asked.

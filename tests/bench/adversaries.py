@@ -38,18 +38,19 @@ def measure(stage, seconds):
 undisturbed = {}
 
 
-def against(name, server, nginx, quick, adversary, url=None):
-    """Rows that compare the healthy webhook's figures with and without `adversary(stage)`."""
+def against(name, server, nginx, quick, adversary, url=None, **settings):
+    """Rows that compare the healthy webhook's figures, with these settings, with and without `adversary(stage)`."""
     seconds = 3 if quick else 10
-    stage = Stage(server, "adversary", url or nginx.url())
+    stage = Stage(server, "adversary", url or nginx.url(), **settings)
+    known = (server, url, str(settings))
     # A quick run has no time to measure for each adversary what is the same without it. The worker must know
     # the endpoint nevertheless.
-    if quick and (server, url) in undisturbed:
+    if quick and known in undisturbed:
         stage.fill(1, 100)
         stage.settle(100)
     else:
-        undisturbed[server, url] = measure(stage, seconds)
-    alone, quiet = undisturbed[server, url]
+        undisturbed[known] = measure(stage, seconds)
+    alone, quiet = undisturbed[known]
     with adversary(stage):
         among, loud = measure(stage, seconds)
     stage.drop()

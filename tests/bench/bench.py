@@ -16,6 +16,7 @@ import adversaries  # noqa: E402
 import bulk  # noqa: E402
 import figures  # noqa: E402
 import lists  # noqa: E402
+import order  # noqa: E402
 from harness.cluster import RUN, Cluster  # noqa: E402
 from machine import Nginx, describe  # noqa: E402
 
@@ -55,7 +56,7 @@ def main():
     quick = bool(os.environ.get("QUICK"))
     began = time.monotonic()
     rows = []
-    every = figures.ALL + adversaries.ALL
+    every = figures.ALL + order.ALL + adversaries.ALL
     chosen = [m for m in every + lists.OWN + bulk.OWN if m.__name__ in only] if only else every
     for row in measure(chosen, quick):
         rows.append(row)

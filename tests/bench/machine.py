@@ -37,6 +37,7 @@ class Nginx:
         signed = authority("nginx", [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
         self.ca_file.write_bytes(pem(signed))
         (self.folder / "key.pem").write_bytes(private_key(signed))
+        (self.folder / "nobody").write_text("")
         (self.folder / "conf").write_text(f"""
             worker_processes 1; worker_rlimit_nofile 20000; daemon on; pid {self.folder}/pid; error_log {self.folder}/error;
             # With fewer it would close idle ones under whoever is about to use them: each endpoint of a thousand keeps some.
@@ -53,6 +54,11 @@ class Nginx:
                     client_max_body_size 0;
                     location /status {{ stub_status; }}
                     location / {{ return 200 "ok"; }}
+                    location /away {{ return 503; }}
+                    # A tenth of a second for each request.
+                    location /slow {{
+                        auth_basic "nobody"; auth_basic_user_file {self.folder}/nobody; auth_delay 100ms; error_page 401 =200 /;
+                    }}
                 }}
             }}""")
         subprocess.run([NGINX, "-c", self.folder / "conf"], check=True, capture_output=True)

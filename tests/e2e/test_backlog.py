@@ -229,7 +229,7 @@ def test_rows_that_are_refused(waiting, what):
     assert caught.value.diag.sqlstate == code
 
 
-@pytest.mark.parametrize("change", ["DROP COLUMN payload", "ALTER COLUMN id TYPE text", "RENAME COLUMN key TO k"])
+@pytest.mark.parametrize("change", ["DROP COLUMN payload", "ALTER COLUMN id TYPE text", "RENAME COLUMN keys TO k"])
 def test_rows_of_another_kind_are_refused(waiting, change):
     waiting.run(f"CREATE TABLE moving AS {EXPORT}; ALTER TABLE moving {change}")
     with pytest.raises(psycopg.errors.UndefinedColumn, match="the row has no column") as caught:

@@ -264,7 +264,7 @@ def test_a_copy_is_armed_while_somebody_changes_a_webhook(unarmed):
                 SELECT uuid AS webhook, 1::bigint AS id, '1'::xid8 AS transaction, 'evt_1' AS event_id, 'users.insert' AS event_type,
                     NULL AS schema_name, NULL AS table_name, '{}' AS payload, NULL AS failure, now() AS created_at,
                     now() + '1 hour' AS next_attempt_at, now() AS first_attempt_at, 0 AS attempts, NULL::smallint AS status_code,
-                    NULL::bigint AS duration_us, NULL AS error, NULL AS response_body, NULL::bigint AS key
+                    NULL::bigint AS duration_us, NULL AS error, NULL AS response_body, NULL::bigint[] AS keys
                 FROM webhook.webhook
             ) AS b
         """)

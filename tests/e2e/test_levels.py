@@ -195,7 +195,7 @@ def test_a_level_that_has_ended_counts_for_nothing(cluster, make_db):
 
     def rights(name):
         return db.rows(
-            "SELECT has_schema_privilege(%s, 'hooks', 'USAGE'), has_function_privilege(%s, 'webhook_emit(text, jsonb)', 'EXECUTE')",
+            "SELECT has_schema_privilege(%s, 'hooks', 'USAGE'), has_function_privilege(%s, 'webhook_emit(text, jsonb, text)', 'EXECUTE')",
             name, name,
         )
 

@@ -201,7 +201,7 @@ MADE = """
         SELECT w.id AS webhook, (SELECT max(id) FROM webhook.deliveries) + 1000000 + g AS id, '5'::xid8 AS transaction, 'evt_' || g AS event_id,
             'tick' AS event_type, NULL::text AS schema_name, NULL::text AS table_name, '{"n": ' || g || '}' AS payload,
             NULL::text AS failure, now() AS created_at, now() AS next_attempt_at, NULL::timestamptz AS first_attempt_at, 0 AS attempts,
-            NULL::smallint AS status_code, NULL::bigint AS duration_us, NULL::text AS error, NULL::text AS response_body, NULL::bigint AS key
+            NULL::smallint AS status_code, NULL::bigint AS duration_us, NULL::text AS error, NULL::text AS response_body, NULL::bigint[] AS keys
         FROM webhook.webhooks AS w, generate_series(1, 20) AS g
     ) AS m
 """

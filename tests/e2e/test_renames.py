@@ -280,7 +280,7 @@ EMIT = "SELECT webhook_emit('a.b', '1')"
 def test_a_renamed_role_is_heard_and_another_of_its_name_is_not(db, cluster, people, hearing):
     owner, app = hearing
     new, other = f"{app.role}_new", people("oth")
-    db.run(f"GRANT EXECUTE ON FUNCTION webhook_emit(text, jsonb) TO {other.role}")
+    db.run(f"GRANT EXECUTE ON FUNCTION webhook_emit(text, jsonb, text) TO {other.role}")
     db.run(f"ALTER ROLE {app.role} RENAME TO {new}; ALTER ROLE {other.role} RENAME TO {app.role}")
     try:
         assert app.value(EMIT) == 1
@@ -331,7 +331,7 @@ def test_a_dropped_role_is_not_the_next_one_of_its_name(db, cluster, people):
     db.run(f"CREATE ROLE {gone} LOGIN")
     owner.run("SELECT webhook_create('hook', %s, events => '{a.b}', emitters => %s)", URL, [gone])
     db.run(f"DROP OWNED BY {gone}; DROP ROLE {gone}; CREATE ROLE {gone} LOGIN")
-    db.run(f"GRANT EXECUTE ON FUNCTION webhook_emit(text, jsonb) TO {gone}")
+    db.run(f"GRANT EXECUTE ON FUNCTION webhook_emit(text, jsonb, text) TO {gone}")
     with cluster.connect(db.name, user=gone) as session:
         assert session.execute(EMIT).fetchone() == (0,)
     owner.run("SELECT webhook_update('hook', emitters => '{}')")
@@ -346,7 +346,7 @@ def test_a_role_that_is_gone_when_a_database_is_armed(db, people, hearing, clust
     owner.run("SELECT webhook_update('hook', emitters => %s)", [gone])
     db.run(f"DROP OWNED BY {gone}; DROP ROLE {gone}")
     copy = restored()
-    copy.run(f"GRANT EXECUTE ON FUNCTION webhook_emit(text, jsonb) TO {app.role}")
+    copy.run(f"GRANT EXECUTE ON FUNCTION webhook_emit(text, jsonb, text) TO {app.role}")
     db.run(f"ALTER ROLE {app.role} RENAME TO {gone}")
     try:
         with cluster.connect(copy.name, user=gone) as session:
@@ -375,7 +375,7 @@ def test_emitters_of_a_restored_database_are_found_by_name(db, people, hearing, 
 
 
 def may_emit(db, person):
-    return db.value("SELECT has_function_privilege(%s, 'webhook_emit(text, jsonb)', 'EXECUTE')", person.role)
+    return db.value("SELECT has_function_privilege(%s, 'webhook_emit(text, jsonb, text)', 'EXECUTE')", person.role)
 
 
 def test_what_emitters_got_ends_with_the_owner(db, people, hearing, receiver):

@@ -90,7 +90,7 @@ def test_a_watch_of_a_table_in_use_says_so(db, owner, lender):
 
 
 GRANTS = [
-    "GRANT EXECUTE ON FUNCTION webhook_emit(text, jsonb) TO {other}",
+    "GRANT EXECUTE ON FUNCTION webhook_emit(text, jsonb, text) TO {other}",
     "GRANT USAGE ON SCHEMA public TO {other}",
     "GRANT USAGE ON SCHEMA webhook TO {other}",
     "GRANT SELECT ON webhook.webhooks TO {other}",
@@ -171,7 +171,7 @@ def test_an_open_change_of_emitters_keeps_nobody_waiting_for_long(db, people):
 def test_a_grant_of_the_servers_own_is_not_waited_for_without_end(db, people):
     owner, app, other = people("own", "member"), people("app"), people("oth")
     owner.run("SELECT webhook_create('hook', %s, events => '{a.b}')", URL)
-    db.run(f"BEGIN; GRANT EXECUTE ON FUNCTION webhook_emit(text, jsonb) TO {other.role}")
+    db.run(f"BEGIN; GRANT EXECUTE ON FUNCTION webhook_emit(text, jsonb, text) TO {other.role}")
     with pytest.raises(psycopg.errors.LockNotAvailable, match=IN_USE):
         owner.run("SELECT webhook_update('hook', emitters => %s)", [app.role])
     db.run("COMMIT")

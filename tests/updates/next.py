@@ -78,7 +78,7 @@ FROM_LATER = "FROM webhook.event AS e\nCROSS JOIN (SELECT NULL::text AS note) AS
 
 COLUMNS = {
     "sql/queue.sql": [
-        ("    key         bigint\n) PARTITION", "    key         bigint,\n    note        text\n) PARTITION"),
+        ("    replaces    bigint\n) PARTITION", "    replaces    bigint,\n    note        text\n) PARTITION"),
         ("    batch         bigint\n) PARTITION", "    batch         bigint,\n    note          text\n) PARTITION"),
     ],
     "sql/query/queue/range.sql": [(READ, READ_LATER), (FROM, FROM_LATER)],

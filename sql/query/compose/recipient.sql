@@ -13,6 +13,8 @@ SELECT
     'webhook.delivery_id_seq'::regclass::oid AS sequence,
     w.on_transform_error = 'fail' AS fails,
     w.owner_name,
+    w.ordering,
+    w.order_key,
     o.confirmed,
     CASE WHEN NOT h.is_here THEN h.since::text::bigint END AS copied
 FROM webhook.webhook AS w

@@ -30,6 +30,8 @@ WITH old AS (
     SELECT g.webhook, g.stage, NULL, count(*)
     FROM (TABLE pending UNION ALL TABLE nobodys UNION ALL TABLE gone) AS g
     GROUP BY g.webhook, g.stage
+), place AS (
+    DELETE FROM webhook.place AS o USING webhook.webhook AS d WHERE d.id = o.webhook AND d.deleted_at IS NOT NULL
 ), job AS (
     DELETE FROM webhook.job AS j WHERE j.ended_at < $2 - make_interval(secs => $1)
 ), health AS (

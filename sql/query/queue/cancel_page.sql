@@ -27,7 +27,7 @@ WITH page AS (
     WHERE j.id = $1
       AND p.stage = ANY ($6)
       AND (pg_visible_in_snapshot(p.written, j.seen) OR p.written = j.caller)
-      AND (SELECT true FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid) IS NULL
+      AND (SELECT true FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid AND c.how <> 'rearmed') IS NULL
 ), shelved AS (
     DELETE FROM webhook.pending AS p
     USING covered AS u
@@ -36,7 +36,7 @@ WITH page AS (
         p.webhook, p.webhook_id, 'infinity'::timestamptz AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts,
         p.stage AS was, 3::smallint AS stage,
         p.status_code, p.duration_us, p.error, p.error_class, p.response_body,
-        p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key, p.imported,
+        p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.keys, p.imported,
         $7 AS dead_at
 ), counted AS (
     INSERT INTO webhook.movement (webhook, was, stage, count)

@@ -3,8 +3,8 @@
 SELECT
     count(*) AS seen_rows,
     max(p.id) AS place,
-    count(*) FILTER (WHERE p.stage < 2) AS waiting,
-    coalesce(sum(octet_length(p.payload)) FILTER (WHERE p.stage < 2), 0)::bigint AS bytes
+    count(*) FILTER (WHERE p.stage IN (0, 1, 4)) AS waiting,
+    coalesce(sum(octet_length(p.payload)) FILTER (WHERE p.stage IN (0, 1, 4)), 0)::bigint AS bytes
 FROM (
     SELECT r.id, r.stage, r.payload
     FROM webhook.pending AS r

@@ -30,7 +30,7 @@ WITH page AS (
     WHERE j.id = $1
       AND (pg_visible_in_snapshot(p.written, j.seen) OR p.written = j.caller)
       -- one that has been erased, but for one that was in the ring when it was
-      AND (p.payload <> '' OR p.stage < 3)
+      AND (p.payload <> '' OR p.stage <> 3)
 ), erased AS (
     DELETE FROM webhook.pending AS p
     USING judged AS u
@@ -39,7 +39,7 @@ WITH page AS (
         p.webhook, p.webhook_id, 'infinity'::timestamptz AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts,
         p.stage AS was, 3::smallint AS stage,
         p.status_code, p.duration_us, p.error_class,
-        p.event_type, p.schema_name, p.table_name, p.event_id, '' AS payload, p.event_slot, p.key, p.imported,
+        p.event_type, p.schema_name, p.table_name, p.event_id, '' AS payload, p.event_slot, p.keys, p.imported,
         coalesce(CASE WHEN p.stage = 3 THEN p.dead_at END, $6) AS dead_at
 ), counted AS (
     INSERT INTO webhook.movement (webhook, was, stage, count)

@@ -5,7 +5,7 @@ SELECT o.id, o.xid, o.slot, o.found, o.relation, o.position, n AS row
 FROM (
     SELECT
         e.tableoid AS relation, e.ctid AS position,
-        e.xid, e.id, e.created_at, e.webhook, e.slot, e.event_type, e.schema_name, e.table_name, e.event_id, e.failure, e.key,
+        e.xid, e.id, e.created_at, e.webhook, e.slot, e.event_type, e.schema_name, e.table_name, e.event_id, e.failure, e.keys,
         CASE WHEN k.path IS NULL THEN true ELSE webhook.finds(e.payload, k.path) END AS found
     FROM unnest($1, $2, $3) AS u (id, xid, slot)
     CROSS JOIN LATERAL (
@@ -21,6 +21,6 @@ CROSS JOIN LATERAL (
     SELECT
         o.xid, o.id, o.created_at, o.webhook, o.slot, o.event_type, o.schema_name, o.table_name, o.event_id, '' AS payload,
         CASE WHEN o.failure IS NOT NULL THEN 'erased' END AS failure,
-        o.key
+        o.keys
 ) AS n
 WHERE o.found IS DISTINCT FROM false

@@ -5,6 +5,9 @@ WITH pending AS (
 ), counted AS (
     INSERT INTO webhook.movement (webhook, was, stage, count)
     SELECT p.webhook, p.stage, NULL, count(*) FROM pending AS p GROUP BY p.webhook, p.stage
+), place AS (
+    DELETE FROM webhook.place AS o
+    WHERE NOT EXISTS (SELECT FROM webhook.pending AS p WHERE p.id = o.delivery AND coalesce(p.imported, p.xid) >= $1)
 ), walk AS (
     -- It has counted them.
     DELETE FROM webhook.walk

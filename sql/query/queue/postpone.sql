@@ -8,12 +8,14 @@ WITH attempted AS (
     RETURNING
         p.webhook, p.webhook_id,
         -- One that has been cancelled meanwhile stays where it is.
-        CASE WHEN p.next_at < 'infinity' THEN u.next_at ELSE p.next_at END AS next_at,
+        CASE WHEN p.stage IN (2, 3) THEN p.next_at ELSE u.next_at END AS next_at,
         p.id, p.xid, p.created_at, u.first_attempt_at, u.attempts, p.stage AS was,
-        (CASE WHEN p.stage > 1 THEN p.stage WHEN u.next_at = 'infinity' THEN 2 WHEN u.attempts > 0 THEN 1 ELSE p.stage END)::smallint AS stage,
+        (
+            CASE WHEN p.stage IN (2, 3) THEN p.stage WHEN u.next_at = 'infinity' THEN 2 WHEN u.attempts > 0 THEN 1 ELSE 0 END
+        )::smallint AS stage,
         u.status_code, u.duration_us, u.error, u.error_class, u.response_body,
-        p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key, p.imported,
-        CASE WHEN p.next_at < 'infinity' AND u.next_at = 'infinity' THEN $11 ELSE p.dead_at END AS dead_at, u.batch
+        p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.keys, p.imported,
+        CASE WHEN p.stage NOT IN (2, 3) AND u.next_at = 'infinity' THEN $11 ELSE p.dead_at END AS dead_at, u.batch
 ), put AS MATERIALIZED (
     SELECT attempted.webhook, attempted.was, attempted.stage, webhook.put('pending', attempted, 'was') FROM attempted
 ), counted AS (

@@ -14,14 +14,14 @@ WITH lost AS (
     RETURNING
         p.webhook, p.webhook_id, $1 AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts, p.stage, p.status_code,
         p.duration_us, p.error, p.error_class, p.response_body, p.event_type, p.schema_name, p.table_name, p.event_id, p.payload,
-        p.failure, p.event_slot, p.key, p.imported, p.dead_at, l.batch
+        p.failure, p.event_slot, p.keys, p.imported, p.dead_at, l.batch
 ), again AS MATERIALIZED (
     SELECT webhook.put('pending', waited) FROM waited
 ), read AS (
     SELECT
         e.webhook, (SELECT w.uuid FROM webhook.webhook AS w WHERE w.id = e.webhook) AS webhook_id,
         $1 AS next_at, e.id, e.xid, e.created_at, 0 AS attempts, 0::smallint AS stage, e.event_type, e.schema_name, e.table_name,
-        e.event_id, e.payload, e.failure, e.slot AS event_slot, e.key, l.batch
+        e.event_id, e.payload, e.failure, e.slot AS event_slot, e.keys, l.batch
     FROM lost AS l
     JOIN webhook.event AS e ON e.xid = l.xid AND e.id = l.id
     -- Before the cursor it is finished, be it that nothing says so.

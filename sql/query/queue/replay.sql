@@ -6,16 +6,16 @@ SELECT
 FROM (
     SELECT
         pg_current_xact_id() AS xid, webhook.next_id() AS id, clock_timestamp() AS created_at, o.webhook, g.slot,
-        o.event_type, o.schema_name, o.table_name, coalesce(o.event_id, format('evt_%s_%s', i.id, o.id)) AS event_id, o.payload
+        o.event_type, o.schema_name, o.table_name, coalesce(o.event_id, format('evt_%s_%s', i.id, o.id)) AS event_id, o.payload, o.keys
     FROM (
         SELECT u.number, e.*
         FROM unnest($1, $2, $3) WITH ORDINALITY AS u (id, xid, slot, number)
         CROSS JOIN LATERAL (
-            SELECT v.id, v.webhook, v.event_type, v.schema_name, v.table_name, v.event_id, v.payload
+            SELECT v.id, v.webhook, v.event_type, v.schema_name, v.table_name, v.event_id, v.payload, v.keys
             FROM webhook.event AS v
             WHERE v.slot = u.slot AND v.xid = u.xid AND v.id = u.id
             UNION ALL
-            SELECT p.id, p.webhook, p.event_type, p.schema_name, p.table_name, p.event_id, p.payload
+            SELECT p.id, p.webhook, p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.keys
             FROM webhook.pending AS p
             WHERE u.slot IS NULL AND p.xid = u.xid AND p.id = u.id
         ) AS e

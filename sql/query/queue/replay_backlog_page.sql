@@ -1,7 +1,7 @@
 -- The next $3 deliveries in the backlog of webhook $2, unless that has been deleted, behind id $4, fewer where their bodies are more
 -- than $5 bytes: of those that job $1 covers, with status $6 ('dead' or 'cancelled'), dead letters are closed, because each is replayed
--- once. Not those whose transform has failed; none where $7 is 'leave out' or 'look'. Returns how many it has looked at, the last of
--- them, and how many it has left out; and which ones are to be replayed, if any are, or with 'look' would be, each with the bytes of
+-- once; those that have a place in an order are to be sent again there, which is counted. Not those whose transform has failed;
+-- none where $7 is 'leave out' or 'look'. Returns how many it has looked at, the last of them, and how many it has left out; and which ones are to be replayed, if any are, or with 'look' would be, each with the bytes of
 -- its body.
 WITH page AS (
     SELECT p.id, p.xid, p.stage, p.written, p.failed, p.bytes
@@ -25,7 +25,10 @@ WITH page AS (
     ) AS p
     WHERE p.before < $5
 ), covered AS (
-    SELECT p.id, p.xid, p.bytes, p.failed OR $7 = 'leave out' AS left_out
+    SELECT
+        p.id, p.xid, p.bytes, p.failed OR $7 = 'leave out' AS left_out,
+        -- It is sent again in its place.
+        p.stage = 2 AND EXISTS (SELECT FROM webhook.place AS o WHERE o.delivery = p.id) AS placed
     FROM page AS p
     CROSS JOIN webhook.job AS j
     WHERE j.id = $1
@@ -40,18 +43,21 @@ WITH page AS (
       END
 ), closed AS (
     INSERT INTO webhook.closed (delivery, xid, how, settled)
-    SELECT c.id, c.xid, 'replayed', true FROM covered AS c WHERE $6 = 'dead' AND $7 = 'do' AND NOT c.left_out
+    SELECT c.id, c.xid, CASE WHEN c.placed THEN 'rearmed' ELSE 'replayed' END, NOT c.placed
+    FROM covered AS c
+    WHERE $6 = 'dead' AND $7 = 'do' AND NOT c.left_out
     ON CONFLICT DO NOTHING
-    RETURNING delivery, xid
+    RETURNING delivery, xid, how
 ), chosen AS (
     SELECT c.id, c.xid, c.bytes
     FROM covered AS c
     WHERE NOT c.left_out
-      AND ($6 <> 'dead' OR $7 <> 'do' OR EXISTS (SELECT FROM closed AS k WHERE k.delivery = c.id AND k.xid = c.xid))
+      AND ($6 <> 'dead' OR $7 <> 'do' OR EXISTS (SELECT FROM closed AS k WHERE k.delivery = c.id AND k.xid = c.xid AND k.how = 'replayed'))
 )
 SELECT
     s.seen_rows, NULL::xid8 AS place_xid, s.place, NULL::integer AS wanted,
     (SELECT count(*) FROM covered AS c WHERE c.left_out) AS skipped,
+    (SELECT count(*) FROM closed AS c WHERE c.how = 'rearmed') AS rearmed,
     t.id, t.xid, NULL::smallint AS slot, t.bytes
 FROM (SELECT count(*) AS seen_rows, max(p.id) AS place FROM page AS p) AS s
 LEFT JOIN chosen AS t ON true

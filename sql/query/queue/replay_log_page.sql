@@ -43,6 +43,7 @@ WITH page AS (
 SELECT
     s.seen_rows, NULL::xid8 AS place_xid, s.place, NULL::integer AS wanted,
     (SELECT count(*) FROM covered AS c WHERE $6 = 'leave out') AS skipped,
+    0::bigint AS rearmed,
     t.id, t.xid, t.slot, t.bytes
 FROM (SELECT count(*) AS seen_rows, max(p.id) AS place FROM page AS p) AS s
 LEFT JOIN covered AS t ON $6 <> 'leave out'

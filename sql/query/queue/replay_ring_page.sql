@@ -53,6 +53,7 @@ SELECT
     l.xid AS place_xid, l.id AS place,
     (SELECT w.webhook FROM wanted AS w) AS wanted,
     0::bigint AS skipped,
+    0::bigint AS rearmed,
     t.id, t.xid, t.slot, t.bytes
 FROM (SELECT true) AS one
 LEFT JOIN (SELECT p.xid, p.id FROM passed AS p ORDER BY p.number DESC LIMIT 1) AS l ON true

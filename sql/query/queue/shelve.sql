@@ -7,7 +7,7 @@ WITH chosen AS (
         sum(octet_length(p.payload)) OVER (ORDER BY p.id) - octet_length(p.payload) AS before
     FROM unnest($1, $2) AS u (id, xid)
     JOIN webhook.pending AS p ON p.id = u.id AND p.xid = u.xid
-    WHERE p.stage < 3
+    WHERE p.stage <> 3
 ), shelved AS (
     DELETE FROM webhook.pending AS p
     USING chosen AS u
@@ -16,7 +16,7 @@ WITH chosen AS (
         p.webhook, p.webhook_id, 'infinity'::timestamptz AS next_at, p.id, p.xid, p.created_at, p.first_attempt_at, p.attempts,
         p.stage AS was, 3::smallint AS stage,
         p.status_code, p.duration_us, p.error, p.error_class, p.response_body,
-        p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.key, p.imported,
+        p.event_type, p.schema_name, p.table_name, p.event_id, p.payload, p.failure, p.event_slot, p.keys, p.imported,
         p.dead_at
 ), put AS MATERIALIZED (
     SELECT shelved.webhook, shelved.was, shelved.stage, webhook.put('pending', shelved, 'was') FROM shelved

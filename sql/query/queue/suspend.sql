@@ -5,7 +5,7 @@ WITH moved AS (
         u.next_at, e.id, e.xid, e.created_at, u.first_attempt_at, u.attempts,
         (CASE WHEN u.next_at = 'infinity' THEN 2 WHEN u.attempts > 0 THEN 1 ELSE 0 END)::smallint AS stage,
         u.status_code, u.duration_us, u.error, u.error_class, u.response_body,
-        e.event_type, e.schema_name, e.table_name, e.event_id, e.payload, e.failure, e.slot AS event_slot, e.key,
+        e.event_type, e.schema_name, e.table_name, e.event_id, e.payload, e.failure, e.slot AS event_slot, e.keys,
         CASE WHEN u.next_at = 'infinity' THEN $13 END AS dead_at, u.batch
     FROM (
         SELECT DISTINCT ON (g.id) g.*

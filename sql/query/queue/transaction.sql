@@ -12,6 +12,7 @@ FROM webhook.event AS e
 WHERE e.xid = $1
   AND e.id > $2
   AND e.event_type <> 'TEST'
+  AND e.keys IS NULL
   -- one that has been erased is not to be sent
   AND e.payload <> ''
 ORDER BY e.xid, e.id

@@ -29,7 +29,10 @@ SELECT
         'batch_size', w.batch_size,
         'batch_bytes', w.batch_bytes,
         'batch_wait', w.batch_wait,
-        'batch_format', w.batch_format
+        'batch_format', w.batch_format,
+        'ordering', w.ordering,
+        'order_key', w.order_key,
+        'on_failure', w.on_failure
     ) AS settings,
     coalesce(t.tables, '{}') AS tables,
     t.unsound,

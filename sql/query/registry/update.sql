@@ -24,6 +24,10 @@ UPDATE webhook.webhook SET
     batch_bytes = coalesce($23, batch_bytes),
     batch_wait = nullif(coalesce($24, batch_wait), interval '0'),
     batch_format = coalesce($25, batch_format),
+    ordering = coalesce($26, ordering),
+    order_key = nullif(coalesce($27, order_key), '{}'),
+    on_failure = coalesce($28, on_failure),
+    ordered = ordered OR coalesce($26, ordering) <> 'none',
     updated_at = now()
 WHERE id = $1
 RETURNING enabled

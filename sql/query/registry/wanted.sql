@@ -30,5 +30,8 @@ SELECT jsonb_build_object(
     'batch_size', $22,
     'batch_bytes', $23,
     'batch_wait', nullif($24, interval '0'),
-    'batch_format', $25
+    'batch_format', $25,
+    'ordering', $26,
+    'order_key', nullif($27, '{}'),
+    'on_failure', $28
 ) AS settings

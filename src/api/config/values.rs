@@ -83,6 +83,13 @@ impl Source for Settings<'_> {
         text(name, self.get(name))
     }
 
+    fn names(&self, name: &'static str) -> Result<Option<Vec<String>>, Refusal> {
+        match self.get(name) {
+            Value::Null => Ok(None),
+            list => words(name, list).map(Some),
+        }
+    }
+
     fn flag(&self, name: &'static str) -> Result<Option<bool>, Refusal> {
         match self.get(name) {
             Value::Null => Ok(None),

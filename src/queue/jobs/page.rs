@@ -74,9 +74,10 @@ impl Mode {
 /// Stages of deliveries in the backlog, see `sql/queue.sql`, that are one of these statuses.
 fn stages(status: Option<Status>) -> Vec<i16> {
     match status {
-        None => vec![0, 1, 2],
+        None => vec![0, 1, 2, 4],
         Some(Status::Pending) => vec![0],
         Some(Status::Retrying) => vec![1],
+        Some(Status::Held) => vec![4],
         Some(Status::Dead) => vec![2],
         Some(Status::Cancelled) => vec![3],
         Some(Status::Delivered) => Vec::new(),
@@ -181,9 +182,11 @@ impl Job {
             Mode::Do if !chosen.is_empty() => replay(session, &chosen),
             _ => chosen.len() as i64,
         };
+        let row = rows.first().expect("one row");
+        // Those that are sent again in their places.
+        let done = done + row.get::<i64>("rearmed").unwrap_or(0);
         let bytes = rows.iter().filter_map(|row| row.get::<i32>("bytes")).map(i64::from).sum();
         let page = Page::of(&rows, place, Progress { done, bytes, ..Progress::default() });
-        let row = rows.first().expect("one row");
         let wanted = row.get("wanted");
         let next = page.next.or(wanted.map(|_: WebhookId| place));
         let xid = row.get("place_xid").unwrap_or(place.xid);

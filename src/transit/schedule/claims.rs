@@ -7,7 +7,7 @@ use super::Schedule;
 use crate::batches::{Drawn, Whole};
 use crate::event::Event;
 use crate::sending::Queues;
-use crate::track::Claim;
+use crate::track::{Claim, Track};
 use domain::breaker::Allowance;
 use domain::key::{BatchId, WebhookId};
 use domain::time::Timestamp;
@@ -28,7 +28,7 @@ const _: () = assert!(MOST < MOST_ROWS);
 impl<Q: Queues> Schedule<Q> {
     /// What to claim from the backlog now, for whoever has waited longest since the last claim.
     pub fn claims(&self, now: Instant, clock: Timestamp) -> Vec<Claim> {
-        let due = self.tracks.values().filter(|track| track.is_due(clock));
+        let due = self.tracks.values().filter(|track| self.may_send(track) && track.is_due(clock));
         let claims = due.filter_map(|track| {
             let bytes = self.memory.room(track);
             let claim = track.claim(now, clock).filter(|_| bytes > 0)?;
@@ -60,8 +60,14 @@ impl<Q: Queues> Schedule<Q> {
         if self.single && !self.deliveries.is_empty() {
             return None;
         }
-        let tracks = self.tracks.values().filter(|track| self.memory.room(track) > 0);
+        let may_claim = |track: &&Track<Q>| self.may_send(track) && self.memory.room(track) > 0;
+        let tracks = self.tracks.values().filter(may_claim);
         tracks.filter_map(|track| track.next_wake(now, clock)).min()
+    }
+
+    /// What is due of it may be sent: nothing that comes before it is still to be read.
+    fn may_send(&self, track: &Track<Q>) -> bool {
+        self.in_order || !track.route.ordered
     }
 
     /// Of one endpoint so many rows are claimed at once in any case: with fewer it would never have a full batch.
@@ -139,7 +145,9 @@ impl<Q: Queues> Schedule<Q> {
                     None => {
                         // One of it is not there any more, or it would be another request: what is left is sent in another one.
                         self.changes.ended.extend(batch);
+                        self.remember(&event);
                         self.load(event, now);
+                        self.taken.push(id);
                     }
                 }
             }

@@ -41,6 +41,10 @@ impl<Q: Queues> Schedule<Q> {
             return Vec::new();
         }
         let batch = self.end_batch(outcome.delivery);
+        let is_delivered = verdict::failure_of(&outcome.exchange.result).is_none();
+        if !is_delivered && self.lines.has(outcome.delivery) {
+            self.part(outcome.delivery, outcome.webhook);
+        }
         let Some(track) = self.tracks.get_mut(&outcome.webhook) else {
             return Vec::new();
         };
@@ -98,6 +102,9 @@ impl<Q: Queues> Schedule<Q> {
         let members = batch.as_ref().map_or(alone, |batch| &batch.members);
         let settled = members.iter().filter_map(|it| Some(settle(*it, self.deliveries.get(it)?)));
         settlements.extend(settled);
+        if is_delivered {
+            self.step_up(outcome.delivery, outcome.webhook, now);
+        }
         if let Some(batch) = batch {
             let made = &mut settlements[from..];
             if made.len() > 1 && verdict::refuses(&result) {

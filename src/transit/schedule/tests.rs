@@ -1,6 +1,7 @@
 use super::*;
 
 mod batches;
+mod ordered;
 
 use std::sync::Mutex;
 use std::time::SystemTime;
@@ -114,6 +115,8 @@ fn route(webhook: i32) -> Route<usize> {
         disable_after: None,
         throttled: false,
         batching: None,
+        ordered: false,
+        holds: true,
         destination: Ok(10),
     }
 }
@@ -315,6 +318,40 @@ fn a_full_claim_goes_on_behind_its_last_row() {
     assert!(!claimed(&mut schedule, &next, Vec::new(), now), "rows before it may have become due");
     let last = schedule.claims(now, NOW).pop().expect("a claim from the start");
     assert_eq!(last.after, None);
+}
+
+#[test]
+fn what_has_an_order_is_claimed_when_nothing_before_it_is_to_be_read() {
+    let now = Instant::now();
+    let mut schedule = Schedule::<Shelves>::default();
+    let ordered = Route { ordered: true, ..route(1) };
+    schedule.set_routes(vec![ordered, route(2)], &Shelves, || now);
+    let webhooks = |schedule: &Schedule<Shelves>| {
+        let mut webhooks: Vec<i32> =
+            schedule.claims(now, NOW).iter().map(|claim| claim.webhook.0).collect();
+        webhooks.sort_unstable();
+        webhooks
+    };
+    assert_eq!(webhooks(&schedule), [2]);
+    schedule.set_in_order(true);
+    assert_eq!(webhooks(&schedule), [1, 2]);
+    assert_eq!(schedule.ordered(), HashMap::from([(WebhookId(1), true)]));
+    assert!(schedule.holds(WebhookId(1)) && !schedule.holds(WebhookId(2)));
+}
+
+#[test]
+fn what_others_have_let_go_is_claimed_at_once() {
+    let now = Instant::now();
+    let mut schedule = Schedule::<Shelves>::default();
+    schedule.set_routes(vec![Route { ordered: true, ..route(1) }], &Shelves, || now);
+    schedule.set_in_order(true);
+    let claim = schedule.claims(now, NOW).pop().expect("a claim");
+    assert!(claimed(&mut schedule, &claim, Vec::new(), now), "nothing is due");
+    schedule.set_next_due(WebhookId(1), None);
+    assert_eq!(schedule.next_wake(now, NOW), None);
+    schedule.comes_due(WebhookId(1), NOW);
+    assert_eq!(schedule.next_wake(now, NOW), Some(Duration::ZERO));
+    assert!(schedule.claims(now, NOW).pop().is_some());
 }
 
 #[test]

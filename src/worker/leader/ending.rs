@@ -52,7 +52,7 @@ impl Leader {
     pub(super) fn wind_up(&mut self, grace: Duration) -> Result<(), TxnError> {
         let until = Instant::now() + grace;
         // Nothing is written for these.
-        drop(self.schedule.recall_all(Instant::now()));
+        self.schedule.abandon(Instant::now());
         self.schedule.hurry_health();
         self.ledger.backlog_mut().need();
         loop {

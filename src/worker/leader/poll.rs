@@ -10,12 +10,13 @@ use crate::host::txn::{self, TxnError};
 use crate::pg::debug::debug;
 use crate::pg::spi::Session;
 use crate::pg::{memory, snapshot};
+use crate::queue::order::{self, Passed};
 use crate::queue::{batch, pending, ring};
 use crate::registry::{endpoint, health, owner};
 use crate::worker::definitions;
 use crate::worker::reader::Page;
 use domain::failure::{ErrorClass, Failure};
-use domain::key::{BatchId, WebhookId};
+use domain::key::{BatchId, DeliveryId, WebhookId};
 use domain::time::Timestamp;
 use domain::verdict::Verdict;
 use transit::event::{Attempt, Origin, Settlement, Spill};
@@ -31,6 +32,7 @@ impl Leader {
     pub(super) fn poll(&mut self, unasked: bool) -> Result<(), TxnError> {
         // Before the snapshot: what that does not see has not committed by then.
         let began = Timestamp::from(self.time.moment().wall);
+        let mut passed = Passed::default();
         let result = txn::run(c"reads what is to be sent", self.extension, |session| {
             let changed = definitions::take_changed();
             if unasked || changed {
@@ -43,18 +45,22 @@ impl Leader {
             if self.jobs.look(session, Instant::now()) {
                 self.withdraw();
             }
-            self.reader.cancel(session, &mut self.schedule, &mut self.ledger, free);
+            let clock = self.time.now();
+            passed.extend(self.reader.rearm(session, clock, free));
+            let (schedule, ledger) = (&mut self.schedule, &mut self.ledger);
+            passed.extend(self.reader.cancel(session, schedule, ledger, free, clock));
             if free && self.database.is_switched_on() {
                 self.claim(session);
             }
             if self.reads() {
-                self.reader.open(snapshot::current(), began);
+                self.reader.open(session, snapshot::current(), began);
                 self.read(session);
             }
         });
         // Whatever was taken is ours to send, even if the transaction failed after it.
         self.quarantine.declare(self.extension, self.schedule.single())?;
         self.sender.send(&mut self.schedule, self.time.moment());
+        self.pass(passed);
         if result.is_err() {
             definitions::set_changed();
         }
@@ -70,7 +76,7 @@ impl Leader {
         self.ledger.spill(withdrawn.collect::<Vec<_>>());
     }
 
-    fn read_definitions(&mut self, session: &Session) {
+    pub(super) fn read_definitions(&mut self, session: &Session) {
         definitions::watch_owners(session);
         let buried = owner::bury(session);
         for name in &buried {
@@ -97,6 +103,11 @@ impl Leader {
         self.notices.look(all, health::halted(session), Instant::now());
         let recalled = self.schedule.set_routes(routes, self.sender.client(), Instant::now);
         self.ledger.spill(recalled);
+        let ordered = self.schedule.ordered();
+        if !ordered.is_empty() {
+            self.reader.expect_order();
+        }
+        self.ordering.look(ordered);
         if let Some(slot) = ring::current_slot(session) {
             self.ledger.set_slot(slot);
         }
@@ -129,10 +140,26 @@ impl Leader {
                 exhausted.push(claim.webhook);
             }
         }
+        self.bring_along(session);
         if !exhausted.is_empty() {
             for (webhook, due) in pending::next_due(session, &exhausted, clock) {
                 self.schedule.set_next_due(webhook, due);
             }
+        }
+    }
+
+    /// Of what is delivered in order those behind the ones that have been claimed come along, so that a key does not wait for a claim each
+    /// time.
+    fn bring_along(&mut self, session: &Session) {
+        let heads = self.schedule.take_heads();
+        let count = heads.len();
+        let most = |webhook| self.schedule.followers(webhook, count) as i64;
+        let heads: Vec<(DeliveryId, i64)> =
+            heads.into_iter().map(|(head, webhook)| (head, most(webhook))).collect();
+        let (timeline, id) = (self.time.timeline(), self.database.id());
+        for mut line in order::followers(session, timeline, &heads, id) {
+            self.jobs.keep(line.events.iter_mut());
+            self.schedule.follow(line.head, line.key, line.events);
         }
     }
 
@@ -207,7 +234,7 @@ impl Leader {
     }
 
     /// An event that is dead without an attempt.
-    fn bury(&mut self, event: Spill, webhook: WebhookId, reason: String) {
+    pub(super) fn bury(&mut self, event: Spill, webhook: WebhookId, reason: String) {
         let at = self.time.moment();
         let attempt = Attempt {
             delivery: event.id,
@@ -232,7 +259,8 @@ impl Leader {
             pause: None,
             turn: None,
         };
-        self.notices.settle(&settlement, at.now);
+        let holds = self.schedule.holds(webhook);
+        self.notices.settle(&settlement, holds, at.now);
         self.ledger.settle(settlement, at.now);
     }
 }

@@ -97,8 +97,12 @@ impl Leader {
         let upkeep = self.upkeep.due_in(now, self.ledger.backlog());
         let notices = self.notices.due_in(now);
         let jobs = self.jobs.due_in(now, self.ledger.backlog());
+        let backlog = self.ledger.backlog();
+        let works = self.reads() && self.ordering.has_work(&self.reader);
+        let order = works.then(|| backlog.again_in(now).max(self.ordering.rests_for(now)));
         let forms = self.schedule.forms_in(now).filter(|_| self.leaving.is_none());
-        let times = [unasked, self.flush_in(now), claims, push, room, upkeep, notices, jobs, forms];
+        let times =
+            [unasked, self.flush_in(now), claims, push, room, upkeep, notices, jobs, forms, order];
         times.into_iter().flatten().min().unwrap_or(interval)
     }
 
@@ -118,12 +122,13 @@ impl Leader {
 
     /// The last poll has left something that the next one can take.
     fn has_more(&self) -> bool {
-        self.may_read_on() || self.reader.has_many_cancelled()
+        self.may_read_on() || self.reader.has_many_cancelled() || self.may_put_in_order()
     }
 
     /// Something is under way, or to be read, or due.
     pub(super) fn has_work(&self) -> bool {
-        !self.schedule.is_empty() || self.reader.has_unread() || self.poll_is_due()
+        let unread = self.reader.has_unread() || self.reader.has_unordered();
+        !self.schedule.is_empty() || unread || self.poll_is_due()
     }
 
     /// A poll would find something, whoever has woken it or not.

@@ -311,6 +311,6 @@ class Database(Session):
 
 
 CASTS = {
-    "table_name": "::regclass", "events": "::text[]", "columns": "::text[]", "headers": "::jsonb",
+    "table_name": "::regclass", "events": "::text[]", "order_key": "::text[]", "columns": "::text[]", "headers": "::jsonb",
     "retry_for": "::interval", "max_backlog_age": "::interval", "disable_after": "::interval", "payload_columns": "::text[]", "transform": "::regprocedure",
 }
