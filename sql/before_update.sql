@@ -11,7 +11,9 @@ BEGIN
     SELECT o.detail, x.extversion
     INTO library, version
     FROM pg_catalog.pg_extension AS x
-    JOIN webhook.obstacles() AS o ON o.kind = 'version' AND o.detail <> x.extversion
+    -- Of several steps each has a version of its own, and the library is that of the last.
+    JOIN webhook.obstacles() AS o
+        ON o.kind = 'version' AND string_to_array(o.detail, '.')::integer[] < string_to_array(x.extversion, '.')::integer[]
     WHERE x.extname = 'pg_webhook';
     IF FOUND THEN
         RAISE EXCEPTION 'the server runs version % of the library of pg_webhook, which does not know version %', library, version
@@ -64,6 +66,8 @@ BEGIN
               AND (
                   c.relnamespace = 'webhook'::regnamespace
                   OR l.classid = 'pg_catalog.pg_namespace'::regclass AND l.objid = 'webhook'::regnamespace
+                  OR l.classid = 'pg_catalog.pg_extension'::regclass
+                      AND l.objid = (SELECT x.oid FROM pg_catalog.pg_extension AS x WHERE x.extname = 'pg_webhook')
               );
             RAISE EXCEPTION 'transactions that use the tables of pg_webhook do not end: %', coalesce(users, 'there are others all the time')
                 USING ERRCODE = 'lock_not_available',

@@ -113,6 +113,7 @@ CREATE TABLE webhook.place (
 );
 CREATE INDEX place_webhook_key_position_idx ON webhook.place (webhook, key, position);
 CREATE INDEX place_webhook_position_idx ON webhook.place (webhook, position);
+CREATE INDEX place_barrier_idx ON webhook.place (webhook, position) WHERE key IS NULL;
 CREATE INDEX place_unplaced_idx ON webhook.place (delivery) WHERE position IS NULL;
 COMMENT ON TABLE webhook.place IS 'private: in which order events go, of webhooks that have one';
 

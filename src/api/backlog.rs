@@ -36,7 +36,7 @@ const COLUMNS: [(&str, &str, pg_sys::Oid, bool); 18] = [
 ];
 
 /// Where in these the columns are that not every value will do for.
-const LIMITED: [usize; 7] = [1, 9, 10, 11, 12, 3, 7];
+const LIMITED: [usize; 8] = [1, 9, 10, 11, 12, 3, 7, 17];
 
 /// Refuses what no delivery has and what would fail later: times beyond the arithmetic, an id that fits no header, a body beyond
 /// the memory.
@@ -56,6 +56,7 @@ fn judge(session: &Session, values: &[Arg]) -> Result<(), Refusal> {
         "first_attempt_at" => out_of("first_attempt_at", "1970", "2200"),
         "attempts" => out_of("attempts", "0", "1000000"),
         "event_id" => Refusal::NotAnEventId,
+        "keys" => out_of("keys", "none", "two"),
         _ => Refusal::TooLarge(most),
     })
 }

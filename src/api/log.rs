@@ -94,11 +94,14 @@ fn webhook_log(
                 None => (first, end),
                 Some(event_id) => only(first, end, ring::delivery_of(session, event_id)),
             };
-            let page = Page { webhook, status, first, end, most };
+            // Others can have the number that an event id is looked up by.
+            let wanted = if event_id.is_some() { MOST } else { most };
+            let page = Page { webhook, status, first, end, most: wanted };
             let all = level::sees_all(session, caller);
             let mut deliveries = list::page(session, caller.role, page, all);
             // One that has come from elsewhere, or that repeats another one, can have that number.
             deliveries.retain(|delivery| event_id.is_none_or(|id| delivery.event_id == id));
+            deliveries.truncate(most.unsigned_abs() as usize);
             Ok(TableIterator::new(deliveries.into_iter().map(row)))
         })
     })

@@ -27,6 +27,7 @@ use crate::pg::row::Row;
 use crate::pg::trigger::Form;
 use crate::pg::{memory, output, reserve, settings, subtransaction};
 use domain::event::Operation;
+use domain::order::ONE;
 
 /// A row may be this many times as large as the largest body, as stored and uncompressed, before it is
 /// taken as too large without being rendered.
@@ -35,6 +36,10 @@ const LARGEST_ROW: usize = 4;
 /// How PostgreSQL says that a text becomes too large for it.
 const TOO_LARGE: [PgSqlErrorCode; 2] =
     [PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY];
+
+/// The same of output functions, some of which ask for memory without looking how much.
+const UNTELLABLE: [PgSqlErrorCode; 3] =
+    [TOO_LARGE[0], TOO_LARGE[1], PgSqlErrorCode::ERRCODE_INTERNAL_ERROR];
 
 /// Tells PostgreSQL how `webhook_capture` is called.
 #[unsafe(no_mangle)]
@@ -194,7 +199,12 @@ impl Call<'_> {
         let (new, old) = self.rows();
         let _canonical = output::Canonical::begin();
         // SAFETY: the rows are of the table that fires.
-        unsafe { source.keys(new.as_ref(), old.as_ref()) }
+        let keys = || unsafe { source.keys(new.as_ref(), old.as_ref()) };
+        match new.iter().chain(&old).map(image::raw_size).sum::<usize>() {
+            0..=HARMLESS => keys(),
+            // The write does not fail because of a key that has no text.
+            _ => subtransaction::tolerating(&UNTELLABLE, keys).unwrap_or_else(|| Some(vec![ONE])),
+        }
     }
 
     /// The row as it is and as it was.

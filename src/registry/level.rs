@@ -24,7 +24,7 @@ pub fn grant(
     lock(session, caller, role)?;
     held(session, role)?;
     session.run(sql!("registry/set_level"), &[arg(role), arg(level.name())]);
-    apply(session, role, Some(level))
+    apply(session, role, Some(level), Of::All)
 }
 
 /// Takes `level` from `role`, which is nobody then.
@@ -43,7 +43,7 @@ pub fn revoke(
     if held.as_deref() != Some(level.name()) {
         return Err(Refusal::NoLevel { role: name, level: level.name() });
     }
-    apply(session, role, None)?;
+    apply(session, role, None, Of::All)?;
     session.run(sql!("registry/forget_level"), &[arg(role)]);
     Ok(())
 }
@@ -103,15 +103,30 @@ pub fn renew(session: &Session, roles: Vec<pg_sys::Oid>) -> Result<(), Refusal> 
     privilege::hold(session, &roles, Extent::Levels, Patience::Caller)?;
     for row in session.run(sql!("registry/levels"), &[arg(roles)]).iter() {
         let level: String = row.value("level");
-        apply(session, row.value("role"), Some(level.parse()?))?;
+        apply(session, row.value("role"), Some(level.parse()?), Of::New)?;
     }
     let rows = session.run(sql!("registry/emitters"), &[]);
     emitter::settle(session, rows.iter().map(|row| row.value("role")).collect(), Patience::Caller)
 }
 
-fn apply(session: &Session, role: pg_sys::Oid, level: Option<Level>) -> Result<(), Refusal> {
-    let statements =
-        session.run(sql!("registry/privileges"), &[arg(role), arg(level.map(Level::name))]);
+/// Which objects.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    All,
+    /// What the update that is under way has made.
+    New,
+}
+
+fn apply(
+    session: &Session,
+    role: pg_sys::Oid,
+    level: Option<Level>,
+    of: Of,
+) -> Result<(), Refusal> {
+    let statements = session.run(
+        sql!("registry/privileges"),
+        &[arg(role), arg(level.map(Level::name)), arg(of == Of::New)],
+    );
     for statement in statements.iter() {
         grant::run(&statement.value::<String>("statement"));
     }

@@ -125,7 +125,7 @@ pub fn check_columns(
 ///
 /// # Errors
 ///
-/// As [`check_columns`].
+/// As [`check_columns`], and a right that the webhook's owner lacks.
 pub fn check_order(session: &Session, webhook: WebhookId) -> Result<(), Refusal> {
     let rows = session.run(sql!("registry/order_columns"), &[arg(webhook)]);
     let Some(row) = rows.first() else {
@@ -133,8 +133,11 @@ pub fn check_order(session: &Session, webhook: WebhookId) -> Result<(), Refusal>
     };
     let column: String = row.value("name");
     let (column, table) = (column.chars().take(100).collect(), row.value("table_name"));
-    Err(match row.value("is_virtual") {
-        true => Refusal::VirtualColumn { column, table },
-        false => Refusal::UnknownColumn { column, table },
+    // What is held tells of values.
+    let missing = "it needs the SELECT privilege on every column of order_key";
+    Err(match (row.value("is_unknown"), row.value("is_virtual")) {
+        (true, _) => Refusal::UnknownColumn { column, table },
+        (_, true) => Refusal::VirtualColumn { column, table },
+        _ => Refusal::MayNotWatch { table, missing },
     })
 }

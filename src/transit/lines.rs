@@ -5,6 +5,7 @@
 //! When one of them has to go to the backlog, all go there with which it shares a line, and those with which these do.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use crate::event::Event;
 use domain::key::{DeliveryId, WebhookId};
@@ -47,6 +48,52 @@ impl Count {
     pub(super) fn add(&mut self, bytes: usize) {
         self.events += 1;
         self.bytes += bytes;
+    }
+}
+
+/// How long reading waits for room in lines before it asks how fast they move. Shorter, and a hiccup costs rows of the backlog; longer,
+/// and one slow webhook holds up others with an order.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Lines that are gone within this time are waited for. Those that take longer have their events in the backlog, where they keep nobody
+/// waiting.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Reading waits for room in the lines of one webhook.
+#[derive(Debug)]
+pub(super) struct Crowd {
+    since: Instant,
+    /// How many have left their lines since this time.
+    from: Instant,
+    left: usize,
+    moves: bool,
+}
+
+impl Crowd {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { since: now, from: now, left: 0, moves: true }
+    }
+
+    /// So many have been sent.
+    pub(super) fn leave(&mut self, count: usize) {
+        self.left += count;
+    }
+
+    /// So many wait.
+    pub(super) fn look(&mut self, events: usize, now: Instant) {
+        let took = now.duration_since(self.from);
+        if took >= PATIENCE {
+            self.moves = self.left as u128 * SOON.as_micros() >= events as u128 * took.as_micros();
+            (self.from, self.left) = (now, 0);
+        }
+    }
+
+    /// It is worth waiting for: where the lines are full that is known of these, and where `others` take the room, of nobody.
+    pub(super) fn is_waited_for(&self, others: bool, now: Instant) -> bool {
+        match others {
+            true => now.duration_since(self.since) < PATIENCE,
+            false => self.moves,
+        }
     }
 }
 
@@ -120,6 +167,11 @@ impl Lines {
     pub(super) fn is_unstored(&self, webhook: WebhookId, key: i64) -> bool {
         let last = self.lines.get(&(webhook, key)).and_then(|line| line.back());
         last.and_then(|last| self.standing.get(last)).is_some_and(|standing| !standing.stored)
+    }
+
+    /// Any does.
+    pub(super) fn has_any_unstored(&self) -> bool {
+        self.standing.values().any(|standing| !standing.stored)
     }
 
     /// Any of that webhook does.

@@ -23,7 +23,7 @@ pub struct Found {
     pub slot: i16,
     /// A transform has made it a dead letter.
     pub failed: bool,
-    /// Of its body, as it is stored.
+    /// Of its body.
     pub bytes: u32,
 }
 

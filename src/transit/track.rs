@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::batches::{Gathering, Item};
 use super::health::Record;
+use super::lines::Crowd;
 use super::notice::Turn;
 use super::route::Route;
 use super::sending::{Queue, Queues, Waiting};
@@ -108,8 +109,8 @@ pub(super) struct Track<Q: Queues> {
     pub(super) loaded_pending: usize,
     /// Those of them that stand in line behind others of their key, and are not in the queue.
     pub(super) lined: usize,
-    /// Since when reading has waited for room there.
-    pub(super) crowded_since: Option<Instant>,
+    /// Reading waits for room there.
+    pub(super) crowd: Option<Crowd>,
     /// What waits in the queue, as of the last survey, and what has come since.
     pub(super) waiting: Waiting,
     /// When it last had a claim.
@@ -156,7 +157,7 @@ impl<Q: Queues> Track<Q> {
             loaded: 0,
             loaded_pending: 0,
             lined: 0,
-            crowded_since: None,
+            crowd: None,
             waiting: Waiting::default(),
             claimed_at: None,
             last_event: None,

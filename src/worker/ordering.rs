@@ -105,8 +105,8 @@ impl Ordering {
             return step;
         }
         // Once is enough: what comes into memory after that has no key with what has been imported.
-        let parts = !self.parted && memory.schedule.has_unstored();
-        if self.imported && parts && order::has_unplaced(session) {
+        let parts = self.imported && !self.parted && memory.schedule.has_unstored();
+        if parts && order::has_unplaced(session) {
             step.parts = true;
         } else if self.imported {
             let (passed, more) = order::place_imported(session, clock);

@@ -1,6 +1,7 @@
 """Delivery in order: what waits for what, and what becomes of those behind one that is not delivered."""
 
 import json
+import threading
 import time
 
 import psycopg
@@ -549,3 +550,47 @@ def test_settings_go_back_and_forth(items, receiver):
         items.run("SELECT webhook_watch('hook', 'others')")
     items.run("SELECT webhook_update('hook', reset => '{ordering,order_key,on_failure}')")
     assert items.rows(shown) == [("none", None, "hold")]
+
+
+def test_the_key_is_of_columns_that_its_owner_may_read(items, receiver):
+    """What is held tells of values."""
+    items.judge.run("CREATE TABLE theirs (id int PRIMARY KEY, salary int)")
+    items.judge.run(f"GRANT TRIGGER, SELECT (id) ON theirs TO {items.owner}")
+    settings = {"table_name": "theirs", "payload_columns": ["id"], "ordering": "key"}
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="every column of order_key"):
+        items.create("hook", receiver.url("/"), order_key=["salary"], **settings)
+    items.create("hook", receiver.url("/"), order_key=["id"], **settings)
+
+
+def test_a_session_that_cancels_and_does_not_end_keeps_nobody_waiting(items, receiver):
+    create(items, receiver, max_retries=0)
+    items.run("CREATE TABLE others (id int PRIMARY KEY)")
+    items.create("other", receiver.url("/other"), table_name="others")
+    receiver.on("/", reply(500), reply(200))
+    write(items, 1)
+    items.wait_for_status(1, "dead")
+    write(items, 2)
+    items.wait_for_status(1, "held")
+    dead = of(items, 1)
+    with items.connect(autocommit=False) as one, items.connect(autocommit=False) as other:
+        one.execute("SELECT webhook_replay(%s)", [dead])
+        waiting = threading.Thread(target=other.execute, args=("SELECT webhook_cancel(%s)", [dead]))
+        waiting.start()
+        pid = other.info.backend_pid
+        wait_until(lambda: items.judge.value("SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s", pid) == "Lock", "it to wait")
+        one.commit()
+        waiting.join()
+        # It is idle in its transaction, and has the row.
+        items.run("INSERT INTO others VALUES (1)")
+        receiver.wait(1, "/other", timeout=10)
+        other.commit()
+    wait_until(lambda: not items.statuses().get("held"), items.statuses)
+
+
+def test_a_key_that_has_no_text_fails_no_write(items, receiver):
+    """130,000 digits of eight bytes: an array of these is more than a text can be."""
+    items.run("CREATE TABLE large (id int PRIMARY KEY, n numeric[])")
+    items.create("hook", receiver.url("/"), table_name="large", payload_columns=["id"], ordering="key", order_key=["n"])
+    items.run("INSERT INTO large SELECT 1, array_fill('1e131071'::numeric, ARRAY[9000])")
+    items.run("INSERT INTO large VALUES (2, '{1}')")
+    items.wait_for_status(2, "delivered")

@@ -30,7 +30,7 @@ WITH given AS (
         END)::smallint AS stage,
         $14 AS status_code, $15 AS duration_us, $16 AS error, $17 AS response_body,
         $5 AS event_type, $6 AS schema_name, $7 AS table_name, $4 AS event_id,
-        $8 AS payload, $9 AS failure, $18 AS keys,
+        $8 AS payload, $9 AS failure, CASE WHEN w.ordered THEN $18 END AS keys,
         pg_current_xact_id() AS imported,
         CASE WHEN $9 IS NOT NULL OR coalesce($11, 'infinity') = 'infinity' THEN s.now - s.step END AS dead_at,
         w.ordered

@@ -1,7 +1,7 @@
 -- A page of those events of a window that have an order, without their bodies; range.sql reads the others. One that has been erased is
 -- among them, and is not to be sent.
 SELECT
-    e.slot, e.xid, e.id, e.payload <> '' AS ordered, pg_column_size(e.payload) AS bytes,
+    e.slot, e.xid, e.id, e.payload <> '' AS ordered, octet_length(e.payload) AS bytes,
     e.failure IS NOT NULL AS failed
 FROM webhook.event AS e
 WHERE e.keys IS NOT NULL

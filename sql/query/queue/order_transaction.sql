@@ -1,6 +1,6 @@
 -- The same of a late transaction: see order_range.sql.
 SELECT
-    e.slot, e.xid, e.id, e.payload <> '' AS ordered, pg_column_size(e.payload) AS bytes,
+    e.slot, e.xid, e.id, e.payload <> '' AS ordered, octet_length(e.payload) AS bytes,
     e.failure IS NOT NULL AS failed
 FROM webhook.event AS e
 WHERE e.keys IS NOT NULL

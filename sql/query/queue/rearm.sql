@@ -3,7 +3,13 @@
 WITH asked AS (
     DELETE FROM webhook.closed AS c
     USING (
-        SELECT k.delivery, k.xid FROM webhook.closed AS k WHERE NOT k.settled AND k.how = 'rearmed' ORDER BY k.delivery LIMIT $1
+        SELECT k.delivery, k.xid
+        FROM webhook.closed AS k
+        WHERE NOT k.settled AND k.how = 'rearmed'
+        ORDER BY k.delivery
+        LIMIT $1
+        -- nobody waits for a session that is about to cancel one
+        FOR UPDATE SKIP LOCKED
     ) AS k
     WHERE c.delivery = k.delivery AND c.xid = k.xid
     RETURNING c.delivery, c.xid

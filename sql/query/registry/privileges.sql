@@ -1,5 +1,6 @@
 -- The statements that give role $1 what level $2 has of the extension's objects, and take the rest; for
--- NULL they take all. Functions are found by name, so that those of a later version are among them.
+-- NULL they take all. Functions are found by name, so that those of a later version are among them. Where $3, during an update, those
+-- alone that give what the update has made: what somebody has granted or revoked by hand on anything else stays.
 WITH member AS (
     SELECT d.classid, d.objid
     FROM pg_depend AS d
@@ -7,11 +8,11 @@ WITH member AS (
     WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
 ), level (everybody, monitors, members, admins) AS (
     SELECT '{viewer,monitor,member,admin}'::text[], '{monitor,admin}'::text[], '{member,admin}'::text[], '{admin}'::text[]
-), right_on (privilege, object, levels) AS (
-    SELECT 'USAGE', 'SCHEMA webhook', k.everybody
+), right_on (privilege, object, member, levels) AS (
+    SELECT 'USAGE', 'SCHEMA webhook', NULL, k.everybody
     FROM level AS k
     UNION ALL
-    SELECT 'USAGE', format('SCHEMA %I', n.nspname), k.everybody
+    SELECT 'USAGE', format('SCHEMA %I', n.nspname), NULL, k.everybody
     FROM level AS k
     CROSS JOIN webhook.level AS l
     JOIN pg_extension AS e ON e.extname = 'pg_webhook'
@@ -21,6 +22,7 @@ WITH member AS (
     SELECT
         'SELECT',
         format('TABLE webhook.%I', c.relname),
+        format('%s.%s', m.classid, m.objid),
         CASE c.relname WHEN 'unfinished' THEN k.admins WHEN 'workers' THEN k.monitors ELSE k.everybody END
     FROM level AS k
     CROSS JOIN member AS m
@@ -33,6 +35,7 @@ WITH member AS (
     SELECT
         'EXECUTE',
         format('FUNCTION %s', p.oid::regprocedure),
+        format('%s.%s', m.classid, m.objid),
         CASE
             WHEN p.oid = f.worker OR p.proname IN ('webhook_check', 'webhook_export', 'webhook_help', 'webhook_log') THEN k.everybody
             WHEN p.oid = f.workers THEN k.monitors
@@ -60,3 +63,6 @@ SELECT format(
 ) AS statement
 FROM right_on
 JOIN pg_roles AS r ON r.oid = $1
+WHERE NOT $3
+   OR $2 = ANY (right_on.levels)
+      AND right_on.member <> ALL (string_to_array(current_setting('updating.members', true), ','))

@@ -7,30 +7,26 @@
 //! as many as are behind it come along.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Schedule;
 use crate::event::{Event, Origin, Spill};
-use crate::lines::{self, Count};
-use crate::sending::{Queue, Queues};
-use crate::track::{BEHIND, Track};
+use crate::lines::{self, Count, Crowd};
+use crate::sending::Queues;
+use crate::track::Track;
 use domain::key::{DeliveryId, WebhookId};
 
 /// Events that stand in line behind others, of one webhook. Fewer, and a receiver that takes its time for each of a thousand keys is not
 /// kept busy: of so many keys four is what is needed for one of each to be there nearly always. More are written at once when it fails.
 const MOST_OF_ONE: usize = 4_096;
 
-/// The same of all webhooks. With more of these others wait for [`BEHIND`], and then go to the backlog.
+/// The same of all webhooks. With more of these others wait a moment, and then go to the backlog.
 const MOST: usize = 2 * MOST_OF_ONE;
 
 /// The bytes of their bodies, of one webhook and of all. Less, and large bodies stand in short lines; more cost memory, beside what waits
 /// in queues.
 const MOST_BYTES_OF_ONE: usize = 4 * 1024 * 1024;
 const MOST_BYTES: usize = 4 * MOST_BYTES_OF_ONE;
-
-/// An endpoint that takes in this time what stands in line for it is waited for, when there is no more room. One that takes longer has its
-/// events in the backlog, where they keep nobody waiting.
-const SOON: Duration = Duration::from_secs(1);
 
 /// Those behind a claimed one that come along, at most. Fewer, and one key goes more slowly; more are read for nothing when it fails.
 pub const MOST_FOLLOWERS: usize = 64;
@@ -171,11 +167,9 @@ impl<Q: Queues> Schedule<Q> {
         if !is_full && !others_fill {
             return Some(true);
         }
-        let patient = track.crowded_since.is_none_or(|since| now.duration_since(since) < BEHIND);
-        let moves =
-            || track.queue.as_ref().is_ok_and(|queue| queue.takes_within(SOON, 1) >= of_it.events);
         // Whom others leave no room does not know how long these take.
-        (patient || is_full && of_it.events > 0 && moves()).then_some(false)
+        let waits = track.crowd.as_ref().is_none_or(|crowd| crowd.is_waited_for(!is_full, now));
+        waits.then_some(false)
     }
 
     /// The definitions have just been read, and `webhook` has events in order: if it is not among them, it has been deleted.
@@ -189,7 +183,7 @@ impl<Q: Queues> Schedule<Q> {
     /// Reading waits for room of it.
     pub fn wait_for_room(&mut self, webhook: WebhookId, now: Instant) {
         if let Some(track) = self.tracks.get_mut(&webhook) {
-            track.crowded_since.get_or_insert(now);
+            track.crowd.get_or_insert_with(|| Crowd::new(now)).look(track.lined, now);
         }
     }
 
@@ -209,7 +203,7 @@ impl<Q: Queues> Schedule<Q> {
 
     /// What is before that event, which goes to the backlog, goes there first.
     pub fn part_before(&mut self, webhook: WebhookId, keys: &[i64], now: Instant) {
-        let takes = |track: &Track<Q>| track.takes_fresh(now) && track.crowded_since.is_none();
+        let takes = |track: &Track<Q>| track.takes_fresh(now) && track.crowd.is_none();
         if keys.is_empty() || !self.tracks.get(&webhook).is_some_and(takes) {
             return self.part_all(webhook);
         }
@@ -221,7 +215,7 @@ impl<Q: Queues> Schedule<Q> {
 
     /// Something is in memory that the backlog knows nothing of.
     pub fn has_unstored(&self) -> bool {
-        self.tracks.keys().any(|webhook| self.lines.has_unstored(*webhook))
+        self.lines.has_any_unstored()
     }
 
     /// All of that goes to the backlog.
@@ -242,7 +236,11 @@ impl<Q: Queues> Schedule<Q> {
 
     /// How many of those behind each of so many claimed ones may come along.
     pub fn followers(&self, webhook: WebhookId, claimed: usize) -> usize {
-        let room = MOST_OF_ONE.saturating_sub(self.lines.count(webhook).events);
+        let (of_it, all) = (self.lines.count(webhook), self.lines.all());
+        if of_it.bytes >= MOST_BYTES_OF_ONE || all.events >= MOST || all.bytes >= MOST_BYTES {
+            return 0;
+        }
+        let room = MOST_OF_ONE.saturating_sub(of_it.events);
         let share = (MOST_OF_CLAIMS / claimed.max(1)).clamp(1, MOST_FOLLOWERS);
         share.min(room / claimed.max(1))
     }
@@ -286,9 +284,11 @@ impl<Q: Queues> Schedule<Q> {
         if !self.lines.has(delivery) {
             return;
         }
-        for event in self.lines.leave(delivery) {
-            self.load(event, now);
+        let next = self.lines.leave(delivery);
+        if let Some(crowd) = self.tracks.get_mut(&webhook).and_then(|track| track.crowd.as_mut()) {
+            crowd.leave(next.len());
         }
+        next.into_iter().for_each(|event| self.load(event, now));
         self.count_lines(webhook);
     }
 
@@ -333,7 +333,7 @@ impl<Q: Queues> Schedule<Q> {
         }
         self.count_lines(webhook);
         if let Some(track) = self.tracks.get_mut(&webhook) {
-            track.crowded_since = None;
+            track.crowd = None;
             track.gives_back = true;
             track.look_again();
         }
@@ -367,7 +367,7 @@ impl<Q: Queues> Schedule<Q> {
         if let Some(track) = self.tracks.get_mut(&webhook) {
             track.lined = count.events;
             if count.events < MOST_OF_ONE / 2 && count.bytes < MOST_BYTES_OF_ONE / 2 {
-                track.crowded_since = None;
+                track.crowd = None;
             }
         }
     }

@@ -59,7 +59,7 @@ impl Leader {
             self.collect();
             self.flush()?;
             let is_over = self.schedule.is_empty() || Instant::now() >= until;
-            if is_over && !self.sender.has_outcomes() {
+            if is_over && !self.sender.has_outcomes() && !self.ledger.has_parted() {
                 return Ok(());
             }
             interrupt::wait(None, STEP);

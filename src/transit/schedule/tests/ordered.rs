@@ -174,7 +174,9 @@ fn a_full_line_is_waited_for_a_moment() {
     let more = next();
     assert_eq!(schedule.admit(&more, &mut Admitted::default(), now), Admission::Crowded);
     schedule.wait_for_room(WebhookId(1), now);
+    // Nothing has moved since.
     let later = now + Duration::from_millis(300);
+    schedule.wait_for_room(WebhookId(1), later);
     assert_eq!(schedule.admit(&more, &mut Admitted::default(), later), Admission::After);
     schedule.part_before(WebhookId(1), &[7], later);
     assert_eq!(parted(&mut schedule).0.len(), 4_097);
@@ -241,6 +243,27 @@ fn batches_are_made_of_the_backlog() {
     };
     let mut schedule = in_order(vec![Route { batching: Some(rules), ..route(1) }], now);
     assert_eq!(offer(&mut schedule, vec![ordered(1, &[7])], now), [(1, Admission::Stored)]);
+}
+
+#[test]
+fn a_full_line_that_moves_is_waited_for() {
+    let now = Instant::now();
+    let mut schedule = in_order(vec![route(1)], now);
+    stand(&mut schedule, (0..4_096).map(|id| ordered(id, &[id % 2_048])).collect(), now);
+    stand(&mut schedule, (5_000..7_048).map(|id| ordered(id, &[id - 5_000])).collect(), now);
+    let more = ordered(9_000, &[7]);
+    schedule.wait_for_room(WebhookId(1), now);
+    assert_eq!(schedule.admit(&more, &mut Admitted::default(), now), Admission::Crowded);
+    handed_over(&mut schedule);
+    (0..1_100).for_each(|id| deliver(&mut schedule, id, now));
+    // As many more come.
+    stand(&mut schedule, (10_000..11_100).map(|id| ordered(id, &[id % 2_048])).collect(), now);
+    let later = now + Duration::from_millis(250);
+    schedule.wait_for_room(WebhookId(1), later);
+    assert_eq!(schedule.admit(&more, &mut Admitted::default(), later), Admission::Crowded);
+    let still = later + Duration::from_millis(250);
+    schedule.wait_for_room(WebhookId(1), still);
+    assert_eq!(schedule.admit(&more, &mut Admitted::default(), still), Admission::After);
 }
 
 #[test]
