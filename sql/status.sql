@@ -72,13 +72,14 @@ SELECT
     p.failure,
     CASE
         WHEN p.stage = 3 THEN 'cancelled'
-        -- The worker has not come to it.
-        WHEN (SELECT c.how FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid) = 'cancelled' THEN 'cancelled'
-        WHEN p.stage = 4 THEN 'held'
-        WHEN p.stage = 2 AND (SELECT c.how FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid) = 'rearmed' THEN 'held'
-        WHEN p.stage = 2 THEN 'dead'
-        WHEN p.stage = 1 THEN 'retrying'
-        ELSE 'pending'
+        ELSE coalesce(
+            -- The worker has not come to it.
+            CASE (SELECT c.how FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid)
+                WHEN 'cancelled' THEN 'cancelled'
+                WHEN 'rearmed' THEN CASE WHEN p.stage = 2 THEN 'held' END
+            END,
+            ('{pending,retrying,dead,cancelled,held}'::text[])[p.stage + 1]
+        )
     END AS status,
     p.attempts,
     p.status_code,
