@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 
 use super::pending;
-use super::ring::{self, Handled};
+use super::ring;
 use crate::host::ids;
 use crate::pg::spi::{Arg, Row, Session, arg, sql};
 use domain::key::{DeliveryId, WebhookId};
@@ -202,11 +202,6 @@ pub fn line_up(session: &Session, window: u64, page: &[Found], now: Timestamp) -
     let replaced: Vec<DeliveryId> = replaced.iter().map(|row| row.value("id")).collect();
     lined.passed.extend(leave(session, &replaced, true, now, |_| false));
     lined
-}
-
-/// Those that an earlier run has finished, or moved to the backlog.
-pub fn handled(session: &Session, page: &[Found]) -> Handled {
-    ring::handled(session, page.iter().map(|found| found.id).collect())
 }
 
 /// Of `deliveries` those that are finished leave the order, and who is the first then is due at `now`.

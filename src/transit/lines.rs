@@ -99,7 +99,7 @@ impl Crowd {
 
 /// One that has left its lines.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Parted {
+pub(super) struct Left {
     pub(super) delivery: DeliveryId,
     /// The backlog had it already.
     pub(super) stored: bool,
@@ -218,7 +218,7 @@ impl Lines {
     }
 
     /// All of a webhook that stand in lines leave them, in their order.
-    pub(super) fn part_all(&mut self, webhook: WebhookId) -> Vec<Parted> {
+    pub(super) fn part_all(&mut self, webhook: WebhookId) -> Vec<Left> {
         let of_it = |(_, it): &(&DeliveryId, &Standing)| it.webhook == webhook;
         let all = self.standing.iter().filter(of_it).map(|(delivery, it)| (it.number, *delivery));
         let all: BTreeSet<(u64, DeliveryId)> = all.collect();
@@ -226,7 +226,7 @@ impl Lines {
     }
 
     /// That one leaves its lines, and whoever shares one with it, or with one of these, in their order.
-    pub(super) fn part(&mut self, delivery: DeliveryId) -> Vec<Parted> {
+    pub(super) fn part(&mut self, delivery: DeliveryId) -> Vec<Left> {
         let Some(standing) = self.standing.get(&delivery) else {
             return Vec::new();
         };
@@ -235,11 +235,11 @@ impl Lines {
     }
 
     /// The same of whoever stands in the line of that key.
-    pub(super) fn part_line(&mut self, webhook: WebhookId, key: i64) -> Vec<Parted> {
+    pub(super) fn part_line(&mut self, webhook: WebhookId, key: i64) -> Vec<Left> {
         self.part_from(vec![(webhook, key)])
     }
 
-    fn part_from(&mut self, mut keys: Vec<Key>) -> Vec<Parted> {
+    fn part_from(&mut self, mut keys: Vec<Key>) -> Vec<Left> {
         let mut found: BTreeSet<(u64, DeliveryId)> = BTreeSet::new();
         while let Some(key) = keys.pop() {
             for delivery in self.lines.get(&key).into_iter().flatten() {
@@ -255,7 +255,7 @@ impl Lines {
         self.take_out(found)
     }
 
-    fn take_out(&mut self, found: BTreeSet<(u64, DeliveryId)>) -> Vec<Parted> {
+    fn take_out(&mut self, found: BTreeSet<(u64, DeliveryId)>) -> Vec<Left> {
         let mut parted = Vec::with_capacity(found.len());
         for (_, delivery) in found {
             let Some(left) = self.standing.remove(&delivery) else {
@@ -265,7 +265,7 @@ impl Lines {
             for key in &left.keys {
                 self.step_out((left.webhook, *key), delivery);
             }
-            parted.push(Parted { delivery, stored: left.stored, sent: left.event.is_none() });
+            parted.push(Left { delivery, stored: left.stored, sent: left.event.is_none() });
         }
         parted
     }
@@ -353,7 +353,7 @@ mod tests {
         events.into_iter().map(|event| event.id.0).collect()
     }
 
-    fn parted(parted: Vec<Parted>) -> Vec<i64> {
+    fn parted(parted: Vec<Left>) -> Vec<i64> {
         parted.into_iter().map(|it| it.delivery.0).collect()
     }
 

@@ -70,10 +70,6 @@ impl Ordering {
         self.rests_until = Some(now + REST);
     }
 
-    fn rests(&self, now: Instant) -> bool {
-        self.rests_until.is_some_and(|until| now < until)
-    }
-
     /// How long until there is room perhaps.
     pub(super) fn rests_for(&self, now: Instant) -> Duration {
         self.rests_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
@@ -85,7 +81,7 @@ impl Ordering {
             || !reader.recovers_order() && (self.imported || !self.sweeps.is_empty())
     }
 
-    /// Does some of it, at `clock`. What is in memory `stays` in the order. It counts when the transaction has committed, which is to be
+    /// Does some of it, at `clock`, unless it rests. What is in memory `stays` in the order. It counts when the transaction has committed, which is to be
     /// told by [`Self::did`].
     pub(super) fn step(
         &self,
@@ -95,10 +91,8 @@ impl Ordering {
         clock: Timestamp,
         stays: impl Fn(DeliveryId) -> bool,
     ) -> Step {
-        let mut step = Step::default();
-        if reader.has_unordered() && !self.rests(Instant::now()) {
-            step.admitted = reader.read_ordered(session, clock, memory);
-        }
+        let admitted = reader.read_ordered(session, clock, memory);
+        let mut step = Step { admitted, ..Step::default() };
         // What is dead there is not yet in the backlog, and would be taken for finished.
         let buried = |admitted: &Admitted| !admitted.lined.dead.is_empty();
         if step.admitted.as_ref().is_some_and(buried) || reader.recovers_order() {

@@ -159,7 +159,7 @@ impl Reader {
         memory: &Memory<'_>,
     ) -> Admitted {
         let handled = match window {
-            RECOVERY => order::handled(session, page),
+            RECOVERY => ring::handled(session, page.iter().map(|found| found.id).collect()),
             _ => Handled::default(),
         };
         let left = |found: &&Found| !handled.has_one(found.id, found.xid);
@@ -167,7 +167,7 @@ impl Reader {
         let mut read = order::read(session, window, &left, memory.installation);
         read.values_mut().for_each(|ordered| (memory.keep)(&mut ordered.event));
         let (now, open) = (Instant::now(), self.windows.since(window));
-        let (mut so_far, mut stored) = (ordered::Admitted::default(), Vec::new());
+        let (mut so_far, mut stored) = (ordered::Page::default(), Vec::new());
         let mut admitted = Admitted::default();
         for found in page {
             if handled.has_one(found.id, found.xid) {

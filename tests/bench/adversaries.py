@@ -252,9 +252,8 @@ def names_without_answer(server, nginx, quick):
     return [*rows, Row(f"{name}: first request to another", waited[0], "s", 1, "most")]
 
 
-def large_transaction(server, nginx, quick):
-    events = 50_000 if quick else 1_000_000
-
+def inserts(events, nginx):
+    """The adversary that writes so many rows in one transaction, of another webhook."""
     @contextlib.contextmanager
     def adversary(stage):
         # A table and an endpoint of its own, so that the rows of both loads can be told apart.
@@ -268,7 +267,12 @@ def large_transaction(server, nginx, quick):
         thread.start()
         yield
         thread.join()
-    return against(f"a transaction of {events} rows", server, nginx, quick, adversary)
+    return adversary
+
+
+def large_transaction(server, nginx, quick):
+    events = 50_000 if quick else 1_000_000
+    return against(f"a transaction of {events} rows", server, nginx, quick, inserts(events, nginx))
 
 
 def turning_ring(server, nginx, quick):

@@ -1,9 +1,6 @@
 """Delivery in order: what it costs where all goes well, and what one key that is held up does to the others."""
 
-import contextlib
-import threading
-
-from adversaries import against, other_table
+from adversaries import against, inserts
 from figures import Row, drained
 from harness.waiting import wait_until
 from machine import cpu, memory
@@ -86,21 +83,8 @@ def passing(stage, nginx, events, keys, held):
 def bulk_beside_order(server, nginx, quick):
     """A bulk load of another webhook, which has no order."""
     events = 100_000 if quick else 2_000_000
-
-    @contextlib.contextmanager
-    def adversary(stage):
-        other_table(stage, 1, lambda _: nginx.url("/large"), "large")
-
-        def insert():
-            with stage.db.connect() as other:
-                other.execute("INSERT INTO large SELECT i, 'x' FROM generate_series(1, %s::int) i", [events])
-
-        thread = threading.Thread(target=insert)
-        thread.start()
-        yield
-        thread.join()
     name = f"in order, beside {events} rows without"
-    return against(name, server, nginx, quick, adversary, **BY_CUSTOMER)
+    return against(name, server, nginx, quick, inserts(events, nginx), **BY_CUSTOMER)
 
 
 def held_behind(server, nginx, quick):

@@ -49,6 +49,15 @@ def status(db, n):
     return db.value("SELECT status FROM webhook.deliveries WHERE id = %s", of(db, n))
 
 
+def hold(db, receiver):
+    """The first is a dead letter, and the second is held behind it; from then on the receiver takes everything."""
+    receiver.on("/", reply(500), reply(200))
+    write(db, 1)
+    db.wait_for_status(1, "dead")
+    write(db, 2)
+    db.wait_for_status(1, "held")
+
+
 def quiet(receiver, count, seconds=1.0):
     """There are so many requests, and no more come."""
     receiver.wait(count)
@@ -176,11 +185,7 @@ def test_dead_letters_end_unless_others_are_behind_them(items, receiver):
 
 def test_a_dead_letter_that_is_cancelled_lets_those_behind_it_go(items, receiver):
     create(items, receiver, max_retries=0)
-    receiver.on("/", reply(500), reply(200))
-    write(items, 1)
-    items.wait_for_status(1, "dead")
-    write(items, 2)
-    items.wait_for_status(1, "held")
+    hold(items, receiver)
     assert items.value("SELECT webhook_cancel(%s)", of(items, 1))
     items.wait_for_status(1, "delivered")
     assert numbers(receiver) == [1, 2] and status(items, 1) == "cancelled"
@@ -230,11 +235,7 @@ def test_skip_goes_on(items, receiver):
 
 def test_hold_that_becomes_skip_lets_go_what_is_held(items, receiver):
     create(items, receiver, max_retries=0)
-    receiver.on("/", reply(500), reply(200))
-    write(items, 1)
-    items.wait_for_status(1, "dead")
-    write(items, 2)
-    items.wait_for_status(1, "held")
+    hold(items, receiver)
     items.run("SELECT webhook_update('hook', on_failure => 'skip')")
     items.wait_for_status(1, "delivered")
 
@@ -566,11 +567,7 @@ def test_a_session_that_cancels_and_does_not_end_keeps_nobody_waiting(items, rec
     create(items, receiver, max_retries=0)
     items.run("CREATE TABLE others (id int PRIMARY KEY)")
     items.create("other", receiver.url("/other"), table_name="others")
-    receiver.on("/", reply(500), reply(200))
-    write(items, 1)
-    items.wait_for_status(1, "dead")
-    write(items, 2)
-    items.wait_for_status(1, "held")
+    hold(items, receiver)
     dead = of(items, 1)
     with items.connect(autocommit=False) as one, items.connect(autocommit=False) as other:
         one.execute("SELECT webhook_replay(%s)", [dead])

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use super::Schedule;
 use crate::event::{Event, Origin, Spill};
-use crate::lines::{self, Count, Crowd};
+use crate::lines::{Count, Crowd, Left};
 use crate::sending::Queues;
 use crate::track::Track;
 use domain::key::{DeliveryId, WebhookId};
@@ -47,7 +47,7 @@ pub struct Ordered {
 
 /// What has been decided of a page so far, and is not done yet.
 #[derive(Debug, Default)]
-pub struct Admitted {
+pub struct Page {
     straight: HashSet<(WebhookId, i64)>,
     stored: HashSet<(WebhookId, i64)>,
     /// All keys of these.
@@ -99,7 +99,7 @@ impl Parted {
 impl<Q: Queues> Schedule<Q> {
     /// Decides where the next event of a page goes. Where that is [`Admission::Crowded`], [`Admission::After`] or
     /// [`Admission::Unknown`], those behind it are not decided yet.
-    pub fn admit(&self, ordered: &Ordered, page: &mut Admitted, now: Instant) -> Admission {
+    pub fn admit(&self, ordered: &Ordered, page: &mut Page, now: Instant) -> Admission {
         let Ordered { event, keys, is_behind } = ordered;
         let webhook = event.webhook;
         let known = self.tracks.get(&webhook).map(|track| track.route.ordered);
@@ -152,7 +152,7 @@ impl<Q: Queues> Schedule<Q> {
     }
 
     /// Whether one more event of it may stand in line now; `None` where it is not waited for.
-    fn room_in_line(&self, webhook: WebhookId, page: &Admitted, now: Instant) -> Option<bool> {
+    fn room_in_line(&self, webhook: WebhookId, page: &Page, now: Instant) -> Option<bool> {
         let track = self.tracks.get(&webhook).filter(|track| !track.removed)?;
         let alone = self.single || self.closed || track.route.batching.is_some();
         if alone || !track.takes_fresh(now) {
@@ -316,11 +316,11 @@ impl<Q: Queues> Schedule<Q> {
         }
     }
 
-    fn note_parted(&mut self, webhook: WebhookId, parted: Vec<lines::Parted>) {
+    fn note_parted(&mut self, webhook: WebhookId, parted: Vec<Left>) {
         if parted.is_empty() {
             return;
         }
-        for lines::Parted { delivery, stored, sent } in parted {
+        for Left { delivery, stored, sent } in parted {
             if !stored {
                 self.store(delivery);
             }

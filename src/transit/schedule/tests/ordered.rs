@@ -1,4 +1,4 @@
-use super::super::ordered::{Admission, Admitted, MOST_FOLLOWERS, Ordered};
+use super::super::ordered::{Admission, MOST_FOLLOWERS, Ordered, Page};
 use super::*;
 use domain::batch::{BatchFormat, Batching};
 
@@ -22,7 +22,7 @@ fn offer(
     page: Vec<Ordered>,
     now: Instant,
 ) -> Vec<(i64, Admission)> {
-    let mut so_far = Admitted::default();
+    let mut so_far = Page::default();
     let admitted = page.into_iter().map(|it| (schedule.admit(&it, &mut so_far, now), it));
     let admitted: Vec<_> = admitted.collect();
     let decided = admitted.iter().map(|(admission, it)| (it.event.id.0, *admission)).collect();
@@ -110,7 +110,7 @@ fn of_one_page_nobody_overtakes() {
     let schedule = in_order(vec![route(1)], now);
     let mut bodiless = ordered(2, &[7]);
     bodiless.event.body = None;
-    let mut so_far = Admitted::default();
+    let mut so_far = Page::default();
     let mut admit = |it: &Ordered| schedule.admit(it, &mut so_far, now);
     assert_eq!(admit(&ordered(1, &[7])), Admission::Straight);
     assert_eq!(admit(&bodiless), Admission::After);
@@ -172,15 +172,15 @@ fn a_full_line_is_waited_for_a_moment() {
     stand(&mut schedule, vec![next()], now);
     assert!(schedule.has_room(), "others are read for");
     let more = next();
-    assert_eq!(schedule.admit(&more, &mut Admitted::default(), now), Admission::Crowded);
+    assert_eq!(schedule.admit(&more, &mut Page::default(), now), Admission::Crowded);
     schedule.wait_for_room(WebhookId(1), now);
     // Nothing has moved since.
     let later = now + Duration::from_millis(300);
     schedule.wait_for_room(WebhookId(1), later);
-    assert_eq!(schedule.admit(&more, &mut Admitted::default(), later), Admission::After);
+    assert_eq!(schedule.admit(&more, &mut Page::default(), later), Admission::After);
     schedule.part_before(WebhookId(1), &[7], later);
     assert_eq!(parted(&mut schedule).0.len(), 4_097);
-    assert_eq!(schedule.admit(&more, &mut Admitted::default(), later), Admission::Stored);
+    assert_eq!(schedule.admit(&more, &mut Page::default(), later), Admission::Stored);
 }
 
 #[test]
@@ -253,17 +253,17 @@ fn a_full_line_that_moves_is_waited_for() {
     stand(&mut schedule, (5_000..7_048).map(|id| ordered(id, &[id - 5_000])).collect(), now);
     let more = ordered(9_000, &[7]);
     schedule.wait_for_room(WebhookId(1), now);
-    assert_eq!(schedule.admit(&more, &mut Admitted::default(), now), Admission::Crowded);
+    assert_eq!(schedule.admit(&more, &mut Page::default(), now), Admission::Crowded);
     handed_over(&mut schedule);
     (0..1_100).for_each(|id| deliver(&mut schedule, id, now));
     // As many more come.
     stand(&mut schedule, (10_000..11_100).map(|id| ordered(id, &[id % 2_048])).collect(), now);
     let later = now + Duration::from_millis(250);
     schedule.wait_for_room(WebhookId(1), later);
-    assert_eq!(schedule.admit(&more, &mut Admitted::default(), later), Admission::Crowded);
+    assert_eq!(schedule.admit(&more, &mut Page::default(), later), Admission::Crowded);
     let still = later + Duration::from_millis(250);
     schedule.wait_for_room(WebhookId(1), still);
-    assert_eq!(schedule.admit(&more, &mut Admitted::default(), still), Admission::After);
+    assert_eq!(schedule.admit(&more, &mut Page::default(), still), Admission::After);
 }
 
 #[test]
@@ -278,6 +278,6 @@ fn large_bodies_stand_in_short_lines() {
     stand(&mut schedule, (0..4).map(large).collect(), now);
     // The first of them is sent.
     stand(&mut schedule, vec![large(4)], now);
-    assert_eq!(schedule.admit(&large(5), &mut Admitted::default(), now), Admission::Crowded);
+    assert_eq!(schedule.admit(&large(5), &mut Page::default(), now), Admission::Crowded);
     assert!(schedule.has_room(), "for others");
 }
