@@ -508,7 +508,7 @@ def test_nothing_is_lost_or_changed_by_an_update_under_load(make_site, make_data
         receiver.wait(50, "/live")
         db.close()
         site.bring()
-        assert receiver.under_way
+        wait_until(lambda: receiver.under_way, "a request that the stop may cut off")
         site.restart()
         seen = len(receiver.got("/live"))
         reopen(db)
