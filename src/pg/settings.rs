@@ -271,7 +271,8 @@ pub fn define() {
         c"Each costs memory and a connection while there is work.",
         &MAX_CONCURRENCY,
         1,
-        1000,
+        // Two endpoints that take their time, each with all that it may have: such have half of it.
+        4000,
         GucContext::Sighup,
         GucFlags::default(),
     );

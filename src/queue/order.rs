@@ -15,7 +15,7 @@ use super::pending;
 use super::ring;
 use crate::host::ids;
 use crate::pg::spi::{Arg, Row, Session, arg, sql};
-use domain::key::{DeliveryId, WebhookId};
+use domain::key::{BatchId, DeliveryId, WebhookId};
 use domain::snapshot::Xid8;
 use domain::time::Timestamp;
 use domain::timeline::Timeline;
@@ -88,7 +88,7 @@ pub fn look_through(session: &Session, scan: &Scan) -> (Vec<Found>, Option<(Xid8
     (ordered, last.map(|row| (row.value("xid"), row.value("id"))))
 }
 
-/// These events of `window`, with their bodies.
+/// These events of `window`, beside which it has no others with ids between theirs, with their bodies.
 pub fn read(
     session: &Session,
     window: u64,
@@ -98,7 +98,7 @@ pub fn read(
     if page.is_empty() {
         return HashMap::new();
     }
-    let rows = session.read(sql!("queue/ordered"), &which(page));
+    let rows = session.read(sql!("queue/ordered"), &stretches(page));
     let ordered = rows.iter().map(|row| {
         let ordered = Ordered {
             keys: row.value("keys"),
@@ -108,6 +108,20 @@ pub fn read(
         ((ordered.event.id, ordered.event.xid), ordered)
     });
     ordered.collect()
+}
+
+/// Of each transaction the slot, itself, and its first and last id: a search for each, and not for each event.
+fn stretches(page: &[Found]) -> [Arg; 4] {
+    let mut stretches: HashMap<(i16, Xid8), (DeliveryId, DeliveryId)> = HashMap::new();
+    for found in page {
+        let (first, last) =
+            stretches.entry((found.slot, found.xid)).or_insert((found.id, found.id));
+        (*first, *last) = (found.id.min(*first), found.id.max(*last));
+    }
+    let (of, ids): (Vec<(i16, Xid8)>, Vec<_>) = stretches.into_iter().unzip();
+    let (slots, xids): (Vec<i16>, Vec<Xid8>) = of.into_iter().unzip();
+    let (first, last): (Vec<DeliveryId>, Vec<DeliveryId>) = ids.into_iter().unzip();
+    [arg(slots), arg(xids), arg(first), arg(last)]
 }
 
 /// Slots, transactions and ids.
@@ -252,6 +266,13 @@ pub fn let_go(
     }
     let rows = session.run(sql!("queue/let_go"), &[arg(deliveries.to_vec()), arg(now)]);
     rows.iter().map(|row| (row.value("webhook"), now)).collect()
+}
+
+/// What was sent together and is so no more: those of these deliveries and batches that have others before them are held.
+pub fn separate(session: &Session, alone: &[DeliveryId], apart: &[BatchId]) {
+    if !alone.is_empty() || !apart.is_empty() {
+        session.run(sql!("queue/separate"), &[arg(alone.to_vec()), arg(apart.to_vec())]);
+    }
 }
 
 /// Looks at the next places of `webhook` behind `after`: what is finished leaves the order, unless it `stays`, and what is free is due.

@@ -30,7 +30,7 @@ pub struct Composition {
 pub struct Whole {
     /// As it was put together.
     pub shape: String,
-    /// Its events, in the order of their ids.
+    /// Its events, in the order in which they are in its body.
     pub events: Vec<Event>,
 }
 
@@ -146,15 +146,18 @@ impl Gathering {
         (count, count == rules.size || count < self.items.len() || bytes >= rules.bytes)
     }
 
-    /// How long until there is a batch, where a request could begin or not; `None` where only more events or a free place make one.
+    /// How long until there is a batch, where a request could begin or not; `None` where only more events or a free place make one. So
+    /// many stand in line behind what gathers, and some of them can go with it.
     pub(crate) fn due_in(
         &self,
         rules: &Batching,
+        lined: usize,
         may_begin: bool,
         now: Instant,
     ) -> Option<Duration> {
         let first = self.items.first()?;
-        if self.fitting(rules).1 {
+        let (count, is_full) = self.fitting(rules);
+        if is_full || count + lined >= rules.size {
             return Some(Duration::ZERO);
         }
         let waited = now.saturating_duration_since(first.since);
@@ -168,8 +171,14 @@ impl Gathering {
     }
 
     /// The next batch, in the order of the ids; empty where it is not time.
-    pub(crate) fn take(&mut self, rules: &Batching, may_begin: bool, now: Instant) -> Vec<Item> {
-        if self.due_in(rules, may_begin, now) != Some(Duration::ZERO) {
+    pub(crate) fn take(
+        &mut self,
+        rules: &Batching,
+        lined: usize,
+        may_begin: bool,
+        now: Instant,
+    ) -> Vec<Item> {
+        if self.due_in(rules, lined, may_begin, now) != Some(Duration::ZERO) {
             return Vec::new();
         }
         let (count, _) = self.fitting(rules);
@@ -214,14 +223,14 @@ mod tests {
             gathering.push(item(delivery, "12345", now));
         }
         let rules = rules(2, 100, 10);
-        assert_eq!(ids(gathering.take(&rules, false, now)), [1, 3]);
-        assert_eq!(ids(gathering.take(&rules, false, now)), [2, 4]);
-        assert!(gathering.take(&rules, true, now).is_empty(), "it waits for others");
-        assert_eq!(gathering.due_in(&rules, true, now), Some(Duration::from_secs(10)));
-        assert_eq!(gathering.due_in(&rules, false, now), None);
+        assert_eq!(ids(gathering.take(&rules, 0, false, now)), [1, 3]);
+        assert_eq!(ids(gathering.take(&rules, 0, false, now)), [2, 4]);
+        assert!(gathering.take(&rules, 0, true, now).is_empty(), "it waits for others");
+        assert_eq!(gathering.due_in(&rules, 0, true, now), Some(Duration::from_secs(10)));
+        assert_eq!(gathering.due_in(&rules, 0, false, now), None);
         let later = now + Duration::from_secs(10);
-        assert!(gathering.take(&rules, false, later).is_empty(), "no request may begin");
-        assert_eq!(ids(gathering.take(&rules, true, later)), [5]);
+        assert!(gathering.take(&rules, 0, false, later).is_empty(), "no request may begin");
+        assert_eq!(ids(gathering.take(&rules, 0, true, later)), [5]);
         assert!(gathering.items.is_empty() && gathering.bytes() == 0);
     }
 
@@ -230,7 +239,7 @@ mod tests {
         let now = Instant::now();
         let mut gathering = Gathering::default();
         gathering.push(item(1, "1", now));
-        assert_eq!(ids(gathering.take(&rules(100, 100, 0), true, now)), [1]);
+        assert_eq!(ids(gathering.take(&rules(100, 100, 0), 0, true, now)), [1]);
     }
 
     #[test]
@@ -241,9 +250,9 @@ mod tests {
             gathering.push(item(delivery, body, now));
         }
         let rules = rules(100, 10, 10);
-        assert_eq!(ids(gathering.take(&rules, false, now)), [1]);
-        assert_eq!(ids(gathering.take(&rules, false, now)), [2, 3]);
-        assert!(gathering.take(&rules, false, now).is_empty());
+        assert_eq!(ids(gathering.take(&rules, 0, false, now)), [1]);
+        assert_eq!(ids(gathering.take(&rules, 0, false, now)), [2, 3]);
+        assert!(gathering.take(&rules, 0, false, now).is_empty());
     }
 
     #[test]

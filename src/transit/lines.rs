@@ -51,8 +51,9 @@ impl Count {
     }
 }
 
-/// How long reading waits for room in lines before it asks how fast they move. Shorter, and a hiccup costs rows of the backlog; longer,
-/// and one slow webhook holds up others with an order.
+/// How long reading waits for room in lines before it asks how fast they move, and as long before that where they do move: an endpoint
+/// begins with one request at a time. Shorter, and a hiccup costs rows of the backlog; longer, and one slow webhook holds up others with
+/// an order.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Lines that are gone within this time are waited for. Those that take longer have their events in the backlog, where they keep nobody
@@ -83,7 +84,9 @@ impl Crowd {
     pub(super) fn look(&mut self, events: usize, now: Instant) {
         let took = now.duration_since(self.from);
         if took >= PATIENCE {
-            self.moves = self.left as u128 * SOON.as_micros() >= events as u128 * took.as_micros();
+            let is_first = self.from == self.since;
+            let soon = self.left as u128 * SOON.as_micros() >= events as u128 * took.as_micros();
+            self.moves = soon || is_first && self.left > 0;
             (self.from, self.left) = (now, 0);
         }
     }
@@ -215,6 +218,61 @@ impl Lines {
             }
         }
         next
+    }
+
+    /// Those that may go in one request with `members`, who have been sent and are the first of all of their lines: before each of these
+    /// is nobody but members and others of them. In the order in which they have come, as many as `fits` says.
+    pub(super) fn take_along(
+        &mut self,
+        members: &[DeliveryId],
+        mut fits: impl FnMut(&Event) -> bool,
+    ) -> Vec<Event> {
+        // How many of each line go, and the lines in which another one may.
+        let mut going: HashMap<Key, usize> = HashMap::new();
+        let mut open: VecDeque<Key> = VecDeque::new();
+        let keys = |standing: &Standing| -> Vec<Key> {
+            standing.keys.iter().map(|key| (standing.webhook, *key)).collect()
+        };
+        for standing in members.iter().filter_map(|member| self.standing.get(member)) {
+            for key in keys(standing) {
+                *going.entry(key).or_default() += 1;
+                open.push_back(key);
+            }
+        }
+        let mut taken = Vec::new();
+        while let Some(key) = open.pop_front() {
+            let next = |key: &Key| {
+                let place = going.get(key).copied().unwrap_or_default();
+                self.lines.get(key).and_then(|line| line.get(place)).copied()
+            };
+            let Some(delivery) = next(&key) else {
+                continue;
+            };
+            let Some(standing) = self.standing.get(&delivery) else {
+                continue;
+            };
+            let (keys, number) = (keys(standing), standing.number);
+            // Otherwise it comes up once more when whoever is before it in another line goes.
+            if !keys.iter().all(|key| next(key) == Some(delivery)) {
+                continue;
+            }
+            match &standing.event {
+                Some(event) if !fits(event) => break,
+                Some(_) | None => {}
+            }
+            let event = self.standing.get_mut(&delivery).and_then(|standing| standing.event.take());
+            let Some(event) = event else {
+                continue;
+            };
+            self.uncount(event.webhook, bytes(&event));
+            taken.push((number, event));
+            for key in keys {
+                *going.entry(key).or_default() += 1;
+                open.push_back(key);
+            }
+        }
+        taken.sort_by_key(|(number, _)| *number);
+        taken.into_iter().map(|(_, event)| event).collect()
     }
 
     /// All of a webhook that stand in lines leave them, in their order.
@@ -417,6 +475,44 @@ mod tests {
         assert!(both.iter().all(|it| it.stored));
         assert_eq!(both.iter().map(|it| it.sent).collect::<Vec<_>>(), [true, false]);
         assert!(is_empty(&lines));
+    }
+
+    fn along(lines: &mut Lines, members: &[i64], most: usize) -> Vec<i64> {
+        let members: Vec<DeliveryId> = members.iter().map(|id| DeliveryId(*id)).collect();
+        let mut left = most;
+        ids(lines.take_along(&members, |_| {
+            left = left.wrapping_sub(1);
+            left < most
+        }))
+    }
+
+    #[test]
+    fn those_behind_go_in_the_same_request() {
+        let mut lines = Lines::default();
+        for (id, keys) in [(1, vec![7]), (2, vec![8]), (3, vec![7]), (4, vec![7]), (5, vec![8])] {
+            lines.enter(event(id), keys);
+        }
+        assert_eq!(along(&mut lines, &[1, 2], 2), [3, 5]);
+        assert_eq!(lines.count(HOOK), Count { events: 1, bytes: 4 });
+        assert_eq!(along(&mut lines, &[1, 2, 3, 5], 9), [4]);
+        for id in 1..=5 {
+            assert!(lines.leave(DeliveryId(id)).is_empty());
+        }
+        assert!(is_empty(&lines));
+    }
+
+    #[test]
+    fn nobody_goes_before_one_that_is_under_way() {
+        let mut lines = Lines::default();
+        for (id, keys) in [(1, vec![7]), (2, vec![8]), (3, vec![7, 8]), (4, vec![7]), (5, vec![8])]
+        {
+            lines.enter(event(id), keys);
+        }
+        assert!(
+            along(&mut lines, &[1], 9).is_empty(),
+            "it waits for another one, and so do others"
+        );
+        assert_eq!(along(&mut lines, &[1, 2], 9), [3, 4, 5]);
     }
 
     /// Whatever comes and goes, nobody is sent while one before it with the same key has not left, and everybody is.

@@ -99,6 +99,8 @@ pub struct Schedule<Q: Queues> {
     closed: bool,
     /// Nothing more is sent.
     winding_up: bool,
+    /// What has become of deliveries so far is in the database.
+    written: bool,
 }
 
 impl<Q: Queues> Default for Schedule<Q> {
@@ -120,6 +122,7 @@ impl<Q: Queues> Default for Schedule<Q> {
             parted: Parted::default(),
             closed: false,
             winding_up: false,
+            written: true,
         }
     }
 }

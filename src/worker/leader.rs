@@ -290,7 +290,15 @@ impl Leader {
     /// Puts together what goes in one request, and sends it when that is on disk.
     fn form(&mut self) -> Result<(), TxnError> {
         let now = Instant::now();
-        if self.leaving.is_some() || self.schedule.forms_in(now) != Some(Duration::ZERO) {
+        if self.leaving.is_some() {
+            return Ok(());
+        }
+        // After a crash what goes in a batch comes again before what is before it and is not known to be finished.
+        if !self.ledger.is_empty() && self.schedule.forms_in_order(now) {
+            self.flush()?;
+        }
+        self.schedule.set_written(self.ledger.is_empty() && !self.schedule.has_parted());
+        if self.schedule.forms_in(now) != Some(Duration::ZERO) {
             return Ok(());
         }
         let (schedule, database) = (&mut self.schedule, &self.database);

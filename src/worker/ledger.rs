@@ -287,21 +287,21 @@ impl Ledger {
         }
         let later = self.put_off();
         let written = self.write_or_hold(extension, schedule, facts);
-        self.parted.lined.extend(later.1);
-        later.0.into_iter().for_each(|settlement| self.settle(settlement, now));
+        self.parted.lined.extend(later);
         written
     }
 
-    /// What is more than one transaction takes of what is delivered in order waits for the next one, and so does what becomes of it.
-    fn put_off(&mut self) -> (Vec<Settlement>, Vec<Spill>) {
-        let count = self.parted.lined.len().min(AT_ONCE);
-        let lined = self.parted.lined.split_off(count);
-        if lined.is_empty() {
-            return (Vec::new(), lined);
+    /// What is more than one transaction takes of what is delivered in order, and has not been sent, waits for the next one.
+    fn put_off(&mut self) -> Vec<Spill> {
+        if self.parted.lined.len() <= AT_ONCE {
+            return Vec::new();
         }
-        let later: HashSet<DeliveryId> = lined.iter().map(|spill| spill.id).collect();
-        let of_it = |settlement: &mut Settlement| later.contains(&settlement.attempt.delivery);
-        (self.settlements.extract_if(.., of_it).collect(), lined)
+        // Those that have been sent are before the others of their keys, and what becomes of a batch is written at once.
+        let sent: HashSet<DeliveryId> =
+            self.settlements.iter().map(|it| it.attempt.delivery).collect();
+        self.parted.lined.sort_by_key(|spill| !sent.contains(&spill.id));
+        let count = self.parted.lined.iter().take_while(|spill| sent.contains(&spill.id)).count();
+        self.parted.lined.split_off(count.max(AT_ONCE))
     }
 
     /// Writes what waits; what goes to the backlog is held back where that cannot be.
@@ -432,6 +432,7 @@ impl Ledger {
             }
             pending::postpone(session, &consequences::postponements(settlements), clock);
             pending::finish(session, consequences::delivered(settlements));
+            order::separate(session, &parted.alone, &parted.apart);
             passed.extend(order::pass(session, &placed, clock, stays));
             passed.due.extend(order::let_go(session, &parted.free, clock));
             registry::health::write(session, &healths);

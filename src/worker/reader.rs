@@ -25,6 +25,10 @@ const CANCELLED: i64 = 5000;
 /// Pages of the ring that are looked through in one transaction for what is delivered in order: some ten milliseconds.
 const LOOKS: usize = 4;
 
+/// Events that are delivered in order and are read at once, with their bodies, where there was room for fewer than that the last time.
+/// With more they are read for nothing; with fewer a lot of room takes longer to be filled.
+const LEAST: usize = 32;
+
 /// Whether there are cancelled deliveries to be settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cancelled {
@@ -49,6 +53,8 @@ pub(super) struct Reader {
     /// What has been found of them in a window, and of which it is that is to come into the backlog now.
     sorting: Sorting,
     sorted: Option<u64>,
+    /// So many of them are read at once.
+    at_once: usize,
 }
 
 /// What is in memory, for whoever decides what comes there.
@@ -98,6 +104,7 @@ impl Reader {
             ordered: false,
             sorting: Sorting::default(),
             sorted: None,
+            at_once: ring::PAGE,
         }
     }
 
@@ -145,8 +152,13 @@ impl Reader {
             }
         }
         let window = self.sorted?;
-        let page = self.sorting.page(ring::PAGE, ring::PAGE_BYTES);
-        Some(self.admit(session, window, &page, clock, memory))
+        let page = self.sorting.page(self.at_once, ring::PAGE_BYTES);
+        let admitted = self.admit(session, window, &page, clock, memory);
+        self.at_once = match admitted.stop {
+            Some((Admission::Crowded, ..)) => (2 * admitted.count).clamp(LEAST, ring::PAGE),
+            _ => ring::PAGE,
+        };
+        Some(admitted)
     }
 
     /// Decides what becomes of the events of a page, and brings into the backlog what goes there.
@@ -168,7 +180,8 @@ impl Reader {
         read.values_mut().for_each(|ordered| (memory.keep)(&mut ordered.event));
         let (now, open) = (Instant::now(), self.windows.since(window));
         let (mut so_far, mut stored) = (ordered::Page::default(), Vec::new());
-        let mut admitted = Admitted::default();
+        let mut admitted =
+            Admitted { straight: Vec::with_capacity(page.len()), ..Admitted::default() };
         for found in page {
             if handled.has_one(found.id, found.xid) {
                 admitted.count += 1;

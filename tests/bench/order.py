@@ -42,7 +42,8 @@ def one_by_one(server, nginx, quick):
 def slow_keys(server, nginx, quick):
     """A receiver that takes a tenth of a second for each, and a thousand keys: ten a second of each at most."""
     events = 20_000 if quick else 100_000
-    server.reload(pg_webhook__max_connections_per_endpoint="1000", pg_webhook__max_concurrency="1000")
+    # An endpoint that takes so long has half of them at most.
+    server.reload(pg_webhook__max_connections_per_endpoint="1000", pg_webhook__max_concurrency="2000")
     stage = Stage(server, "slow", nginx.url("/slow"), **BY_CUSTOMER, max_concurrency=1000)
     rate = drained(stage, nginx, events, lambda: fill(stage, 1_000, events))[0]
     server.reload(pg_webhook__max_connections_per_endpoint="100", pg_webhook__max_concurrency="100")

@@ -419,22 +419,6 @@ def test_a_bound_takes_no_first_of_a_key(items, receiver):
     nothing_left(items)
 
 
-def test_a_batch_holds_the_first_of_each_key(items, receiver):
-    create(items, receiver, batch_size=10)
-    receiver.hold()
-    items.run("INSERT INTO items SELECT i, i FROM generate_series(1, 3) AS i")
-    items.run("UPDATE items SET n = n + 10")
-    items.wait_for_status(3, "held")
-    receiver.release()
-    items.wait_for_status(6)
-    seen = [event["record"]["n"] for request in receiver.got() for event in json.loads(request.body)]
-    for row in (1, 2, 3):
-        assert [n for n in seen if n % 10 == row] == [row, row + 10]
-    for request in receiver.got():
-        rows = [event["record"]["id"] for event in json.loads(request.body)]
-        assert len(rows) == len(set(rows)), "one event of a key in a batch"
-
-
 FAILS_FOR_1 = """
     CREATE FUNCTION shape(body jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
     BEGIN

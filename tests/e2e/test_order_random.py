@@ -90,8 +90,10 @@ def moody(dice, well):
     return behave
 
 
-def number(request):
-    return int(request.id.rsplit("_", 1)[1])
+def ids(request):
+    """Of the events in it, in their order."""
+    events = [event["id"] for event in json.loads(request.body)] if "webhook-batch" in request.headers else [request.id]
+    return [int(event.rsplit("_", 1)[1]) for event in events]
 
 
 def violations(receiver, events, slack=datetime.timedelta()):
@@ -101,17 +103,19 @@ def violations(receiver, events, slack=datetime.timedelta()):
     accepted = set()
     begun = collections.defaultdict(list)
     for request in receiver.got():
-        id = number(request)
-        key, committed = events[id]
-        if id not in begun[key]:
-            for other in begun[key]:
-                if other not in accepted:
-                    wrong.append(f"{id} before {other} was finished")
-                if other > id and committed + slack <= events[other][1]:
-                    wrong.append(f"{id} after {other}, which has committed later")
-            begun[key].append(id)
+        together = set()
+        for id in ids(request):
+            key, committed = events[id]
+            if id not in begun[key]:
+                for other in begun[key]:
+                    if other not in accepted | together:
+                        wrong.append(f"{id} before {other} was finished")
+                    if other > id and committed + slack <= events[other][1]:
+                        wrong.append(f"{id} after {other}, which has committed later")
+                begun[key].append(id)
+            together.add(id)
         if request.answered == 200:
-            accepted.add(id)
+            accepted |= together
     return wrong, accepted
 
 
@@ -146,7 +150,9 @@ def _connects(db):
         return False
 
 
-@pytest.mark.parametrize("by, settings", [("id", {}), ("customer", {"order_key": ["customer"]})])
+@pytest.mark.parametrize("by, settings", [
+    ("id", {}), ("customer", {"order_key": ["customer"]}), ("id", {"batch_size": 20}), ("customer", {"order_key": ["customer"], "batch_size": 20}),
+], ids=["row", "column", "row in batches", "column in batches"])
 # Where much fails nearly all goes through the backlog, and otherwise straight.
 @pytest.mark.parametrize("level, well", [("all", 6), ("all", 300), ("none", 100)])
 def test_each_key_is_in_order_whatever_happens(own_cluster, make_db, receiver, by, settings, level, well):
@@ -190,30 +196,48 @@ def test_each_key_is_in_order_whatever_happens(own_cluster, make_db, receiver, b
     assert accepted == events.keys(), f"{len(events.keys() - accepted)} lost"
     assert len(events) > 200 and len({key for key, _ in events.values()}) > 1
     repeats_are_in_order(receiver, events, epochs, by)
+    if "batch_size" in settings:
+        bodies_stay(receiver)
     assert not db.judge.value("SELECT count(*) FROM webhook.place")
     db.counts_agree()
+
+
+def bodies_stay(receiver):
+    """What comes again under one id is the same, and there are batches with several events of a key."""
+    bodies = collections.defaultdict(set)
+    for request in receiver.got():
+        bodies[request.id].add(request.body)
+    assert max(map(len, bodies.values())) == 1
+    several = lambda rows: len(set(rows)) < len(rows)
+    assert any(several([event["record"]["id"] for event in json.loads(request.body)]) for request in receiver.got())
 
 
 def repeats_are_in_order(receiver, events, epochs, by):
     """What has been accepted comes again only after a crash, and then in its order."""
     first = {}
     for request in receiver.got():
-        first.setdefault(number(request), len(first))
+        for id in ids(request):
+            first.setdefault(id, len(first))
     accepted, last, epoch = {}, {}, 0
     for request in receiver.got():
         now = sum(at < request.time for at in epochs)
         if now != epoch:
             epoch, last = now, {}
-        id = number(request)
-        key = events[id][0]
-        before = last.get(key, (-1, 0))
-        # Of several rows with one key a smaller id may have become visible meanwhile, and comes first then.
-        assert first[id] >= before[0] or by != "id" and id > before[1], f"{id} comes again behind others of its key"
-        last[key] = (first[id], id)
-        if id in accepted:
-            assert accepted[id] < epoch, f"{id} comes again without a crash"
-        if request.answered == 200:
-            accepted[id] = epoch
+        begins = {}
+        for id in ids(request):
+            key = events[id][0]
+            begins.setdefault(key, (first[id], id))
+            before = last.get(key, (-1, 0))
+            # Of several rows with one key a smaller id may have become visible meanwhile, and comes first then.
+            assert first[id] >= before[0] or by != "id" and id > before[1], f"{id} comes again behind others of its key"
+            last[key] = (first[id], id)
+            if id in accepted:
+                assert accepted[id] < epoch, f"{id} comes again without a crash"
+            if request.answered == 200:
+                accepted[id] = epoch
+        # What has not been taken comes again as a whole.
+        if request.answered != 200:
+            last.update(begins)
 
 
 def test_without_an_order_the_judge_finds_what_is_wrong(own_cluster, make_db, receiver):

@@ -1,4 +1,4 @@
--- Of these batches those of which all deliveries wait, each with its deliveries.
+-- Of these batches those of which all deliveries wait, each with its deliveries, in the order in which they were sent.
 SELECT
     b.shape, p.batch, p.webhook, p.next_at, p.id, p.xid, coalesce(p.imported, p.xid) AS written, p.attempts, p.first_attempt_at, p.event_id,
     p.payload, p.event_slot
@@ -14,4 +14,4 @@ CROSS JOIN LATERAL (
       AND (SELECT true FROM webhook.closed AS c WHERE c.delivery = q.id AND c.xid = q.xid) IS NULL
 ) AS p
 WHERE p.count = cardinality(b.deliveries)
-ORDER BY p.batch, p.id
+ORDER BY p.batch, array_position(b.deliveries, p.id)

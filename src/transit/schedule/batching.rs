@@ -6,6 +6,7 @@ use super::Schedule;
 use crate::batches::{Batch, Changes, Composition, Drawn, Item};
 use crate::event::Event;
 use crate::sending::{Parcel, Queues};
+use crate::track::Track;
 use domain::batch::Batching;
 use domain::key::{BatchId, DeliveryId, WebhookId};
 
@@ -16,7 +17,24 @@ impl<Q: Queues> Schedule<Q> {
             return Some(Duration::ZERO);
         }
         let hurry = self.is_in_hurry();
-        self.tracks.values().filter_map(|track| track.forms_in(now, hurry)).min()
+        let tracks = self.tracks.values().filter(|track| self.may_form(track));
+        tracks.filter_map(|track| track.forms_in(now, hurry)).min()
+    }
+
+    /// [`Self::form`] has something to do for what is delivered in order: what is before that has to be written down first.
+    pub fn forms_in_order(&self, now: Instant) -> bool {
+        let hurry = self.is_in_hurry();
+        let mut ordered = self.tracks.values().filter(|track| track.route.ordered);
+        ordered.any(|track| track.forms_in(now, hurry) == Some(Duration::ZERO))
+    }
+
+    /// Whatever is before what is delivered in order has been written down, or has not.
+    pub fn set_written(&mut self, written: bool) {
+        self.written = written;
+    }
+
+    fn may_form(&self, track: &Track<Q>) -> bool {
+        self.written || !track.route.ordered
     }
 
     /// How that webhook puts requests together, if it does.
@@ -33,12 +51,21 @@ impl<Q: Queues> Schedule<Q> {
     pub fn form(&mut self, now: Instant, mut draw: impl FnMut(Option<BatchId>) -> Drawn) {
         let hurry = self.is_in_hurry();
         let due = |wait: Option<Duration>| wait == Some(Duration::ZERO);
-        let ready = self.tracks.values().filter(|track| due(track.forms_in(now, hurry)));
+        let ready = self.tracks.values().filter(|track| self.may_form(track));
+        let ready = ready.filter(|track| due(track.forms_in(now, hurry)));
         let ready: Vec<WebhookId> = ready.map(|track| track.route.webhook).collect();
         for webhook in ready {
-            while let Some((rules, items)) =
+            while let Some((rules, mut items)) =
                 self.tracks.get_mut(&webhook).and_then(|track| track.next_batch(now, hurry))
             {
+                for event in self.take_along(webhook, &rules, &items) {
+                    let xid = event.xid;
+                    let parcel = Parcel::of(event);
+                    if let Some(track) = self.tracks.get_mut(&webhook) {
+                        self.memory.add(track, parcel.bytes());
+                    }
+                    items.push(Item::new(parcel, xid, now));
+                }
                 let drawn = draw(None);
                 let composition = Composition {
                     batch: drawn.batch,

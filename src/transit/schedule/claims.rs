@@ -137,12 +137,17 @@ impl<Q: Queues> Schedule<Q> {
                 let known = |event: &Event| self.deliveries.contains_key(&event.id);
                 let fits =
                     |it: &Whole| self.keeps(claim.webhook, it) && !it.events.iter().any(known);
-                match whole.filter(fits) {
-                    Some(Whole { events, .. }) => {
+                match (whole.filter(fits), batch) {
+                    (Some(Whole { events, .. }), _) => {
                         taken = events.len();
                         self.load_batch(events, draw(batch), now);
                     }
-                    None => {
+                    // What is left of it may have others of it before it.
+                    (None, Some(batch)) if self.is_ordered(claim.webhook) => {
+                        self.take_apart(claim.webhook, batch);
+                        continue;
+                    }
+                    (None, _) => {
                         // One of it is not there any more, or it would be another request: what is left is sent in another one.
                         self.changes.ended.extend(batch);
                         self.remember(&event);

@@ -10,11 +10,13 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use super::Schedule;
+use crate::batches::Item;
 use crate::event::{Event, Origin, Spill};
 use crate::lines::{Count, Crowd, Left};
 use crate::sending::Queues;
 use crate::track::Track;
-use domain::key::{DeliveryId, WebhookId};
+use domain::batch::Batching;
+use domain::key::{BatchId, DeliveryId, WebhookId};
 
 /// Events that stand in line behind others, of one webhook. Fewer, and a receiver that takes its time for each of a thousand keys is not
 /// kept busy: of so many keys four is what is needed for one of each to be there nearly always. More are written at once when it fails.
@@ -81,18 +83,25 @@ pub struct Parted {
     pub lined: Vec<Spill>,
     /// Deliveries of the backlog that may be the first of their keys.
     pub free: Vec<DeliveryId>,
+    /// Those of a batch that is sent no more as it was: some may have others of it before them.
+    pub alone: Vec<DeliveryId>,
+    /// Batches of the backlog of which that is so of all.
+    pub apart: Vec<BatchId>,
 }
 
 impl Parted {
     /// Nothing has.
     pub fn is_empty(&self) -> bool {
-        self.lined.is_empty() && self.free.is_empty()
+        let Self { lined, free, alone, apart } = self;
+        lined.is_empty() && free.is_empty() && alone.is_empty() && apart.is_empty()
     }
 
     /// With `other`, which comes later.
     pub fn extend(&mut self, other: Self) {
         self.lined.extend(other.lined);
         self.free.extend(other.free);
+        self.alone.extend(other.alone);
+        self.apart.extend(other.apart);
     }
 }
 
@@ -154,8 +163,7 @@ impl<Q: Queues> Schedule<Q> {
     /// Whether one more event of it may stand in line now; `None` where it is not waited for.
     fn room_in_line(&self, webhook: WebhookId, page: &Page, now: Instant) -> Option<bool> {
         let track = self.tracks.get(&webhook).filter(|track| !track.removed)?;
-        let alone = self.single || self.closed || track.route.batching.is_some();
-        if alone || !track.takes_fresh(now) {
+        if self.single || self.closed || !track.takes_fresh(now) {
             return None;
         }
         let (of_it, all) = (self.lines.count(webhook), self.lines.all());
@@ -241,19 +249,21 @@ impl<Q: Queues> Schedule<Q> {
             return 0;
         }
         let room = MOST_OF_ONE.saturating_sub(of_it.events);
-        let share = (MOST_OF_CLAIMS / claimed.max(1)).clamp(1, MOST_FOLLOWERS);
+        // A batch may be of one key.
+        let most = self.tracks.get(&webhook).map_or(1, Track::batch_size).max(MOST_FOLLOWERS);
+        let share = (MOST_OF_CLAIMS / claimed.max(1)).clamp(1, most);
         share.min(room / claimed.max(1))
     }
 
-    /// What has been claimed since this was last asked, is sent by itself, and may have an order; and whose it is. Not what was in memory
+    /// What has been claimed since this was last asked, is of no batch, and may have an order; and whose it is. Not what was in memory
     /// before: it may be finished already.
     pub fn take_heads(&mut self) -> Vec<(DeliveryId, WebhookId)> {
         let claimed = std::mem::take(&mut self.taken);
         let head = |id: DeliveryId| {
             let webhook = self.deliveries.get(&id)?.webhook;
             let track = self.tracks.get(&webhook)?;
-            let alone = track.route.batching.is_none() && !self.single;
-            (track.route.ordered && alone && !self.lines.has(id)).then_some((id, webhook))
+            let leads = track.route.ordered && !self.single && !self.lines.has(id);
+            leads.then_some((id, webhook))
         };
         claimed.into_iter().filter_map(head).collect()
     }
@@ -285,17 +295,54 @@ impl<Q: Queues> Schedule<Q> {
             return;
         }
         let next = self.lines.leave(delivery);
-        if let Some(crowd) = self.tracks.get_mut(&webhook).and_then(|track| track.crowd.as_mut()) {
-            crowd.leave(next.len());
-        }
+        let count = next.len();
         next.into_iter().for_each(|event| self.load(event, now));
-        self.count_lines(webhook);
+        self.leave_lines(webhook, count);
     }
 
     /// That one goes to the backlog, with all that share a line with it.
     pub(super) fn part(&mut self, delivery: DeliveryId, webhook: WebhookId) {
         let parted = self.lines.part(delivery);
         self.note_parted(webhook, parted);
+    }
+
+    /// Those that may go in one request with `items`, as far as it has room for them.
+    pub(super) fn take_along(
+        &mut self,
+        webhook: WebhookId,
+        rules: &Batching,
+        items: &[Item],
+    ) -> Vec<Event> {
+        let members: Vec<DeliveryId> = items.iter().map(|item| item.delivery).collect();
+        let mut room = rules.size.saturating_sub(items.len());
+        let mut bytes: usize = items.iter().map(|item| item.body.len()).sum();
+        let taken = self.lines.take_along(&members, |event| {
+            bytes += event.body.as_ref().map_or(0, String::len);
+            let fits = room > 0 && bytes <= rules.bytes;
+            room = room.saturating_sub(1);
+            fits
+        });
+        self.leave_lines(webhook, taken.len());
+        taken
+    }
+
+    /// So many of it have been sent, and are waited for no more.
+    fn leave_lines(&mut self, webhook: WebhookId, count: usize) {
+        if let Some(crowd) = self.tracks.get_mut(&webhook).and_then(|track| track.crowd.as_mut()) {
+            crowd.leave(count);
+        }
+        self.count_lines(webhook);
+    }
+
+    /// A batch of the backlog is sent no more as it was: when that is written its deliveries are due each by itself, or held.
+    pub(super) fn take_apart(&mut self, webhook: WebhookId, batch: BatchId) {
+        if !self.parted.apart.contains(&batch) {
+            self.parted.apart.push(batch);
+            self.changes.ended.push(batch);
+        }
+        if let Some(track) = self.tracks.get_mut(&webhook) {
+            track.gives_back = true;
+        }
     }
 
     /// That one leaves the memory unsent.

@@ -41,9 +41,11 @@ impl<Q: Queues> Schedule<Q> {
             return Vec::new();
         }
         let batch = self.end_batch(outcome.delivery);
+        let alone = [outcome.delivery];
+        let members = batch.as_ref().map_or(&alone[..], |batch| &batch.members);
         let is_delivered = verdict::failure_of(&outcome.exchange.result).is_none();
-        if !is_delivered && self.lines.has(outcome.delivery) {
-            self.part(outcome.delivery, outcome.webhook);
+        if !is_delivered {
+            members.iter().for_each(|member| self.part(*member, outcome.webhook));
         }
         let Some(track) = self.tracks.get_mut(&outcome.webhook) else {
             return Vec::new();
@@ -98,12 +100,10 @@ impl<Q: Queues> Schedule<Q> {
             }
         };
         let from = settlements.len();
-        let alone = std::slice::from_ref(&outcome.delivery);
-        let members = batch.as_ref().map_or(alone, |batch| &batch.members);
         let settled = members.iter().filter_map(|it| Some(settle(*it, self.deliveries.get(it)?)));
         settlements.extend(settled);
         if is_delivered {
-            self.step_up(outcome.delivery, outcome.webhook, now);
+            members.iter().for_each(|member| self.step_up(*member, outcome.webhook, now));
         }
         if let Some(batch) = batch {
             let made = &mut settlements[from..];
@@ -128,11 +128,17 @@ impl<Q: Queues> Schedule<Q> {
         let shape = self.rules(webhook).map_or("", |rules| rules.shape());
         let (first, second) = settlements.split_at_mut(settlements.len().div_ceil(2));
         for (half, settlements) in batch.halves.into_iter().zip([first, second]) {
+            // In the second half some may have others of the first one before them.
+            let apart = half == batch.halves[1] && self.is_ordered(webhook);
             for settlement in &mut *settlements {
                 settlement.attempt.verdict = Verdict::Retry(Duration::ZERO);
                 settlement.attempts = settlement.attempts.saturating_sub(1);
                 settlement.next_at = Some(clock);
-                settlement.batch = Some(half);
+                settlement.batch = (!apart).then_some(half);
+            }
+            if apart {
+                self.parted.alone.extend(settlements.iter().map(|it| it.attempt.delivery));
+                continue;
             }
             let members = settlements.iter().map(|it| (it.attempt.delivery, it.attempt.xid));
             let deliveries = members.collect();
@@ -150,6 +156,11 @@ impl<Q: Queues> Schedule<Q> {
         let waits: Option<Vec<Duration>> = settlements.iter().map(wait).collect();
         let Some(longest) = waits.and_then(|waits| waits.into_iter().max()) else {
             self.changes.ended.push(batch.id);
+            // Some may have others of it before them, for which it is over.
+            if settlements.first().is_some_and(|it| self.is_ordered(it.attempt.webhook)) {
+                let waits = settlements.iter().filter(|it| wait(it).is_some());
+                self.parted.alone.extend(waits.map(|it| it.attempt.delivery));
+            }
             return;
         };
         for settlement in settlements {

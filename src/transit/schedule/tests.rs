@@ -2,6 +2,7 @@ use super::*;
 
 mod batches;
 mod ordered;
+mod ordered_batches;
 
 use std::sync::Mutex;
 use std::time::SystemTime;

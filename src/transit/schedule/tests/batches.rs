@@ -6,7 +6,7 @@ use domain::batch::{BatchFormat, Batching};
 use domain::key::BatchId;
 
 /// Webhook 1 with batches of so many.
-fn batching(size: usize) -> Route<usize> {
+pub(super) fn batching(size: usize) -> Route<usize> {
     let (bytes, wait, format) = (1_000_000, Duration::ZERO, BatchFormat::Array);
     Route {
         batching: Some(Batching { size, bytes, wait, format, named: true }),
@@ -16,7 +16,7 @@ fn batching(size: usize) -> Route<usize> {
 }
 
 /// The ids 100, 110, 120, ..
-fn draw() -> impl FnMut(Option<BatchId>) -> Drawn {
+pub(super) fn draw() -> impl FnMut(Option<BatchId>) -> Drawn {
     let mut next = 90;
     move |known| {
         next += 10;
@@ -30,7 +30,7 @@ fn draw() -> impl FnMut(Option<BatchId>) -> Drawn {
 }
 
 /// Puts together what is ready and hands it over: of each batch its first delivery, how many, and its id.
-fn formed(
+pub(super) fn formed(
     schedule: &mut Schedule<Shelves>,
     draw: impl FnMut(Option<BatchId>) -> Drawn,
 ) -> Vec<(i64, Option<u32>, String)> {
@@ -52,13 +52,17 @@ fn offer(schedule: &mut Schedule<Shelves>, ids: impl IntoIterator<Item = i64>, n
     }
 }
 
-fn all(schedule: &mut Schedule<Shelves>, outcome: Outcome, now: Instant) -> Vec<Settlement> {
+pub(super) fn all(
+    schedule: &mut Schedule<Shelves>,
+    outcome: Outcome,
+    now: Instant,
+) -> Vec<Settlement> {
     let mut settlements = Vec::new();
     assert!(schedule.judge(outcome, at(now), 0.0, &mut settlements).is_empty());
     settlements
 }
 
-fn deliveries(settlements: &[Settlement]) -> Vec<i64> {
+pub(super) fn deliveries(settlements: &[Settlement]) -> Vec<i64> {
     settlements.iter().map(|it| it.attempt.delivery.0).collect()
 }
 

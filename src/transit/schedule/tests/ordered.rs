@@ -1,8 +1,7 @@
 use super::super::ordered::{Admission, MOST_FOLLOWERS, Ordered, Page};
 use super::*;
-use domain::batch::{BatchFormat, Batching};
 
-fn in_order(routes: Vec<Route<usize>>, now: Instant) -> Schedule<Shelves> {
+pub(super) fn in_order(routes: Vec<Route<usize>>, now: Instant) -> Schedule<Shelves> {
     let routes = routes.into_iter().map(|route| Route { ordered: true, ..route }).collect();
     let mut schedule = schedule(routes, now);
     schedule.set_in_order(true);
@@ -12,12 +11,12 @@ fn in_order(routes: Vec<Route<usize>>, now: Instant) -> Schedule<Shelves> {
     schedule
 }
 
-fn ordered(id: i64, keys: &[i64]) -> Ordered {
+pub(super) fn ordered(id: i64, keys: &[i64]) -> Ordered {
     Ordered { event: event(id, 1), keys: keys.to_vec(), is_behind: false }
 }
 
 /// What is decided of a page of these, and those that have come into memory.
-fn offer(
+pub(super) fn offer(
     schedule: &mut Schedule<Shelves>,
     page: Vec<Ordered>,
     now: Instant,
@@ -33,7 +32,7 @@ fn offer(
 }
 
 /// The same, where all come.
-fn stand(schedule: &mut Schedule<Shelves>, page: Vec<Ordered>, now: Instant) {
+pub(super) fn stand(schedule: &mut Schedule<Shelves>, page: Vec<Ordered>, now: Instant) {
     let all = offer(schedule, page, now).iter().all(|(_, it)| *it == Admission::Straight);
     assert!(all);
 }
@@ -43,7 +42,7 @@ fn deliver(schedule: &mut Schedule<Shelves>, id: i64, now: Instant) {
     schedule.settled(&settlement);
 }
 
-fn parted(schedule: &mut Schedule<Shelves>) -> (Vec<i64>, Vec<i64>) {
+pub(super) fn parted(schedule: &mut Schedule<Shelves>) -> (Vec<i64>, Vec<i64>) {
     let parted = schedule.take_parted();
     let ids = |it: Vec<DeliveryId>| it.into_iter().map(|id| id.0).collect();
     (parted.lined.into_iter().map(|spill| spill.id.0).collect(), ids(parted.free))
@@ -229,20 +228,6 @@ fn at_the_end_what_is_under_way_alone_has_a_place() {
     assert_eq!(parted(&mut schedule), (vec![1], vec![]));
     deliver(&mut schedule, 3, now);
     assert!(!schedule.has_parted());
-}
-
-#[test]
-fn batches_are_made_of_the_backlog() {
-    let now = Instant::now();
-    let rules = Batching {
-        size: 10,
-        bytes: 1000,
-        wait: Duration::ZERO,
-        format: BatchFormat::Array,
-        named: false,
-    };
-    let mut schedule = in_order(vec![Route { batching: Some(rules), ..route(1) }], now);
-    assert_eq!(offer(&mut schedule, vec![ordered(1, &[7])], now), [(1, Admission::Stored)]);
 }
 
 #[test]
