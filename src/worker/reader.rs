@@ -247,6 +247,11 @@ impl Reader {
         passed
     }
 
+    /// A window that is not the newest has not been read to its end.
+    pub(super) fn has_older(&self) -> bool {
+        self.windows.oldest().is_some_and(|(window, _)| window != self.windows.newest())
+    }
+
     /// Something has not been read.
     pub(super) fn has_unread(&self) -> bool {
         self.windows.unread()

@@ -42,8 +42,9 @@ WITH page AS (
               p.stage = 3 OR (SELECT c.how FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid) = 'cancelled'
       END
 ), closed AS (
-    INSERT INTO webhook.closed (delivery, xid, how, settled)
-    SELECT c.id, c.xid, CASE WHEN c.placed THEN 'rearmed' ELSE 'replayed' END, NOT c.placed
+    -- The time is asked for once: the column's default is a function, which takes longer than the row.
+    INSERT INTO webhook.closed (delivery, xid, closed_at, how, settled)
+    SELECT c.id, c.xid, (SELECT webhook.queue_time()), CASE WHEN c.placed THEN 'rearmed' ELSE 'replayed' END, NOT c.placed
     FROM covered AS c
     WHERE $6 = 'dead' AND $7 = 'do' AND NOT c.left_out
     ON CONFLICT DO NOTHING

@@ -216,10 +216,13 @@ impl Job {
         let args = [arg(self.id), arg(RING_PAGE), arg(place.after), arg(place.xid), arg(most)];
         let rows = session.run(sql!("queue/erase_ring_page"), &args);
         let (mut bytes, mut found, mut last) = (0, Vec::new(), None);
+        let mut goes_on = rows.count() as i64 >= most;
         for row in rows.iter() {
             if bytes >= PAGE_BYTES {
+                goes_on = true;
                 break;
             }
+            goes_on |= row.value::<i64>("number") == RING_PAGE;
             last = Some(row);
             if row.value("covered") {
                 bytes += i64::from(row.value::<i32>("bytes"));
@@ -230,7 +233,11 @@ impl Job {
         erase_attempts(session, &erased);
         let done = erased.len() as i64;
         let seen = last.map_or(0, |row| row.value("number"));
-        let next = last.map(|row| Place { xid: row.value("xid"), after: row.value("id"), ..place });
+        let next = last.filter(|_| goes_on).map(|row| Place {
+            xid: row.value("xid"),
+            after: row.value("id"),
+            ..place
+        });
         Page { next, progress: Progress { seen, done, bytes: 0, skipped }, wanted: None }
     }
 }

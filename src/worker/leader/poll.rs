@@ -165,17 +165,23 @@ impl Leader {
 
     /// Reads new events, a few pages of them.
     fn read(&mut self, session: &Session) {
-        let mut bytes = 0;
+        let (mut bytes, mut newest) = (0, false);
         for page in 0..PAGES {
             // Some events are outcomes by themselves.
-            let full = self.ledger.has_many_spills() || self.ledger.room() == 0;
-            if full || bytes >= ring::PAGE_BYTES {
+            if self.ledger.room() == 0 || bytes >= ring::PAGE_BYTES {
+                return;
+            }
+            // What is left of older windows has its turn whatever the newest brings: it would wait as long as much comes.
+            let turn =
+                page == 1 && newest && self.reader.has_older() && !self.ledger.backlog().is_full();
+            if self.ledger.has_many_spills() && !turn {
                 return;
             }
             let Some(read) = self.read_page(session, page == 0) else {
                 return;
             };
             bytes += read.bytes;
+            newest = read.window == self.reader.newest_window();
             self.take(session, read);
         }
     }
