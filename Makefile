@@ -295,6 +295,11 @@ torture: build $(VENV)/ready ## Crashes and worse under load, for SECONDS=300 or
 	@PGW_TORTURE_SECONDS=$(or $(SECONDS),300) PGW_TORTURE_CYCLES=$(CYCLES) PGW_TORTURE_SEED=$(SEED) tests/with_room $(RUN) \
 	    $(VENV)/bin/pytest -q -s -n 0 --timeout 0 tests/e2e/torture
 
+.PHONY: order
+order: build $(VENV)/ready ## The order of CHANGES=1000000 changes, and what a crash does to it
+	@PGW_ORDER_CHANGES=$(or $(CHANGES),1000000) tests/with_room $(RUN) $(VENV)/bin/pytest -q -s -n 0 --timeout 0 \
+	    tests/e2e/test_order_at_size.py
+
 .PHONY: soak
 soak: build $(VENV)/ready ## 500 events a second while all changes, for SECONDS=3600: is the end as after ten minutes?
 	@PGW_SOAK_SECONDS=$(or $(SECONDS),3600) tests/with_room $(RUN) $(VENV)/bin/pytest -q -s -n 0 --timeout 0 tests/e2e/soak

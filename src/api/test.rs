@@ -116,6 +116,7 @@ impl Test {
             event_id: self.draft.event_id.clone(),
             attempt: 1,
             batch: self.batching.map(|_| 1),
+            replay: false,
             body: single::body(self.batching.as_ref(), &self.draft.event_id, &self.body),
         };
         let _end = EndOfSession(Arc::clone(&endpoint));

@@ -47,6 +47,9 @@ fn exchange(endpoint: &Endpoint, parcel: &Parcel, now: SystemTime) -> Result<Ans
         let value = value.map_err(|_| internal(format!("{name} is not a header value")))?;
         headers.insert(HeaderName::from_static(name), value);
     }
+    if parcel.replay {
+        headers.insert(HeaderName::from_static("webhook-replay"), 1.into());
+    }
     if let Some(count) = parcel.batch {
         headers.insert(HeaderName::from_static("webhook-batch"), count.into());
     }

@@ -330,6 +330,7 @@ mod tests {
             event_id: String::new(),
             attempt: 1,
             batch: None,
+            replay: false,
             body: String::new(),
         };
         pool.send(&queue(), [parcel]).unwrap();

@@ -71,17 +71,22 @@ pub(super) fn event(
     installation: &str,
 ) -> Event {
     let id: DeliveryId = row.value("id");
+    let (xid, written): (Xid8, Xid8) = (row.value("xid"), row.value("written"));
+    let name: Option<String> = row.get("event_id");
     let first_attempt_at = row.get("first_attempt_at").map(|at| timeline.first_attempt(at, due));
     Event {
         id,
-        xid: row.value("xid"),
-        written: row.value("written"),
+        xid,
+        written,
         webhook: row.value("webhook"),
         origin: Origin::Pending { slot: row.get("event_slot") },
         attempts: row.value::<i32>("attempts").unsigned_abs(),
         first_attempt_at,
         since: ids::drawn(id.0),
-        event_id: row.get("event_id").unwrap_or_else(|| ring::event_id(installation, id)),
+        // What has been imported has another id than before.
+        replay: written == xid
+            && name.as_deref().is_some_and(|it| ring::is_of_another(installation, id, it)),
+        event_id: name.unwrap_or_else(|| ring::event_id(installation, id)),
         body: row.get("payload"),
         failure: None,
         batch: row.get("batch"),

@@ -96,6 +96,13 @@ pub fn event_id(installation: &str, delivery: DeliveryId) -> String {
     format!("evt_{installation}_{delivery}")
 }
 
+/// The event that receivers know by this id has been made here for another delivery than this one, which repeats that.
+pub(super) fn is_of_another(installation: &str, delivery: DeliveryId, event_id: &str) -> bool {
+    let number = event_id.strip_prefix("evt_").and_then(|it| it.strip_prefix(installation));
+    let number = number.and_then(|it| it.strip_prefix('_')).and_then(|it| it.parse().ok());
+    number.is_some_and(|number| DeliveryId(number) != delivery)
+}
+
 /// The delivery whose event receivers know by this id, where that was made here.
 pub fn delivery_of(session: &Session, event_id: &str) -> Option<DeliveryId> {
     let (_, number) = event_id.rsplit_once('_')?;
@@ -172,6 +179,7 @@ pub fn read(
 
 pub(super) fn event(row: Row<'_>, window: u64, installation: &str) -> Event {
     let (id, xid): (DeliveryId, Xid8) = (row.value("id"), row.value("xid"));
+    let name: Option<String> = row.get("event_id");
     Event {
         id,
         xid,
@@ -181,7 +189,8 @@ pub(super) fn event(row: Row<'_>, window: u64, installation: &str) -> Event {
         attempts: 0,
         first_attempt_at: None,
         since: domain::ids::drawn(id.0),
-        event_id: row.get("event_id").unwrap_or_else(|| event_id(installation, id)),
+        replay: name.as_deref().is_some_and(|it| is_of_another(installation, id, it)),
+        event_id: name.unwrap_or_else(|| event_id(installation, id)),
         body: row.get("payload"),
         failure: row.get("failure"),
         batch: None,

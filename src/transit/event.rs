@@ -71,6 +71,8 @@ pub struct Event {
     pub since: Timestamp,
     /// The public id.
     pub event_id: String,
+    /// It repeats another delivery of this database, the id of whose event it has.
+    pub replay: bool,
     /// The body; `None` where it was clear that it is not needed.
     pub body: Option<String>,
     /// Why it is not sent: its transform has failed.

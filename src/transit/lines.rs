@@ -401,6 +401,7 @@ mod tests {
             first_attempt_at: None,
             since: Timestamp(0),
             event_id: String::new(),
+            replay: false,
             body: Some("body".to_owned()),
             failure: None,
             batch: None,

@@ -24,6 +24,8 @@ pub struct Parcel {
     pub attempt: u32,
     /// How many events it carries, where it is a batch.
     pub batch: Option<u32>,
+    /// It repeats another delivery, as somebody has asked for.
+    pub replay: bool,
     /// The exact bytes.
     pub body: String,
 }
@@ -36,6 +38,7 @@ impl Parcel {
             event_id: event.event_id,
             attempt: event.attempts + 1,
             batch: None,
+            replay: event.replay,
             body: event.body.unwrap_or_default(),
         }
     }

@@ -1,11 +1,13 @@
 """Failovers: it is the same installation, and goes on."""
 
+import json
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
 from harness import Receiver, wait_until
 from harness.copies import ids, records, resume, state
+from harness.receiver import after, reply
 
 
 def follows(standby, server):
@@ -103,6 +105,38 @@ def test_a_synchronous_standby_loses_nothing(site, copy_of, receiver):
     wait_until(lambda: len(set(ids(receiver))) == 101, lambda: f"all to arrive: {len(set(ids(receiver)))}")
     assert set(records(receiver)) == set(range(1, 102))
     no_id_twice(receiver)
+
+
+def test_what_is_held_behind_others_keeps_its_order(site, copy_of, receiver):
+    """With one that is under way when the server is gone, and comes again before those behind it."""
+    server = site.cluster
+    standby = copy_of(server, standby=True).start()
+    server.reload(synchronous_standby_names="'*'")
+    with server.connect() as admin:
+        wait_until(lambda: admin.execute("SELECT sync_state FROM pg_stat_replication").fetchone() == ("sync",), "the standby")
+    site.run("CREATE TABLE lined (id int PRIMARY KEY, n int)")
+    site.create("lined", receiver.url("/lined"), table_name="lined", ordering="key", max_retries=0)
+    receiver.on("/lined", reply(500), reply(200))
+    site.run("INSERT INTO lined VALUES (1, 1)")
+    site.wait_for_status(1, "dead", webhook="lined")
+    for n in (2, 3):
+        site.run("UPDATE lined SET n = %s", n)
+    site.wait_for_status(2, "held", webhook="lined")
+    receiver.on("/lined", after(2, reply(200)), reply(200))
+    site.run("INSERT INTO lined VALUES (2, 10)")
+    for n in (11, 12):
+        site.run("UPDATE lined SET n = %s WHERE id = 2", n)
+    receiver.wait(2, "/lined")
+    server.crash()
+    standby.configure(synchronous_standby_names="''")
+    standby.promote()
+    of = lambda id: [r["n"] for r in (json.loads(q.body)["record"] for q in receiver.got("/lined")) if r["id"] == id]
+    wait_until(lambda: of(2) == [10, 10, 11, 12], lambda: f"them to go on: {of(2)}")
+    with standby.connect(site.name, user=site.owner) as there:
+        assert there.execute("SELECT held FROM webhook.webhooks WHERE name = 'lined'").fetchone() == (2,)
+        assert of(1) == [1]
+        there.execute("SELECT webhook_replay(id) FROM webhook.dead_letters WHERE webhook = 'lined'")
+        wait_until(lambda: of(1) == [1, 1, 2, 3], lambda: f"them to go on: {of(1)}")
 
 
 def test_an_asynchronous_standby_loses_what_the_server_lost(site, copy_of, receiver):

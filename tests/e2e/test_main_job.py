@@ -141,6 +141,7 @@ def test_replay_sends_the_same_bytes_under_the_same_id(orders, receiver):
     assert len({original, replayed, again}) == 3
     _, second, third = receiver.wait(3)
     assert (first.id, first.body) == (second.id, second.body) == (third.id, third.body)
+    assert [request.headers.get("webhook-replay") for request in (first, second, third)] == [None, "1", "1"]
     orders.wait_for_status(3)
     assert orders.value("SELECT count(DISTINCT event_id) FROM webhook.deliveries") == 1
 

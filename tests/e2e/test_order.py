@@ -365,6 +365,8 @@ def test_a_replay_of_what_has_been_delivered_comes_at_the_end(items, receiver):
     receiver.release()
     items.wait_for_status(3)
     assert numbers(receiver) == [1, 2, 1]
+    assert [request.headers.get("webhook-replay") for request in receiver.got()] == [None, None, "1"]
+    assert receiver.got()[0].id == receiver.got()[2].id
 
 
 def test_jobs_keep_the_order(items, receiver):

@@ -1,5 +1,6 @@
 """Many writers on few keys while all goes wrong: what is attempted is judged by what the database says of commits."""
 
+import bisect
 import collections
 import datetime
 import itertools
@@ -101,21 +102,26 @@ def violations(receiver, events, slack=datetime.timedelta()):
     `slack` later."""
     wrong = []
     accepted = set()
-    begun = collections.defaultdict(list)
+    #: Of each key those that have been attempted, by id, and those of them that have not been accepted.
+    begun, unfinished = collections.defaultdict(list), collections.defaultdict(set)
+    seen = set()
     for request in receiver.got():
         together = set()
         for id in ids(request):
             key, committed = events[id]
-            if id not in begun[key]:
-                for other in begun[key]:
-                    if other not in accepted | together:
-                        wrong.append(f"{id} before {other} was finished")
-                    if other > id and committed + slack <= events[other][1]:
-                        wrong.append(f"{id} after {other}, which has committed later")
-                begun[key].append(id)
+            if id not in seen:
+                wrong += [f"{id} before {other} was finished" for other in unfinished[key] - together]
+                place = bisect.bisect(begun[key], id)
+                later = (other for other in begun[key][place:] if committed + slack <= events[other][1])
+                wrong += [f"{id} after {other}, which has committed later" for other in later]
+                begun[key].insert(place, id)
+                seen.add(id)
+                unfinished[key].add(id)
             together.add(id)
         if request.answered == 200:
             accepted |= together
+            for id in together:
+                unfinished[events[id][0]].discard(id)
     return wrong, accepted
 
 

@@ -2,6 +2,8 @@
 
 Whoever has the webhooks is an ordinary role; a superuser upgrades and arms."""
 
+import json
+
 import pytest
 
 from harness import Cluster, wait_until
@@ -152,3 +154,40 @@ def test_pg_upgrade_keeps_all_that_waits(clusters, receiver, older, how):
             assert copy.execute("SELECT count(*) FROM webhook.deliveries").fetchone() == (1,)
         judge.execute("DROP EXTENSION pg_webhook")
         assert judge.execute("SELECT count(*) FROM pg_type WHERE typname ~ '^(owner|transform_of)_'").fetchone() == (0,)
+
+
+@since(FIRST + 1)
+@pytest.mark.parametrize("older", OLDER or [FIRST])
+def test_pg_upgrade_keeps_the_order_of_what_is_held(clusters, receiver, older):
+    bin = server_of(older)
+    old = clusters("old", bin, older).start()
+    with old.connect() as admin:
+        admin.execute("CREATE ROLE site_owner LOGIN")
+    db = Database(old, "site")
+    db.run("GRANT CREATE ON DATABASE site TO site_owner; SELECT webhook_grant('site_owner', 'member')")
+    receiver.on("/", reply(500), reply(200))
+    with old.connect("site", user="site_owner") as owner:
+        owner.execute("CREATE SCHEMA app; CREATE TABLE app.items (id int PRIMARY KEY)")
+        owner.execute(
+            "SELECT webhook_create('hook', %s, 'app.items', '{INSERT}', ordering => 'webhook', max_retries => 0, batch_size => 2)",
+            [receiver.url("/")],
+        )
+        owner.execute("INSERT INTO app.items VALUES (1)")
+        db.wait_for_status(1, "dead")
+        owner.execute("INSERT INTO app.items SELECT generate_series(2, 6)")
+        db.wait_for_status(5, "held")
+    db.close()
+    old.stop()
+    new = clusters("new", BIN, MAJOR)
+    upgrade = ["-b", bin, "-B", BIN, "-d", old.data, "-D", new.data, "-U", "postgres", "-s", new.folder, "--link"]
+    done = new._run("pg_upgrade", *upgrade, cwd=new.folder, check=False)
+    assert done.returncode == 0, done.stdout
+    new.start()
+    with new.connect("site") as judge, new.connect("site", user="site_owner") as owner:
+        assert judge.execute("SELECT webhook_arm(keep => true)").fetchone() == (True,)
+        assert owner.execute("SELECT health, held FROM webhook.webhooks").fetchone() == ("failing", 5)
+        owner.execute("INSERT INTO app.items VALUES (7)")
+        owner.execute("SELECT webhook_replay(id) FROM webhook.dead_letters")
+        arrived = lambda: [event["record"]["id"] for request in receiver.got() for event in json.loads(request.body)]
+        wait_until(lambda: arrived() == [1, 1, 2, 3, 4, 5, 6, 7], arrived)
+        wait_until(lambda: judge.execute("SELECT count(*) FROM webhook.place").fetchone() == (0,), "no places to be left")

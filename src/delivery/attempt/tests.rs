@@ -46,7 +46,14 @@ fn trusting(url: &str, timeout: Duration, trust: Trust) -> Endpoint {
 
 fn parcel(body: &str) -> Parcel {
     let (event_id, body) = ("evt_1".to_owned(), body.to_owned());
-    Parcel { delivery: domain::key::DeliveryId(1), event_id, attempt: 1, batch: None, body }
+    Parcel {
+        delivery: domain::key::DeliveryId(1),
+        event_id,
+        attempt: 1,
+        batch: None,
+        replay: false,
+        body,
+    }
 }
 
 fn failure(scheme: &str, answer: Option<&[u8]>) -> (ErrorClass, String) {

@@ -15,6 +15,7 @@ fn parcels(count: usize) -> impl Iterator<Item = Parcel> {
         event_id: String::new(),
         attempt: 1,
         batch: None,
+        replay: false,
         body: String::new(),
     })
 }

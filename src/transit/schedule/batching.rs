@@ -142,6 +142,7 @@ impl<Q: Queues> Schedule<Q> {
             event_id: drawn.name,
             attempt: items.iter().map(|item| item.attempt).max().unwrap_or(1),
             batch: Some(items.len() as u32),
+            replay: false,
             body: rules.body(items.iter().map(|item| (&*item.event_id, &*item.body))),
         };
         let batch = Batch { id: drawn.batch, halves: drawn.halves, members, is_kept };

@@ -133,6 +133,7 @@ fn event(id: i64, webhook: i32) -> Event {
         first_attempt_at: None,
         since: NOW,
         event_id: format!("evt_x_{id}"),
+        replay: false,
         body: Some("{}".to_owned()),
         failure: None,
         batch: None,
