@@ -134,15 +134,15 @@ pub struct Page {
     pub bytes: usize,
 }
 
-/// Reads one page of window `window`; bodies of `skip` are left out.
+/// Reads one page of window `window`, of `most` events; bodies of `skip` are left out.
 pub fn read(
     session: &Session,
-    window: u64,
-    scan: &Scan,
+    (window, scan): (u64, &Scan),
+    most: usize,
     skip: &[WebhookId],
     installation: &str,
 ) -> Page {
-    let limit = PAGE as i64;
+    let limit = most as i64;
     let rows = match scan {
         Scan::Range { after, below, upper, lower } => session.read(
             sql!("queue/range"),
@@ -172,7 +172,7 @@ pub fn read(
         bytes += event.body.as_ref().map_or(left_out.unsigned_abs() as usize, String::len);
         events.push(event);
     }
-    let is_cut = events.len() == PAGE || events.len() < rows.count();
+    let is_cut = events.len() == most || events.len() < rows.count();
     let last = events.last().filter(|_| is_cut).map(|event| (event.xid, event.id));
     Page { events, last, bytes }
 }

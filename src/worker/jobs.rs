@@ -37,9 +37,9 @@ use domain::time::Timestamp;
 use task::{AGAIN, Step, Task};
 use transit::event::{Candidate, Event};
 
-/// So much of the time that a transaction has taken passes before the next one: a half. With less, events of others wait for the
+/// So much of the time that a transaction has taken passes before the next one: an eighth. With less, events of others wait for the
 /// processor; with more, jobs take longer.
-const SPACING: (u32, u32) = (1, 2);
+const SPACING: (u32, u32) = (1, 8);
 
 /// How long it pauses after an error, times the number of those in a row.
 const PAUSE: Duration = Duration::from_secs(1);

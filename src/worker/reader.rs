@@ -303,8 +303,8 @@ impl Reader {
     pub(super) fn read(
         &self,
         session: &Session,
-        fresh: bool,
-        oldest: bool,
+        (fresh, oldest): (bool, bool),
+        most: usize,
         skip: impl FnOnce() -> Vec<WebhookId>,
         installation: &str,
     ) -> Option<Page> {
@@ -312,7 +312,7 @@ impl Reader {
         let oldest = || oldest.then(|| self.windows.oldest()).flatten();
         let (window, scan) = fresh.or_else(oldest)?;
         let ring::Page { mut events, last, bytes } =
-            ring::read(session, window, scan, &skip(), installation);
+            ring::read(session, (window, scan), most, &skip(), installation);
         let mut handled = Handled::default();
         if window == RECOVERY {
             handled = ring::handled(session, events.iter().map(|event| event.id).collect());

@@ -16,8 +16,8 @@ const PAGE: i64 = 250;
 /// A page ends with the body that goes beyond so many bytes. With more, others wait longer for a page of large ones.
 const PAGE_BYTES: i64 = 1024 * 1024;
 
-/// The same of events of the ring, of which most are passed over: two milliseconds.
-const RING_PAGE: i64 = 1_000;
+/// The same of events of the ring, of which most are passed over: two milliseconds or three.
+const RING_PAGE: i64 = 2_000;
 
 /// What is done with a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

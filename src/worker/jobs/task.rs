@@ -18,9 +18,10 @@ use domain::status::Status;
 use domain::time::Timestamp;
 use transit::event::Candidate;
 
-/// The time of a transaction is over after this, but for the page that has begun. Longer, and new events wait for as long; shorter,
-/// and each page costs a commit.
-const TIME: Duration = Duration::from_millis(8);
+/// The time of a transaction is over after this, but for the page that has begun: mostly that is one. Longer, and new events wait for as
+/// long, twice where what a replay writes is more than a page of the ring and they are behind it; shorter, and small pages cost a commit
+/// each.
+const TIME: Duration = Duration::from_millis(4);
 
 /// How often it is looked whether what a job covers has been read, and what of it was under way is back.
 pub(super) const AGAIN: Duration = Duration::from_millis(50);
@@ -39,7 +40,7 @@ const CAREFUL: u32 = 50;
 
 /// Deliveries that are looked into and erased at once, at most. With more, others wait longer; with fewer, each page costs more than what
 /// it does.
-const BODIES: i64 = 100;
+const BODIES: i64 = 200;
 
 /// How long a page of bodies may be looked into, and one alone. What users write as a path can take for ever; with less a path that is
 /// good for all but one body fails on a busy machine.

@@ -166,18 +166,19 @@ impl Leader {
     /// Reads new events, a few pages of them.
     fn read(&mut self, session: &Session) {
         let (mut bytes, mut newest) = (0, false);
+        // What is left of older windows has its turn beside what the newest brings: it would wait as long as much comes there.
+        let shared = self.reader.has_older();
         for page in 0..PAGES {
             // Some events are outcomes by themselves.
             if self.ledger.room() == 0 || bytes >= ring::PAGE_BYTES {
                 return;
             }
-            // What is left of older windows has its turn whatever the newest brings: it would wait as long as much comes.
-            let turn =
-                page == 1 && newest && self.reader.has_older() && !self.ledger.backlog().is_full();
+            let turn = page == 1 && shared && newest && !self.ledger.backlog().is_full();
             if self.ledger.has_many_spills() && !turn {
                 return;
             }
-            let Some(read) = self.read_page(session, page == 0) else {
+            let most = if page < 2 && shared { ring::PAGE / 2 } else { ring::PAGE };
+            let Some(read) = self.read_page(session, page == 0, most) else {
                 return;
             };
             bytes += read.bytes;
@@ -187,12 +188,12 @@ impl Leader {
     }
 
     /// Reads a page of the ring, if there is one and room for it.
-    fn read_page(&mut self, session: &Session, fresh_first: bool) -> Option<Page> {
+    fn read_page(&mut self, session: &Session, fresh_first: bool, most: usize) -> Option<Page> {
         let now = Instant::now();
         let fresh = fresh_first && self.schedule.has_room_for_fresh(now);
         let skip = || self.schedule.spilling(now);
-        let mut page =
-            self.reader.read(session, fresh, self.may_read_on(), skip, self.database.id())?;
+        let which = (fresh, self.may_read_on());
+        let mut page = self.reader.read(session, which, most, skip, self.database.id())?;
         self.jobs.keep(page.events.iter_mut());
         if page.window == RECOVERY {
             page.events.retain(|event| !self.ledger.has_claimed(event.id, event.xid));
