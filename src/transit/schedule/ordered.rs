@@ -166,6 +166,10 @@ impl<Q: Queues> Schedule<Q> {
         if self.single || self.closed || !track.takes_fresh(now) {
             return None;
         }
+        // Otherwise the queue would be behind before the lines are full, where keys are many.
+        if track.is_full() {
+            return Some(false);
+        }
         let (of_it, all) = (self.lines.count(webhook), self.lines.all());
         let coming = page.counts.get(&webhook).copied().unwrap_or_default();
         let is_full = of_it.events + coming.events >= MOST_OF_ONE

@@ -234,21 +234,33 @@ fn at_the_end_what_is_under_way_alone_has_a_place() {
 fn a_full_line_that_moves_is_waited_for() {
     let now = Instant::now();
     let mut schedule = in_order(vec![route(1)], now);
-    stand(&mut schedule, (0..4_096).map(|id| ordered(id, &[id % 2_048])).collect(), now);
-    stand(&mut schedule, (5_000..7_048).map(|id| ordered(id, &[id - 5_000])).collect(), now);
+    stand(&mut schedule, (0..3_800).map(|id| ordered(id, &[id % 1_900])).collect(), now);
+    stand(&mut schedule, (5_000..7_196).map(|id| ordered(id, &[id % 1_900])).collect(), now);
     let more = ordered(9_000, &[7]);
     schedule.wait_for_room(WebhookId(1), now);
     assert_eq!(schedule.admit(&more, &mut Page::default(), now), Admission::Crowded);
     handed_over(&mut schedule);
     (0..1_100).for_each(|id| deliver(&mut schedule, id, now));
     // As many more come.
-    stand(&mut schedule, (10_000..11_100).map(|id| ordered(id, &[id % 2_048])).collect(), now);
+    stand(&mut schedule, (10_000..11_100).map(|id| ordered(id, &[id % 1_900])).collect(), now);
     let later = now + Duration::from_millis(250);
     schedule.wait_for_room(WebhookId(1), later);
     assert_eq!(schedule.admit(&more, &mut Page::default(), later), Admission::Crowded);
     let still = later + Duration::from_millis(250);
     schedule.wait_for_room(WebhookId(1), still);
     assert_eq!(schedule.admit(&more, &mut Page::default(), still), Admission::After);
+}
+
+#[test]
+fn a_full_queue_is_waited_for_where_keys_are_many() {
+    let now = Instant::now();
+    let mut schedule = in_order(vec![route(1)], now);
+    stand(&mut schedule, (0..2_000).map(|id| ordered(id, &[id])).collect(), now);
+    let more = ordered(9_000, &[9_000]);
+    assert_eq!(schedule.admit(&more, &mut Page::default(), now), Admission::Crowded);
+    handed_over(&mut schedule);
+    deliver(&mut schedule, 0, now);
+    assert_eq!(schedule.admit(&more, &mut Page::default(), now), Admission::Straight);
 }
 
 #[test]
