@@ -4,9 +4,10 @@
 //! ([`transit::schedule::ordered`]). Otherwise, and whenever one leaves the memory unsent or is to be tried again, it goes to the backlog
 //! and takes a place there for each of its keys (`webhook.place`), behind all that have one. Windows are read one after the other, and
 //! each in the order of ids. Whoever has nothing before it with any of its keys is due; the others are held, which no claim asks for. An
-//! event leaves the order when it is finished, in the transaction that says so, which lets go on those behind it.
+//! event leaves the order when it is finished, in the transaction that says so, which lets go on those behind it. The deliveries of a batch
+//! that is tried again are due together; when it is not whole any more they are as others are.
 //!
-//! So what is due has nothing unfinished before it: what is unfinished of a key is all in memory or all in the backlog, and a place is
+//! So what is due has nothing unfinished before it but others of its batch: what is unfinished of a key is all in memory or all in the backlog, and a place is
 //! only ever taken at the end, but for that of an event whose replay goes on in it.
 
 use std::collections::HashMap;
@@ -88,7 +89,7 @@ pub fn look_through(session: &Session, scan: &Scan) -> (Vec<Found>, Option<(Xid8
     (ordered, last.map(|row| (row.value("xid"), row.value("id"))))
 }
 
-/// These events of `window`, beside which it has no others with ids between theirs, with their bodies.
+/// These events of `window`, with their bodies: all that it has between the first id and the last.
 pub fn read(
     session: &Session,
     window: u64,
@@ -269,9 +270,9 @@ pub fn let_go(
 }
 
 /// What was sent together and is so no more: those of these deliveries and batches that have others before them are held.
-pub fn separate(session: &Session, alone: &[DeliveryId], apart: &[BatchId]) {
-    if !alone.is_empty() || !apart.is_empty() {
-        session.run(sql!("queue/separate"), &[arg(alone.to_vec()), arg(apart.to_vec())]);
+pub fn separate(session: &Session, deliveries: &[DeliveryId], batches: &[BatchId]) {
+    if !deliveries.is_empty() || !batches.is_empty() {
+        session.run(sql!("queue/separate"), &[arg(deliveries.to_vec()), arg(batches.to_vec())]);
     }
 }
 

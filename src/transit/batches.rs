@@ -157,7 +157,7 @@ impl Gathering {
     ) -> Option<Duration> {
         let first = self.items.first()?;
         let (count, is_full) = self.fitting(rules);
-        if is_full || count + lined >= rules.size {
+        if is_full || may_begin && count + lined >= rules.size {
             return Some(Duration::ZERO);
         }
         let waited = now.saturating_duration_since(first.since);

@@ -1,4 +1,5 @@
-//! Events in memory that are delivered in order: of each key one is sent at a time, and the others stand in line behind it.
+//! Events in memory that are delivered in order: of each key one is sent at a time, or as many as go in one request, and the others stand
+//! in line behind it.
 //!
 //! Of what is unfinished of a key, there is either nothing in memory, or all of it, which the backlog knows nothing of, or the first of
 //! it, which is in the backlog as well, the rest being there alone. So whoever stands first in all of its lines has nothing before it.
@@ -256,9 +257,8 @@ impl Lines {
             if !keys.iter().all(|key| next(key) == Some(delivery)) {
                 continue;
             }
-            match &standing.event {
-                Some(event) if !fits(event) => break,
-                Some(_) | None => {}
+            if standing.event.as_ref().is_some_and(|event| !fits(event)) {
+                break;
             }
             let event = self.standing.get_mut(&delivery).and_then(|standing| standing.event.take());
             let Some(event) = event else {

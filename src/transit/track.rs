@@ -413,6 +413,11 @@ impl<Q: Queues> Track<Q> {
         at_end
     }
 
+    /// A claim of whatever waits has found nothing that could be sent at once.
+    pub(super) fn hurry_again(&mut self) {
+        self.hurried = true;
+    }
+
     /// Rows that are due may wait, from the first one on.
     pub(super) fn look_again(&mut self) {
         self.backlog = Backlog::Waiting;

@@ -294,10 +294,11 @@ impl Leader {
             return Ok(());
         }
         // After a crash what goes in a batch comes again before what is before it and is not known to be finished.
-        if !self.ledger.is_empty() && self.schedule.forms_in_order(now) {
+        let waits = !self.ledger.is_empty() && self.ledger.backlog().holds_nothing();
+        if waits && self.schedule.forms_in_order(now) {
             self.flush()?;
         }
-        self.schedule.set_written(self.ledger.is_empty() && !self.schedule.has_parted());
+        self.note_written();
         if self.schedule.forms_in(now) != Some(Duration::ZERO) {
             return Ok(());
         }
@@ -312,6 +313,11 @@ impl Leader {
         Ok(())
     }
 
+    /// Batches of what is delivered in order may be made where nothing is to be written.
+    fn note_written(&mut self) {
+        self.schedule.set_written(self.ledger.is_empty() && !self.schedule.has_parted());
+    }
+
     /// There is something to be put in order, and nobody in the way.
     fn may_put_in_order(&self) -> bool {
         let now = Instant::now();
@@ -322,6 +328,7 @@ impl Leader {
         (self.leaving.is_none() || self.reader.has_unordered())
             && self.reads()
             && self.ordering.has_work(&self.reader)
+            && (self.schedule.has_room_in_order() || self.leaving.is_some())
             && self.ledger.backlog().again_in(now).is_zero()
             && self.ledger.backlog().holds_nothing()
             && self.ledger.room() > 0
@@ -442,6 +449,7 @@ impl Leader {
         if written.backlog_grew {
             self.upkeep.repeat_walk();
         }
+        self.note_written();
         self.advance();
         Ok(())
     }

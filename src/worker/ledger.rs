@@ -432,8 +432,9 @@ impl Ledger {
             }
             pending::postpone(session, &consequences::postponements(settlements), clock);
             pending::finish(session, consequences::delivered(settlements));
-            order::separate(session, &parted.alone, &parted.apart);
             passed.extend(order::pass(session, &placed, clock, stays));
+            // After that: whoever was before them may be finished now, and who is in memory is not let go by that.
+            order::separate(session, &parted.separate, &parted.dissolved);
             passed.due.extend(order::let_go(session, &parted.free, clock));
             registry::health::write(session, &healths);
             metric::add(session, &tallies);

@@ -53,7 +53,7 @@ pub(super) struct Reader {
     /// What has been found of them in a window, and of which it is that is to come into the backlog now.
     sorting: Sorting,
     sorted: Option<u64>,
-    /// So many of them are read at once.
+    /// So many of them are read at once: fewer after a page of which not all had room.
     at_once: usize,
 }
 
@@ -245,6 +245,11 @@ impl Reader {
         let (passed, more) = order::rearm(session, clock);
         self.armed = if more { Cancelled::Many } else { Cancelled::None };
         passed
+    }
+
+    /// Nothing has been read of the newest window.
+    pub(super) fn has_fresh(&self) -> bool {
+        self.windows.fresh().is_some()
     }
 
     /// A window that is not the newest has not been read to its end.

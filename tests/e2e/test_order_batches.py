@@ -118,21 +118,57 @@ def test_one_of_a_batch_is_cancelled_while_it_waits(items, receiver):
     nothing_left(items)
 
 
-def test_where_it_is_over_for_the_first_of_a_batch_the_others_wait(items, receiver):
+@pytest.mark.parametrize("on_failure", ["hold", "skip"])
+def test_where_it_is_over_for_the_first_of_a_batch_the_others_wait_or_go_on(items, receiver, on_failure):
     """By a 503 that all of them share: the first has been tried before, alone."""
-    by_customer(items, receiver, batch_size=1, max_retries=1, retry_backoff_seconds=1)
+    by_customer(items, receiver, batch_size=1, max_retries=1, retry_backoff_seconds=1, on_failure=on_failure)
     receiver.on("/", reply(503), reply(503), reply(200))
     fill(items, 1)
     receiver.wait(1)
     items.run("SELECT webhook_update('hook', batch_size => 10)")
     items.run("INSERT INTO items SELECT i, i, 'c0' FROM generate_series(2, 5) AS i")
     items.wait_for_status(1, "dead")
-    items.wait_for_status(4, "held")
-    quiet(receiver, 2)
-    assert items.value("SELECT webhook_cancel(%s)", of(items, 1))
+    if on_failure == "hold":
+        items.wait_for_status(4, "held")
+        quiet(receiver, 2)
+        assert items.value("SELECT webhook_cancel(%s)", of(items, 1))
     items.wait_for_status(4)
     assert [n for request in receiver.got()[2:] for n in numbers(request)] == [2, 3, 4, 5]
     nothing_left(items)
+
+
+@pytest.mark.parametrize("status", [422, 503])
+def test_one_of_a_batch_is_cancelled_while_it_is_under_way(items, receiver, status):
+    by_customer(items, receiver, **SOON)
+    items.run("SELECT webhook_pause('hook')")
+    fill(items, 15)
+    wait_until(lambda: items.judge.value("SELECT count(*) FROM webhook.pending") == 15, "the backlog")
+    receiver.on("/", reply(status), reply(200))
+    receiver.hold()
+    items.run("SELECT webhook_resume('hook')")
+    receiver.wait(1)
+    first = numbers(receiver.got()[0])
+    assert first == list(range(1, 11))
+    assert items.value("SELECT webhook_cancel(%s)", of(items, 1))
+    time.sleep(0.5)
+    receiver.release()
+    items.wait_for_status(14)
+    assert [n for request in accepted(receiver) for n in numbers(request)] == list(range(2, 16))
+    assert receiver.most_under_way == 1
+    nothing_left(items)
+
+
+def test_a_webhook_that_is_changed_is_tried_at_once_though_its_batch_is_another_one(items, receiver):
+    by_customer(items, receiver, retry_backoff_seconds=3600)
+    receiver.default(reply(503))
+    for key in range(5):
+        items.run("INSERT INTO items VALUES (%s, 1, %s)", key, f"c{key}")
+        items.wait_for_status(key + 1, "retrying")
+    receiver.default(reply(200))
+    began = time.monotonic()
+    items.run("SELECT webhook_update('hook', batch_format => 'ndjson')")
+    items.wait_for_status(1)
+    assert time.monotonic() - began < 10
 
 
 def test_without_batches_what_waits_of_one_goes_alone(items, receiver):

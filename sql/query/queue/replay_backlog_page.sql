@@ -1,8 +1,8 @@
 -- The next $3 deliveries in the backlog of webhook $2, unless that has been deleted, behind id $4, fewer where their bodies are more
 -- than $5 bytes: of those that job $1 covers, with status $6 ('dead' or 'cancelled'), dead letters are closed, because each is replayed
 -- once; those that have a place in an order are to be sent again there, which is counted. Not those whose transform has failed;
--- none where $7 is 'leave out' or 'look'. Returns how many it has looked at, the last of them, and how many it has left out; and which ones are to be replayed, if any are, or with 'look' would be, each with the bytes of
--- its body.
+-- none where $7 is 'leave out' or 'look'. Returns how many it has looked at, the last of them, and how many it has left out; and which ones
+-- are to be replayed, if any are, or with 'look' would be, each with the bytes of its body.
 WITH page AS (
     SELECT p.id, p.xid, p.stage, p.written, p.failed, p.bytes
     FROM (

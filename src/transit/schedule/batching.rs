@@ -28,7 +28,7 @@ impl<Q: Queues> Schedule<Q> {
         ordered.any(|track| track.forms_in(now, hurry) == Some(Duration::ZERO))
     }
 
-    /// Whatever is before what is delivered in order has been written down, or has not.
+    /// What has become of deliveries so far is in the database, or is not.
     pub fn set_written(&mut self, written: bool) {
         self.written = written;
     }

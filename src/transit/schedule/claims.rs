@@ -118,6 +118,7 @@ impl<Q: Queues> Schedule<Q> {
         let last = found.last().map(|(next_at, event)| (*next_at, event.id));
         let at_end = track.claimed(claim, last, found.len());
         let mut free = claim.room;
+        let mut dissolved = false;
         let mut doubled = None;
         for (next_at, event) in found {
             // It was clear that it is not to be sent.
@@ -144,7 +145,8 @@ impl<Q: Queues> Schedule<Q> {
                     }
                     // What is left of it may have others of it before it.
                     (None, Some(batch)) if self.is_ordered(claim.webhook) => {
-                        self.take_apart(claim.webhook, batch);
+                        self.dissolve(claim.webhook, batch);
+                        dissolved = true;
                         continue;
                     }
                     (None, _) => {
@@ -170,6 +172,11 @@ impl<Q: Queues> Schedule<Q> {
                 // The outcome of a batch comes as that of its first delivery.
                 track.breaker.probe_sent(head.unwrap_or(id));
             }
+        }
+        // What it was to be tried with comes with the next claim.
+        if let Some(track) = self.tracks.get_mut(&claim.webhook).filter(|_| dissolved && claim.any)
+        {
+            track.hurry_again();
         }
         match (doubled, self.tracks.get_mut(&claim.webhook)) {
             // The other delivery with its id will be gone.

@@ -2,7 +2,7 @@
 //! of those who stand in line there.
 //!
 //! As long as all goes well an event is sent from the ring as others are, and those behind it with the same key wait in memory for its
-//! end. When it fails, or has to leave the memory for any other reason, it takes its place in the backlog with all that share a line
+//! end, or go in one batch with it. When it fails, or has to leave the memory for any other reason, it takes its place in the backlog with all that share a line
 //! with it, those under way among them, which are like claimed ones from then on. Of what is there the first of a key is claimed, and
 //! as many as are behind it come along.
 
@@ -83,25 +83,25 @@ pub struct Parted {
     pub lined: Vec<Spill>,
     /// Deliveries of the backlog that may be the first of their keys.
     pub free: Vec<DeliveryId>,
-    /// Those of a batch that is sent no more as it was: some may have others of it before them.
-    pub alone: Vec<DeliveryId>,
-    /// Batches of the backlog of which that is so of all.
-    pub apart: Vec<BatchId>,
+    /// Deliveries of a batch that is sent no more as it was: some may have others of it before them.
+    pub separate: Vec<DeliveryId>,
+    /// Batches in the backlog of which that is so of all deliveries.
+    pub dissolved: Vec<BatchId>,
 }
 
 impl Parted {
     /// Nothing has.
     pub fn is_empty(&self) -> bool {
-        let Self { lined, free, alone, apart } = self;
-        lined.is_empty() && free.is_empty() && alone.is_empty() && apart.is_empty()
+        let Self { lined, free, separate, dissolved } = self;
+        lined.is_empty() && free.is_empty() && separate.is_empty() && dissolved.is_empty()
     }
 
     /// With `other`, which comes later.
     pub fn extend(&mut self, other: Self) {
         self.lined.extend(other.lined);
         self.free.extend(other.free);
-        self.alone.extend(other.alone);
-        self.apart.extend(other.apart);
+        self.separate.extend(other.separate);
+        self.dissolved.extend(other.dissolved);
     }
 }
 
@@ -166,10 +166,6 @@ impl<Q: Queues> Schedule<Q> {
         if self.single || self.closed || !track.takes_fresh(now) {
             return None;
         }
-        // Otherwise the queue would be behind before the lines are full, where keys are many.
-        if track.is_full() {
-            return Some(false);
-        }
         let (of_it, all) = (self.lines.count(webhook), self.lines.all());
         let coming = page.counts.get(&webhook).copied().unwrap_or_default();
         let is_full = of_it.events + coming.events >= MOST_OF_ONE
@@ -190,6 +186,11 @@ impl<Q: Queues> Schedule<Q> {
         if let Some(track) = self.tracks.get_mut(&webhook) {
             track.route.ordered = true;
         }
+    }
+
+    /// No queue is full to which reading on in order would add: where keys are many it would be behind before lines are full.
+    pub fn has_room_in_order(&self) -> bool {
+        !self.tracks.values().any(|track| track.route.ordered && track.is_full())
     }
 
     /// Reading waits for room of it.
@@ -339,9 +340,9 @@ impl<Q: Queues> Schedule<Q> {
     }
 
     /// A batch of the backlog is sent no more as it was: when that is written its deliveries are due each by itself, or held.
-    pub(super) fn take_apart(&mut self, webhook: WebhookId, batch: BatchId) {
-        if !self.parted.apart.contains(&batch) {
-            self.parted.apart.push(batch);
+    pub(super) fn dissolve(&mut self, webhook: WebhookId, batch: BatchId) {
+        if !self.parted.dissolved.contains(&batch) {
+            self.parted.dissolved.push(batch);
             self.changes.ended.push(batch);
         }
         if let Some(track) = self.tracks.get_mut(&webhook) {

@@ -129,15 +129,15 @@ impl<Q: Queues> Schedule<Q> {
         let (first, second) = settlements.split_at_mut(settlements.len().div_ceil(2));
         for (half, settlements) in batch.halves.into_iter().zip([first, second]) {
             // In the second half some may have others of the first one before them.
-            let apart = half == batch.halves[1] && self.is_ordered(webhook);
+            let separate = half == batch.halves[1] && self.is_ordered(webhook);
             for settlement in &mut *settlements {
                 settlement.attempt.verdict = Verdict::Retry(Duration::ZERO);
                 settlement.attempts = settlement.attempts.saturating_sub(1);
                 settlement.next_at = Some(clock);
-                settlement.batch = (!apart).then_some(half);
+                settlement.batch = (!separate).then_some(half);
             }
-            if apart {
-                self.parted.alone.extend(settlements.iter().map(|it| it.attempt.delivery));
+            if separate {
+                self.parted.separate.extend(settlements.iter().map(|it| it.attempt.delivery));
                 continue;
             }
             let members = settlements.iter().map(|it| (it.attempt.delivery, it.attempt.xid));
@@ -159,7 +159,7 @@ impl<Q: Queues> Schedule<Q> {
             // Some may have others of it before them, for which it is over.
             if settlements.first().is_some_and(|it| self.is_ordered(it.attempt.webhook)) {
                 let waits = settlements.iter().filter(|it| wait(it).is_some());
-                self.parted.alone.extend(waits.map(|it| it.attempt.delivery));
+                self.parted.separate.extend(waits.map(|it| it.attempt.delivery));
             }
             return;
         };

@@ -177,8 +177,8 @@ impl Leader {
             if self.ledger.has_many_spills() && !turn {
                 return;
             }
-            let most = if page < 2 && shared { ring::PAGE / 2 } else { ring::PAGE };
-            let Some(read) = self.read_page(session, page == 0, most) else {
+            let Some(read) = self.read_page(session, page == 0, shared && (page == 0 || turn))
+            else {
                 return;
             };
             bytes += read.bytes;
@@ -187,10 +187,12 @@ impl Leader {
         }
     }
 
-    /// Reads a page of the ring, if there is one and room for it.
-    fn read_page(&mut self, session: &Session, fresh_first: bool, most: usize) -> Option<Page> {
+    /// Reads a page of the ring, if there is one and room for it. Where it is `shared`, the newest window and older ones have half of it
+    /// each.
+    fn read_page(&mut self, session: &Session, fresh_first: bool, shared: bool) -> Option<Page> {
         let now = Instant::now();
-        let fresh = fresh_first && self.schedule.has_room_for_fresh(now);
+        let fresh = fresh_first && self.reader.has_fresh() && self.schedule.has_room_for_fresh(now);
+        let most = if shared && (fresh || !fresh_first) { ring::PAGE / 2 } else { ring::PAGE };
         let skip = || self.schedule.spilling(now);
         let which = (fresh, self.may_read_on());
         let mut page = self.reader.read(session, which, most, skip, self.database.id())?;

@@ -55,7 +55,7 @@ fn the_second_half_of_what_is_refused_waits_for_the_first() {
     assert!(settlements.iter().all(|it| it.next_at == Some(NOW) && it.attempts == 0));
     let made: Vec<_> = schedule.take_changes().made.iter().map(|it| it.batch.0).collect();
     assert_eq!(made, [101]);
-    assert_eq!(schedule.take_parted().alone, [DeliveryId(3), DeliveryId(4)]);
+    assert_eq!(schedule.take_parted().separate, [DeliveryId(3), DeliveryId(4)]);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn where_it_is_over_for_one_the_others_are_looked_at() {
     let settlements = all(&mut schedule, outcome(1, 1, Some(503)), now);
     assert_eq!(settlements[0].attempt.verdict, Verdict::Dead);
     assert_eq!(batch_of(&settlements), [None, None]);
-    assert_eq!(schedule.take_parted().alone, [DeliveryId(2)]);
+    assert_eq!(schedule.take_parted().separate, [DeliveryId(2)]);
 }
 
 /// A claim finds a batch of which something is missing.
@@ -86,7 +86,7 @@ fn what_is_not_whole_any_more_is_taken_apart_before_it_is_sent() {
     let mut whole: HashMap<BatchId, Whole> = HashMap::new();
     schedule.claimed(&claim, vec![of(1), of(3)], &mut whole, draw(), now);
     assert!(schedule.is_empty() && schedule.take_heads().is_empty());
-    assert_eq!(schedule.take_parted().apart, [BatchId(50)]);
+    assert_eq!(schedule.take_parted().dissolved, [BatchId(50)]);
     assert_eq!(schedule.take_changes().ended, [BatchId(50)]);
 }
 
