@@ -55,6 +55,8 @@ class Nginx:
                     location /status {{ stub_status; }}
                     location / {{ return 200 "ok"; }}
                     location /away {{ return 503; }}
+                    # An endpoint that refuses events is not taken for one that is away.
+                    location /refuses {{ return 422; }}
                     # A tenth of a second for each request.
                     location /slow {{
                         auth_basic "nobody"; auth_basic_user_file {self.folder}/nobody; auth_delay 100ms; error_page 401 =200 /;
