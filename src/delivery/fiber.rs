@@ -27,9 +27,9 @@ const STACK: usize = 512 * 1024;
 /// busy endpoint's runners come and go without a page fault.
 const SPARE: usize = 100;
 
-/// Events that are fetched at once: more than there are fibers, so that each turn sees everything that is
-/// ready, and no flood of some keeps the deadlines of others from being looked at.
-const EVENTS: usize = 1024;
+/// Events that are fetched at once: more than there are fibers, of which there are as many as `pg_webhook.max_concurrency` allows, so
+/// that each turn sees everything that is ready, and no flood of some keeps the deadlines of others from being looked at.
+const EVENTS: usize = 4096;
 
 /// What the wakeup's event carries instead of a fiber's.
 const WAKEUP: u64 = u64::MAX;
@@ -162,7 +162,7 @@ pub struct Fibers {
     soonest: Option<Instant>,
     /// Keyed by slot.
     writes: WriteBatch,
-    events: [EpollEvent; EVENTS],
+    events: Box<[EpollEvent]>,
     fetched: usize,
 }
 
@@ -186,7 +186,7 @@ impl Fibers {
             stacks: Vec::new(),
             soonest: None,
             writes: WriteBatch::new(),
-            events: [EpollEvent::empty(); EVENTS],
+            events: vec![EpollEvent::empty(); EVENTS].into(),
             fetched: 0,
         }
     }

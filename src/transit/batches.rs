@@ -147,7 +147,7 @@ impl Gathering {
     }
 
     /// How long until there is a batch, where a request could begin or not; `None` where only more events or a free place make one. So
-    /// many stand in line behind what gathers, and some of them can go with it.
+    /// many can go with what gathers, because they stand in line behind it.
     pub(crate) fn due_in(
         &self,
         rules: &Batching,

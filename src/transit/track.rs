@@ -331,7 +331,7 @@ impl<Q: Queues> Track<Q> {
 
     /// How long until what gathers is a batch.
     pub(super) fn forms_in(&self, now: Instant, hurry: bool) -> Option<Duration> {
-        self.gathering.due_in(&self.rules(now, hurry)?, self.lined, self.may_begin(), now)
+        self.gathering.due_in(&self.rules(now, hurry)?, self.goes_along(), self.may_begin(), now)
     }
 
     /// The next batch of what gathers, and how it is made, if it is time.
@@ -341,8 +341,13 @@ impl<Q: Queues> Track<Q> {
         hurry: bool,
     ) -> Option<(Batching, Vec<Item>)> {
         let (rules, may_begin) = (self.rules(now, hurry)?, self.may_begin());
-        let items = self.gathering.take(&rules, self.lined, may_begin, now);
+        let items = self.gathering.take(&rules, self.goes_along(), may_begin, now);
         (!items.is_empty()).then_some((rules, items))
+    }
+
+    /// How many stand in line behind what gathers: all of them, where nothing of it is under way.
+    fn goes_along(&self) -> usize {
+        if self.batches == 0 { self.lined } else { 0 }
     }
 
     /// One more request could be under way.

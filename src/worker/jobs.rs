@@ -37,9 +37,11 @@ use domain::time::Timestamp;
 use task::{AGAIN, Step, Task};
 use transit::event::{Candidate, Event};
 
-/// So much of the time that a transaction has taken passes before the next one: an eighth. With less, events of others wait for the
-/// processor; with more, jobs take longer.
-const SPACING: (u32, u32) = (1, 8);
+/// So much of the time that a transaction has taken passes before the next one: an eighth, or a half of one that has taken `LONG`,
+/// which only what users write as a path does. With less, events of others wait for the processor; with more, jobs take longer.
+const SPACING: u32 = 8;
+const SPACING_OF_LONG: u32 = 2;
+const LONG: Duration = Duration::from_millis(30);
 
 /// How long it pauses after an error, times the number of those in a row.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -254,7 +256,7 @@ impl Jobs {
             free.then(|| task.step(session, clock, began, in_memory))
         })?;
         let took = began.elapsed();
-        self.due = Instant::now() + took * SPACING.0 / SPACING.1;
+        self.due = Instant::now() + took / if took < LONG { SPACING } else { SPACING_OF_LONG };
         if !matches!(done, Ok(Some(_))) {
             // What has been counted of a transaction that was rolled back is none.
             task.rooms.forget();

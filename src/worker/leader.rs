@@ -321,14 +321,13 @@ impl Leader {
     /// There is something to be put in order, and nobody in the way.
     fn may_put_in_order(&self) -> bool {
         let now = Instant::now();
-        if !self.ordering.rests_for(now).is_zero() {
+        if self.leaving.is_none() && !self.ordering.rests_for(now).is_zero() {
             return false;
         }
         // Who leaves brings what has been read to its end.
         (self.leaving.is_none() || self.reader.has_unordered())
             && self.reads()
             && self.ordering.has_work(&self.reader)
-            && (self.schedule.has_room_in_order() || self.leaving.is_some())
             && self.ledger.backlog().again_in(now).is_zero()
             && self.ledger.backlog().holds_nothing()
             && self.ledger.room() > 0
@@ -339,6 +338,7 @@ impl Leader {
 
     /// Brings what is delivered in order into the backlog, and lets go on what is free there.
     fn put_in_order(&mut self) -> Result<(), TxnError> {
+        self.ordering.note_room(self.schedule.has_room_in_order(), Instant::now());
         if !self.may_put_in_order() {
             return Ok(());
         }

@@ -16,6 +16,10 @@ const FIRST: i64 = i64::MIN;
 /// it takes a thousand in this time, and four stand in line.
 const REST: Duration = Duration::from_millis(20);
 
+/// How long reading waits for queues that are full. Shorter, and a fast endpoint has more in its queue than it needs; longer, and one
+/// whose requests all hang holds up other webhooks with an order.
+const PATIENCE: Duration = Duration::from_millis(250);
+
 /// What is to be done.
 #[derive(Default)]
 pub(super) struct Ordering {
@@ -30,6 +34,8 @@ pub(super) struct Ordering {
     parted: bool,
     /// What is read next has no room before this.
     rests_until: Option<Instant>,
+    /// Since when queues have been too full to read on.
+    full_since: Option<Instant>,
 }
 
 /// What has been done in one transaction.
@@ -70,9 +76,17 @@ impl Ordering {
         self.rests_until = Some(now + REST);
     }
 
-    /// How long until there is room perhaps.
+    /// Queues have room, or have none.
+    pub(super) fn note_room(&mut self, has_room: bool, now: Instant) {
+        let since = self.full_since.unwrap_or(now);
+        self.full_since = (!has_room).then_some(since);
+    }
+
+    /// How long until there is room perhaps, or none is waited for any more.
     pub(super) fn rests_for(&self, now: Instant) -> Duration {
-        self.rests_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
+        let patient_until = self.full_since.map(|since| since + PATIENCE);
+        let until = self.rests_until.max(patient_until);
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 
     /// There is something to do, once all that an earlier run has left is in the backlog or where that `recovers`.

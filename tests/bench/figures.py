@@ -95,11 +95,15 @@ def batches(server, nginx, quick):
     single = Stage(server, "single", nginx.url())
     one = drained(single, nginx, events // 2, lambda: single.fill(1, events // 2))[0]
     stage = Stage(server, "batches", nginx.url(), batch_size=100)
-    rate, each, written = drained(stage, nginx, events, lambda: stage.fill(1, events), batch=100)
+    alone = []
+    rate, each, written = drained(stage, nginx, events, lambda: stage.fill(1, events), batch=100,
+                                  afterwards=lambda: alone.append(of_the_server(stage, events)))
     return [
         Row("batches of 100: deliveries per second", rate, "/s", 150_000, beside=f"{events} events"),
         Row("batches of 100: against single requests", rate / one, "x", 3, beside=f"single {one:.0f}/s"),
         Row("batches of 100: CPU of the leader and its threads, per delivery", each["leader"], "us"),
+        Row("batches of 100: CPU of the same, against PostgreSQL that reads and logs by itself", each["leader"] / alone[0], "x",
+            beside=f"{alone[0]:.2f} us; one process can do no more than {1e6 / alone[0]:.0f}/s"),
         Row("batches of 100: WAL of the log, per delivery", written, "bytes"),
     ]
 

@@ -1,5 +1,8 @@
 """Delivery in order: what it costs where all goes well, and what one key that is held up does to the others."""
 
+import contextlib
+import threading
+
 from adversaries import against, inserts
 from figures import Row, drained
 from harness.memory import private_memory
@@ -66,6 +69,32 @@ def blocked_key(server, nginx, quick):
                 beside=f"{rates[1]:.0f} and {rates[0]:.0f}/s")]
 
 
+def beside_a_held_key(server, nginx, quick):
+    """A steady load, while events come for a key that is held."""
+    @contextlib.contextmanager
+    def adversary(stage):
+        stage.db.run("SELECT webhook_update('healthy', url => %s)", nginx.url("/refuses"))
+        stage.db.run("INSERT INTO orders VALUES (-1)")
+        wait_until(lambda: stage.db.value("SELECT failed FROM webhook.stats") == 1, "a dead letter")
+        stage.db.run("SELECT webhook_update('healthy', url => %s)", nginx.url())
+        stopping = threading.Event()
+
+        def feed():
+            with stage.db.connect() as writer:
+                while not stopping.wait(0.01):
+                    # Rows are counted by who measures the others.
+                    writer.execute("INSERT INTO orders VALUES (-1); DELETE FROM orders WHERE id = -1")
+
+        feeder = threading.Thread(target=feed)
+        stage.db.run("DELETE FROM orders WHERE id = -1")
+        feeder.start()
+        yield
+        stopping.set()
+        feeder.join()
+        assert stage.db.value("SELECT held FROM webhook.stats") > 100
+    return against("in order, beside a key that is held", server, nginx, quick, adversary, max_retries=0, ordering="key", order_key="{id}")
+
+
 def passing(stage, nginx, events, keys, held):
     """Deliveries per second of what is not behind the dead letter of the key of customer 0."""
     stage.sending(False)
@@ -120,4 +149,4 @@ def used(stage, seconds):
     return (cpu(stage.pid) - before) / (stage.finished() - done) * 1e6
 
 
-ALL = [in_order, one_by_one, slow_keys, blocked_key, bulk_beside_order, held_behind]
+ALL = [in_order, one_by_one, slow_keys, blocked_key, beside_a_held_key, bulk_beside_order, held_behind]

@@ -9,18 +9,14 @@ SELECT
         ELSE e.payload
     END AS payload,
     e.replaces IS NOT NULL
-    -- Most of the time there is nothing, which is looked for once.
-    OR EXISTS (SELECT FROM webhook.place)
-        AND (
-            EXISTS (
-                SELECT
-                FROM unnest(e.keys) AS k (key)
-                CROSS JOIN LATERAL (
-                    SELECT FROM webhook.place AS o WHERE o.webhook = e.webhook AND o.key = k.key LIMIT 1
-                ) AS o
-            )
-            OR e.webhook IN (SELECT o.webhook FROM webhook.place AS o WHERE o.key IS NULL)
-        ) AS is_behind
+    OR EXISTS (
+        SELECT
+        FROM unnest(e.keys) AS k (key)
+        CROSS JOIN LATERAL (
+            SELECT FROM webhook.place AS o WHERE o.webhook = e.webhook AND o.key = k.key LIMIT 1
+        ) AS o
+    )
+    OR e.webhook IN (SELECT o.webhook FROM webhook.place AS o WHERE o.key IS NULL) AS is_behind
 FROM unnest($1, $2, $3, $4) AS u (slot, xid, first, last)
 JOIN webhook.event AS e ON e.slot = u.slot AND e.xid = u.xid AND e.id BETWEEN u.first AND u.last
 WHERE e.keys IS NOT NULL

@@ -188,9 +188,11 @@ impl<Q: Queues> Schedule<Q> {
         }
     }
 
-    /// No queue is full to which reading on in order would add: where keys are many it would be behind before lines are full.
+    /// There is memory, and no queue is full to which reading on in order would add: where keys are many it would be behind before lines
+    /// are full.
     pub fn has_room_in_order(&self) -> bool {
-        !self.tracks.values().any(|track| track.route.ordered && track.is_full())
+        self.has_memory()
+            && !self.tracks.values().any(|track| track.route.ordered && track.is_full())
     }
 
     /// Reading waits for room of it.

@@ -169,12 +169,10 @@ impl Leader {
         // What is left of older windows has its turn beside what the newest brings: it would wait as long as much comes there.
         let shared = self.reader.has_older();
         for page in 0..PAGES {
-            // Some events are outcomes by themselves.
-            if self.ledger.room() == 0 || bytes >= ring::PAGE_BYTES {
-                return;
-            }
             let turn = page == 1 && shared && newest && !self.ledger.backlog().is_full();
-            if self.ledger.has_many_spills() && !turn {
+            let is_enough = self.ledger.has_many_spills() || bytes >= ring::PAGE_BYTES;
+            // Some events are outcomes by themselves.
+            if self.ledger.room() == 0 || is_enough && !turn {
                 return;
             }
             let Some(read) = self.read_page(session, page == 0, shared && (page == 0 || turn))
