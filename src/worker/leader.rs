@@ -318,6 +318,10 @@ impl Leader {
         self.schedule.set_written(self.ledger.is_empty() && !self.schedule.has_parted());
     }
 
+    fn note_room(&mut self) {
+        self.ordering.note_room(self.schedule.has_room_in_order(), Instant::now());
+    }
+
     /// There is something to be put in order, and nobody in the way.
     fn may_put_in_order(&self) -> bool {
         let now = Instant::now();
@@ -338,7 +342,7 @@ impl Leader {
 
     /// Brings what is delivered in order into the backlog, and lets go on what is free there.
     fn put_in_order(&mut self) -> Result<(), TxnError> {
-        self.ordering.note_room(self.schedule.has_room_in_order(), Instant::now());
+        self.note_room();
         if !self.may_put_in_order() {
             return Ok(());
         }
@@ -450,6 +454,8 @@ impl Leader {
             self.upkeep.repeat_walk();
         }
         self.note_written();
+        // What has been written down has left the memory.
+        self.note_room();
         self.advance();
         Ok(())
     }
