@@ -154,7 +154,7 @@ COMMENT ON COLUMN webhook.jobs.path IS 'what it looks for in bodies; null for al
 COMMENT ON COLUMN webhook.jobs.asked_by IS 'the role that has asked for it; null where that is gone';
 COMMENT ON COLUMN webhook.jobs.asked_at IS 'when it was asked for';
 COMMENT ON COLUMN webhook.jobs.state IS 'waiting, running, stopping, and at last done, stopped or failed';
-COMMENT ON COLUMN webhook.jobs.looked_at IS 'how many deliveries it has looked at, some of them twice, and some of the last ones not counted';
+COMMENT ON COLUMN webhook.jobs.looked_at IS 'how many deliveries it has looked at, some of them twice';
 COMMENT ON COLUMN webhook.jobs.done IS 'for how many it has done something';
 COMMENT ON COLUMN webhook.jobs.skipped IS 'how many it has left out';
 COMMENT ON COLUMN webhook.jobs.began_at IS 'when the worker began';

@@ -232,7 +232,14 @@ impl Job {
         let (erased, skipped) = erase_events(session, &found, Some(self.id));
         erase_attempts(session, &erased);
         let done = erased.len() as i64;
-        let seen = last.map_or(0, |row| row.value("number"));
+        let seen = match goes_on {
+            true => last.map_or(0, |row| row.value("number")),
+            false => {
+                let args = [arg(self.id), arg(RING_PAGE), arg(place.after), arg(place.xid)];
+                let rows = session.read(sql!("queue/count_ring_page"), &args);
+                rows.first().expect("one row").value("count")
+            }
+        };
         let next = last.filter(|_| goes_on).map(|row| Place {
             xid: row.value("xid"),
             after: row.value("id"),
