@@ -25,8 +25,8 @@
 //! * captured, pending, retrying or dead → **cancelled** as well by a job ([`jobs`]). What it covers is not sent, whether it is in the
 //!   memory, the ring or the backlog; from the ring it goes to the backlog, and there the row itself says that it is cancelled.
 //! * captured → **held** or pending, where it has an order ([`order`]) and something before it has failed: in the backlog, due at
-//!   infinity as long as an earlier one of its key is not finished. held → pending when that is. A dead letter in an order that somebody replays is held or pending
-//!   again.
+//!   infinity as long as an earlier one of its key is not finished. held → pending when that is. A dead letter in an order that somebody
+//!   replays is held or pending again.
 //! * captured, held, pending or retrying → **cancelled** as well when its webhook is deleted. The deletion says it: what is
 //!   in the backlog is not touched, and what is not goes there.
 //!
@@ -59,7 +59,8 @@
 //!     ([`movement`]). None but the leader takes rows away there.
 //!
 //! 12. What has a row in `webhook.place` is not finished, and of two with the same key the one that has come first into the backlog has
-//!     the smaller position. What is due has none before it but others of its batch: only what leaves that table lets others be due, in the same transaction.
+//!     the smaller position. What is due has none before it but others of its batch: only what leaves that table lets others be due, in
+//!     the same transaction.
 //!
 //! What is in the ring and in the log is written once and not changed, but for erasing ([`jobs`]): then a row without body or answer
 //! takes the place of the one before. An empty body is one that has been erased.

@@ -7,8 +7,8 @@
 //! event leaves the order when it is finished, in the transaction that says so, which lets go on those behind it. The deliveries of a batch
 //! that is tried again are due together; when it is not whole any more they are as others are.
 //!
-//! So what is due has nothing unfinished before it but others of its batch: what is unfinished of a key is all in memory or all in the backlog, and a place is
-//! only ever taken at the end, but for that of an event whose replay goes on in it.
+//! So what is due has nothing unfinished before it but others of its batch: what is unfinished of a key is all in memory or all in the
+//! backlog, and a place is only ever taken at the end, but for that of an event whose replay goes on in it.
 
 use std::collections::HashMap;
 

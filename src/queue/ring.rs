@@ -98,17 +98,18 @@ pub fn event_id(installation: &str, delivery: DeliveryId) -> String {
 
 /// The event that receivers know by this id has been made here for another delivery than this one, which repeats that.
 pub(super) fn is_of_another(installation: &str, delivery: DeliveryId, event_id: &str) -> bool {
-    let number = event_id.strip_prefix("evt_").and_then(|it| it.strip_prefix(installation));
-    let number = number.and_then(|it| it.strip_prefix('_')).and_then(|it| it.parse().ok());
-    number.is_some_and(|number| DeliveryId(number) != delivery)
+    made_for(installation, event_id).is_some_and(|it| it != delivery)
 }
 
 /// The delivery whose event receivers know by this id, where that was made here.
 pub fn delivery_of(session: &Session, event_id: &str) -> Option<DeliveryId> {
+    made_for(&installation::find(session)?.id, event_id)
+}
+
+fn made_for(installation: &str, event_id: &str) -> Option<DeliveryId> {
     let (_, number) = event_id.rsplit_once('_')?;
     let delivery = DeliveryId(number.parse().ok()?);
-    let installation = installation::find(session)?;
-    (self::event_id(&installation.id, delivery) == event_id).then_some(delivery)
+    (self::event_id(installation, delivery) == event_id).then_some(delivery)
 }
 
 /// The slot that is written to.

@@ -300,7 +300,7 @@ impl Ledger {
         let sent: HashSet<DeliveryId> =
             self.settlements.iter().map(|it| it.attempt.delivery).collect();
         self.parted.lined.sort_by_key(|spill| !sent.contains(&spill.id));
-        let count = self.parted.lined.iter().take_while(|spill| sent.contains(&spill.id)).count();
+        let count = self.parted.lined.partition_point(|spill| sent.contains(&spill.id));
         self.parted.lined.split_off(count.max(AT_ONCE))
     }
 

@@ -95,7 +95,7 @@ impl Ordering {
             || !reader.recovers_order() && (self.imported || !self.sweeps.is_empty())
     }
 
-    /// Does some of it, at `clock`, unless it rests. What is in memory `stays` in the order. It counts when the transaction has committed, which is to be
+    /// Does some of it, at `clock`. What is in memory `stays` in the order. It counts when the transaction has committed, which is to be
     /// told by [`Self::did`].
     pub(super) fn step(
         &self,

@@ -68,6 +68,25 @@ def other_table(stage, count, url, name="other", **settings):
         stage.db.create(f"{name}{number}", url(number), table_name=name, **settings)
 
 
+@contextlib.contextmanager
+def repeated(stage, statement, pause):
+    """All the time a session does that, with a pause of so many seconds."""
+    stopping = threading.Event()
+
+    def repeat():
+        with stage.db.connect() as session:
+            while not stopping.wait(pause):
+                session.execute(statement)
+
+    thread = threading.Thread(target=repeat)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+
+
 def old_snapshot(server, nginx, quick):
     """And behind it what vacuum cannot remove: the rows of an endpoint that was down, and now fails at times."""
     events = 10_000 if quick else 200_000
@@ -76,12 +95,6 @@ def old_snapshot(server, nginx, quick):
     def adversary(stage):
         flaky = Receiver()
         flaky.on("/0", *[reply(503), reply(200)] * 1000)
-        stopping = threading.Event()
-
-        def feed():
-            with stage.db.connect() as writer:
-                while not stopping.wait(0.1):
-                    writer.execute("INSERT INTO flaky VALUES (0, 'x')")
 
         def waiting():
             return stage.db.value("SELECT count(*) FROM webhook.pending")
@@ -95,11 +108,8 @@ def old_snapshot(server, nginx, quick):
             stage.db.run("SELECT webhook_update('flaky0', url => %s)", nginx.url("/was-down"))
             wait_until(lambda: waiting() == 0, lambda: f"the others; {waiting()} wait", 120, interval=0.25)
             stage.db.run("SELECT webhook_update('flaky0', url => %s)", flaky.url("/0"))
-            feeder = threading.Thread(target=feed)
-            feeder.start()
-            yield
-            stopping.set()
-            feeder.join()
+            with repeated(stage, "INSERT INTO flaky VALUES (0, 'x')", 0.1):
+                yield
             old.rollback()
         flaky.close()
     return against(f"an idle REPEATABLE READ transaction, {events} dead rows", server, nginx, quick, adversary)
@@ -279,18 +289,8 @@ def turning_ring(server, nginx, quick):
     @contextlib.contextmanager
     def adversary(stage):
         server.reload(pg_webhook__log_retention="60", autovacuum_naptime="'1s'")
-        stopping = threading.Event()
-
-        def age():
-            with stage.db.connect() as other:
-                while not stopping.wait(0.5):
-                    other.execute("UPDATE webhook.ring SET since = since - interval '1 hour'")
-
-        thread = threading.Thread(target=age)
-        thread.start()
-        yield
-        stopping.set()
-        thread.join()
+        with repeated(stage, "UPDATE webhook.ring SET since = since - interval '1 hour'", 0.5):
+            yield
         server.reload(pg_webhook__log_retention="'7d'", autovacuum_naptime="'1min'")
     return against("the ring turning over", server, nginx, quick, adversary)
 

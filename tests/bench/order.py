@@ -1,9 +1,8 @@
 """Delivery in order: what it costs where all goes well, and what one key that is held up does to the others."""
 
 import contextlib
-import threading
 
-from adversaries import against, inserts
+from adversaries import against, inserts, repeated
 from figures import Row, drained
 from harness.memory import private_memory
 from harness.waiting import wait_until
@@ -77,20 +76,10 @@ def beside_a_held_key(server, nginx, quick):
         stage.db.run("INSERT INTO orders VALUES (-1)")
         wait_until(lambda: stage.db.value("SELECT failed FROM webhook.stats") == 1, "a dead letter")
         stage.db.run("SELECT webhook_update('healthy', url => %s)", nginx.url())
-        stopping = threading.Event()
-
-        def feed():
-            with stage.db.connect() as writer:
-                while not stopping.wait(0.01):
-                    # Rows are counted by who measures the others.
-                    writer.execute("INSERT INTO orders VALUES (-1); DELETE FROM orders WHERE id = -1")
-
-        feeder = threading.Thread(target=feed)
         stage.db.run("DELETE FROM orders WHERE id = -1")
-        feeder.start()
-        yield
-        stopping.set()
-        feeder.join()
+        # Rows are counted by who measures the others.
+        with repeated(stage, "INSERT INTO orders VALUES (-1); DELETE FROM orders WHERE id = -1", 0.01):
+            yield
         assert stage.db.value("SELECT held FROM webhook.stats") > 100
     return against("in order, beside a key that is held", server, nginx, quick, adversary, max_retries=0, ordering="key", order_key="{id}")
 

@@ -17,6 +17,21 @@ def follows(standby, server):
         wait_until(lambda: there.execute("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", written).fetchone()[0], "replay")
 
 
+def synchronous(server, copy_of):
+    """A standby that each commit of the server waits for."""
+    standby = copy_of(server, standby=True).start()
+    server.reload(synchronous_standby_names="'*'")
+    with server.connect() as admin:
+        wait_until(lambda: admin.execute("SELECT sync_state FROM pg_stat_replication").fetchone() == ("sync",), "the standby")
+    return standby
+
+
+def take_over(server, standby):
+    server.crash()
+    standby.configure(synchronous_standby_names="''")
+    standby.promote()
+
+
 def no_id_twice(receiver):
     """With another body."""
     bodies = {}
@@ -86,19 +101,14 @@ def nothing_is_sent_before_the_standby_is_promoted(site, standby, receiver):
 
 def test_a_synchronous_standby_loses_nothing(site, copy_of, receiver):
     server = site.cluster
-    standby = copy_of(server, standby=True).start()
-    server.reload(synchronous_standby_names="'*'")
-    with server.connect() as admin:
-        wait_until(lambda: admin.execute("SELECT sync_state FROM pg_stat_replication").fetchone() == ("sync",), "the standby")
+    standby = synchronous(server, copy_of)
     site.run("INSERT INTO items SELECT n FROM generate_series(4, 100) AS n")
     with standby.connect(site.name) as there:
         [(health, reason)] = there.execute("SELECT health, health_reason FROM webhook.webhooks").fetchall()
         assert health == "stopped" and reason.startswith("the server is a standby, which sends nothing; paused by role ")
     only_what_the_standby_has_is_sent(site, standby)
     nothing_is_sent_before_the_standby_is_promoted(site, standby, receiver)
-    server.crash()
-    standby.configure(synchronous_standby_names="''")
-    standby.promote()
+    take_over(server, standby)
     # What waited needs nobody who says so.
     wait_until(lambda: len(set(ids(receiver))) == 100, lambda: f"all to arrive: {len(set(ids(receiver)))}")
     resume(standby, site, insert=101)
@@ -110,10 +120,7 @@ def test_a_synchronous_standby_loses_nothing(site, copy_of, receiver):
 def test_what_is_held_behind_others_keeps_its_order(site, copy_of, receiver):
     """With one that is under way when the server is gone, and comes again before those behind it."""
     server = site.cluster
-    standby = copy_of(server, standby=True).start()
-    server.reload(synchronous_standby_names="'*'")
-    with server.connect() as admin:
-        wait_until(lambda: admin.execute("SELECT sync_state FROM pg_stat_replication").fetchone() == ("sync",), "the standby")
+    standby = synchronous(server, copy_of)
     site.run("CREATE TABLE lined (id int PRIMARY KEY, n int)")
     site.create("lined", receiver.url("/lined"), table_name="lined", ordering="key", max_retries=0)
     receiver.on("/lined", reply(500), reply(200))
@@ -127,9 +134,7 @@ def test_what_is_held_behind_others_keeps_its_order(site, copy_of, receiver):
     for n in (11, 12):
         site.run("UPDATE lined SET n = %s WHERE id = 2", n)
     receiver.wait(2, "/lined")
-    server.crash()
-    standby.configure(synchronous_standby_names="''")
-    standby.promote()
+    take_over(server, standby)
     of = lambda id: [r["n"] for r in (json.loads(q.body)["record"] for q in receiver.got("/lined")) if r["id"] == id]
     wait_until(lambda: of(2) == [10, 10, 11, 12], lambda: f"them to go on: {of(2)}")
     with standby.connect(site.name, user=site.owner) as there:

@@ -3,7 +3,6 @@
 import datetime
 import os
 import random
-import signal
 import threading
 import time
 
@@ -22,8 +21,7 @@ SESSIONS = 6
 
 #: Transactions of all kinds, in one call: some have an early number and change a row late, some change two rows, some take back a part.
 CHURN = f"""
-CREATE TABLE parts (session int, done int, PRIMARY KEY (session));
-CREATE PROCEDURE churn(me int, until int) LANGUAGE plpgsql AS $$
+CREATE PROCEDURE churn(until int) LANGUAGE plpgsql AS $$
 DECLARE
     made int := 0;
     one int;
@@ -83,7 +81,7 @@ class Churning:
             part = min(self._left[n], 500)
             try:
                 with self.db.connect() as session:
-                    session.execute("CALL churn(%s::int, %s::int)", [n, part])
+                    session.execute("CALL churn(%s::int)", [part])
                     self._left[n] -= part
             except psycopg.errors.DeadlockDetected:
                 pass
@@ -111,8 +109,7 @@ def test_so_many_changes_are_in_order(own_cluster, make_db, receiver, settings):
                 receiver.up()
             elif cause == "the worker crashes":
                 worker = wait_until(lambda: db.judge.value("SELECT pid FROM webhook.worker"), "a worker", 60)
-                os.kill(worker, signal.SIGKILL)
-                time.sleep(1)
+                db.cluster.crash_of(worker)
                 back(db)
             else:
                 db.cluster.crash()

@@ -1,8 +1,8 @@
 -- Of the next $2 events of the ring behind transaction $4 and id $3 those that job $1 covers and that have not been erased, up to the
--- $5th of these, and the $2th: which of them it is, and how many bytes its body has. So read that it reads no further.
+-- $5th of these, and the last one of all: which of them it is, and how many bytes its body has. So read that it reads no further.
 SELECT p.xid, p.id, p.slot, p.bytes, p.covered, p.number
 FROM (
-    SELECT q.*, row_number() OVER () AS number
+    SELECT q.*, row_number() OVER () AS number, lead(q.id) OVER () IS NULL AS last
     FROM (
         SELECT
             e.xid, e.id, e.slot, octet_length(e.payload) AS bytes,
@@ -25,5 +25,5 @@ FROM (
         LIMIT $2
     ) AS q
 ) AS p
-WHERE p.covered OR p.number = $2
+WHERE p.covered OR p.last
 LIMIT $5

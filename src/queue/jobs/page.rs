@@ -216,13 +216,10 @@ impl Job {
         let args = [arg(self.id), arg(RING_PAGE), arg(place.after), arg(place.xid), arg(most)];
         let rows = session.run(sql!("queue/erase_ring_page"), &args);
         let (mut bytes, mut found, mut last) = (0, Vec::new(), None);
-        let mut goes_on = rows.count() as i64 >= most;
         for row in rows.iter() {
             if bytes >= PAGE_BYTES {
-                goes_on = true;
                 break;
             }
-            goes_on |= row.value::<i64>("number") == RING_PAGE;
             last = Some(row);
             if row.value("covered") {
                 bytes += i64::from(row.value::<i32>("bytes"));
@@ -232,19 +229,8 @@ impl Job {
         let (erased, skipped) = erase_events(session, &found, Some(self.id));
         erase_attempts(session, &erased);
         let done = erased.len() as i64;
-        let seen = match goes_on {
-            true => last.map_or(0, |row| row.value("number")),
-            false => {
-                let args = [arg(self.id), arg(RING_PAGE), arg(place.after), arg(place.xid)];
-                let rows = session.read(sql!("queue/count_ring_page"), &args);
-                rows.first().expect("one row").value("count")
-            }
-        };
-        let next = last.filter(|_| goes_on).map(|row| Place {
-            xid: row.value("xid"),
-            after: row.value("id"),
-            ..place
-        });
+        let seen = last.map_or(0, |row| row.value("number"));
+        let next = last.map(|row| Place { xid: row.value("xid"), after: row.value("id"), ..place });
         Page { next, progress: Progress { seen, done, bytes: 0, skipped }, wanted: None }
     }
 }

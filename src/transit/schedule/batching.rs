@@ -58,14 +58,8 @@ impl<Q: Queues> Schedule<Q> {
             while let Some((rules, mut items)) =
                 self.tracks.get_mut(&webhook).and_then(|track| track.next_batch(now, hurry))
             {
-                for event in self.take_along(webhook, &rules, &items) {
-                    let xid = event.xid;
-                    let parcel = Parcel::of(event);
-                    if let Some(track) = self.tracks.get_mut(&webhook) {
-                        self.memory.add(track, parcel.bytes());
-                    }
-                    items.push(Item::new(parcel, xid, now));
-                }
+                let along = self.take_along(webhook, &rules, &items);
+                items.extend(self.items(webhook, along, now));
                 let drawn = draw(None);
                 let composition = Composition {
                     batch: drawn.batch,
@@ -105,6 +99,13 @@ impl<Q: Queues> Schedule<Q> {
             return;
         };
         events.iter().for_each(|event| self.remember(event));
+        let items = self.items(webhook, events, now);
+        let parcel = self.seal(webhook, &rules, items, drawn, true);
+        self.outbox.entry(webhook).or_default().extend(parcel);
+    }
+
+    /// What goes together of these, which take memory from now on.
+    fn items(&mut self, webhook: WebhookId, events: Vec<Event>, now: Instant) -> Vec<Item> {
         let item = |event: Event| {
             let xid = event.xid;
             Item::new(Parcel::of(event), xid, now)
@@ -114,8 +115,7 @@ impl<Q: Queues> Schedule<Q> {
         if let Some(track) = self.tracks.get_mut(&webhook) {
             self.memory.add(track, bytes);
         }
-        let parcel = self.seal(webhook, &rules, items, drawn, true);
-        self.outbox.entry(webhook).or_default().extend(parcel);
+        items
     }
 
     /// The parcel of these, which are in memory.

@@ -165,32 +165,37 @@ impl Leader {
 
     /// Reads new events, a few pages of them.
     fn read(&mut self, session: &Session) {
-        let (mut bytes, mut newest) = (0, false);
-        // What is left of older windows has its turn beside what the newest brings: it would wait as long as much comes there.
+        let (mut bytes, mut fresh) = (0, false);
+        // What is left of older windows has its turn beside what the newest brings: it would wait as long as much comes there. Each has
+        // half a page then.
         let shared = self.reader.has_older();
         for page in 0..PAGES {
-            let turn = page == 1 && shared && newest && !self.ledger.backlog().is_full();
+            let turn = page == 1 && shared && fresh && !self.ledger.backlog().is_full();
             let is_enough = self.ledger.has_many_spills() || bytes >= ring::PAGE_BYTES;
             // Some events are outcomes by themselves.
             if self.ledger.room() == 0 || is_enough && !turn {
                 return;
             }
-            let Some(read) = self.read_page(session, page == 0, shared && (page == 0 || turn))
-            else {
+            let now = Instant::now();
+            fresh = page == 0 && self.reader.has_fresh() && self.schedule.has_room_for_fresh(now);
+            let half = shared && (fresh || turn);
+            let most = if half { ring::PAGE / 2 } else { ring::PAGE };
+            let Some(read) = self.read_page(session, fresh, most, now) else {
                 return;
             };
             bytes += read.bytes;
-            newest = read.window == self.reader.newest_window();
             self.take(session, read);
         }
     }
 
-    /// Reads a page of the ring, if there is one and room for it. Where it is `shared`, the newest window and older ones have half of it
-    /// each.
-    fn read_page(&mut self, session: &Session, fresh_first: bool, shared: bool) -> Option<Page> {
-        let now = Instant::now();
-        let fresh = fresh_first && self.reader.has_fresh() && self.schedule.has_room_for_fresh(now);
-        let most = if shared && (fresh || !fresh_first) { ring::PAGE / 2 } else { ring::PAGE };
+    /// Reads a page of the ring, if there is one and room for it.
+    fn read_page(
+        &mut self,
+        session: &Session,
+        fresh: bool,
+        most: usize,
+        now: Instant,
+    ) -> Option<Page> {
         let skip = || self.schedule.spilling(now);
         let which = (fresh, self.may_read_on());
         let mut page = self.reader.read(session, which, most, skip, self.database.id())?;

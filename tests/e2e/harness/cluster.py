@@ -178,8 +178,13 @@ class Cluster:
 
     def crash_of_a_session(self):
         """Ends one of an own session, and by that all processes; returns when the server is about to start again."""
-        victim, witness = self.connect(), self.connect()
-        self.signal_process(victim.execute("SELECT pg_backend_pid()").fetchone()[0])
+        with self.connect() as victim:
+            self.crash_of(victim.info.backend_pid)
+
+    def crash_of(self, pid):
+        """The same by that one of its processes."""
+        witness = self.connect()
+        self.signal_process(pid)
 
         def is_over():
             try:
