@@ -16,7 +16,7 @@ const PAGE: i64 = 250;
 /// A page ends with the body that goes beyond so many bytes. With more, others wait longer for a page of large ones.
 const PAGE_BYTES: i64 = 1024 * 1024;
 
-/// The same of events of the ring, of which most are passed over: two milliseconds or three.
+/// The same of events of the ring, of which most are passed over: eight milliseconds where those of a transaction lie far apart.
 const RING_PAGE: i64 = 2_000;
 
 /// What is done with a page.
