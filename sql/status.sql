@@ -297,20 +297,30 @@ FROM (
 ORDER BY s.id DESC);
 COMMENT ON VIEW webhook.listed IS 'private: all deliveries, each part in the order of ids, the newest first';
 
+-- Dead letters of the webhooks that the reader may see, those that somebody has replayed or cancelled among them. For each webhook they
+-- are read by the index that has its stages: the range and the order leave the planner no other, where it would rather look through
+-- the backlog.
 CREATE VIEW webhook.dead AS
+WITH seen AS MATERIALIZED (
+    SELECT w.uuid, w.name, w.with_contents FROM webhook.seen_by_reader() AS w WHERE NOT w.deleted
+)
 SELECT
-    w.webhook_id, w.id, w.xid, w.event_id, w.event_type, w.schema_name, w.table_name, w.payload, w.failure,
-    w.attempts, w.status_code, w.response_body, w.duration_us, w.error_class, w.error, w.created_at
-FROM webhook.waiting AS w
-WHERE w.stage = 2
+    d.webhook_id, s.name AS webhook, s.with_contents, d.id, d.xid, d.event_id, d.event_type, d.schema_name, d.table_name, d.payload,
+    d.attempts, d.status_code, d.response_body, d.duration_us, d.error_class, d.error, d.created_at
+FROM seen AS s
+CROSS JOIN LATERAL (
+    SELECT w.* FROM webhook.waiting AS w WHERE w.webhook_id = s.uuid AND w.stage >= 2 AND w.stage <= 2 ORDER BY w.stage, w.id
+) AS d
 UNION ALL
 -- whose transform has failed, and that the worker has not come to
 SELECT
-    f.webhook_id, f.id, f.xid, f.event_id, f.event_type, f.schema_name, f.table_name, f.payload, f.failure,
+    f.webhook_id, s.name, s.with_contents, f.id, f.xid, f.event_id, f.event_type, f.schema_name, f.table_name, f.payload,
     f.attempts, f.status_code, f.response_body, f.duration_us, f.error_class, f.error, f.created_at
 FROM webhook.fresh AS f
+JOIN seen AS s ON s.uuid = f.webhook_id
 WHERE f.failure IS NOT NULL;
-COMMENT ON VIEW webhook.dead IS 'private: dead letters of all webhooks, those that somebody has replayed or cancelled among them';
+COMMENT ON VIEW webhook.dead IS
+    'private: dead letters of the webhooks that the reader may see, those that somebody has replayed or cancelled among them';
 
 CREATE VIEW webhook.at_stage AS
 SELECT c.webhook, c.stage, pg_catalog.sum(c.count)::bigint AS count
@@ -354,23 +364,7 @@ SELECT
     w.id AS webhook,
     coalesce(m.count, 0) + coalesce(f.count, 0) - coalesce(c.count, 0) AS count,
     coalesce(g.count, 0) AS held,
-    least(
-        (
-            SELECT p.created_at
-            FROM webhook.waiting AS p
-            WHERE p.webhook_id = w.uuid AND p.stage = 0 AND p.status <> 'cancelled'
-            ORDER BY p.id
-            LIMIT 1
-        ),
-        (
-            SELECT p.created_at
-            FROM webhook.waiting AS p
-            WHERE p.webhook_id = w.uuid AND p.stage = 1 AND p.status <> 'cancelled'
-            ORDER BY p.id
-            LIMIT 1
-        ),
-        f.oldest
-    ) AS oldest
+    f.oldest AS oldest_fresh
 FROM webhook.webhook AS w
 LEFT JOIN moved AS m ON m.webhook = w.id
 LEFT JOIN cancelled AS c ON c.webhook_id = w.uuid

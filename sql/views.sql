@@ -174,27 +174,25 @@ CREATE VIEW webhook.dead_letters WITH (security_barrier) AS
 SELECT
     d.id,
     d.webhook_id,
-    w.name AS webhook,
+    d.webhook,
     coalesce(d.event_id, pg_catalog.format('evt_%s_%s', (SELECT i.id FROM webhook.installation AS i), d.id)) AS event_id,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.event_type END AS event_type,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.schema_name END AS schema_name,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.table_name END AS table_name,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND w.with_contents THEN d.payload END AS payload,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND w.with_contents THEN d.payload::json END AS payload_json,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND d.with_contents THEN d.payload END AS payload,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND d.with_contents THEN d.payload::json END AS payload_json,
     'dead' AS status,
     d.attempts,
     d.status_code,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND w.with_contents THEN d.response_body END AS response_body,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND d.with_contents THEN d.response_body END AS response_body,
     pg_catalog.round(d.duration_us / 1000.0, 3) AS latency_ms,
     CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL THEN d.error_class END AS error_class,
-    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND (w.with_contents OR d.attempts > 0) THEN d.error END AS error,
+    CASE WHEN pg_catalog.clock_timestamp() IS NOT NULL AND (d.with_contents OR d.attempts > 0) THEN d.error END AS error,
     d.created_at,
     NULL::timestamptz AS next_attempt_at,
     NULL::timestamptz AS delivered_at
-FROM webhook.seen_by_reader() AS w
-JOIN webhook.dead AS d ON d.webhook_id = w.uuid
-WHERE NOT w.deleted
-  AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = d.id AND c.xid = d.xid);
+FROM webhook.dead AS d
+WHERE NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = d.id AND c.xid = d.xid);
 COMMENT ON VIEW webhook.dead_letters IS
     'deliveries that are dead and that nobody has replayed or cancelled; kept until somebody does, or for dead_letter_retention';
 
@@ -206,7 +204,24 @@ SELECT
     coalesce(d.count, 0) AS failed,
     coalesce(b.count, 0) AS pending,
     coalesce(b.held, 0) AS held,
-    pg_catalog.clock_timestamp() - b.oldest AS oldest_pending_age,
+    -- The one with the lowest id, of each stage by the index that has both: the range and the order leave the planner no other.
+    pg_catalog.clock_timestamp() - least(
+        (
+            SELECT p.created_at
+            FROM webhook.waiting AS p
+            WHERE p.webhook_id = w.uuid AND p.stage >= 0 AND p.stage <= 0 AND p.status <> 'cancelled'
+            ORDER BY p.stage, p.id
+            LIMIT 1
+        ),
+        (
+            SELECT p.created_at
+            FROM webhook.waiting AS p
+            WHERE p.webhook_id = w.uuid AND p.stage >= 1 AND p.stage <= 1 AND p.status <> 'cancelled'
+            ORDER BY p.stage, p.id
+            LIMIT 1
+        ),
+        b.oldest_fresh
+    ) AS oldest_pending_age,
     webhook.percentile(c.request_counts, 0.5) AS p50_ms,
     webhook.percentile(c.request_counts, 0.95) AS p95_ms,
     webhook.percentile(c.request_counts, 0.99) AS p99_ms,

@@ -40,7 +40,7 @@ CREATE TEMP TABLE made AS
 SELECT
     g AS number,
     (extract(epoch FROM now() - interval '6 days') * 1e6)::bigint - 1577836800000000 + g::bigint * (6 * 86400000000 / {events}) AS id,
-    (100 + g % 100)::text::xid8 AS xid,
+    (100 + g::bigint * 100 / ({events} + 1))::text::xid8 AS xid,
     (g::bigint * 7 / ({events} + 1))::smallint AS slot,
     CASE WHEN g IN {few} THEN (SELECT id FROM webhook.webhook WHERE name = 'few')
         ELSE (SELECT id FROM webhook.webhook WHERE name = 'many' || g % {webhooks}) END AS webhook,
