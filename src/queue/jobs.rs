@@ -292,6 +292,10 @@ impl Job {
 pub fn unfinished(session: &Session) -> Vec<Job> {
     let rows = session.run(sql!("queue/jobs"), &[]);
     let mut jobs: Vec<Job> = rows.iter().filter_map(job).collect();
+    // At almost every poll: nothing is left aside without a job.
+    if jobs.is_empty() {
+        return jobs;
+    }
     for row in session.run(sql!("queue/aside"), &[]).iter() {
         let id: DeliveryId = row.value("job");
         let job = jobs.iter_mut().find(|job| job.id == id);
