@@ -108,8 +108,9 @@ LEFT JOIN webhook.lacking AS e ON e.webhook = w.id
 LEFT JOIN LATERAL (
     SELECT p.id, p.xid, p.failure, p.created_at
     FROM webhook.pending AS p
-    WHERE w.anchor IS NOT NULL AND p.webhook_id = w.uuid AND p.stage = 2
-    ORDER BY p.id DESC
+    -- The range and the order fit the index of stages only: by that of ids, one without any is looked for in all of the backlog.
+    WHERE w.anchor IS NOT NULL AND p.webhook_id = w.uuid AND p.stage >= 2 AND p.stage <= 2
+    ORDER BY p.stage DESC, p.id DESC
     LIMIT 1
 ) AS d
     ON (d.failure LIKE 'transform %' OR d.failure LIKE 'the transform does not run in %')
@@ -236,10 +237,10 @@ CROSS JOIN LATERAL (
             (
                 SELECT p.id
                 FROM webhook.pending AS p
-                WHERE p.webhook_id = w.uuid AND p.stage = 2
+                WHERE p.webhook_id = w.uuid AND p.stage >= 2 AND p.stage <= 2
                   AND EXISTS (SELECT FROM webhook.place AS a WHERE a.delivery = p.id)
                   AND NOT EXISTS (SELECT FROM webhook.closed AS c WHERE c.delivery = p.id AND c.xid = p.xid)
-                ORDER BY p.id
+                ORDER BY p.stage, p.id
                 LIMIT 1
             ) AS oldest
     ) AS o

@@ -297,9 +297,8 @@ FROM (
 ORDER BY s.id DESC);
 COMMENT ON VIEW webhook.listed IS 'private: all deliveries, each part in the order of ids, the newest first';
 
--- Dead letters of the webhooks that the reader may see, those that somebody has replayed or cancelled among them. For each webhook they
--- are read by the index that has its stages: the range and the order leave the planner no other, where it would rather look through
--- the backlog.
+-- Of each webhook they are read by the index that has its stages, and not by looking through the backlog: the range and the order fit no
+-- other index, and what would have to be sorted looks large, as in webhook.listed.
 CREATE VIEW webhook.dead AS
 WITH seen AS MATERIALIZED (
     SELECT w.uuid, w.name, w.with_contents FROM webhook.seen_by_reader() AS w WHERE NOT w.deleted
@@ -309,7 +308,10 @@ SELECT
     d.attempts, d.status_code, d.response_body, d.duration_us, d.error_class, d.error, d.created_at
 FROM seen AS s
 CROSS JOIN LATERAL (
-    SELECT w.* FROM webhook.waiting AS w WHERE w.webhook_id = s.uuid AND w.stage >= 2 AND w.stage <= 2 ORDER BY w.stage, w.id
+    SELECT w.*, NULL::character(10485760) AS wide
+    FROM webhook.waiting AS w
+    WHERE w.webhook_id = s.uuid AND w.stage >= 2 AND w.stage <= 2
+    ORDER BY w.stage, w.id
 ) AS d
 UNION ALL
 -- whose transform has failed, and that the worker has not come to

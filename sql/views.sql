@@ -204,21 +204,18 @@ SELECT
     coalesce(d.count, 0) AS failed,
     coalesce(b.count, 0) AS pending,
     coalesce(b.held, 0) AS held,
-    -- The one with the lowest id, of each stage by the index that has both: the range and the order leave the planner no other.
+    -- The one with the lowest id of each stage, by the index that has both: the range and the order fit no other.
     pg_catalog.clock_timestamp() - least(
         (
-            SELECT p.created_at
-            FROM webhook.waiting AS p
-            WHERE p.webhook_id = w.uuid AND p.stage >= 0 AND p.stage <= 0 AND p.status <> 'cancelled'
-            ORDER BY p.stage, p.id
-            LIMIT 1
-        ),
-        (
-            SELECT p.created_at
-            FROM webhook.waiting AS p
-            WHERE p.webhook_id = w.uuid AND p.stage >= 1 AND p.stage <= 1 AND p.status <> 'cancelled'
-            ORDER BY p.stage, p.id
-            LIMIT 1
+            SELECT pg_catalog.min(o.created_at)
+            FROM (VALUES (0), (1)) AS s (stage)
+            CROSS JOIN LATERAL (
+                SELECT p.created_at
+                FROM webhook.waiting AS p
+                WHERE p.webhook_id = w.uuid AND p.stage >= s.stage AND p.stage <= s.stage AND p.status <> 'cancelled'
+                ORDER BY p.stage, p.id
+                LIMIT 1
+            ) AS o
         ),
         b.oldest_fresh
     ) AS oldest_pending_age,

@@ -18,7 +18,8 @@ def test_what_is_asked_for_often_reads_little(own_cluster, make_db):
     most, few, admin = people("most", "member"), people("few", "member"), people("adm", "admin")
     for number in range(WEBHOOKS):
         most.run("SELECT webhook_create(%s, 'http://127.0.0.1:9/', events => '{tick}')", f"many{number}")
-    few.run("SELECT webhook_create('few', 'http://127.0.0.1:9/', events => '{tick}')")
+    db.run("CREATE FUNCTION public.same(event jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS 'SELECT $1'")
+    few.run("SELECT webhook_create('few', 'http://127.0.0.1:9/', events => '{tick}', transform => 'public.same(jsonb)')")
     fill(db.judge, 1_000_000)
     uuids = dict(db.rows("SELECT name, id::text FROM webhook.webhooks"))
     far = {}
@@ -35,5 +36,18 @@ def test_what_is_asked_for_often_reads_little(own_cluster, make_db):
                 read = pages(reader, query)
                 if read >= MOST:
                     far[who, analyzed, what] = read
+    # All that waits becomes dead, and still few has none of it.
+    db.run(
+        "INSERT INTO webhook.movement (webhook, was, stage, count)"
+        " SELECT p.webhook, p.stage, 2, count(*) FROM webhook.pending AS p WHERE p.stage < 2 GROUP BY p.webhook, p.stage"
+    )
+    db.run("UPDATE webhook.pending SET stage = 2, next_at = 'infinity', dead_at = now() WHERE stage < 2")
+    db.run("VACUUM ANALYZE")
+    for who, reader in (("superuser", db.judge), ("admin", admin), ("few", few)):
+        for what in ("webhooks", "stats", "dead letters"):
+            reader.rows(QUERIES[what])
+            read = pages(reader, QUERIES[what])
+            if read >= MOST:
+                far[who, "all dead", what] = read
     assert not far, "\n".join(f"{what}: {read}" for what, read in far.items())
     people.close()
