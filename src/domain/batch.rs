@@ -95,8 +95,12 @@ impl Batching {
 /// Appends the body with the id in front: as a member of it, or where it is no object, beside it.
 fn name(text: &mut String, id: &str, body: &str) {
     text.push_str(r#"{"webhook-id":"#);
-    // Ours need no quoting; one that an import has brought may.
-    text.push_str(&serde_json::Value::from(id).to_string());
+    // Ours are so; one that an import has brought may need quoting.
+    if id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        text.extend(["\"", id, "\""]);
+    } else {
+        text.push_str(&serde_json::Value::from(id).to_string());
+    }
     match body.trim_ascii_start().strip_prefix('{') {
         Some(members) if members.trim_ascii_start().starts_with('}') => text.push('}'),
         Some(members) => {

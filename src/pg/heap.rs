@@ -458,9 +458,11 @@ unsafe fn insert_all_into(relation: pg_sys::Relation, tuples: Vec<pg_sys::HeapTu
     // SAFETY: the caller's; each slot has a tuple of the relation's descriptor, and the position of its row
     // from when that has been inserted.
     unsafe {
+        // That of the relation is counted, and hundreds of slots with it would be told to the resource owner and looked for again.
+        let descriptor = pg_sys::CreateTupleDescCopy((*relation).rd_att);
         let stored = |tuple| {
             let kind = &raw const pg_sys::TTSOpsHeapTuple;
-            let slot = pg_sys::MakeSingleTupleTableSlot((*relation).rd_att, kind);
+            let slot = pg_sys::MakeSingleTupleTableSlot(descriptor, kind);
             pg_sys::ExecStoreHeapTuple(tuple, slot, true)
         };
         let mut slots: Vec<_> = tuples.iter().map(|tuple| stored(*tuple)).collect();
@@ -486,5 +488,6 @@ unsafe fn insert_all_into(relation: pg_sys::Relation, tuples: Vec<pg_sys::HeapTu
         }
         pg_sys::ExecCloseIndices(&mut indexes);
         pg_sys::FreeExecutorState(executor);
+        pg_sys::FreeTupleDesc(descriptor);
     }
 }
