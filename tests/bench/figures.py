@@ -272,39 +272,41 @@ def capture(server, nginx, quick):
 
 
 def oltp(server, nginx, quick, batch=1):
-    """Transactions per second of 8 clients with the webhook on, against off."""
+    """Transactions per second of 8 clients with the webhook on, against off; and with events that are written and not sent, which is what
+    sending them could reach at most."""
     # At first a leader does not know yet how much is written; for a second it sends in small batches.
     seconds, rounds = (4, 2) if quick else (8, 5)
     stage = Stage(server, "oltp", nginx.url(), batch_size=batch)
     stage.pgbench_tables(scale=10)
     stage.db.run("SELECT webhook_watch('healthy', 'pgbench_accounts', '{UPDATE}')")
 
-    def alternately(script, seconds):
-        """Transactions per second of each round, with the webhook on and off."""
-        tps = {True: [], False: []}
+    def in_turns(script, seconds):
+        """Transactions per second, the median of all rounds, with the webhook off, with nothing sent, and with the webhook on."""
+        tps = {"off": [], "unsent": [], "on": []}
         for number in range(rounds):
             # Whatever grows or slows down meanwhile is nobody's advantage.
-            for on in (False, True) if number % 2 == 0 else (True, False):
-                stage.db.run("SELECT webhook_update('healthy', enabled => %s)", on)
-                tps[on].append(stage.pgbench(script, seconds, settings=("synchronous_commit=on",)))
+            for what in list(tps) if number % 2 == 0 else reversed(tps):
+                stage.db.run("SELECT webhook_update('healthy', enabled => %s)", what != "off")
+                stage.sending(what != "unsent")
+                tps[what].append(stage.pgbench(script, seconds, settings=("synchronous_commit=on",)))
                 # Nor does one pay for what another one has left to be sent, or to be written to the disk.
+                stage.sending(True)
                 stage.settle(stage.db.value("SELECT count(*) FROM webhook.event"))
                 stage.db.run("CHECKPOINT")
-        return tps
+        return {what: statistics.median(each) for what, each in tps.items()}
 
-    accounts = alternately(None, seconds)
-    inserts = None if quick or batch > 1 else alternately(INSERT, seconds // 2)
+    def ratios(name, tps, target):
+        def against_off(name, what, target=None):
+            return Row(name, tps[what] / tps["off"], "x", target, beside=f"{tps[what]:.0f} and {tps['off']:.0f} TPS")
+
+        return [against_off(f"{name} sent{together}, on against off", "on", target),
+                against_off(f"{name} written as an event and not sent, against off", "unsent")]
+
+    together = f" in batches of {batch}" if batch > 1 else ""
+    rows = ratios("OLTP: TPC-B with each account's update", in_turns(None, seconds), 0.92 if batch > 1 else 0.85)
+    if not quick and batch == 1:
+        rows += ratios("OLTP: single-row inserts, each", in_turns(INSERT, seconds // 2), None)
     stage.drop()
-
-    def ratio(name, tps, target):
-        on, off = statistics.median(tps[True]), statistics.median(tps[False])
-        return Row(name, on / off, "x", target, beside=f"{on:.0f} and {off:.0f} TPS")
-
-    if batch > 1:
-        return [ratio(f"OLTP: TPC-B with each account's update sent in batches of {batch}, on against off", accounts, 0.92)]
-    rows = [ratio("OLTP: TPC-B with each account's update sent, on against off", accounts, 0.85)]
-    if not quick:
-        rows.append(ratio("OLTP: single-row inserts, each sent, on against off", inserts, None))
     return rows
 
 
