@@ -53,6 +53,15 @@ BEGIN
             WHEN lock_not_available OR deadlock_detected THEN
                 tries := tries + 1;
         END;
+        -- It gives way to whoever waits, but only to who waits for longer than that. As it does there, not where it must not be put off.
+        PERFORM pg_catalog.pg_stat_clear_snapshot();
+        PERFORM pg_catalog.pg_cancel_backend(s.pid)
+        FROM pg_catalog.pg_stat_activity AS s
+        JOIN pg_catalog.pg_locks AS l ON l.pid = s.pid AND l.database = s.datid AND l.granted
+        JOIN pg_catalog.pg_class AS c ON c.oid = l.relation AND c.relnamespace = 'webhook'::regnamespace
+        WHERE s.datname = pg_catalog.current_database()
+          AND s.backend_type = 'autovacuum worker'
+          AND s.query NOT LIKE '%(to prevent wraparound)';
         IF tries = 60 THEN
             SELECT pg_catalog.string_agg(DISTINCT coalesce(l.pid::text, 'a prepared transaction'), ', ')
             INTO users

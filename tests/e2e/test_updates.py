@@ -460,6 +460,32 @@ def test_an_update_that_others_do_not_let_pass_says_who_they_are(make_site, make
     assert len(receiver.got()) == db.value("SELECT count(*) FROM items")
 
 
+def test_autovacuum_lets_an_update_pass(make_site, make_database, receiver):
+    """One that would take minutes, as it does where a log is large."""
+    site = make_site(autovacuum_naptime="1s")
+    db = make_database(site).hand_over()
+    db.run("CREATE TABLE items (id int PRIMARY KEY)")
+    db.create("hook", receiver.url("/"), table_name="items")
+    db.run("INSERT INTO items SELECT generate_series(1, 3000)")
+    db.wait_for_status(3000)
+    db.judge.run("""ALTER TABLE webhook.event_0 SET (
+        autovacuum_vacuum_insert_threshold = 0, autovacuum_vacuum_insert_scale_factor = 0,
+        autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1)""")
+    db.close()
+    site.bring()
+    site.restart()
+    reopen(db)
+    # It comes again for what has been inserted since the last one.
+    db.run("INSERT INTO items SELECT generate_series(3001, 6000)")
+    vacuums = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND query ~ 'VACUUM.* webhook.event_0'"
+    wait_until(lambda: db.judge.value(vacuums) == 1, "autovacuum to be there")
+    time.sleep(1)
+    assert db.judge.value(vacuums) == 1, "it takes its time"
+    site.update()
+    assert site.version() == site.new
+    db.wait_for_status(6000)
+
+
 # --- under load ---
 
 WAITING = 100_000
