@@ -3,6 +3,12 @@
 import pathlib
 import re
 
+import psycopg
+import pytest
+
+from harness import Cluster, wait_until
+from harness.cluster import Database
+
 README = pathlib.Path(__file__).parents[2] / "README.md"
 
 
@@ -57,3 +63,23 @@ def test_the_installation(cluster, make_db, receiver):
         db.run(statement)
     assert db.value("SELECT hooks.webhook_grant('pg_monitor', 'viewer')") is not None
     assert not re.search(r"search_path = .*public.*hooks", README.read_text())
+
+
+def test_a_receiver_on_the_same_machine(receiver):
+    """As it is installed the URL is refused; what README says is enough."""
+    settings = re.search(r"^```\n(pg_webhook\.allow_http.*?)^```", README.read_text(), re.M | re.S)[1]
+    server = Cluster("readme", pg_webhook__allow_http="off", pg_webhook__allowed_networks="''").start()
+    try:
+        db = Database(server, "readme")
+        with pytest.raises(psycopg.Error, match="not https"):
+            db.create("hook", receiver.url("/"), events=["tick"])
+        with open(server.data / "postgresql.conf", "a") as file:
+            file.write(settings)
+        server.reload()
+        wait_until(lambda: db.value("SHOW pg_webhook.allow_http") == "on", "the reload")
+        db.create("hook", receiver.url("/"), events=["tick"])
+        db.run("SELECT webhook_emit('tick', '{}')")
+        db.wait_for_status(1)
+        db.close()
+    finally:
+        server.destroy()
