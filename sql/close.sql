@@ -1,11 +1,13 @@
--- Nothing is left of what objects of the extension are born with: EXECUTE for PUBLIC on functions, and whatever
--- ALTER DEFAULT PRIVILEGES gives to anybody. What is meant to be granted follows after this. In the script of an update, which has it
--- after what it makes, that is for what was not there before: what has been granted on the others since stays.
+-- Objects of the extension belong to its owner, whichever superuser updates it, and nothing is left of what they are born with: EXECUTE
+-- for PUBLIC on functions, and whatever ALTER DEFAULT PRIVILEGES gives to anybody. What is meant to be granted follows after this. In the
+-- script of an update, which has it after what it makes, that is for what was not there before: what has been granted on the others since
+-- stays.
 DO $$
 DECLARE
-    given record;
+    made record;
+    grantee text;
 BEGIN
-    FOR given IN
+    FOR made IN
         WITH member AS (
             SELECT d.classid, d.objid
             FROM pg_catalog.pg_depend AS d
@@ -50,17 +52,24 @@ BEGIN
                 ON m.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
                 AND m.objid OPERATOR(pg_catalog.=) n.oid
         )
-        SELECT DISTINCT
-            o.name AS object,
-            CASE a.grantee
+        SELECT o.name, o.owner, o.acl, e.extowner, pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(e.extowner)::pg_catalog.text) AS owns
+        FROM object AS o
+        CROSS JOIN pg_catalog.pg_extension AS e
+        WHERE e.extname OPERATOR(pg_catalog.=) 'pg_webhook'
+    LOOP
+        IF made.owner OPERATOR(pg_catalog.<>) made.extowner THEN
+            EXECUTE pg_catalog.format('ALTER %s OWNER TO %s', made.name, made.owns);
+        END IF;
+        FOR grantee IN
+            SELECT DISTINCT CASE a.grantee
                 WHEN 0 THEN 'PUBLIC'
                 ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)::pg_catalog.text)
-            END AS grantee
-        FROM object AS o
-        CROSS JOIN LATERAL pg_catalog.aclexplode(o.acl) AS a
-        WHERE a.grantee OPERATOR(pg_catalog.<>) o.owner
-    LOOP
-        EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM %s CASCADE', given.object, given.grantee);
+            END
+            FROM pg_catalog.aclexplode(made.acl) AS a
+            WHERE a.grantee OPERATOR(pg_catalog.<>) ALL (ARRAY[made.owner, made.extowner])
+        LOOP
+            EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM %s CASCADE', made.name, grantee);
+        END LOOP;
     END LOOP;
 END
 $$;

@@ -486,6 +486,20 @@ def test_autovacuum_lets_an_update_pass(make_site, make_database, receiver):
     db.wait_for_status(6000)
 
 
+def test_what_an_update_makes_belongs_to_the_owner_of_the_extension(make_site, make_database):
+    """Otherwise it would fail when the superuser who has updated is none any more, who could not be dropped either."""
+    site = make_site()
+    make_database(site).close()
+    site.bring()
+    site.restart()
+    with site.server.connect("site") as admin:
+        admin.execute("CREATE ROLE updater LOGIN SUPERUSER")
+        with site.server.connect("site", user="updater") as updater:
+            updater.execute(UPDATE)
+        admin.execute("DROP ROLE updater")
+    assert site.version() == site.new
+
+
 # --- under load ---
 
 WAITING = 100_000
