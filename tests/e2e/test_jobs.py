@@ -287,30 +287,21 @@ def test_a_job_goes_on_after_a_crash(own_cluster, make_db, receiver):
 
 
 def test_others_go_on_beside_a_job(items, receiver, make_receiver):
-    """While two hundred thousand are cancelled the events of another webhook are sent as ever."""
+    """While two hundred thousand are cancelled no event of another webhook waits for seconds. How long they wait is a row of the bench."""
     other = make_receiver()
     items.run("CREATE TABLE others (id int)")
     items.create("other", other.url("/"), table_name="others")
     paused(items, receiver, 200_000)
-
-    def latencies(job=None):
-        took = []
-        while len(took) < 100 or job and items.value(STATE, job) != "done":
-            before = len(other.got())
-            began = time.perf_counter()
-            items.run("INSERT INTO others VALUES (1)")
-            other.wait(before + 1)
-            took.append(time.perf_counter() - began)
-        return sorted(took)
-
-    quiet = latencies()
     job = items.value("SELECT webhook_cancel_all('hook')")
-    beside = latencies(job)
+    took = []
+    while items.value(STATE, job) != "done":
+        before = len(other.got())
+        began = time.perf_counter()
+        items.run("INSERT INTO others VALUES (1)")
+        other.wait(before + 1)
+        took.append(time.perf_counter() - began)
     assert items.value("SELECT done FROM webhook.jobs") == 200_000
-    middle = lambda took: took[len(took) // 2]
-    told = f"{middle(quiet):.4f} and {middle(beside):.4f} s, most {quiet[-1]:.4f} and {beside[-1]:.4f} s"
-    print(told)
-    assert middle(beside) < 1.25 * middle(quiet) + 0.02, told
+    assert len(took) > 10 and max(took) < 2, f"{len(took)} events, the slowest {max(took):.3f} s"
 
 
 def test_a_deleted_webhook_and_a_dropped_role(items, receiver, people):

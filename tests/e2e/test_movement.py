@@ -11,11 +11,20 @@ def test_what_has_been_written_is_added_up(db, receiver):
     db.hand_over()
     db.run("CREATE TABLE items (id bigserial PRIMARY KEY)")
     db.create("hook", receiver.url("/"), table_name="items", max_retries=5, retry_backoff_seconds=3600)
-    for _ in range(400):
-        db.run("INSERT INTO items DEFAULT VALUES")
-    wait_until(lambda: db.value("SELECT pending FROM webhook.stats") == 400 and db.judge.value(ROWS) <= 16, lambda: db.judge.rows(ROWS))
+
+    def write_until(reached):
+        def one_more():
+            db.run("INSERT INTO items DEFAULT VALUES")
+            return reached(db.judge.value(ROWS))
+
+        wait_until(one_more, lambda: db.judge.rows(ROWS), timeout=120)
+
+    write_until(lambda rows: rows > 64)
+    write_until(lambda rows: rows <= 16)
     # none is told twice, or not at all
-    assert db.value("SELECT pending FROM webhook.webhooks") == db.value("SELECT count(*) FROM webhook.deliveries") == 400
+    written = db.value("SELECT count(*) FROM items")
+    wait_until(lambda: db.value("SELECT pending FROM webhook.stats") == written, lambda: db.statuses())
+    assert db.value("SELECT pending FROM webhook.webhooks") == db.value("SELECT count(*) FROM webhook.deliveries") == written
 
 
 def test_somebody_else_than_the_worker_changes_the_backlog(db, receiver):
